@@ -1,0 +1,1 @@
+"""The frameworks: what one must provide (`protocol`), which there are (`registry`), and one file for each."""

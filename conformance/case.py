@@ -1,0 +1,180 @@
+"""
+A case: one fully specified question about a stack of dense layers.
+
+Frozen data and the names that follow from it (its id, its canonical form, its digest). This module knows no YAML, no
+framework, no array and no rule; everything else in the package may import it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+ACTIVATIONS: Final = ("linear", "relu", "sigmoid", "softmax", "tanh")
+#: Activations that map integers to integers, so that a whole stack of them can be exact.
+EXACT_ACTIVATIONS: Final = ("linear", "relu")
+DTYPES: Final = ("float64", "float32", "float16", "bfloat16")
+LANES: Final = ("exact", "uniform")
+LAYOUTS: Final = ("contiguous", "transposed", "strided", "broadcast")
+TIERS: Final = ("quick", "full", "nightly")
+CHECKS: Final = (
+    "output_shape",
+    "parameters",
+    "output_dtype",
+    "placement",
+    "output",
+    "gradients",
+    "repeatable",
+    "weights_live",
+    "positions_independent",
+    "refusal",
+)
+"""Every check, in the order in which a cell reports them; `refusal` is asked of rows that expect an error, alone."""
+
+MAX_RANK: Final = 8
+MAX_BYTES: Final = 2**30
+
+#: What a row may say of units. Anything but a non-negative int is legal only where the row expects an error.
+Units = int | float | bool | str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layer:
+    """One dense layer of a stack: how many units, what is applied to its pre-activation, and whether it has a bias."""
+
+    units: Units
+    activation: str = "linear"
+    use_bias: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expect:
+    """Literals worked by hand that pin the rule itself, or `error`: the framework must refuse."""
+
+    output_shapes: tuple[tuple[int | None, ...], ...] | None = None
+    parameters: tuple[int, ...] | None = None
+    total_parameters: int | None = None
+    error: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """
+    One fully specified question.
+
+    `input_shape` is the shape of one sample without batch, `batch` an integer, a tuple of leading axes, or None for no
+    batch axis at all. `lane` says how values are drawn. `feed_shape` is the full shape fed at the call, batch included,
+    where the row is about feeding something else than the layer was built for. `name` is the row's own id, if it has
+    one. `row` is where the case comes from, as `file:line`.
+    """
+
+    input_shape: tuple[int | None, ...]
+    layers: tuple[Layer, ...]
+    dtype: str = "float32"
+    batch: int | tuple[int, ...] | None = 2
+    lane: str = "uniform"
+    layout: str = "contiguous"
+    feed_shape: tuple[int, ...] | None = None
+    expect: Expect = field(default_factory=Expect)
+    implementations: tuple[str, ...] = ("*",)
+    checks: tuple[str, ...] | None = None
+    tier: str = "full"
+    name: str | None = None
+    why: str | None = None
+    source: str | None = None
+    tags: tuple[str, ...] = ()
+    row: str = ""
+    twin: bool = False
+    """True where a row with another activation was given an exact twin, all of its activations set to linear."""
+
+    @property
+    def leading(self) -> tuple[int, ...]:
+        """The leading axes the case is fed with: `(2,)` for batch 2, `(2, 3)` for batch [2, 3], `()` for none."""
+        if self.batch is None:
+            return ()
+        return self.batch if isinstance(self.batch, tuple) else (self.batch,)
+
+    @property
+    def leading_axes(self) -> int:
+        """How many axes stand in front of a sample at the call: 0 for no batch, 1 normally, 2 for batch [2, 3]."""
+        if self.feed_shape is None:
+            return len(self.leading)
+        return max(0, len(self.feed_shape) - len(self.input_shape))
+
+    @property
+    def fed_shape(self) -> tuple[int, ...]:
+        """The full shape of the array fed at the call; an unknown axis is fed as 4."""
+        if self.feed_shape is not None:
+            return self.feed_shape
+        return (*self.leading, *(4 if axis is None else axis for axis in self.input_shape))
+
+    @property
+    def id(self) -> str:
+        """The case's id: every way in which it is not the default, and always its shape, units and lane."""
+        stem = self.name if self.name is not None else _content_id(self)
+        if self.expect.error:
+            return stem if self.name is not None else f"{stem}-error"
+        twin = "-linear" if self.twin else ""
+        return f"{stem}{twin}-{self.lane}"
+
+    @property
+    def question(self) -> Mapping[str, Any]:
+        """The canonical form of what is asked, without words, selection or expectation of values."""
+        return {
+            "input_shape": list(self.input_shape),
+            "units": [layer.units for layer in self.layers],
+            "activation": [layer.activation for layer in self.layers],
+            "use_bias": [layer.use_bias for layer in self.layers],
+            "dtype": self.dtype,
+            "batch": list(self.batch) if isinstance(self.batch, tuple) else self.batch,
+            "lane": None if self.expect.error else self.lane,
+            "layout": self.layout,
+            "feed_shape": None if self.feed_shape is None else list(self.feed_shape),
+            "error": self.expect.error,
+        }
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the canonical form: seeds the draw, so that any two machines ask the same question."""
+        text = json.dumps(self.question, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).digest()
+
+
+def _content_id(case: Case) -> str:
+    """Return the part of an id that follows from content, without lane or error suffix."""
+    activations = [layer.activation for layer in case.layers]
+    biases = [layer.use_bias for layer in case.layers]
+    parts = ["x".join(_axis(axis) for axis in case.input_shape) or "scalar"]
+    parts += [_units(layer.units) for layer in case.layers]
+    if any(activation != "linear" for activation in activations):
+        parts += activations[:1] if len(set(activations)) == 1 else activations
+    if case.dtype != "float32":
+        parts.append(case.dtype)
+    if not all(biases):
+        parts += ["nobias"] if not any(biases) else ["bias" if each else "nobias" for each in biases]
+    if case.batch is None:
+        parts.append("nobatch")
+    elif case.batch != 2:
+        parts.append("batch" + "x".join(map(str, case.leading)))
+    if case.layout != "contiguous":
+        parts.append(case.layout)
+    if case.feed_shape is not None:
+        parts.append("fed" + ("x".join(map(str, case.feed_shape)) or "scalar"))
+    return "-".join(parts)
+
+
+def _axis(axis: int | None) -> str:
+    return "any" if axis is None else _number(axis)
+
+
+def _units(units: Units) -> str:
+    if isinstance(units, bool) or units is None:
+        return str(units).lower()
+    return units if isinstance(units, str) else _number(units)
+
+
+def _number(number: float) -> str:
+    return f"minus{-number}" if number < 0 else str(number)

@@ -1,0 +1,143 @@
+"""
+The process that holds one adapter: it says hello, answers questions, and ends.
+
+Started by `conformance.process` in a fresh interpreter, never imported by the suite's own process for anything but
+`Orders`. It judges nothing, keeps nothing from one question to the next but the adapter, and never writes anything but
+messages to its pipe: what a framework prints goes to standard output and error, which are a file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import resource
+import signal
+import sys
+import traceback
+from typing import TypedDict
+
+from conformance.adapters.protocol import Adapter
+from conformance.channel import Foreign, Inbox, encode
+from conformance.steps import Raised, Reply, describe, perform
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Orders(TypedDict):
+    """
+    What a child is told on its command line.
+
+    `root` is the folder that `conformance` itself is imported from, `path` becomes `sys.path`. `requests` and `replies`
+    are the descriptors of its ends of the pipes, `parent` the process that started it. `tied` says that the thread
+    which started it lives as long as the parent does.
+    """
+
+    root: str
+    path: list[str]
+    adapter: str
+    mode: str | None
+    threads: int
+    requests: int
+    replies: int
+    parent: int
+    tied: bool
+
+
+def main(orders: Orders) -> None:
+    """Serve until the pipe of requests ends; does not return."""
+    end_with_parent(orders["parent"])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the suite, which ends this process in its own way
+    _leave_no_core_file()
+    for descriptor in (orders["requests"], orders["replies"]):
+        os.set_inheritable(descriptor, False)  # a process started by the framework must not keep the pipes open
+    try:
+        adapter = load(orders["adapter"], orders["mode"])
+        greeting = encode(describe(adapter, orders["threads"]))
+    except Exception as error:
+        _send(orders["replies"], encode(_raised(error)))
+        _end(1)
+    if not orders["tied"]:
+        _set_death_signal(0)
+    _send(orders["replies"], greeting)
+    _serve(adapter, orders["requests"], orders["replies"])
+    _end(0)
+
+
+def load(path: str, mode: str | None) -> Adapter:
+    """Return the adapter that `module:Class` names: `Class()`, or `Class(mode=mode)`; raises whatever that raises."""
+    module, _, attribute = path.partition(":")
+    kind = getattr(importlib.import_module(module), attribute)
+    adapter: Adapter = kind() if mode is None else kind(mode=mode)
+    return adapter
+
+
+def end_with_parent(parent: int) -> None:
+    """
+    Have the kernel kill this process when the thread that started it ends; where it cannot, do nothing.
+
+    This is for the time in which nobody else looks: until the parent has put a guard in place (`conformance.process`).
+    """
+    if sys.platform == "linux":
+        _set_death_signal(signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before the kernel was told
+            os._exit(1)
+
+
+def _set_death_signal(number: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
+def _leave_no_core_file() -> None:
+    """
+    Crashes are what this process is for; a core file of gigabytes for each would fill the disk.
+
+    A limit of 1 byte, rather than none, also keeps Linux from piping the core to a crash reporter.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    if hard != 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (1, hard))
+
+
+def _serve(adapter: Adapter, requests: int, replies: int) -> None:
+    """Answer question after question, each step as it ends, until there are no more."""
+    inbox = Inbox(requests)
+    while True:
+        while (steps := inbox.take()) is None:
+            if not inbox.fill():
+                return
+        for reply in perform(adapter, steps):
+            _send(replies, encode_reply(reply))
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """Return the frame of a reply; an answer that may not cross becomes a fault of its step, with the type named."""
+    try:
+        return encode(reply)
+    except Exception as error:
+        # `Foreign`, or whatever an object raises that does not want to be pickled.
+        return encode(Reply(label=reply.label, answer=_raised(error), seconds=reply.seconds))
+
+
+def _raised(error: Exception) -> Raised:
+    message = f"the answer cannot cross to the suite: {error}" if isinstance(error, Foreign) else str(error)
+    return Raised(
+        type=type(error).__name__,
+        message=message,
+        modules=(__name__,),
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def _send(descriptor: int, frame: bytes) -> None:
+    rest = memoryview(frame)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _end(status: int) -> None:
+    """End without the framework's clean-up, which has been seen to crash and hang, and is nobody's question."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,268 @@
+"""
+Reads one YAML 1.2 file into plain data, with the line and column of every key and value.
+
+A table is written by people and may come from anywhere, so whatever a file holds, the answer is data or a list of
+faults, each with file, line and column, and never a traceback. It goes from parsing events straight to dicts, lists and
+scalars: no loader that could build an object is involved. This module knows nothing of cases or of any field's meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import (
+    DocumentStartEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
+from conformance.yaml12 import RefusedError, events, resolve
+
+MAX_BYTES: Final = 2**20
+"""Largest file read; a table of this size has thousands of rows and takes seconds."""
+MAX_DEPTH: Final = 32
+#: Long enough for any message that does not quote a file at length.
+_MAX_MESSAGE: Final = 200
+#: What has no business in a table: control characters, and marks that make text read otherwise than it is stored.
+_FORBIDDEN: Final = re.compile(
+    "[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
+)
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Fault:
+    """One thing that is wrong with a file, and where: line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+
+
+class DocumentError(ValueError):
+    """Files that cannot be used; `faults` says all that is wrong with them, a line each in `str()`."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("\n".join(map(str, faults)))
+        self.faults = tuple(faults)
+
+
+class Place:
+    """
+    Where a value stands, 1-based; for a mapping also where its keys do, for any collection the places of its items.
+
+    The tree of places has the shape of the data it belongs to.
+    """
+
+    __slots__ = ("column", "items", "keys", "line")
+
+    def __init__(
+        self,
+        line: int,
+        column: int,
+        keys: Mapping[str, Place] = MappingProxyType({}),
+        items: Mapping[str | int, Place] = MappingProxyType({}),
+    ) -> None:
+        self.line = line
+        self.column = column
+        self.keys = keys
+        self.items = items
+
+    def at(self, *path: str | int) -> Place:
+        """Return the place of the value at `path`; a step that is not in the data is passed over."""
+        place = self
+        for step in path:
+            place = place.items.get(step, place)
+        return place
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """
+    One file, read.
+
+    `data` is None where the file cannot be read to its end; `faults` may hold something all the same where it can.
+    """
+
+    file: str
+    data: Any
+    place: Place
+    faults: tuple[Fault, ...]
+
+
+def read(path: Path, shown: str | None = None) -> Document:
+    """Read one file, named `shown` in faults; whatever is wrong with it is in the document's `faults`."""
+    builder = _Builder(str(path) if shown is None else shown)
+    try:
+        data, place = builder.build(_text(builder, path))
+    except _UnreadableError:
+        data, place = None, Place(1, 1)
+    return Document(file=builder.file, data=data, place=place, faults=tuple(builder.faults))
+
+
+class _UnreadableError(Exception):
+    """The file cannot be read any further; the fault is already noted."""
+
+
+def _text(builder: _Builder, path: Path) -> str:
+    """Return the text of a file, without byte order mark and free of what a table must not hold."""
+    try:
+        # Anything but a plain file may have no end.
+        if path.exists() and not path.is_file():
+            raise builder.unreadable(1, 1, "not a file")
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise builder.unreadable(1, 1, f"cannot be read: {reason}") from None
+    if len(raw) > MAX_BYTES:
+        raise builder.unreadable(1, 1, f"larger than {MAX_BYTES} bytes: split it")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, column = _position(raw[: error.start].decode("utf-8-sig"))
+        raise builder.unreadable(line, column, f"not UTF-8: byte 0x{raw[error.start]:02x}") from None
+    if found := _FORBIDDEN.search(text):
+        raise builder.unreadable(*_position(text[: found.start()]), _not_allowed(found[0]))
+    return text
+
+
+def _position(before: str) -> tuple[int, int]:
+    """Return line and column of the character that follows `before`."""
+    lines = re.split("\r\n|\r|\n", before)
+    return len(lines), len(lines[-1]) + 1
+
+
+class _Builder:
+    """Puts the events of one file together to data and places, on a stack of its own: depth costs no recursion."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.faults: list[Fault] = []
+        self._root: tuple[Any, Place] | None = None
+        self._stack: list[_Open] = []
+        self._take: dict[type[Event], Callable[[Any], None]] = {
+            ScalarEvent: self._scalar,
+            SequenceStartEvent: self._open,
+            MappingStartEvent: self._open,
+            SequenceEndEvent: self._close,
+            MappingEndEvent: self._close,
+            DocumentStartEvent: self._document,
+        }
+
+    def fault(self, line: int, column: int, message: str) -> None:
+        """Note a fault and go on."""
+        self.faults.append(Fault(self.file, line, column, message[:_MAX_MESSAGE]))
+
+    def unreadable(self, line: int, column: int, message: str) -> _UnreadableError:
+        """Note a fault after which there is no going on, and return the exception to raise."""
+        self.fault(line, column, message)
+        return _UnreadableError()
+
+    def build(self, text: str) -> tuple[Any, Place]:
+        """Return the data of the only document in `text`, and its places."""
+        try:
+            for event in events(text):
+                if take := self._take.get(type(event)):
+                    take(event)
+        except RefusedError as error:
+            raise self._unreadable_at(error.problem_mark, error.problem) from None
+        except MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            raise self._unreadable_at(mark, f"not YAML: {error.problem or error.context}") from None
+        except _UnreadableError:
+            raise
+        except Exception as error:
+            # A few malformed files trip ruamel.yaml itself: an escape past the last code point, a directive's number.
+            raise self.unreadable(1, 1, f"not YAML: {error}") from None
+        if self._root is None or self._root[0] is None:
+            raise self.unreadable(1, 1, "empty file")
+        return self._root
+
+    def _unreadable_at(self, mark: Any, message: str) -> _UnreadableError:
+        return self.unreadable(1, 1, message) if mark is None else self.unreadable(*_place(mark), message)
+
+    def _document(self, event: DocumentStartEvent) -> None:
+        if self._root is not None:
+            raise self._unreadable_at(event.start_mark, "a second document: one to a file")
+        if event.version not in (None, (1, 2)):
+            raise self.unreadable(1, 1, "only YAML 1.2 is read")
+
+    def _open(self, event: SequenceStartEvent | MappingStartEvent) -> None:
+        if len(self._stack) == MAX_DEPTH:
+            raise self._unreadable_at(event.start_mark, f"nested more than {MAX_DEPTH} deep")
+        is_mapping = isinstance(event, MappingStartEvent)
+        self._stack.append(_Open({} if is_mapping else [], *_place(event.start_mark)))
+
+    def _close(self, event: Event) -> None:
+        closed = self._stack.pop()
+        self._attach(closed.container, closed.place)
+
+    def _scalar(self, event: ScalarEvent) -> None:
+        line, column = _place(event.start_mark)
+        value: Any = event.value
+        if event.implicit[0]:
+            try:
+                value = resolve(value)
+            except ValueError as error:
+                raise self.unreadable(line, column, str(error)) from None
+        elif found := _FORBIDDEN.search(value):
+            self.fault(line, column, _not_allowed(found[0]))
+        self._attach(value, Place(line, column))
+
+    def _attach(self, value: Any, place: Place) -> None:
+        """Add a value to the innermost open collection, or take it as a mapping's next key."""
+        if not self._stack:
+            self._root = value, place
+            return
+        around = self._stack[-1]
+        if isinstance(around.container, list):
+            around.items[len(around.container)] = place
+            around.container.append(value)
+        elif around.key is None:
+            if not isinstance(value, str):
+                raise self.unreadable(place.line, place.column, "a key that is not a word")
+            around.key = value, place
+        else:
+            key, key_place = around.key
+            around.key = None
+            if key in around.container:
+                # The first of two stays, so that the rest of the mapping can still be looked at.
+                message = f"duplicate key {key!r}, first on line {around.keys[key].line}"
+                self.fault(key_place.line, key_place.column, message)
+            else:
+                around.container[key], around.keys[key], around.items[key] = value, key_place, place
+
+
+class _Open:
+    """A collection whose end has not come yet; `key` is the key of a mapping that waits for its value."""
+
+    __slots__ = ("container", "items", "key", "keys", "place")
+
+    def __init__(self, container: Any, line: int, column: int) -> None:
+        self.container = container
+        self.key: tuple[str, Place] | None = None
+        self.keys: dict[str, Place] = {}
+        self.items: dict[str | int, Place] = {}
+        self.place = Place(line, column, self.keys, self.items)
+
+
+def _place(mark: Any) -> tuple[int, int]:
+    return mark.line + 1, mark.column + 1
+
+
+def _not_allowed(character: str) -> str:
+    return "a tab: write spaces" if character == "\t" else f"a character that is not allowed: U+{ord(character):04X}"

@@ -1,0 +1,210 @@
+"""
+What the ledger may say of one difference, and the difference itself: which cells it covers, what is seen there.
+
+As `conformance.row` is to the table, so is this to the ledger. It reads no file, runs nothing and knows no framework.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import translate
+from functools import cached_property
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, Field
+
+from conformance.case import CHECKS
+from conformance.document import Place
+from conformance.model import Globs, Link, Maybe, Model, Word, about, one_of, wrong
+
+KINDS: Final = ("by_design", "bug", "numeric")
+OBSERVATIONS: Final = ("raises", "equals", "crash", "timed_out")
+
+#: Held against what a framework says, so kept to the letter.
+Verbatim = Annotated[str, Field(min_length=1)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Raises:
+    """A step that raised: the exception's type, and a part of its message."""
+
+    step: str
+    type: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Equals:
+    """A check that observed this, as the results file holds it."""
+
+    value: Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Crash:
+    """A process that ended; `reason` is a part of how, such as SIGABRT."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TimedOut:
+    """A process that was ended for passing its deadline."""
+
+
+Observed = Raises | Equals | Crash | TimedOut
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """
+    One known difference.
+
+    `devices` is None for all of them; `checks` may be empty where a process is observed to crash or to time out, since
+    no check is then answered. `line` and `column` are where the entry stands in `file`.
+    """
+
+    implementations: tuple[str, ...]
+    cases: tuple[str, ...]
+    devices: tuple[str, ...] | None
+    checks: tuple[str, ...]
+    kind: str
+    observed: Observed
+    why: str
+    link: str | None
+    evidence: str | None
+    since: str | None
+    file: str
+    line: int
+    column: int
+
+    @property
+    def where(self) -> str:
+        """Where the entry stands, as `file:line`."""
+        return f"{self.file}:{self.line}"
+
+    def covers(self, *, implementation: str, case: str, device: str) -> bool:
+        """Return whether a cell is one of those the entry is about; `case` is the case's id."""
+        return (
+            self.covers_implementation(implementation)
+            and self._cases.fullmatch(case) is not None
+            and (self.devices is None or device in self.devices)
+        )
+
+    def covers_implementation(self, implementation: str) -> bool:
+        """Return whether any cell of an implementation can be one of those the entry is about."""
+        return self._implementations.fullmatch(implementation) is not None
+
+    @cached_property
+    def _implementations(self) -> re.Pattern[str]:
+        return _any_of(self.implementations)
+
+    @cached_property
+    def _cases(self) -> re.Pattern[str]:
+        return _any_of(self.cases)
+
+
+class _RaisesFields(Model):
+    step: Annotated[Word, *about("The step that raised.", "the name of a step")]
+    type: Annotated[Verbatim, *about("The exception's type.", "the name of an exception")]
+    message: Annotated[Verbatim, *about("A part of its message.", "text")]
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise wrong("a number that is not finite is a string in results: put it in quotes")
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _finite(each)
+    return value
+
+
+class _ObservedFields(Model):
+    """Exactly one of these; a null that is observed is `equals: null`."""
+
+    raises: Annotated[Maybe[_RaisesFields], *about("A step raised.", "a mapping of step, type and message")] = None
+    equals: Annotated[Any, AfterValidator(_finite), *about("What a check observed.", "a JSON value")] = None
+    crash: Annotated[Maybe[Verbatim], *about("A part of how a process ended.", "text, such as SIGABRT")] = None
+    timed_out: Annotated[Maybe[Literal[True]], *about("It passed its deadline.", "true")] = None
+
+
+class EntryFields(Model):
+    """One entry, as the file says it."""
+
+    implementations: Annotated[Globs, *about("Globs over implementations.", "a list of globs")]
+    cases: Annotated[Globs, *about("Globs over case ids.", "a list of globs")]
+    devices: Annotated[
+        Maybe[Annotated[list[Word], Field(min_length=1)]], *about("Devices; without it, all.", "a list of devices")
+    ] = None
+    checks: Annotated[
+        Maybe[list[Annotated[str, *one_of("check", CHECKS)]]],
+        *about("The checks that differ.", f"a list of checks, among {', '.join(CHECKS)}"),
+    ] = None
+    kind: Annotated[str, *one_of("kind", KINDS), *about("Whether it is meant.", f"one of {', '.join(KINDS)}")]
+    observed: Annotated[
+        _ObservedFields, *about("What is seen, exactly.", f"a mapping with one of {', '.join(OBSERVATIONS)}")
+    ]
+    why: Annotated[Word, *about("The reason, a fact.", "text")]
+    link: Annotated[Maybe[Link], *about("Where it is reported.", "an http or https link")] = None
+    evidence: Annotated[Maybe[Word], *about("How it is known, where there is no link.", "text")] = None
+    since: Annotated[Maybe[Word], *about("The version it was first seen in.", "text, a version in quotes")] = None
+
+
+class LedgerFile(Model):
+    """One file of the ledger; its entries are checked one by one."""
+
+    description: Annotated[Maybe[Word], *about("What the ledger holds.", "text")] = None
+    divergences: Annotated[list[dict[str, Any]], *about("The entries.", "a list of entries, each a mapping")]
+
+
+def problems_of(fields: EntryFields, place: Place) -> Iterator[tuple[Place, str]]:
+    """Yield what is wrong with an entry whose fields are each right."""
+    observed = fields.observed.model_fields_set
+    if len(observed) != 1:
+        said = ", ".join(name for name in OBSERVATIONS if name in observed) or "none"
+        yield place.at("observed"), f"observed is exactly one of {', '.join(OBSERVATIONS)}, not {said}"
+    elif not fields.checks and observed <= {"raises", "equals"}:
+        yield place.at("checks"), "checks may be left out only where a crash or a time-out is observed"
+    if not fields.link and not fields.evidence:
+        yield place, "an entry needs a link, or else evidence"
+    if _matches_all(fields.implementations) and _matches_all(fields.cases):
+        yield place.at("cases"), "implementations and cases both match everything: name one or the other"
+
+
+def _matches_all(globs: Sequence[str]) -> bool:
+    return any(set(glob) <= set("*?") for glob in globs)
+
+
+def entry_of(fields: EntryFields, file: str, place: Place) -> Entry:
+    """Return the entry that fields without problems make."""
+    return Entry(
+        implementations=tuple(fields.implementations),
+        cases=tuple(fields.cases),
+        devices=None if fields.devices is None else tuple(fields.devices),
+        checks=tuple(fields.checks or ()),
+        kind=fields.kind,
+        observed=_observed(fields.observed),
+        why=fields.why,
+        link=fields.link,
+        evidence=fields.evidence,
+        since=fields.since,
+        file=file,
+        line=place.line,
+        column=place.column,
+    )
+
+
+def _observed(fields: _ObservedFields) -> Observed:
+    if fields.raises is not None:
+        return Raises(step=fields.raises.step, type=fields.raises.type, message=fields.raises.message)
+    if fields.crash is not None:
+        return Crash(reason=fields.crash)
+    if fields.timed_out is not None:
+        return TimedOut()
+    return Equals(value=fields.equals)
+
+
+def _any_of(globs: Sequence[str]) -> re.Pattern[str]:
+    return re.compile("|".join(translate(glob) for glob in globs))

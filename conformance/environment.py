@@ -1,0 +1,130 @@
+"""
+The environment variables a framework's process is started with.
+
+An implementation has one environment, the one its users get after an installation; a run must not turn into another one
+because of what happens to be set in the shell. So variables that change what a framework computes are taken away, those
+that say what the machine is (`CUDA_VISIBLE_DEVICES`, `JAX_PLATFORMS`, `LD_LIBRARY_PATH` ...) stay, and the suite's own
+are added: few threads, no grabbing of all GPU memory, no settings file from the home folder. What the registry says of
+an implementation comes last and wins. Frameworks are not imported here, and nothing of `os.environ` is changed.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+#: Beginnings of the names of variables that change what a framework computes, or what surrounds it.
+LEAKING: Final = (
+    "CUBLAS_WORKSPACE_CONFIG",
+    "DNNL_",
+    "JAX_",
+    "KERAS_",
+    "MKL_CBWR",
+    "MKL_DYNAMIC",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_DYNAMIC",
+    "OMP_THREAD_LIMIT",
+    "ONEDNN_",
+    "PYTEST_",  # libraries behave differently when they believe they are under test
+    "PYTHONINSPECT",
+    "PYTHONOPTIMIZE",  # asserts may be how a framework refuses
+    "PYTHONWARNINGS",  # the suite's own warnings may be errors, the framework's are not ours to judge
+    "PYTORCH_",
+    "TF_",
+    "TORCH_",
+    "TORCHDYNAMO_",
+    "TORCHINDUCTOR_",
+    "XLA_",
+)
+#: Variables that begin so and stay: which devices there are, where files are kept, how much is logged.
+KEPT: Final = (
+    "JAX_CUDA_VISIBLE_DEVICES",
+    "JAX_PLATFORM",
+    "JAX_ROCM_VISIBLE_DEVICES",
+    "TF_CPP_",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "TORCH_HOME",
+    "TORCH_LOGS",
+    "XLA_PYTHON_CLIENT_",
+)
+
+THREAD_COUNTS: Final = (
+    "CONFORMANCE_THREADS",  # read by adapters whose framework must be told in code
+    "MKL_NUM_THREADS",
+    "NPROC",  # the CPU client of XLA, in older releases
+    "NUMEXPR_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "PJRT_NPROC",  # the CPU client of XLA
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+def withheld(inherited: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of the variables in `inherited` that a framework's process is not given, sorted."""
+    return tuple(sorted(name for name in inherited if name.startswith(LEAKING) and not name.startswith(KEPT)))
+
+
+def added(
+    own: Mapping[str, str], inherited: Mapping[str, str], *, threads: int, home: Path, cache: Path | None
+) -> dict[str, str]:
+    """
+    Return the variables to set: the suite's, then those of an implementation's `own` environment.
+
+    `home` is an empty folder that stands in for Keras's settings, `cache` a folder in which compiled programs are kept
+    from one process to the next, or None.
+    """
+    settings = {
+        "KERAS_HOME": str(home),
+        "PYTHONFAULTHANDLER": "1",
+        "PYTHONHASHSEED": "0",
+        "TF_CPP_MIN_LOG_LEVEL": inherited.get("TF_CPP_MIN_LOG_LEVEL", "2"),
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    }
+    settings.update(dict.fromkeys(THREAD_COUNTS, str(threads)))
+    if cache is not None:
+        settings.update(_jax_cache(cache))
+    return settings | dict(own)
+
+
+def of_process(
+    own: Mapping[str, str], inherited: Mapping[str, str], *, threads: int, home: Path, cache: Path | None
+) -> dict[str, str]:
+    """Return the whole environment of a process, as `added` to what is inherited and not `withheld`."""
+    gone = withheld(inherited)
+    stays = {name: value for name, value in inherited.items() if name not in gone}
+    return stays | added(own, inherited, threads=threads, home=home, cache=cache)
+
+
+def _jax_cache(cache: Path) -> dict[str, str]:
+    """Return JAX's settings for a cache of its own, one per set of versions and processor; none without JAX."""
+    try:
+        versions = [f"{each}-{importlib.metadata.version(each)}" for each in ("jax", "jaxlib")]
+    except importlib.metadata.PackageNotFoundError:
+        return {}
+    python = f"python-{sys.version_info.major}.{sys.version_info.minor}"
+    folder = cache.expanduser().absolute() / "-".join([*versions, python, _processor()])
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(folder),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
+
+def _processor() -> str:
+    """Return a name for this kind of processor: code compiled for another may compute something else, or trap."""
+    try:
+        described = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        described = platform.processor()
+    features = sorted({line for line in described.splitlines() if line.startswith(("flags", "Features", "model name"))})
+    return f"{platform.machine()}-{zlib.crc32(repr(features or described).encode()):08x}"

@@ -1,0 +1,219 @@
+"""
+From one row, its fields already of the right types, to its cases: what the fields mean together.
+
+A row is held against the rule here: what the rule forbids is legal only where the row expects an error, and a literal
+worked by hand must say what the rule gives. Nothing here knows files, defaults or other rows.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+from conformance.case import EXACT_ACTIVATIONS, LANES, MAX_BYTES, Case, Expect, Layer
+from conformance.document import Place
+from conformance.model import shown
+from conformance.row import MAX_ID, SAFE_ID, Row
+from conformance.rule import RuleError, output_shapes, parameter_counts
+
+Note = Callable[[Place, str], None]
+Problem = tuple[Place, str]
+
+#: Bytes of one element as it crosses to a framework.
+_ITEM_BYTES: Final = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+#: How many axes before the last an input needs for a layout to be another one than the next simpler.
+_AXES_NEEDED: Final = {"strided": 0, "broadcast": 1, "transposed": 2}
+#: What a lane and a twin add to the longest id a row may give itself.
+_MAX_CASE_ID: Final = MAX_ID + len("-linear-uniform")
+_ONLY_ERRORS: Final = "only a row that expects an error may say so"
+
+
+def cases_of(row: Row, place: Place, note: Note, where: str) -> tuple[Case, ...]:
+    """
+    Return the cases of one row, one per lane; none after having noted what is wrong with it.
+
+    `where` is the row's own `file:line`.
+    """
+    problems = [*_lengths(row, place)]
+    cases: tuple[Case, ...] = ()
+    if not problems:
+        cases = tuple(_lanes(row, where))
+        # Lanes differ in nothing that is looked at here but the id.
+        problems += [*_legality(cases[0], row, place), *_selection(cases[0], place), *_ids(cases, place)]
+    if not problems:
+        problems += [*_literals(cases[0], row, place), *_sizes(cases[0], place)]
+    for problem in problems:
+        note(*problem)
+    return () if problems else cases
+
+
+def _lengths(row: Row, place: Place) -> Iterator[Problem]:
+    layers = len(_listed(row.units))
+    for name, value in (("activation", row.activation), ("use_bias", row.use_bias)):
+        if isinstance(value, list) and len(value) != layers:
+            yield place.at(name), f"{name} has {_entries(len(value))}, units has {_entries(layers)}"
+
+
+def _lanes(row: Row, where: str) -> Iterator[Case]:
+    units = _listed(row.units)
+    activations = row.activation if isinstance(row.activation, list) else [row.activation] * len(units)
+    biases = row.use_bias if isinstance(row.use_bias, list) else [row.use_bias] * len(units)
+    fields: dict[str, Any] = {
+        "input_shape": tuple(row.input_shape),
+        "dtype": row.dtype,
+        "batch": tuple(row.batch) if isinstance(row.batch, list) else row.batch,
+        "layout": row.layout,
+        "feed_shape": _tuple(row.feed_shape),
+        "expect": _expect(row),
+        "implementations": tuple(row.implementations or ["*"]),
+        "checks": _tuple(row.checks),
+        "tier": row.tier,
+        "name": row.id,
+        "why": row.why,
+        "source": row.source,
+        "tags": tuple(row.tags or ()),
+        "row": where,
+    }
+    lanes = ["uniform"] if fields["expect"].error else _listed(list(LANES) if row.values is None else row.values)
+    for lane in lanes:
+        twin = lane == "exact" and not set(activations) <= set(EXACT_ACTIVATIONS)
+        used = ["linear"] * len(units) if twin else activations
+        layers = (Layer(units=m, activation=f, use_bias=b) for m, f, b in zip(units, used, biases, strict=True))
+        yield Case(**fields, lane=lane, twin=twin, layers=tuple(layers))
+
+
+def _expect(row: Row) -> Expect:
+    given = row.expect
+    if given is None:
+        return Expect()
+    shapes = [given.output_shape] if given.output_shape is not None else given.output_shapes
+    return Expect(
+        output_shapes=None if shapes is None else tuple(map(tuple, shapes)),
+        parameters=_tuple(given.parameters),
+        total_parameters=given.total_parameters,
+        error=given.error,
+    )
+
+
+def _legality(case: Case, row: Row, place: Place) -> Iterator[Problem]:
+    forbidden = _forbidden(case, place)
+    if not case.expect.error:
+        if forbidden:
+            yield forbidden
+        elif case.feed_shape is None and None in case.input_shape:
+            axis = place.at("input_shape", case.input_shape.index(None))
+            yield axis, "an unknown axis needs a feed_shape that says its length"
+        return
+    if row.expect and row.expect.model_fields_set != {"error"}:
+        yield place.at("expect"), "a row that expects an error expects nothing else"
+    if not forbidden:
+        yield place.at("expect", "error"), "expects an error, and the rule forbids nothing of this row"
+
+
+def _forbidden(case: Case, place: Place) -> Problem | None:
+    """Return the first thing the rule forbids of a case, or None."""
+    try:
+        output_shapes(case.input_shape, _units(case))
+    except RuleError as error:
+        return place.at("input_shape", len(case.input_shape) - 1), f"{error}; {_ONLY_ERRORS}"
+    fed, built = case.feed_shape, case.input_shape[-1]
+    if fed is not None and fed[-1:] != (built,):
+        last = f"the last axis fed is {fed[-1]}" if fed else "rank 0 is fed"
+        return place.at("feed_shape", len(fed) - 1), f"{last}, and the layer is built for {built}; {_ONLY_ERRORS}"
+    return None
+
+
+def _selection(case: Case, place: Place) -> Iterator[Problem]:
+    """Yield what is wrong with how a case is laid out and which checks it asks for."""
+    before_last = len(case.fed_shape) - 1
+    if before_last < (needed := _AXES_NEEDED.get(case.layout, before_last)):
+        yield place.at("layout"), f"{case.layout} needs {needed} axes before the last, {list(case.fed_shape)} has fewer"
+    for index, check in enumerate(case.checks or ()):
+        if (check == "refusal") != case.expect.error:
+            asked = "rows that expect an error are asked refusal, and no other row is"
+            yield place.at("checks", index), f"{check} is not asked here: {asked}"
+
+
+def _ids(cases: Sequence[Case], place: Place) -> Iterator[Problem]:
+    for case in cases:
+        if not re.fullmatch(SAFE_ID, case.id):
+            yield place.at("units"), f"makes the id {shown(case.id)}, which is not safe everywhere: give the row an id"
+            return
+        if len(case.id) > _MAX_CASE_ID:
+            yield place, f"makes an id of {len(case.id)} characters: give the row an id of up to {MAX_ID}"
+            return
+
+
+def _literals(case: Case, row: Row, place: Place) -> Iterator[Problem]:
+    """Yield where a literal of the row is not what the rule gives."""
+    expect, place = case.expect, place.at("expect")
+    if row.expect is None or expect.error:
+        return
+    if row.expect.output_shape is not None and (row.expect.output_shapes is not None or len(case.layers) > 1):
+        yield place.at("output_shape"), "output_shape is for one layer; output_shapes has one for each of a stack's"
+        return
+    biases = [layer.use_bias for layer in case.layers]
+    counts = parameter_counts(case.input_shape, _units(case), biases)
+    if expect.output_shapes is not None:
+        shapes = output_shapes(case.input_shape, _units(case), leading_axes=len(case.leading))
+        if row.expect.output_shape is not None:
+            yield from _differing(place.at("output_shape"), shapes[0], expect.output_shapes[0])
+        else:
+            yield from _differing_each(place.at("output_shapes"), shapes, expect.output_shapes)
+    if expect.parameters is not None:
+        yield from _differing_each(place.at("parameters"), counts, expect.parameters)
+    if expect.total_parameters is not None:
+        yield from _differing(place.at("total_parameters"), sum(counts), expect.total_parameters)
+
+
+def _differing_each(place: Place, given: Sequence[object], said: Sequence[object]) -> Iterator[Problem]:
+    if len(given) != len(said):
+        yield from _differing(place, given, said)
+    else:
+        for index, (right, literal) in enumerate(zip(given, said, strict=True)):
+            yield from _differing(place.at(index), right, literal)
+
+
+def _differing(place: Place, given: object, said: object) -> Iterator[Problem]:
+    if given != said:
+        yield place, f"the rule gives {shown(given)}, the row says {shown(said)}"
+
+
+def _sizes(case: Case, place: Place) -> Iterator[Problem]:
+    """Yield the arrays of a case that would be too large; a layer that is not legal has none."""
+    item = _ITEM_BYTES[case.dtype]
+    fed = case.fed_shape
+    if math.prod(fed) * item > MAX_BYTES:
+        yield place.at("input_shape" if case.feed_shape is None else "feed_shape"), _too_large("the input", fed)
+        return
+    features = 4 if not case.input_shape or case.input_shape[-1] is None else case.input_shape[-1]
+    for index, units in enumerate(_units(case)):
+        if not isinstance(units, int) or isinstance(units, bool) or units < 0:
+            return
+        for what, shape in (("the kernel", (features, units)), ("the output", (*fed[:-1], units))):
+            if math.prod(shape) * item > MAX_BYTES:
+                yield place.at("units", index), _too_large(what, shape)
+                return
+        features = units
+
+
+def _too_large(what: str, shape: Sequence[int]) -> str:
+    return f"{what}, {shown(list(shape))}, would take more than {MAX_BYTES // 2**20} MiB"
+
+
+def _units(case: Case) -> list[Any]:
+    return [layer.units for layer in case.layers]
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _tuple(value: list[Any] | None) -> tuple[Any, ...] | None:
+    return None if value is None else tuple(value)
+
+
+def _entries(count: int) -> str:
+    return f"{count} {'entry' if count == 1 else 'entries'}"

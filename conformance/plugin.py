@@ -1,0 +1,333 @@
+"""
+The part of the suite that speaks pytest: options, expansion of the table into tests, results, summary.
+
+Loaded by `-p conformance.plugin` in this project's own options and by `conformance run`, never through an entry point
+of pytest, so that it cannot touch anybody else's test run.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Generator, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Final
+
+import pytest
+
+from conformance.adapters.registry import Implementation
+from conformance.case import TIERS
+from conformance.results import Writer, finite
+from conformance.scheduler import GroupScheduling
+from conformance.selection import DEVICES, Selection, SelectionError, parse_shard
+from conformance.suite import DEFAULT_CACHE, RECORD, Cell, Runner
+from conformance.summary import summarise
+
+#: Distributions whose versions the header states, beside those each implementation reports of itself.
+DISTRIBUTIONS: Final = ("dense-conformance", "numpy", "pytest", "pytest-xdist", "ml_dtypes", "ruamel.yaml", "pydantic")
+STATE: Final = pytest.StashKey["State"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the suite's options."""
+    group = parser.getgroup("conformance", "conformance of dense layers")
+    group.addoption("--implementation", action="append", default=[], metavar="NAME", help="name or glob; repeatable")
+    group.addoption("--device", choices=DEVICES, default="cpu", help="auto: the CPU, and the GPU where one is visible")
+    group.addoption("--tier", choices=TIERS, default="full", help="a tier includes the ones before it")
+    group.addoption("--cases", action="append", default=[], metavar="PATH", help="YAML file or folder; repeatable")
+    group.addoption("--shard", default="1/1", metavar="I/N", help="run the I-th of N parts")
+    group.addoption("--results", default=None, metavar="FILE", help="write the results, a JSON object a line")
+    group.addoption("--draws", type=int, default=1, metavar="N", help="ask every question N times")
+    group.addoption("--in-process", action="store_true", help="for a debugger: no process of its own")
+
+
+class State:
+    """What a run holds: its selection, its cells, the process it talks to, and the results file it writes."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.draws = int(config.getoption("--draws"))
+        if self.draws < 1:
+            raise SelectionError("--draws is at least 1")
+        self.selection = Selection(
+            cases=tuple(config.getoption("--cases")),
+            implementations=tuple(config.getoption("--implementation")),
+            device=config.getoption("--device"),
+            tier=config.getoption("--tier"),
+            shard=parse_shard(config.getoption("--shard")),
+        )
+        self.in_process = bool(config.getoption("--in-process"))
+        self.worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+        self.chosen: tuple[Implementation, ...] = ()
+        self.devices: dict[str, tuple[str, ...]] = {}
+        self._cells: tuple[Cell, ...] | None = None
+        self.expected: list[str] = []
+        self.records: dict[str, dict[str, Any]] = {}
+        self.hellos: set[str] = set()
+        self.writer: Writer | None = None
+        self.stream: IO[str] | None = None
+        self.started = datetime.now(UTC)
+
+    def prepare(self) -> None:
+        """
+        Settle implementations and devices, and begin the results file.
+
+        Raises:
+            SelectionError: the command is at fault, or the results file cannot be written.
+        """
+        self.chosen = self.selection.chosen()
+        if self.in_process and len(self.chosen) != 1:
+            raise SelectionError("--in-process holds one implementation: name it with --implementation")
+        if self.in_process and (self.worker is not None or self.config.getoption("numprocesses", None)):
+            raise SelectionError("--in-process and -n exclude one another")
+        if self.worker is not None:
+            self.devices = {name: tuple(each) for name, each in self.worker["conformance_devices"].items()}
+        else:
+            self.devices = dict(self.selection.devices(self.chosen))
+        target = self.config.getoption("--results")
+        if target and self.worker is None and not self.config.option.collectonly:
+            try:
+                Path(target).parent.mkdir(parents=True, exist_ok=True)
+                self.stream = Path(target).open("w", encoding="utf-8")  # noqa: SIM115 - closed in finish()
+            except OSError as error:
+                raise SelectionError(f"{target}: {error.strerror}") from None
+            self.writer = Writer(self.stream)
+
+    def cells(self) -> tuple[Cell, ...]:
+        """Return the cells of this run, read from the table once."""
+        if self._cells is None:
+            self._cells = self.selection.cells(self.selection.table(), self.chosen, self.devices)
+        return self._cells
+
+    def runner(self) -> Runner:
+        """Return what runs cells in this process of pytest."""
+        workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        return Runner(
+            entries=self.selection.ledger(),
+            threads=max(1, (os.cpu_count() or 1) // workers),
+            draws=self.draws,
+            in_process=self.in_process,
+            cache=DEFAULT_CACHE.expanduser(),
+        )
+
+    def expect(self, test_ids: Sequence[str]) -> None:
+        """Take note of the tests to come, once, and write the header."""
+        if self.expected:
+            return
+        self.expected = [_cell_id(each) for each in test_ids if _is_cell(each)]
+        if self.writer is not None:
+            self.writer.header(
+                started=self.started.isoformat(timespec="seconds").replace("+00:00", "Z"),
+                distributions=dict(_versions()),
+                platform={
+                    "system": platform.platform(),
+                    "machine": platform.machine(),
+                    "processor": _processor(),
+                    "cpus": os.cpu_count(),
+                    "python": platform.python_version(),
+                },
+                selection={
+                    "cases": list(self.selection.cases) or ["default table"],
+                    "implementations": [each.name for each in self.chosen],
+                    "device": self.selection.device,
+                    "tier": self.selection.tier,
+                    "shard": "/".join(map(str, self.selection.shard)),
+                    "draws": self.draws,
+                },
+                cells=len(self.expected),
+            )
+
+    def take(self, report: pytest.TestReport) -> None:
+        """Write what a test's report carries."""
+        for hello in getattr(report, "conformance_hellos", ()):
+            if hello["implementation"] not in self.hellos:
+                self.hellos.add(hello["implementation"])
+                if self.writer is not None:
+                    self.writer.implementation(**hello)
+        if not _is_cell(report.nodeid):
+            return
+        cell = _cell_id(report.nodeid)
+        record = getattr(report, "conformance", None)
+        if record is None and report.failed and cell not in self.records:
+            record = _unrun(cell, "crashed", f"the test itself failed: {report.longreprtext[-2000:]}")
+        if record is not None and cell not in self.records:
+            self.records[cell] = record
+            if self.writer is not None:
+                self.writer.cell(record)
+
+    def finish(self) -> None:
+        """Write a line for every cell that was not reached, and the footer."""
+        missing = [each for each in self.expected if each not in self.records]
+        for cell in missing:
+            self.records[cell] = _unrun(cell, "not_run", "the run was stopped before this cell")
+            if self.writer is not None:
+                self.writer.cell(self.records[cell])
+        if self.writer is not None and self.stream is not None:
+            self.writer.footer(complete=not missing)
+            self.stream.close()
+
+
+def _is_cell(test_id: str) -> bool:
+    return "test_dense[" in test_id and test_id.endswith("]")
+
+
+def _cell_id(test_id: str) -> str:
+    return test_id.split("test_dense[", 1)[1][:-1]
+
+
+def _unrun(cell: str, outcome: str, reason: str) -> dict[str, Any]:
+    """Return the record of a cell that has no result of its own."""
+    device, implementation, case = cell.split("/", 2)
+    named = {"case": case, "implementation": implementation, "device": device}
+    return {**named, "outcome": outcome, "checks": [], "reason": reason, "seconds": 0.0}
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in DISTRIBUTIONS:
+        try:
+            yield name, importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+
+
+def _processor() -> str:
+    """Return the processor's name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Settle what is asked for before anything is collected."""
+    if config.option.help or config.option.version:
+        return
+    try:
+        state = State(config)
+        state.prepare()
+    except SelectionError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[STATE] = state
+    if config.pluginmanager.hasplugin("xdist"):
+        config.pluginmanager.register(_WithXdist(state), "conformance-xdist")
+
+
+class _WithXdist:
+    """The hooks that exist only where pytest-xdist is loaded."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> GroupScheduling | None:
+        """Group tests by process, unless another distribution was asked for by name."""
+        if config.getoption("dist") != "load":
+            return None
+        return GroupScheduling(len(config.getoption("tx")))
+
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker the devices, so that it need not look for them."""
+        node.workerinput["conformance_devices"] = {name: list(each) for name, each in self.state.devices.items()}
+
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+        """Take note of the tests a worker collected."""
+        self.state.expect(ids)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Expand the table into one test per cell."""
+    if "cell" not in metafunc.fixturenames or metafunc.function.__name__ != "test_dense":
+        return
+    try:
+        cells = metafunc.config.stash[STATE].cells()
+    except SelectionError as error:
+        raise pytest.UsageError(str(error)) from None
+    metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells])
+
+
+@pytest.fixture(scope="session")
+def conformance_runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
+    """Yield what runs the cells of this process of pytest, and end its child at the end."""
+    runner = request.config.stash[STATE].runner()
+    yield runner
+    runner.close()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Write the header, where this process collects itself."""
+    state = session.config.stash[STATE]
+    if state.worker is None and not session.config.option.collectonly:
+        state.expect([item.nodeid for item in session.items])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Let the report of a cell's test carry its record, and that of the first one what its process said of itself."""
+    report: Any = yield
+    record = item.stash.get(RECORD, None)
+    if call.when == "call" and record is not None:
+        report.conformance = record
+        runner: Runner = item.funcargs["conformance_runner"]  # type: ignore[attr-defined]
+        report.conformance_hellos = [
+            finite(
+                {
+                    "implementation": name,
+                    "versions": dict(hello.versions),
+                    "settings": {key: _plain(value) for key, value in hello.settings.items()},
+                    "devices": list(hello.devices),
+                    "threads": hello.threads,
+                }
+            )
+            for name, hello in runner.hellos.items()
+            if name == record["implementation"] and name not in runner.announced
+        ]
+        runner.announced.add(record["implementation"])
+    return report
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Write results as they come; with xdist, this runs where the results file is."""
+    if _current is not None and (report.when == "call" or report.failed):
+        _current.take(report)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Remember the run whose reports are to come."""
+    global _current
+    _current = session.config.stash[STATE]
+
+
+#: The run of this process; reports do not carry their configuration.
+_current: State | None = None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:
+    """End the results file; a run in which every cell was skipped fails."""
+    global _current
+    state, _current = _current, None
+    if state is None or state.worker is not None or session.config.option.collectonly:
+        return
+    state.finish()
+    outcomes = {each["outcome"] for each in state.records.values()}
+    if exitstatus == pytest.ExitCode.OK and outcomes and outcomes <= {"not_run", "unsupported"}:
+        session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print counts per implementation, the slowest cells, and where the results are."""
+    state = config.stash.get(STATE, None)
+    if state is None or state.worker is not None or not state.records:
+        return
+    terminalreporter.section("conformance")
+    for line in summarise(list(state.records.values()), results=config.getoption("--results")):
+        terminalreporter.write_line(line)

@@ -1,0 +1,356 @@
+"""
+A child process with its pipes, its guard and its end.
+
+It can be talked to within a deadline, and whatever becomes of it is said in a few words: that is all. What it is asked,
+and what its end means, is for `conformance.sandbox`; what happens on the other side, for `conformance.child`.
+
+Nothing of a child outlives its parent. The child leads a session of its own, and beside it runs a guard: a shell that
+waits on a pipe only the parent holds, and kills the child's whole process group when the pipe breaks, however the
+parent died. (A thread inside the child could not: it never runs while native code keeps the interpreter's lock.) Until
+the guard is there the kernel stands in, `conformance.child.end_with_parent`; where parent and starting thread are one,
+it stays as a second line. Processes that left the group are found by a mark in their environment when the child ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Sequence
+from io import FileIO
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+import conformance
+from conformance import environment
+from conformance.adapters.registry import Implementation
+from conformance.channel import Garbage, Inbox
+from conformance.child import Orders
+from conformance.steps import Raised
+
+GIB: Final = 2**30
+MARK: Final = "CONFORMANCE_PROCESS"
+#: How often a process that takes its time is looked at (seconds).
+GLANCE: Final = 0.05
+#: What is kept of what a process printed, and how large the file may grow before it is emptied (bytes).
+STDERR_KEPT: Final = 8 * 2**10
+STDERR_LARGEST: Final = 64 * 2**20
+#: How long a process may take to say where it is (seconds).
+STACK_PATIENCE: Final = 1.0
+PIPE_SIZE: Final = 2**20
+
+# `conformance` is pinned to the very files the parent runs before anything else is looked for. Nothing is imported until
+# the path is as it should be.
+_BOOT = """\
+import sys
+orders = {orders!r}
+sys.path.insert(0, orders["root"])
+import conformance
+sys.path[:] = orders["path"]
+from conformance.child import main
+main(orders)
+"""
+# A line means that the guard is dismissed, the end of the pipe that the parent is gone.
+_GUARD = 'read -r _ || kill -s KILL -- "-$1"'
+
+
+class Ended(Exception):
+    """The process ended or must be ended: `reason` says how or why."""
+
+    def __init__(self, reason: str, *, timed_out: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.timed_out = timed_out
+
+
+class StartError(Exception):
+    """
+    A process did not come up.
+
+    `reason` says why in one line, `stderr` is the end of what was printed; `raised` is set where the adapter's import
+    or constructor raised, with its traceback.
+    """
+
+    def __init__(self, reason: str, *, stderr: str = "", raised: Raised | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.stderr = stderr
+        self.raised = raised
+
+
+class ChildProcess:
+    """
+    One running child, to be talked to by one thread at a time.
+
+    After `Ended`, and whenever it is no longer wanted, call `end`; at the interpreter's exit that happens by itself.
+    """
+
+    def __init__(
+        self,
+        implementation: Implementation,
+        *,
+        memory: int,
+        threads: int,
+        cache: Path | None,
+        search_path: Sequence[str],
+    ) -> None:
+        self._memory = memory
+        self._limit = 0.0
+        self._deadline = 0.0
+        self._next_glance = 0.0
+        self._poll = select.poll()
+        with contextlib.ExitStack() as resources:
+            home = tempfile.mkdtemp(prefix="conformance-")
+            resources.callback(shutil.rmtree, home, ignore_errors=True)
+            self._log = _Log()
+            resources.callback(self._log.close)
+            self._since = self._log.position()
+            self._replies, replies = _pipe(resources)
+            requests, self._requests = _pipe(resources)
+            orders = Orders(
+                root=str(Path(conformance.__file__).parent.parent),
+                path=import_path(search_path),
+                adapter=implementation.adapter,
+                mode=implementation.mode,
+                threads=threads,
+                requests=requests.fileno(),
+                replies=replies.fileno(),
+                parent=os.getpid(),
+                tied=threading.current_thread() is threading.main_thread(),
+            )
+            mark = uuid.uuid4().hex
+            variables = environment.of_process(
+                implementation.environment, os.environ, threads=threads, home=Path(home), cache=cache
+            )
+            self._popen = subprocess.Popen(
+                [sys.executable, "-P", "-u", "-c", _BOOT.format(orders=orders)],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log.descriptor,
+                stderr=self._log.descriptor,
+                env=variables | {MARK: mark},
+                pass_fds=(orders["requests"], orders["replies"]),
+                start_new_session=True,
+            )
+            resources.callback(_kill, self._popen, mark)
+            requests.close()
+            replies.close()
+            resources.callback(_dismiss, _guard(self._popen.pid))
+            for end in (self._replies, self._requests):
+                os.set_blocking(end.fileno(), False)
+            self._inbox = Inbox(self._replies.fileno())
+            self._poll.register(self._replies, select.POLLIN)
+            if sys.platform == "linux":
+                with contextlib.suppress(OSError):  # a kernel before 5.3, or a sandbox around this one
+                    descriptor = os.pidfd_open(self._popen.pid)
+                    resources.callback(os.close, descriptor)
+                    self._poll.register(descriptor, select.POLLIN)
+            self._watched = psutil.Process(self._popen.pid)
+            self._finalizer = weakref.finalize(self, _release, resources.pop_all(), os.getpid())
+
+    @property
+    def resident(self) -> int:
+        """The size of the resident set of the process itself, without its children, in bytes."""
+        try:
+            return int(self._watched.memory_info().rss)
+        except psutil.Error:
+            return 0
+
+    def stderr(self) -> str:
+        """Return the end of what was printed since `allow` was last called."""
+        return self._log.tail(self._since)
+
+    def last_words(self) -> str:
+        """
+        Return the end of what was printed, and, if the process still runs, where in its code it is.
+
+        Python's fault handler prints the stack of every thread when it is told to abort, whatever holds its lock.
+        """
+        if self._popen.poll() is None:
+            self._popen.send_signal(signal.SIGABRT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(STACK_PATIENCE)
+        return self.stderr()
+
+    def expect_silence(self) -> None:
+        """Raise `Ended` if the process has ended, or spoken, since it last answered."""
+        if self._inbox.pending or self._poll.poll(0):
+            with contextlib.suppress(BlockingIOError):
+                self._inbox.fill()
+            said = "spoke out of turn" if self._inbox.pending else self._how_it_ended()
+            raise Ended(f"{said}, before the question was asked")
+
+    def allow(self, seconds: float) -> None:
+        """Begin an exchange that must be over in that many seconds of wall time."""
+        self._log.trim()
+        self._since = self._log.position()
+        self._limit = seconds
+        self._deadline = time.monotonic() + seconds
+        self._next_glance = time.monotonic() + GLANCE
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame, or raise `Ended`."""
+        rest = memoryview(frame)
+        while rest:
+            try:
+                rest = rest[os.write(self._requests.fileno(), rest) :]
+            except BlockingIOError:
+                self._poll.register(self._requests, select.POLLOUT)
+                self._wait()
+                self._poll.unregister(self._requests)
+            except BrokenPipeError:
+                raise Ended(self._how_it_ended()) from None
+
+    def receive(self) -> Any:
+        """Return the next message, or raise `Ended`."""
+        try:
+            while (message := self._inbox.take()) is None:
+                self._wait()
+        except Garbage as garbage:
+            raise Ended(f"spoke out of turn: {garbage}") from None
+        return message
+
+    def end(self, *, patience: float = 0.0) -> None:
+        """End the process and all it started; with `patience` it is first asked to, and given that many seconds."""
+        if patience:
+            self._requests.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(patience)
+        self._finalizer()
+
+    def _wait(self) -> None:
+        """Wait until something can be read or written, or for a glance; raise `Ended` if nothing more will come."""
+        now = time.monotonic()
+        if now >= self._deadline:
+            raise Ended(f"no answer within {self._limit:g} s", timed_out=True)
+        if now >= self._next_glance:
+            self._next_glance = now + GLANCE
+            self._look()
+        ready = self._poll.poll(1000 * min(GLANCE, self._deadline - now))
+        if any(descriptor == self._replies.fileno() for descriptor, _ in ready):
+            with contextlib.suppress(BlockingIOError):
+                if self._inbox.fill():
+                    return
+            raise Ended(self._how_it_ended())
+        if any(descriptor != self._requests.fileno() for descriptor, _ in ready) or self._popen.poll() is not None:
+            # It ended, and what it started holds its pipe open: all that it said has been read.
+            raise Ended(self._how_it_ended())
+
+    def _look(self) -> None:
+        """See that a process which takes its time stays within its memory, and what it prints within its file."""
+        self._log.trim()
+        if self.resident > self._memory:
+            raise Ended(f"killed: more than {self._memory / GIB:.3g} GiB resident")
+
+    def _how_it_ended(self) -> str:
+        """Say how a process ended whose pipe is closed; it may take a moment to be gone."""
+        try:
+            status = self._popen.wait(timeout=5.0)
+        except subprocess.TimeoutExpired:
+            return "closed its pipe without an answer"
+        if status >= 0:
+            return f"exit status {status} without an answer"
+        try:
+            return signal.Signals(-status).name
+        except ValueError:
+            return f"signal {-status}"
+
+
+def import_path(search_path: Sequence[str] = ()) -> list[str]:
+    """
+    Return `sys.path` for a child: this process's, then `search_path`, then the current folder.
+
+    The current folder comes last even where this process has it first, as `python -m` does: an adapter in it must be
+    found, but a file in it called `torch.py` must not be taken for the framework.
+    """
+    here = str(Path.cwd())
+    inherited = [each for each in map(os.path.abspath, sys.path) if each != here]
+    return [*inherited, *map(os.path.abspath, search_path), here]
+
+
+def _pipe(resources: contextlib.ExitStack) -> tuple[FileIO, FileIO]:
+    """Return the two ends of a pipe, reading end first."""
+    reading, writing = os.pipe()
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # beyond what one user may have
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    return resources.enter_context(FileIO(reading, "r")), resources.enter_context(FileIO(writing, "w"))
+
+
+def _guard(group: int) -> subprocess.Popen[bytes]:
+    """Start the process that kills a process group when this process is gone."""
+    return subprocess.Popen(
+        ["/bin/sh", "-c", _GUARD, "conformance-guard", str(group)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env={},
+        start_new_session=True,
+    )
+
+
+def _dismiss(guard: subprocess.Popen[bytes]) -> None:
+    guard.communicate(b"dismissed\n")
+
+
+def _kill(popen: subprocess.Popen[bytes], mark: str) -> None:
+    """Kill a child, its process group, and whatever else carries its mark; leave no zombie."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(popen.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):  # in the hands of a driver: nothing more can be done
+        popen.wait(timeout=10.0)
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark:
+                process.kill()
+
+
+def _release(resources: contextlib.ExitStack, owner: int) -> None:
+    if os.getpid() == owner:  # not in a fork of the process that owns the child
+        resources.close()
+
+
+class _Log:
+    """The file that a child prints to, of which only the end is of interest."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        self.descriptor = self._file.fileno()
+        # So that the child goes on at the new end when the file is emptied.
+        fcntl.fcntl(self.descriptor, fcntl.F_SETFL, fcntl.fcntl(self.descriptor, fcntl.F_GETFL) | os.O_APPEND)
+        self._emptied_at = 0
+        self._last_emptied = b""
+
+    def position(self) -> int:
+        """Return how many bytes were printed, up to now."""
+        return self._emptied_at + os.fstat(self.descriptor).st_size
+
+    def trim(self) -> None:
+        """Empty the file if it has grown too large, but for its end."""
+        size = os.fstat(self.descriptor).st_size
+        if size > STDERR_LARGEST:
+            self._last_emptied = os.pread(self.descriptor, STDERR_KEPT, size - STDERR_KEPT)
+            self._emptied_at += size
+            os.ftruncate(self.descriptor, 0)
+
+    def tail(self, since: int) -> str:
+        """Return the last `STDERR_KEPT` bytes of what was printed after position `since`."""
+        size = os.fstat(self.descriptor).st_size
+        end = self._last_emptied + os.pread(self.descriptor, STDERR_KEPT, max(0, size - STDERR_KEPT))
+        wanted = min(STDERR_KEPT, self._emptied_at + size - since)
+        return end[-wanted:].decode(errors="replace") if wanted > 0 else ""
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,191 @@
+"""
+What a case asks of an implementation: the steps, and what each of them is held to.
+
+Turns a case and its draws into the steps of `conformance.steps`, and remembers which reference belongs to the label of
+which step. It asks; judging is `conformance.checks`'.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+
+from conformance.adapters.protocol import Array, Dense, Stack
+from conformance.case import Case, Units
+from conformance.formats import FORMATS
+from conformance.reference import Reference, answer
+from conformance.steps import Build, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Step
+from conformance.values import Draw, NoDraw, Stream, draws
+
+#: Calls on the same buffer that `repeatable` compares.
+REPEATED: Final = ("output", "output again", "output once more")
+#: Single samples fed alone where the input has no positions but the batch.
+MOST_ALONE: Final = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """
+    The steps of a case, and what the checks need to know of them.
+
+    `outputs` and `gradients` map the label of a step to its reference, `arrays` the label of a forward step to the
+    shape its output must have, `alone` and `kept` the labels of the positions check to positions. `after` holds the
+    labels of the steps that follow a replacement of the weights.
+    """
+
+    steps: tuple[Step, ...]
+    outputs: Mapping[str, Reference] = field(default_factory=dict)
+    gradients: Mapping[str, Reference] = field(default_factory=dict)
+    arrays: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    alone: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    kept: Mapping[str, int] = field(default_factory=dict)
+    after: frozenset[str] = frozenset()
+
+
+@functools.lru_cache(maxsize=256)
+def question(case: Case, device: str, index: int = 0) -> Question:
+    """
+    Return the question of a case that expects an answer.
+
+    Raises:
+        NoDraw: no values of the lane exist for the case.
+    """
+    first, *others = draws(case, index)
+    activations = [layer.activation for layer in case.layers]
+    stack = stack_of(case, first)
+    steps: list[Step] = [Build(label="build", stack=stack, device=device)]
+    if case.leading_axes == 1:
+        steps.append(InferShapes(label="infer", batch=None))
+    steps.append(ReadParameters(label="parameters"))
+    steps += [Forward(label=label, x=first.x, layout=case.layout) for label in REPEATED]
+    steps.append(Differentiate(label="gradients", x=first.x, dy=first.dy, layout=case.layout))
+    reference = answer(first, activations, case.dtype)
+    outputs, gradients = dict.fromkeys(REPEATED, reference), {"gradients": reference}
+    if case.leading_axes:
+        other = _other_batch(first)
+        steps.append(Forward(label="output, other batch", x=other.x, layout="contiguous"))
+        outputs["output, other batch"] = answer(other, activations, case.dtype)
+    kept = {}
+    for position, x in _replaced(first.x):
+        label = f"output, only position {position} kept"
+        steps.append(Forward(label=label, x=x, layout="contiguous"))
+        kept[label] = position
+    alone = {}
+    steps.append(Build(label="build alone", model="alone", stack=_alone(stack), device=device))
+    for label, positions, x in _fed_alone(case, first.x):
+        steps.append(Forward(label=label, model="alone", x=x))
+        alone[label] = positions
+    after = set()
+    for draw in others:
+        computed, differentiated = f"output, {draw.name}", f"gradients, {draw.name}"
+        steps.append(SetWeights(label=f"new weights, {draw.name}", stack=stack_of(case, draw)))
+        steps.append(Forward(label=computed, x=draw.x, layout=case.layout))
+        steps.append(Differentiate(label=differentiated, x=draw.x, dy=draw.dy, layout=case.layout))
+        outputs[computed] = gradients[differentiated] = answer(draw, activations, case.dtype)
+        after |= {computed, differentiated}
+    return Question(
+        steps=tuple(steps),
+        outputs=outputs,
+        gradients=gradients,
+        arrays={label: each.y.exact.shape for label, each in outputs.items()},
+        alone=alone,
+        kept=kept,
+        after=frozenset(after),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def refusal(case: Case, device: str) -> Question:
+    """Return the question of a case that must be refused: the case, and a legal sibling that must not be."""
+    legal = _legal_sibling(case)
+    sibling = draws(replace(legal, lane="uniform"))[0]
+    fed = Stream(case.digest, "refused").uniform(case.fed_shape).astype(FORMATS[case.dtype].dtype)
+    try:
+        # A wrong input to a legal layer: built with weights, as the layer's users would.
+        stack = stack_of(case, draws(replace(case, feed_shape=None, lane="uniform"))[0])
+    except NoDraw:
+        stack = stack_of(case, None)
+    return Question(
+        steps=(
+            Build(label="sibling build", model="sibling", stack=stack_of(legal, sibling), device=device),
+            Forward(label="sibling output", model="sibling", x=sibling.x),
+            Build(label="build", stack=stack, device=device),
+            *([InferShapes(label="infer", batch=None)] if stack.leading_axes == 1 else []),
+            Forward(label="output", x=fed),
+        )
+    )
+
+
+def stack_of(case: Case, draw: Draw | None) -> Stack:
+    """Return the stack an adapter is told: the layers of a case with the weights of a draw, or with none."""
+    layers = tuple(
+        Dense(
+            units=layer.units,
+            use_bias=layer.use_bias,
+            activation=layer.activation,
+            kernel=None if draw is None else draw.kernels[index],
+            bias=None if draw is None else draw.biases[index],
+        )
+        for index, layer in enumerate(case.layers)
+    )
+    return Stack(input_shape=case.input_shape, leading_axes=case.leading_axes, dtype=case.dtype, layers=layers)
+
+
+def _alone(stack: Stack) -> Stack:
+    """Return the same layers built for one position, (d,)."""
+    return replace(stack, input_shape=stack.input_shape[-1:], leading_axes=1)
+
+
+def _other_batch(draw: Draw) -> Draw:
+    """Return the draw at another batch size: its first sample, or two where it has one or none."""
+    batch = draw.x.shape[0]
+    if batch > 1:
+        x, dy = draw.x[:1], draw.dy[:1]
+    elif batch == 1:
+        x, dy = np.concatenate([draw.x, draw.x]), np.concatenate([draw.dy, draw.dy])
+    else:
+        x = np.zeros((2, *draw.x.shape[1:]), draw.x.dtype)
+        dy = np.zeros((2, *draw.dy.shape[1:]), draw.dy.dtype)
+    return replace(draw, x=x, dy=dy)
+
+
+def _replaced(x: Array) -> Iterator[tuple[int, Array]]:
+    """Yield a position to keep and the input in which every other position has the opposite sign."""
+    positions = math.prod(x.shape[:-1])
+    if positions > 1 and x.shape[-1] > 0:
+        position = positions // 2
+        replaced = -x.reshape(positions, -1)
+        replaced[position] = x.reshape(positions, -1)[position]
+        yield position, replaced.reshape(x.shape)
+
+
+def _fed_alone(case: Case, x: Array) -> Iterator[tuple[str, tuple[int, ...], Array]]:
+    """
+    Yield what the model built for (d,) is fed: a label, the positions, and the array.
+
+    Positions of an input of higher rank become the samples of one batch; where the batch is all there is, each sample
+    is fed in a call of its own.
+    """
+    positions = math.prod(x.shape[:-1])
+    flat = x.reshape(positions, x.shape[-1])
+    if len(case.input_shape) > 1:
+        yield "positions as samples", tuple(range(positions)), flat
+    else:
+        for position in range(min(positions, MOST_ALONE)):
+            yield f"sample {position} alone", (position,), flat[position : position + 1]
+
+
+def _legal_sibling(case: Case) -> Case:
+    """Return the nearest case the rule allows: illegal units become 3, an unknown or absent last axis 4."""
+    layers = tuple(layer if _is_count(layer.units) else replace(layer, units=3) for layer in case.layers)
+    shape = tuple(4 if axis is None or axis <= 0 else axis for axis in case.input_shape) or (4,)
+    return replace(case, input_shape=shape, layers=layers, feed_shape=None)
+
+
+def _is_count(units: Units) -> bool:
+    return isinstance(units, int) and not isinstance(units, bool) and units > 0

@@ -1,0 +1,118 @@
+"""
+What the page claims: its headline, and what it warns of.
+
+No more is claimed than the files show. A run that was broken off, did not run or contradicts itself is said to be so,
+and nothing is called conforming that was not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from conformance.report import text, view
+from conformance.report.columns import Column
+from conformance.results import OUTCOMES, Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """One sentence, and how it is to be taken: `good`, `bad`, or `open` where something is not known."""
+
+    tone: str
+    sentence: str
+
+
+def headline(counts: Mapping[view.Kind, int], *, complete: bool, sound: bool) -> Headline:
+    """
+    Return what may be said of cells with these outcomes, and no more.
+
+    `complete` is false where a run was broken off, `sound` where the files contradict themselves.
+    """
+    total = sum(counts.values())
+    failing = sum(count for kind, count in counts.items() if kind.fails)
+    conforming, diverging = (counts[view.KINDS[each]] for each in ("conforms", "diverges"))
+    judged = failing + conforming + diverging
+    cells = "1 cell" if total == 1 else f"{total:,} cells"
+    if total == 0:
+        return Headline(tone="open", sentence="Nothing ran: there is no cell in these results.")
+    if failing:
+        broken = "" if complete else ", and the run was broken off"
+        return Headline(tone="bad", sentence=f"{failing:,} of {cells} {'fails' if failing == 1 else 'fail'}{broken}.")
+    if judged == 0:
+        return Headline(tone="open", sentence=f"Nothing was judged, of {cells}.")
+    if not complete:
+        sentence = f"Broken off: nothing failed so far, with {judged:,} of {cells} judged."
+        return Headline(tone="open", sentence=sentence)
+    if not sound:
+        return Headline(
+            tone="open", sentence="Not to be relied on: the results contradict themselves, as listed below."
+        )
+    if total == 1 == judged:
+        return Headline(tone="good", sentence=f"The one cell {'diverges as known' if diverging else 'conforms'}.")
+    known = " or diverge as known" if diverging else ""
+    if judged == total:
+        return Headline(tone="good", sentence=f"All {cells} conform{known}.")
+    sentence = f"Nothing failed: {judged:,} of {cells} were judged, and conform{known}; {total - judged:,} were not."
+    return Headline(tone="open", sentence=sentence)
+
+
+def summary_line(runs: Sequence[Run], table: view.Table) -> tuple[str, ...]:
+    """Return what was asked, when, for how long, of which versions, on what: in a line below the headline."""
+    implementations = len({column.implementation for column in table.columns})
+    devices = len({column.device for column in table.columns})
+    found = [_count(len(table.rows), "case"), _count(implementations, "implementation"), _count(devices, "device")]
+    if len(runs) != 1:
+        return (*found, _count(len(runs), "results file"))
+    (run,) = runs
+    seconds = text.number((run.footer or {}).get("seconds"))
+    platform = [each for key, each in text.pairs(run.header.get("platform")) if key in ("system", "machine")]
+    found += [text.value(run.header["started"])] if run.header.get("started") else []
+    found += [f"took {text.duration(seconds)}"] if seconds is not None else []
+    return (*found, *([text.head(" ".join(platform), 120)] if platform else []))
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def warnings(run: Run, label: str) -> list[str]:
+    """Return what makes a results file less than a whole account of a run."""
+    found = []
+    announced, present = view.announced(run), len(run.cells)
+    if run.footer is None:
+        found.append(f"{label} was broken off: it has no footer.")
+    elif not run.complete:
+        found.append(f"{label} was broken off: its footer says that it is not complete.")
+    if announced > present:
+        found.append(f"{label} set out to do {announced:,} cells; {announced - present:,} of them never got a line.")
+    if announced < present:
+        found.append(f"{label} holds {present:,} cells but set out to do {announced:,}.")
+    said = run.footer.get("counts") if run.footer is not None else None
+    held = {kind.name: count for kind, count in view.tally(_bare(run)).items()}
+    if run.footer is not None and {**dict.fromkeys(OUTCOMES, 0), **_mapping(said)} != held:
+        found.append(f"{label} contradicts itself: its footer counts {text.value(said)}, its lines {text.value(held)}.")
+    return found
+
+
+def oddities(table: view.Table) -> list[str]:
+    """Return what cannot be right in the cells themselves."""
+    unknown = sum(1 for cell in table.cells if cell.kind is view.UNKNOWN)
+    copies = sum(1 for cell in table.cells if cell.copy)
+    contradicting = sum(1 for cell in table.cells if cell.contradicts)
+    found = {
+        "of an outcome that this version of the report does not know": unknown,
+        "beyond the first line for the same cell: all lines are shown and counted": copies,
+        "with a better outcome than one of the checks": contradicting,
+    }
+    return [f"{_count(count, 'cell')} {what}." for what, count in found.items() if count]
+
+
+def _bare(run: Run) -> list[view.Cell]:
+    nowhere = Column(implementation="", device="")
+    return [view.Cell(record=record, column=nowhere, run=0) for record in run.cells]
+
+
+def _mapping(content: Any) -> Mapping[str, Any]:
+    return content if isinstance(content, Mapping) else {}

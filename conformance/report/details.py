@@ -1,0 +1,285 @@
+"""
+What the page says of cells that do not simply conform: checks with expected beside observed, crashes, and groups.
+
+Cells that share a reason or an entry of the ledger are said once, as a group with its members. This module rewords
+nothing: messages, reasons and links stand as the results file has them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from conformance.report import text
+from conformance.report.columns import Column, name
+from conformance.report.view import KINDS, UNKNOWN, Cell, Kind, Table, kind
+from conformance.results import Record
+
+#: All ends of logs on one page together, in characters: a thousand crashes must still make a page one can open.
+LOGS: Final = 2_000_000
+
+# Shown in this order, each under the name a reader knows it by.
+_FOUND: Final = (
+    ("expected", "expected"),
+    ("observed", "observed"),
+    ("exact", "exact"),
+    ("got", "got"),
+    ("allowed", "allowed error"),
+    ("margin", "margin"),
+    ("worst", "at element"),
+    ("line", "line"),
+)
+_KNOWN: Final = {"check", "outcome", "message", "raised", "divergence", "facts", "reason", *(key for key, _ in _FOUND)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One check that does not conform; `found` is expected beside observed and the numbers, `facts` all else."""
+
+    name: str
+    kind: Kind
+    message: str
+    found: tuple[tuple[str, str], ...]
+    facts: tuple[tuple[str, str], ...]
+    entry: str
+    """The anchor of the ledger entry that knows of it, if one does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crash:
+    """How a process ended."""
+
+    facts: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    stderr: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Everything the page says of one cell."""
+
+    cell: Cell
+    summary: str
+    checks: tuple[Check, ...]
+    conforming: tuple[str, ...]
+    crash: Crash | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """The cells of a group that stand in one column; `whole` where these are all the column has."""
+
+    column: Column
+    cells: tuple[Cell, ...]
+    whole: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Cells of which one thing is to be said; `facts` are its particulars, `link` may be followed."""
+
+    anchor: str
+    kind: Kind
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    link: str | None
+    members: tuple[Member, ...]
+
+    @property
+    def size(self) -> int:
+        """How many cells."""
+        return sum(len(member.cells) for member in self.members)
+
+
+def problems(table: Table) -> dict[Cell, Problem]:
+    """Return what is to be said of each cell that fails, diverges or contradicts itself, in the table's order."""
+    detailed = [cell for cell in table.cells if cell.detailed]
+    crashes = sum(1 for cell in detailed if cell.record.get("crash"))
+    limit = min(8_000, max(400, LOGS // max(1, crashes)))
+    return {cell: _problem(cell, limit) for cell in detailed}
+
+
+def unasked(table: Table) -> tuple[Group, ...]:
+    """Return the cells that were not run or are unsupported, one group for each reason."""
+    found: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    for cell in table.cells:
+        if cell.kind.name in ("not_run", "unsupported"):
+            found[cell.kind.name, _reason(cell)].append(cell)
+    groups = [
+        _group(table, cells, anchor=unasked_anchor(cells[0]), kind=KINDS[outcome], title=reason)
+        for (outcome, reason), cells in found.items()
+    ]
+    return _sorted(groups)
+
+
+def unasked_anchor(cell: Cell) -> str:
+    """Return the place where the reason for a cell that was not run is given."""
+    return text.anchor("reason", cell.kind.name, _reason(cell))
+
+
+def unanswered(table: Table) -> tuple[Group, ...]:
+    """Return the checks that implementations cannot answer in cells that were judged by their other checks."""
+    found: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    for cell in table.cells:
+        if cell.kind.name != "unsupported":
+            for check in cell.unanswered:
+                why = check.get("reason") or check.get("message") or "no reason given"
+                found[name(check, "check"), text.value(why)].append(cell)
+    groups = [
+        _group(
+            table,
+            cells,
+            anchor=text.anchor("unanswered", check, why),
+            kind=KINDS["unsupported"],
+            title=f"{check}: {why}",
+        )
+        for (check, why), cells in found.items()
+    ]
+    return _sorted(groups)
+
+
+def divergences(table: Table) -> tuple[Group, ...]:
+    """Return the entries of the ledger that were met, each with its cells."""
+    found: dict[str, list[tuple[Cell, Record]]] = defaultdict(list)
+    for cell in table.cells:
+        for check in cell.checks:
+            if isinstance(entry := check.get("divergence"), dict):
+                found[_entry(entry)].append((cell, entry))
+    groups = []
+    for where, members in found.items():
+        entry = members[0][1]
+        # An address that may not be followed is still shown, as text.
+        link = text.link(entry.get("link"))
+        said = ("where", "why", "link") if link else ("where", "why")
+        facts = [(key, text.value(each)) for key, each in entry.items() if key not in said and each]
+        groups.append(
+            _group(
+                table,
+                list(dict.fromkeys(cell for cell, _ in members)),
+                anchor=_entry_anchor(where),
+                kind=KINDS["diverges"],
+                title=text.value(entry.get("why") or "no reason given"),
+                facts=(("entry", where), *facts),
+                link=link,
+            )
+        )
+    return tuple(sorted(groups, key=lambda group: (text.natural(group.facts[0][1]), group.title)))
+
+
+def _problem(cell: Cell, limit: int) -> Problem:
+    checks = tuple(_check(each) for each in cell.checks if each.get("outcome") not in ("conforms", "unsupported"))
+    crash = _crash(cell, limit)
+    summary = ""
+    if crash is not None:
+        summary = ": ".join(each for _, each in crash.facts[:2])
+    elif checks:
+        worst = next((each for each in checks if each.kind.fails), checks[0])
+        said = worst.message or "; ".join(f"{key} {each}" for key, each in worst.found)
+        summary = f"{worst.name}: {said}" if said else worst.name
+    return Problem(
+        cell=cell,
+        summary=text.head(summary or "the results file says no more", 300),
+        checks=checks,
+        conforming=tuple(name(each, "check") for each in cell.checks if each.get("outcome") == "conforms"),
+        crash=crash,
+    )
+
+
+def _check(record: Record) -> Check:
+    facts = [*_raised(record.get("raised")), *text.pairs(record.get("facts"))]
+    if record.get("reason"):
+        facts.append(("reason", text.value(record["reason"])))
+    if kind(record) is UNKNOWN:
+        facts.append(("outcome", text.value(record.get("outcome"))))
+    facts += [(str(key), text.value(each)) for key, each in record.items() if key not in _KNOWN]
+    divergence = record.get("divergence")
+    return Check(
+        name=name(record, "check"),
+        kind=kind(record),
+        message=text.value(record["message"]) if record.get("message") else "",
+        found=tuple((label, _found(key, record[key])) for key, label in _FOUND if record.get(key) is not None),
+        facts=tuple(facts),
+        entry=_entry_anchor(_entry(divergence)) if isinstance(divergence, dict) else "",
+    )
+
+
+def _found(key: str, content: Any) -> str:
+    return text.short(text.number(content)) or text.value(content) if key == "margin" else text.value(content)
+
+
+def _raised(raised: Any) -> list[tuple[str, str]]:
+    """Return a framework's exception in one line, and whatever else is known of it."""
+    if not isinstance(raised, dict):
+        return [("raised", text.value(raised))] if raised else []
+    where = [f"in {raised['step']}"] if raised.get("step") else []
+    where += [f"from {raised['module']}"] if raised.get("module") else []
+    said = f"{raised.get('type') or 'exception'}: {text.value(raised.get('message') or '')}"
+    others = [(key, each) for key, each in raised.items() if key not in ("step", "type", "message", "module")]
+    return [
+        (" ".join(["raised", *where]), said),
+        *((text.head(str(key), 200), text.value(each)) for key, each in others),
+    ]
+
+
+def _crash(cell: Cell, limit: int) -> Crash | None:
+    content = cell.record.get("crash")
+    crash: dict[str, Any] = content if isinstance(content, dict) else {"reason": content} if content else {}
+    reason = crash.get("reason") or cell.record.get("reason")
+    if not crash and (cell.kind.name not in ("crashed", "timed_out") or not reason):
+        return None
+    facts = [("in step", text.value(crash["step"]))] if crash.get("step") else []
+    facts += [("reason", text.value(reason))] if reason else []
+    outer = text.value(cell.record.get("reason") or "")
+    if outer not in text.value(reason):
+        facts.append(("and", outer))
+    notes = crash.get("notes")
+    stderr = crash.get("stderr") or ""
+    return Crash(
+        facts=tuple(facts),
+        notes=tuple(text.value(each) for each in (notes if isinstance(notes, list) else [notes]) if each),
+        # Made visible before it is cut: each hidden character becomes several.
+        stderr=text.tail(text.visible(stderr if isinstance(stderr, str) else text.value(stderr)), limit),
+    )
+
+
+def _reason(cell: Cell) -> str:
+    reasons = [cell.record.get("reason"), *(each.get("reason") or each.get("message") for each in cell.checks)]
+    return next((text.value(each) for each in reasons if each), "no reason given")
+
+
+def _entry(divergence: Record) -> str:
+    return text.value(divergence.get("where") or divergence.get("why") or "(no entry)")
+
+
+def _entry_anchor(where: str) -> str:
+    return text.anchor("entry", where)
+
+
+def _group(
+    table: Table,
+    cells: Sequence[Cell],
+    *,
+    anchor: str,
+    kind: Kind,
+    title: str,
+    facts: tuple[tuple[str, str], ...] = (),
+    link: str | None = None,
+) -> Group:
+    found: dict[Column, list[Cell]] = {column: [] for column in table.columns}
+    for cell in cells:
+        found[cell.column].append(cell)
+    members = tuple(
+        Member(column=column, cells=tuple(each), whole=len(each) == table.sizes[column])
+        for column, each in found.items()
+        if each
+    )
+    return Group(anchor=anchor, kind=kind, title=title, facts=facts, link=link, members=members)
+
+
+def _sorted(groups: Iterable[Group]) -> tuple[Group, ...]:
+    """Return the largest groups first; their titles decide among equals."""
+    return tuple(
+        sorted(groups, key=lambda group: (-group.size, group.kind.name, text.natural(group.title), group.title))
+    )

@@ -1,0 +1,259 @@
+"""
+The cells of one or more results files as a table: which columns there are, which rows, and what stands where.
+
+Every cell stands in exactly one place, whatever its record lacks, and everything is sorted by content, so that the page
+follows from the files alone. This module judges nothing: an outcome is shown as the file has it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from conformance.report import text
+from conformance.report.columns import Column, columns, name
+from conformance.results import FAILING, OUTCOMES, Record, Run
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """An outcome as the page shows it: its name in the file, a sign, what a number of such cells do, what it means."""
+
+    name: str
+    glyph: str
+    words: str
+    meaning: str
+
+    def of(self, count: int) -> str:
+        """Return what so many cells do."""
+        return self.name if count == 1 and self.name in ("conforms", "violates") else self.words
+
+    @property
+    def fails(self) -> bool:
+        """Whether a cell of this kind fails a run; what cannot be understood does."""
+        return self.name in FAILING or self is UNKNOWN
+
+
+# Signs from the oldest character sets, so that no font lacks them and none draws them as a picture.
+_SHOWN: Final = {
+    "crashed": ("†", "crashed", "the process ended or was lost"),
+    "timed_out": ("∞", "timed out", "no answer within the deadline"),
+    "violates": ("×", "violate", "an answer the rule forbids"),
+    "diverges": ("≠", "diverge as known", "differs exactly as the ledger of known divergences says"),
+    "conforms": ("✓", "conform", "every check the implementation can answer holds"),
+    "unsupported": ("○", "unsupported", "the implementation is declared unable to answer any check of the case"),
+    "not_run": ("–", "not run", "nothing was asked, so nothing is known"),
+}
+KINDS: Final = {name: Kind(name, *_SHOWN.get(name, ("?", name, ""))) for name in OUTCOMES}
+UNKNOWN: Final = Kind("unknown", "?", "unknown", "an outcome this version of the report does not know")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cell:
+    """One line of the results file numbered `run`, and its column; `copy` numbers lines for the same cell."""
+
+    record: Record
+    column: Column
+    run: int
+    copy: int = 0
+
+    @cached_property
+    def case(self) -> str:
+        """The case's id."""
+        return name(self.record, "case")
+
+    @cached_property
+    def kind(self) -> Kind:
+        """The outcome."""
+        return kind(self.record)
+
+    @cached_property
+    def checks(self) -> tuple[Record, ...]:
+        """The cell's checks, those that are records."""
+        checks = self.record.get("checks")
+        return tuple(each for each in checks if isinstance(each, Mapping)) if isinstance(checks, list | tuple) else ()
+
+    @cached_property
+    def margin(self) -> float | None:
+        """The largest margin of any check: the largest error found over the largest allowed."""
+        margins = (text.number(check.get("margin")) for check in self.checks)
+        return text.worst([each for each in margins if each is not None])
+
+    @cached_property
+    def unanswered(self) -> tuple[Record, ...]:
+        """The checks that the implementation cannot answer."""
+        return tuple(check for check in self.checks if check.get("outcome") == "unsupported")
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether the outcome is better than one of its checks'."""
+        return not self.kind.fails and any(kind(check).fails for check in self.checks)
+
+    @property
+    def detailed(self) -> bool:
+        """Whether the page says more of this cell than its place in the table."""
+        return self.kind.fails or self.kind.name == "diverges" or self.contradicts
+
+    @property
+    def anchor(self) -> str:
+        """The place on the page where the cell's details are."""
+        copy = (str(self.copy),) if self.copy else ()
+        return text.anchor("cell", self.case, self.column.implementation, self.column.device, self.column.source, *copy)
+
+    @property
+    def title(self) -> str:
+        """The outcome in words, for whoever cannot tell the sign or the colour."""
+        words = [self.kind.name.replace("_", " ")]
+        if self.kind is UNKNOWN:
+            words = [f"unknown outcome {text.value(self.record.get('outcome'))}"]
+        if self.margin is not None:
+            words.append(f"margin {text.short(self.margin)}")
+        if self.kind.name in ("crashed", "timed_out", "not_run", "unsupported") and self.record.get("reason"):
+            words.append(text.head(text.value(self.record["reason"]), 120))
+        failed = [
+            name(check, "check") for check in self.checks if check.get("outcome") not in ("conforms", "unsupported")
+        ]
+        words += [f"in {', '.join(failed)}"] if failed else []
+        words += (
+            [f"cannot answer {', '.join(name(each, 'check') for each in self.unanswered)}"] if self.unanswered else []
+        )
+        return text.head(", ".join(words), 400)
+
+    @property
+    def sign(self) -> str:
+        """The mark in the table; beside it the margin, unless that has nothing to do with the outcome."""
+        margin = self.margin
+        beyond = self.kind.name == "violates" and margin is not None and not margin <= 1
+        said = text.short(margin) if beyond or self.kind.name == "conforms" else ""
+        partly = "*" if self.unanswered and self.kind.name != "unsupported" else ""
+        return f"{self.kind.glyph} {said}".rstrip() + partly
+
+    @property
+    def shade(self) -> str:
+        """How near a conforming cell came to what is allowed, in quarters."""
+        if self.kind.name != "conforms" or self.margin is None or not self.margin > 0:
+            return ""
+        return f" m{min(4, 1 + int(self.margin * 4))}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One case; `places` holds, for each column, the cells that stand there: one, none, or several lines for one."""
+
+    case: str
+    line: int
+    places: tuple[tuple[Cell, ...], ...]
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells of the case, in the order of the columns."""
+        return tuple(cell for place in self.places for cell in place)
+
+    @property
+    def anchor(self) -> str:
+        """The place on the page where the case's details are."""
+        return text.anchor("case", self.case)
+
+    @property
+    def counts(self) -> Mapping[Kind, int]:
+        """How many cells of each kind there are in this row, without those there are none of."""
+        return {kind: count for kind, count in tally(self.cells).items() if count}
+
+    @property
+    def loud(self) -> bool:
+        """Whether anything in this row wants to be looked at."""
+        return any(cell.detailed for cell in self.cells)
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """The cases that come from one file of the case table."""
+
+    name: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """All cells, each in its place."""
+
+    columns: tuple[Column, ...]
+    files: tuple[File, ...]
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """All rows, from top to bottom."""
+        return tuple(row for file in self.files for row in file.rows)
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells, row by row."""
+        return tuple(cell for row in self.rows for cell in row.cells)
+
+    @cached_property
+    def sizes(self) -> Mapping[Column, int]:
+        """How many cells each column has."""
+        return Counter(cell.column for cell in self.cells)
+
+
+def kind(record: Record) -> Kind:
+    """Return the outcome of a cell or check."""
+    outcome = record.get("outcome")
+    return KINDS.get(outcome, UNKNOWN) if isinstance(outcome, str) else UNKNOWN
+
+
+def tally(cells: Iterable[Cell], missing: int = 0) -> dict[Kind, int]:
+    """Return how many cells there are of each kind, worst first; `missing` cells never got a line and were not run."""
+    counted = Counter(cell.kind for cell in cells)
+    counted[KINDS["not_run"]] += missing
+    shown = [*KINDS.values(), UNKNOWN] if counted[UNKNOWN] else list(KINDS.values())
+    return {each: counted[each] for each in shown}
+
+
+def missing(run: Run) -> int:
+    """Return how many cells of a run never got a line."""
+    return max(0, announced(run) - len(run.cells))
+
+
+def announced(run: Run) -> int:
+    """Return how many cells a run set out to do, as far as it says."""
+    cells = text.number(run.header.get("cells"))
+    return int(cells) if cells is not None and 0 <= cells < 2**53 else 0
+
+
+def table(runs: Sequence[Run]) -> Table:
+    """Return every cell of `runs` in its place."""
+    assigned = columns(runs)
+    ordered = tuple(sorted(set(assigned.values()), key=Column.order))
+    places: dict[str, dict[Column, list[Cell]]] = defaultdict(lambda: defaultdict(list))
+    for index, run in enumerate(runs):
+        for record in run.cells:
+            column = assigned[index, name(record, "implementation"), name(record, "device")]
+            place = places[name(record, "case")][column]
+            place.append(Cell(record=record, column=column, run=index, copy=len(place)))
+    files: dict[str, list[Row]] = defaultdict(list)
+    for case, found in places.items():
+        row = Row(
+            case=case,
+            line=_origin(found)[1],
+            places=tuple(tuple(found.get(column, ())) for column in ordered),
+        )
+        files[_origin(found)[0]].append(row)
+    return Table(
+        columns=ordered,
+        files=tuple(
+            File(name=file, rows=tuple(sorted(rows, key=lambda row: (row.line, text.natural(row.case), row.case))))
+            for file, rows in sorted(files.items(), key=lambda item: (item[0] == "", text.natural(item[0]), item[0]))
+        ),
+    )
+
+
+def _origin(found: Mapping[Column, Sequence[Cell]]) -> tuple[str, int]:
+    """Return file and line of the row a case comes from; the first in order where files of several runs differ."""
+    rows = (cell.record.get("row") for cells in found.values() for cell in cells)
+    origin = min((row for row in rows if isinstance(row, str) and row), key=text.natural, default="")
+    file, _, line = origin.rpartition(":")
+    return (file, int(line)) if file and line.isascii() and line.isdigit() and len(line) < 10 else (origin, 0)

@@ -1,0 +1,144 @@
+"""
+Outcomes, and the results file: one JSON object a line, written as cells end, so that a run cut short keeps what it had.
+
+The file begins with a header, then holds a line per implementation that ran and a line per cell, and ends with a
+footer; without a footer the run was broken off. Numbers that are not finite are written as strings. This module knows
+what a results file looks like and nothing of how its content came about.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final
+
+SCHEMA: Final = 1
+
+#: Outcomes of a cell, worst first. The outcome of a cell is its worst check's.
+OUTCOMES: Final = ("crashed", "timed_out", "violates", "diverges", "conforms", "unsupported", "not_run")
+#: Outcomes that fail a run.
+FAILING: Final = ("crashed", "timed_out", "violates")
+
+Record = Mapping[str, Any]
+
+
+class ResultsError(ValueError):
+    """A results file that cannot be read; says file and line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """
+    One results file, read.
+
+    `footer` is None where the run was broken off; `cells` are in file order.
+    """
+
+    path: str
+    header: Record
+    implementations: tuple[Record, ...]
+    cells: tuple[Record, ...]
+    footer: Record | None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return how many cells have each outcome, cells that never got a line counted as `not_run`."""
+        counted = Counter(cell["outcome"] for cell in self.cells)
+        counted["not_run"] += max(0, int(self.header.get("cells", 0)) - len(self.cells))
+        return {outcome: counted[outcome] for outcome in OUTCOMES}
+
+    @property
+    def complete(self) -> bool:
+        """Return whether the run came to its end."""
+        return self.footer is not None and bool(self.footer.get("complete"))
+
+
+@dataclass
+class Writer:
+    """Writes a results file line by line; every line is flushed, so that a crash loses none before it."""
+
+    stream: IO[str]
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def header(self, **content: object) -> None:
+        """Write the first line."""
+        self._line({"type": "header", "schema": SCHEMA, **content})
+
+    def implementation(self, **content: object) -> None:
+        """Write what an implementation's process said of itself."""
+        self._line({"type": "implementation", **content})
+
+    def cell(self, record: Record) -> None:
+        """Write the result of one cell; `record` holds at least case, implementation, device, outcome and checks."""
+        self.counts[record["outcome"]] += 1
+        self._line({"type": "cell", **record})
+
+    def footer(self, *, complete: bool) -> None:
+        """Write the last line: every outcome with its count."""
+        counts = {outcome: self.counts[outcome] for outcome in OUTCOMES}
+        self._line({"type": "footer", "counts": counts, "complete": complete})
+
+    def _line(self, content: Mapping[str, object]) -> None:
+        self.stream.write(json.dumps(finite(content), ensure_ascii=False, allow_nan=False) + "\n")
+        self.stream.flush()
+
+
+def finite(value: Any) -> Any:
+    """Return `value` as JSON can hold it: tuples as lists, numbers that are not finite as the strings of their repr."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return {str(key): finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return value
+
+
+def read(path: Path) -> Run:
+    """
+    Read one results file.
+
+    A last line that was cut in the middle of being written is dropped, as the run was then broken off.
+
+    Raises:
+        ResultsError: the file cannot be opened, is not UTF-8, has a line that is not a record, is of a newer schema, or
+            does not begin with a header.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise ResultsError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ResultsError(f"{path}: not UTF-8 at byte {error.start}") from None
+    records = list(_records(path, lines))
+    if not records or records[0].get("type") != "header":
+        raise ResultsError(f"{path}:1: not a results file: the first line is not a header")
+    schema = records[0].get("schema")
+    if schema != SCHEMA:
+        raise ResultsError(f"{path}:1: schema {schema!r}, but this version reads schema {SCHEMA}")
+    return Run(
+        path=str(path),
+        header=records[0],
+        implementations=tuple(each for each in records if each["type"] == "implementation"),
+        cells=tuple(each for each in records if each["type"] == "cell"),
+        footer=next((each for each in records if each["type"] == "footer"), None),
+    )
+
+
+def _records(path: Path, lines: list[str]) -> Iterable[Record]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            if number == len(lines):
+                return
+            raise ResultsError(f"{path}:{number}: not JSON") from None
+        if not isinstance(record, dict) or record.get("type") not in ("header", "implementation", "cell", "footer"):
+            raise ResultsError(f"{path}:{number}: not a record of a results file")
+        yield record

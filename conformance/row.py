@@ -1,0 +1,220 @@
+"""
+What a file of the table and a row of it may say: fields, types and the words that explain them.
+
+The models check one field at a time; what fields mean together is `conformance.expansion`'s. Editors get their
+completion from them too: `schema` is written to `conformance/case.schema.json`. No rule and no file is known here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, Field
+
+from conformance.case import ACTIVATIONS, CHECKS, DTYPES, LANES, LAYOUTS, MAX_RANK, TIERS
+from conformance.model import Globs, Link, Maybe, Model, NaturalNumber, Word, about, one_of, without, wrong
+
+MAX_ID: Final = 100
+#: An id is a file's name, an anchor on a page and a word in a terminal.
+SAFE_ID: Final = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_MAX_FED: Final = 2 * MAX_RANK
+#: Fields that make a row that row: they can be neither a default nor one of `each`.
+OWN_FIELDS: Final = ("each", "id")
+
+
+def _distinct(names: list[str]) -> list[str]:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise wrong(f"{name} is named twice")
+    return names
+
+
+Axis = NaturalNumber | None
+Activation = Annotated[str, *one_of("activation", ACTIVATIONS)]
+Check = Annotated[str, *one_of("check", CHECKS)]
+Lane = Annotated[str, *one_of("lane", LANES)]
+LegalUnits = NaturalNumber | Annotated[list[NaturalNumber], Field(min_length=1)]
+Anything = Annotated[int | float | bool | str | None, Field(allow_inf_nan=False)]
+AnyUnits = Anything | Annotated[list[Anything], Field(min_length=1)]
+Batch = NaturalNumber | Annotated[list[NaturalNumber], Field(min_length=1, max_length=MAX_RANK)] | None
+
+
+class Expectation(Model):
+    """Literals worked by hand that pin the rule itself, or `error: true`: the framework must refuse."""
+
+    output_shape: Annotated[
+        Maybe[list[Axis]],
+        *about("Output shape of a single layer, null in front for an unknown batch.", "a list of lengths and nulls"),
+    ] = None
+    output_shapes: Annotated[
+        Maybe[list[list[Axis]]],
+        *about("One output shape per layer, null in front of each for an unknown batch.", "a list of shapes"),
+    ] = None
+    parameters: Annotated[
+        Maybe[list[NaturalNumber]], *about("One parameter count per layer.", "a list of counts, one per layer")
+    ] = None
+    total_parameters: Annotated[
+        Maybe[NaturalNumber], *about("The sum of the parameter counts.", "an integer of 0 or more")
+    ] = None
+    error: Annotated[bool, *about("True: the framework must refuse.", "true or false")] = False
+
+
+class Refusal(Expectation):
+    """The expectation of a row that the rule forbids."""
+
+    error: Annotated[Literal[True], *about("True: the framework must refuse.", "true")]
+
+
+class Family(Model):
+    """The part of a row that makes many of it."""
+
+    each: Annotated[
+        Maybe[dict[str, Annotated[list[Any], Field(min_length=1)]]],
+        *about(
+            "Field to list of values; the row expands to their Cartesian product.",
+            "a mapping of fields, each to a list of one value or more",
+        ),
+    ] = None
+
+
+class Row(Family):
+    """One entry of the table: a question, or with `each` a family of them."""
+
+    input_shape: Annotated[
+        Annotated[list[Axis], Field(max_length=MAX_RANK)],
+        *about(
+            "Shape of one sample, without batch, as in Keras; [] is rank 0.",
+            f"a list of up to {MAX_RANK} axes, each an integer of 0 or more, or null where it is unknown",
+        ),
+    ]
+    units: Annotated[
+        LegalUnits,
+        *about(
+            "An integer, or a list: one dense layer per entry, each fed by the one before.",
+            "an integer of 0 or more, or a list of them (anything else only where the row expects an error)",
+        ),
+    ]
+    activation: Annotated[
+        Activation | list[Activation],
+        *about(
+            "One for all layers, or a list with one for each.",
+            f"one of {', '.join(ACTIVATIONS)}, or a list with one for each layer",
+        ),
+    ] = "linear"
+    use_bias: Annotated[
+        bool | list[bool],
+        *about("One for all layers, or a list with one for each.", "true or false, or a list with one for each layer"),
+    ] = True
+    dtype: Annotated[
+        str, *one_of("dtype", DTYPES), *about("Of input, weights and arithmetic.", f"one of {', '.join(DTYPES)}")
+    ] = "float32"
+    batch: Annotated[
+        Batch,
+        *about(
+            "An integer, a list of leading axes, or null: no batch axis at all.",
+            f"an integer of 0 or more, a list of 1 to {MAX_RANK} of them, or null for no batch axis",
+        ),
+    ] = 2
+    values: Annotated[
+        Maybe[Lane | Annotated[list[Lane], Field(min_length=1), AfterValidator(_distinct)]],
+        *about(
+            "How inputs and weights are drawn; a list makes one case each. Without it: all lanes.",
+            f"one of {', '.join(LANES)}, or a list of them",
+        ),
+    ] = None
+    layout: Annotated[
+        str, *one_of("layout", LAYOUTS), *about("Memory layout of the input.", f"one of {', '.join(LAYOUTS)}")
+    ] = "contiguous"
+    feed_shape: Annotated[
+        Maybe[Annotated[list[NaturalNumber], Field(max_length=_MAX_FED)]],
+        *about(
+            "The full shape fed at the call, batch included, where it is not what the layer was built for.",
+            f"a list of up to {_MAX_FED} axes, each an integer of 0 or more",
+        ),
+    ] = None
+    expect: Annotated[Maybe[Expectation], *about("Literals worked by hand, or error: true.", "a mapping")] = None
+    implementations: Annotated[
+        Maybe[Globs], *about("Globs, where a row makes sense for some only.", "a list of globs")
+    ] = None
+    checks: Annotated[
+        Maybe[Annotated[list[Check], Field(min_length=1), AfterValidator(_distinct)]],
+        *about("Names, where a row is about one thing.", f"a list of checks, among {', '.join(CHECKS)}"),
+    ] = None
+    tier: Annotated[
+        str, *one_of("tier", TIERS), *about("A tier includes the ones before it.", f"one of {', '.join(TIERS)}")
+    ] = "full"
+    id: Annotated[
+        Maybe[Annotated[str, Field(pattern=f"^{SAFE_ID}$", max_length=MAX_ID)]],
+        *about(
+            "A name in place of the one that follows from content.",
+            f"1 to {MAX_ID} of A-Z a-z 0-9 . _ - with a letter or digit first",
+        ),
+    ] = None
+    why: Annotated[Maybe[Word], *about("A fact: what the row shows.", "text")] = None
+    source: Annotated[Maybe[Link], *about("Where the row comes from.", "an http or https link")] = None
+    tags: Annotated[Maybe[list[Word]], *about("Words for people.", "a list of words")] = None
+
+
+class RefusedRow(Row):
+    """A row with `expect: {error: true}`: it may hold what the rule forbids."""
+
+    units: Annotated[  # type: ignore[assignment]
+        AnyUnits,
+        *about("An integer, or a list; here also what is not legal.", "a finite number, a word, or a list of them"),
+    ]
+    expect: Annotated[Refusal, *about("error: true, and nothing else.", "a mapping")]
+
+
+class Defaults(Row):
+    """Fields that every row of the file has unless it says otherwise."""
+
+
+class TableFile(Model):
+    """One file of the table of dense-conformance."""
+
+    description: Annotated[Maybe[Word], *about("What the rows have in common.", "text")] = None
+    defaults: Annotated[
+        Maybe[dict[str, Any]], *about("Fields that every row has unless it says otherwise.", "a mapping of fields")
+    ] = None
+    rows: Annotated[
+        Annotated[list[dict[str, Any]], Field(min_length=1)],
+        *about("One entry per question, or per family of questions.", "a list of rows, each a mapping"),
+    ]
+
+
+class _TypedTableFile(TableFile):
+    """The table file with its rows typed, for the schema alone: rows are checked one by one, with their defaults."""
+
+    defaults: Defaults  # type: ignore[assignment]
+    rows: Annotated[list[Row | RefusedRow], Field(min_length=1)]  # type: ignore[assignment]
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of a file of the table."""
+    generated: dict[str, Any] = _plain(_TypedTableFile.model_json_schema())
+    definitions = generated["$defs"]
+    for name in ("Row", "RefusedRow", "Defaults"):
+        # What a row does not say, its file's defaults or its own `each` may.
+        definitions[name] = without(definitions[name], "required")
+    definitions["RefusedRow"]["required"] = ["expect"]
+    shared = without(definitions["Row"]["properties"], *OWN_FIELDS)
+    definitions["Defaults"]["properties"] = shared
+    for name in ("Row", "RefusedRow"):
+        definitions[name]["properties"]["each"]["propertyNames"] = {"enum": list(shared)}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "dense-conformance table",
+        **generated,
+        "description": TableFile.__doc__,
+        "required": ["rows"],
+    }
+
+
+def _plain(schema: Any) -> Any:
+    """Return a schema without the titles pydantic makes of field names, and without defaults that are none."""
+    if isinstance(schema, list):
+        return [_plain(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    noise = [key for key, value in schema.items() if (key == "title" and isinstance(value, str)) or value is None]
+    return {key: _plain(value) for key, value in schema.items() if key not in noise}

@@ -1,0 +1,207 @@
+"""
+Runs an adapter in a process of its own, so that an abort, a hang or a runaway allocation is one question's outcome.
+
+A sandbox asks one question at a time and returns a transcript whatever becomes of the process, which is replaced when
+the next question comes. It knows nothing of cases, references or verdicts, and holds no opinion of what an answer is
+worth. Who is to blame for a crash that strikes late is for `Investigator`, which asks through a sandbox.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+from conformance.adapters.registry import Implementation
+from conformance.channel import encode
+from conformance.in_process import InProcess
+from conformance.investigator import Culprit, Investigated, Investigator
+from conformance.process import GIB, ChildProcess, Ended, StartError
+from conformance.steps import Crash, Hello, Raised, Reply, Step, Transcript
+
+__all__ = [
+    "Culprit",
+    "InProcess",
+    "Investigated",
+    "Investigator",
+    "Limits",
+    "Respondent",
+    "Sandbox",
+    "StartError",
+]
+
+#: How long a process that is told to end may take for it, before it is killed (seconds).
+FAREWELL: Final = 2.0
+#: How often the memory of a process is looked at between questions (seconds).
+INVENTORY: Final = 0.5
+
+
+class Respondent(Protocol):
+    """What answers questions: `Sandbox`, `Investigator`, `InProcess`."""
+
+    def start(self) -> Hello:
+        """Return what the process says of itself, starting it if it is not running; raises `StartError`."""
+        ...
+
+    def ask(self, steps: Sequence[Step], *, name: str = "") -> Transcript:
+        """Return what came of `steps`, whose labels differ; `name` is the question's in notes; raises `StartError`."""
+        ...
+
+    def close(self) -> None:
+        """End the process, if any; it may be started again."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What a process may take: seconds until it is up, seconds per question, bytes resident at any time."""
+
+    start: float = 120.0
+    question: float = 60.0
+    memory: int = 8 * GIB
+
+
+class Sandbox:
+    """
+    The process of one implementation, for use by one thread; a context manager.
+
+    `threads` is how many threads the framework's CPU kernels may use. Compiled programs are kept under `cache` from one
+    process to the next, if it is given. `search_path` names folders to find the adapter in, beside this process's own.
+    """
+
+    def __init__(
+        self,
+        implementation: Implementation,
+        *,
+        limits: Limits | None = None,
+        threads: int = 1,
+        cache: Path | None = None,
+        search_path: Sequence[str] = (),
+    ) -> None:
+        self._implementation = implementation
+        self._limits = limits or Limits()
+        self._threads = threads
+        self._cache = cache
+        self._search_path = tuple(search_path)
+        self._process: ChildProcess | None = None
+        self._hello: Hello | None = None
+        self._resident_at_start = 0
+        self._next_inventory = 0.0
+        self._generation = 0
+
+    @property
+    def generation(self) -> int:
+        """How many processes there have been: two questions with the same number were answered by the same one."""
+        return self._generation
+
+    def start(self) -> Hello:
+        """
+        Return what the process says of itself, starting it if there is none.
+
+        Raises:
+            StartError: it did not come up.
+        """
+        if self._process is None or self._hello is None:
+            self._generation += 1
+            self._process = ChildProcess(
+                self._implementation,
+                memory=self._limits.memory,
+                threads=self._threads,
+                cache=self._cache,
+                search_path=self._search_path,
+            )
+            try:
+                self._hello = _greeted(self._process, self._limits.start)
+            except BaseException:
+                self._discard()
+                raise
+            self._resident_at_start = self._process.resident
+            self._next_inventory = time.monotonic() + INVENTORY
+        return self._hello
+
+    def ask(self, steps: Sequence[Step], *, name: str = "") -> Transcript:
+        """
+        Return what came of `steps`, each under its label.
+
+        A process that ends, says nothing for too long or grows too large is in the transcript's `crash`, and replaced
+        at the next question. One that ended after it had answered the question before counts as crashed in the first
+        step of this one. `name` is not used here.
+
+        Raises:
+            StartError: there was no process, and none came up.
+            Foreign: some step holds what cannot cross to the process.
+        """
+        if not steps:
+            return Transcript(replies={})
+        frame = encode(tuple(steps))
+        notes = self._make_room()
+        self.start()
+        process = self._process
+        assert process is not None, "start has set it"
+        replies: dict[str, Reply] = {}
+        at = 0
+        try:
+            process.expect_silence()
+            process.allow(self._limits.question)
+            process.send(frame)
+            for at, step in enumerate(steps):  # noqa: B007 - where it got to
+                reply = process.receive()
+                if not isinstance(reply, Reply) or reply.label != step.label:
+                    raise Ended("spoke out of turn: an answer to something else")
+                replies[reply.label] = reply
+        except Ended as ended:
+            crash = Crash(label=steps[at].label, reason=ended.reason, stderr=process.last_words())
+            self._discard()
+            return Transcript(replies=replies, crash=crash, timed_out=ended.timed_out, notes=notes)
+        except BaseException:  # Ctrl-C: what the process would still say belongs to no question
+            self._discard()
+            raise
+        return Transcript(replies=replies, notes=notes)
+
+    def close(self) -> None:
+        """End the process and whatever it started; it may be called again, and the process started again."""
+        if self._process is not None:
+            self._discard(patience=FAREWELL)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _discard(self, patience: float = 0.0) -> None:
+        process, self._process, self._hello = self._process, None, None
+        if process is not None:
+            process.end(patience=patience)
+
+    def _make_room(self) -> tuple[str, ...]:
+        """End a process that grew from question to question before it takes a question down that did nothing wrong."""
+        if self._process is None or time.monotonic() < self._next_inventory:
+            return ()
+        self._next_inventory = time.monotonic() + INVENTORY
+        resident = self._process.resident
+        if resident <= (self._limits.memory + self._resident_at_start) / 2:
+            return ()
+        self.close()
+        return (f"the process had grown to {resident / GIB:.3g} GiB before this question and was replaced",)
+
+
+def _greeted(process: ChildProcess, seconds: float) -> Hello:
+    """Return what a process that is coming up says of itself; raises `StartError`."""
+    try:
+        process.allow(seconds)
+        greeting = process.receive()
+    except Ended as ended:
+        reason = f"not up within {seconds:g} s" if ended.timed_out else ended.reason
+        raise StartError(reason, stderr=process.last_words()) from None
+    if isinstance(greeting, Raised):
+        reason = f"{greeting.type}: {greeting.message}"
+        raise StartError(reason, stderr=process.stderr(), raised=greeting)
+    if not isinstance(greeting, Hello):
+        raise StartError("spoke out of turn: something other than a greeting", stderr=process.stderr())
+    return greeting

@@ -1,0 +1,272 @@
+"""
+One cell from case to result: asks an implementation's process, holds the answers to the reference, applies the ledger.
+
+The test function at the end is what pytest runs, in a checkout and from the wheel alike.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from conformance import checks
+from conformance.adapters.registry import Implementation
+from conformance.case import CHECKS, Case
+from conformance.checks import CONFORMS, UNSUPPORTED, VIOLATES, Evidence, Finding, Missing
+from conformance.ledger import Entry
+from conformance.question import REPEATED, Question, question, refusal
+from conformance.results import OUTCOMES, finite
+from conformance.sandbox import InProcess, Investigator, Limits, Respondent, Sandbox, StartError
+from conformance.settlement import settle
+from conformance.steps import Hello, Transcript
+from conformance.values import NoDraw
+
+#: Where JAX keeps what it compiled; the sandbox keys it by version.
+DEFAULT_CACHE: Final = Path("~/.cache/dense-conformance")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """Case x implementation x device: the unit that is run, judged, stored and shown."""
+
+    case: Case
+    implementation: Implementation
+    device: str
+
+    @property
+    def id(self) -> str:
+        """`DEVICE/IMPLEMENTATION/CASE`, as in a test's id."""
+        return f"{self.device}/{self.implementation.name}/{self.case.id}"
+
+
+def checks_asked(case: Case) -> tuple[str, ...]:
+    """Return the names of the checks a case is held to, in the order in which they are reported."""
+    if case.expect.error:
+        return ("refusal",)
+    asked = tuple(each for each in CHECKS if each != "refusal")
+    return asked if case.checks is None else tuple(each for each in asked if each in case.checks)
+
+
+@dataclass
+class Runner:
+    """
+    Runs cells one after the other, holding one implementation's process at a time.
+
+    `draws` says how often each question is asked, with other values each time. A process that does not start is not
+    tried again: every cell of its implementation says why.
+    """
+
+    entries: Sequence[Entry] = ()
+    threads: int = 1
+    draws: int = 1
+    in_process: bool = False
+    limits: Limits = field(default_factory=Limits)
+    cache: Path | None = None
+    _respondent: Respondent | None = None
+    _held: str | None = None
+    _failed: dict[str, StartError] = field(default_factory=dict)
+    hellos: dict[str, Hello] = field(default_factory=dict)
+    announced: set[str] = field(default_factory=set)
+
+    def run(self, cell: Cell) -> dict[str, Any]:
+        """Return the record of one cell, as it is written to the results file."""
+        started = time.perf_counter()
+        missing = ", ".join(cell.implementation.missing_packages())
+        outcome = _unjudged("not_run", f"not installed: {missing}") if missing else self._outcome(cell)
+        case = cell.case
+        record = {
+            "case": case.id,
+            "implementation": cell.implementation.name,
+            "device": cell.device,
+            **outcome,
+            "seconds": round(time.perf_counter() - started, 6),
+            "row": case.row,
+            "question": dict(case.question),
+            "why": case.why,
+            "source": case.source,
+        }
+        content: dict[str, Any] = finite({key: value for key, value in record.items() if value is not None})
+        return content
+
+    def close(self) -> None:
+        """End the process held, if any."""
+        if self._respondent is not None:
+            self._respondent.close()
+        self._respondent = self._held = None
+
+    def _outcome(self, cell: Cell) -> dict[str, Any]:
+        """Return outcome, checks and what explains them."""
+        try:
+            respondent = self._hold(cell.implementation)
+        except StartError as error:
+            crash = {"step": "start", "reason": error.reason, "stderr": error.stderr}
+            return {**_unjudged("crashed", f"the process did not start: {error.reason}"), "crash": crash}
+        hello = self.hellos[cell.implementation.name]
+        if cell.device not in hello.devices:
+            devices = ", ".join(hello.devices)
+            return _unjudged("not_run", f"no {cell.device} is visible to the framework, which has: {devices}")
+        try:
+            questions = [_asked(cell, index) for index in range(self.draws)]
+        except (NoDraw, NotImplementedError) as error:
+            return _unjudged("not_run", f"no values can be drawn: {error}")
+        worst: dict[str, Any] | None = None
+        for asked in questions:
+            transcript = respondent.ask(asked.steps, name=cell.case.id)
+            judged = self._judge(cell, asked, transcript)
+            if worst is None or OUTCOMES.index(judged["outcome"]) < OUTCOMES.index(worst["outcome"]):
+                worst = judged
+        assert worst is not None, "draws is at least 1"
+        return worst
+
+    def _hold(self, implementation: Implementation) -> Respondent:
+        """Return the running process of an implementation, ending that of another first."""
+        name = implementation.name
+        if name in self._failed:
+            raise self._failed[name]
+        if self._held != name:
+            self.close()
+            if self.in_process:
+                self._respondent = InProcess(implementation, threads=self.threads)
+            else:
+                sandbox = Sandbox(implementation, limits=self.limits, threads=self.threads, cache=self.cache)
+                self._respondent = Investigator(sandbox)
+            self._held = name
+        assert self._respondent is not None
+        try:
+            self.hellos[name] = self._respondent.start()
+        except StartError as error:
+            self._failed[name] = error
+            self.close()
+            raise
+        return self._respondent
+
+    def _judge(self, cell: Cell, asked: Question, transcript: Transcript) -> dict[str, Any]:
+        """Return what a transcript amounts to, the ledger applied."""
+        findings = [_excused(each, cell.implementation) for each in judge(cell, asked, transcript)]
+        crash = None
+        if transcript.crash is not None:
+            crash = {
+                "step": transcript.crash.label,
+                "reason": transcript.crash.reason,
+                "stderr": transcript.crash.stderr,
+                "notes": list(transcript.notes),
+            }
+        settled = settle(
+            self.entries,
+            implementation=cell.implementation.name,
+            device=cell.device,
+            case=cell.case.id,
+            checks=[each.record() for each in findings],
+            crash=crash,
+            timed_out=transcript.timed_out,
+        )
+        content: dict[str, Any] = {"outcome": settled.outcome, "checks": list(settled.checks)}
+        if settled.reason is not None:
+            content["reason"] = settled.reason
+        if settled.divergence is not None:
+            content["divergence"] = settled.divergence
+        if crash is not None:
+            content["crash"] = crash
+        content["steps"] = {label: round(reply.seconds, 6) for label, reply in transcript.replies.items()}
+        return content
+
+
+def _unjudged(outcome: str, reason: str) -> dict[str, Any]:
+    """Return the outcome of a cell of which nothing was observed."""
+    return {"outcome": outcome, "checks": [], "reason": reason}
+
+
+def _asked(cell: Cell, index: int) -> Question:
+    if cell.case.expect.error:
+        return refusal(cell.case, cell.device)
+    return question(cell.case, cell.device, index)
+
+
+def _excused(finding: Finding, implementation: Implementation) -> Finding:
+    """Return a finding whose evidence the model declined to give as unsupported, where the registry allows that."""
+    reason = implementation.unanswerable.get(finding.check)
+    if finding.declined is None or reason is None:
+        return finding
+    return replace(finding, outcome=UNSUPPORTED, message=reason)
+
+
+def judge(cell: Cell, asked: Question, transcript: Transcript) -> Iterator[Finding]:
+    """Yield the finding of every check the cell's case is held to."""
+    evidence = Evidence(transcript=transcript)
+    for name in checks_asked(cell.case):
+        try:
+            yield _JUDGES[name](cell, asked, evidence)
+        except Missing as missing:
+            yield missing.finding
+
+
+def _output(cell: Cell, asked: Question, evidence: Evidence) -> Finding:
+    return checks.check_output(evidence, asked.outputs)
+
+
+def _gradients(cell: Cell, asked: Question, evidence: Evidence) -> Finding:
+    return checks.check_gradients(evidence, asked.gradients, cell.case.dtype)
+
+
+def _weights_live(cell: Cell, asked: Question, evidence: Evidence) -> Finding:
+    outputs = {label: each for label, each in asked.outputs.items() if label in asked.after}
+    gradients = {label: each for label, each in asked.gradients.items() if label in asked.after}
+    return checks.check_weights_live(evidence, outputs, gradients, cell.case.dtype)
+
+
+_JUDGES: Final[Mapping[str, Callable[[Cell, Question, Evidence], Finding]]] = {
+    "output_shape": lambda cell, asked, evidence: checks.check_output_shape(cell.case, evidence, asked.arrays),
+    "parameters": lambda cell, asked, evidence: checks.check_parameters(cell.case, evidence),
+    "output_dtype": lambda cell, asked, evidence: checks.check_output_dtype(cell.case, evidence),
+    "placement": lambda cell, asked, evidence: checks.check_placement(cell.device, evidence),
+    "output": _output,
+    "gradients": _gradients,
+    "repeatable": lambda cell, asked, evidence: checks.check_repeatable(evidence, REPEATED, asked.outputs[REPEATED[0]]),
+    "weights_live": _weights_live,
+    "positions_independent": lambda cell, asked, evidence: checks.check_positions_independent(
+        evidence, asked.alone, asked.kept, asked.outputs[REPEATED[0]]
+    ),
+    "refusal": lambda cell, asked, evidence: checks.check_refusal(evidence, cell.implementation.packages),
+}
+
+
+def explanation(record: Mapping[str, Any]) -> str:
+    """Return what a person reads when a cell does not conform: each check that does not, or the reason."""
+    lines = [f"{record['outcome']}: {record['device']}/{record['implementation']}/{record['case']}  ({record['row']})"]
+    if record.get("why"):
+        lines.append(f"  why the row is there: {record['why']}")
+    if record.get("reason"):
+        lines.append(f"  {record['reason']}")
+    crash = record.get("crash")
+    if crash:
+        lines += [f"  note: {each}" for each in crash.get("notes", ())]
+        lines += [f"  stderr: {each}" for each in str(crash.get("stderr", "")).strip().splitlines()[-10:]]
+    for each in record["checks"]:
+        if each["outcome"] != CONFORMS:
+            lines.append(f"  {each['check']} {each['outcome']}: {each.get('message', '')}")
+            if each.get("divergence"):
+                lines.append(f"    known: {each['divergence']['why']} ({each['divergence']['where']})")
+    return "\n".join(lines)
+
+
+def test_dense(cell: Cell, conformance_runner: Runner, request: pytest.FixtureRequest) -> None:
+    """Hold one implementation to the rule on one case."""
+    record = conformance_runner.run(cell)
+    request.node.stash[RECORD] = record
+    outcome = record["outcome"]
+    if outcome == "diverges":
+        pytest.xfail(explanation(record))
+    if outcome in ("unsupported", "not_run"):
+        pytest.skip(str(record.get("reason", outcome)))
+    if outcome != CONFORMS:
+        pytest.fail(explanation(record), pytrace=False)
+
+
+#: Where the record of a cell waits for the report of its test.
+RECORD: Final = pytest.StashKey[dict[str, Any]]()
+__all__ = ["RECORD", "VIOLATES", "Cell", "Runner", "checks_asked", "explanation", "judge", "test_dense"]

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from conformance import environment
+
+
+def of(
+    inherited: dict[str, str], own: dict[str, str] | None = None, *, threads: int = 1, cache: Path | None = None
+) -> dict[str, str]:
+    return environment.of_process(own or {}, inherited, threads=threads, home=Path("/home"), cache=cache)
+
+
+@pytest.mark.parametrize(
+    "leaking",
+    [
+        "KERAS_BACKEND",
+        "KERAS_HOME",
+        "TF_USE_LEGACY_KERAS",
+        "TF_ENABLE_ONEDNN_OPTS",
+        "TF_XLA_FLAGS",
+        "JAX_ENABLE_X64",
+        "JAX_DEFAULT_MATMUL_PRECISION",
+        "XLA_FLAGS",
+        "NVIDIA_TF32_OVERRIDE",
+        "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+        "TORCHDYNAMO_DISABLE",
+        "ONEDNN_DEFAULT_FPMATH_MODE",
+        "PYTEST_CURRENT_TEST",
+        "PYTHONWARNINGS",
+    ],
+)
+def test_what_changes_a_framework_does_not_leak(leaking: str) -> None:
+    assert of({leaking: "leaked"}).get(leaking) != "leaked"
+    assert environment.withheld({leaking: "leaked", "PATH": "/bin"}) == (leaking,)
+
+
+@pytest.mark.parametrize(
+    "kept", ["PATH", "HOME", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "TF_CPP_VMODULE"]
+)
+def test_what_describes_the_machine_stays(kept: str) -> None:
+    assert of({kept: "stays"})[kept] == "stays"
+    assert environment.withheld({kept: "stays"}) == ()
+
+
+def test_log_level_is_low_unless_it_was_set() -> None:
+    assert of({})["TF_CPP_MIN_LOG_LEVEL"] == "2"
+    assert of({"TF_CPP_MIN_LOG_LEVEL": "0"})["TF_CPP_MIN_LOG_LEVEL"] == "0"
+
+
+def test_threads_are_limited_everywhere() -> None:
+    assert {of({"OMP_NUM_THREADS": "64"}, threads=3)[each] for each in environment.THREAD_COUNTS} == {"3"}
+
+
+def test_the_registry_wins() -> None:
+    own = {"KERAS_BACKEND": "jax", "OMP_NUM_THREADS": "7"}
+    assert own.items() <= of({"KERAS_BACKEND": "torch"}, own).items()
+
+
+def test_compiled_programs_are_kept_per_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"jax": "0.10.2", "jaxlib": "0.10.1"}
+    monkeypatch.setattr("importlib.metadata.version", versions.__getitem__)
+    folder = Path(of({}, cache=tmp_path)["JAX_COMPILATION_CACHE_DIR"])
+    assert folder.parent == tmp_path
+    assert folder.name.startswith("jax-0.10.2-jaxlib-0.10.1-python-3.")
+    versions["jaxlib"] = "0.10.2"
+    assert of({}, cache=tmp_path)["JAX_COMPILATION_CACHE_DIR"] != str(folder)
+    assert "JAX_COMPILATION_CACHE_DIR" not in of({"JAX_COMPILATION_CACHE_DIR": "/shared"})

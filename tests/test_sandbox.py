@@ -1,0 +1,527 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from conformance.adapters.protocol import Dense, Gradients, Stack
+from conformance.adapters.registry import Implementation
+from conformance.process import MARK, STDERR_KEPT, STDERR_LARGEST
+from conformance.sandbox import Limits, Sandbox, StartError
+from conformance.steps import (
+    Build,
+    Differentiate,
+    Done,
+    Forward,
+    Hello,
+    InferShapes,
+    Inferred,
+    Output,
+    Parameters,
+    Raised,
+    ReadParameters,
+    Step,
+    Transcript,
+    Unreached,
+)
+
+MIB = 2**20
+ADAPTER = "tests.misbehaving:Misbehaving"
+ROOT = Path(__file__).parent.parent
+
+
+def implementation(adapter: str = ADAPTER, *, mode: str | None = None, **variables: str) -> Implementation:
+    return Implementation(name="misbehaving", adapter=adapter, packages=("numpy",), mode=mode, environment=variables)
+
+
+def built(units: int | str = 4) -> Build:
+    kernel = np.arange(1, 5, dtype=np.float32).reshape(1, 4)
+    layer = Dense(units=units, use_bias=True, activation="linear", kernel=kernel, bias=np.ones(4, np.float32))
+    return Build(
+        label="build", stack=Stack(input_shape=(3, 1), leading_axes=1, dtype="float32", layers=(layer,)), device="cpu"
+    )
+
+
+X = np.arange(6, dtype=np.float32).reshape(2, 3, 1)
+HONEST: Sequence[Step] = (built(), Forward(label="output", x=X))
+
+
+def misdeed(name: str) -> Sequence[Step]:
+    """A question that does as it should until its third step, `misdeed`."""
+    return (
+        built(name),
+        InferShapes(label="shapes", batch=None),
+        Forward(label="misdeed", x=X),
+        InferShapes(label="after", batch=None),
+    )
+
+
+def value(transcript: Transcript, label: str) -> Any:
+    return transcript.replies[label].answer
+
+
+def pids(sandbox: Sandbox, batch: int | None = None) -> Sequence[int]:
+    """Return the number of the sandbox's process, and of one that it starts if a batch is given."""
+    inferred = value(sandbox.ask((built(), InferShapes(label="shapes", batch=batch))), "shapes")
+    assert isinstance(inferred, Inferred)
+    return [pid for pid in inferred.shapes[0] if pid is not None]
+
+
+def running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def gone(pid: int, within: float = 5.0) -> bool:
+    deadline = time.monotonic() + within
+    while running(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not running(pid)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Sandbox]:
+    """One sandbox for the tests that only care for one question; each leaves it able to answer the next."""
+    with Sandbox(implementation(), limits=Limits(question=10.0)) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandboxed() -> Iterator[Callable[..., Sandbox]]:
+    """Makes sandboxes that are closed afterwards."""
+    made: list[Sandbox] = []
+
+    def make(each: Implementation | None = None, *, search_path: Sequence[str] = (), **limits: Any) -> Sandbox:
+        made.append(Sandbox(each or implementation(), limits=Limits(**limits), search_path=search_path))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+# What it answers
+
+
+def test_answers_come_back(shared: Sandbox) -> None:
+    dy = np.ones((2, 3, 4), np.float32)
+    transcript = shared.ask(
+        (
+            *HONEST,
+            InferShapes(label="shapes", batch=None),
+            ReadParameters(label="parameters"),
+            Differentiate(label="gradients", x=X, dy=dy, layout="transposed"),
+        ),
+        name="a case",
+    )
+    assert list(transcript.replies) == ["build", "output", "shapes", "parameters", "gradients"]
+    assert transcript.crash is None
+    assert not transcript.timed_out
+    assert isinstance(value(transcript, "build"), Done)
+    output, parameters, gradients = (value(transcript, each) for each in ("output", "parameters", "gradients"))
+    assert isinstance(output, Output)
+    assert (output.y == X * np.arange(1, 5) + 1).all()
+    assert output.y.dtype == np.float32
+    assert isinstance(parameters, Parameters)
+    assert parameters.parameters[0].shape == (1, 4)
+    assert isinstance(gradients, Gradients)
+    assert gradients.layers[0][0].tolist() == [[15.0] * 4]
+    assert all(reply.seconds >= 0 for reply in transcript.replies.values())
+
+
+def test_greeting_says_what_runs(shared: Sandbox) -> None:
+    hello = shared.start()
+    assert isinstance(hello, Hello)
+    assert hello.versions == {"python": sys.version.split()[0], "numpy": np.__version__}
+    assert hello.devices == ("cpu",)
+    assert hello.threads == 1
+
+
+def test_nothing_asked_is_nothing_answered(shared: Sandbox) -> None:
+    assert shared.ask(()) == Transcript(replies={})
+
+
+def test_one_process_answers_many_questions(shared: Sandbox) -> None:
+    assert pids(shared) == pids(shared)
+
+
+def test_large_arrays_cross_both_ways(shared: Sandbox) -> None:
+    x = np.arange(2**22, dtype=np.float32).reshape(-1, 1)  # 16 MiB there, 64 MiB back
+    output = value(shared.ask((built(), Forward(label="output", x=x))), "output")
+    assert output.y[-1].tolist() == [x[-1, 0] * k + 1 for k in (1, 2, 3, 4)]
+
+
+def test_what_raises_is_answered_and_the_process_lives(shared: Sandbox) -> None:
+    (before,) = pids(shared)
+    transcript = shared.ask(misdeed("raise_an_error"))
+    raised = value(transcript, "misdeed")
+    assert isinstance(raised, Raised)
+    assert (raised.type, raised.message) == ("ValueError", "units of that kind are not welcome")
+    assert pids(shared) == [before]
+
+
+def test_answer_that_cannot_cross_is_a_fault_of_its_step(shared: Sandbox) -> None:
+    transcript = shared.ask(
+        (built("foreign"), ReadParameters(label="parameters"), InferShapes(label="shapes", batch=None))
+    )
+    raised = value(transcript, "parameters")
+    assert isinstance(raised, Raised)
+    assert "fractions.Fraction" in raised.message
+    assert isinstance(value(transcript, "shapes"), Inferred)
+
+
+def test_model_that_was_not_built_is_unreached(shared: Sandbox) -> None:
+    transcript = shared.ask((Build(label="build", stack=two_layers(), device="cpu"), Forward(label="output", x=X)))
+    assert isinstance(value(transcript, "build"), Raised)
+    assert isinstance(value(transcript, "output"), Unreached)
+
+
+def two_layers() -> Stack:
+    stack = built().stack
+    return Stack(input_shape=(3, 1), leading_axes=1, dtype="float32", layers=stack.layers * 2)
+
+
+# How it ends
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "stderr"),
+    [
+        ("abort", "SIGABRT", "misbehaving.py"),
+        ("segfault", "SIGSEGV", "Segmentation fault"),
+        ("shoot_itself", "SIGKILL", ""),
+        ("vanish", "exit status 0 without an answer", ""),
+        ("leave", "exit status 3 without an answer", ""),
+        ("leave_a_fork", "exit status 0 without an answer", ""),
+        ("speak_garbage", "spoke out of turn: b'Hello, I am a library", ""),
+        ("speak_large_numbers", "spoke out of turn: a message whose lengths do not add up", ""),
+    ],
+)
+def test_end_of_the_process_is_the_outcome_of_one_step(shared: Sandbox, name: str, reason: str, stderr: str) -> None:
+    transcript = shared.ask(misdeed(name))
+    assert list(transcript.replies) == ["build", "shapes"]
+    assert transcript.crash is not None
+    assert transcript.crash.label == "misdeed"
+    assert transcript.crash.reason.startswith(reason)
+    assert stderr in transcript.crash.stderr
+    assert not transcript.timed_out
+    assert shared.ask(HONEST).crash is None, "the next question has a fresh process"
+
+
+def test_what_was_printed_before_the_end_is_kept(shared: Sandbox) -> None:
+    crash = shared.ask(misdeed("abort")).crash
+    assert crash is not None
+    assert crash.stderr.startswith("about to abort\n"), "standard output, not buffered"
+
+
+@pytest.mark.parametrize("name", ["spin", "spin_in_regex", "spin_in_pow", "sleep", "speak_half_a_header", "break_pipe"])
+def test_silence_ends_at_the_deadline(sandboxed: Callable[..., Sandbox], name: str) -> None:
+    sandbox = sandboxed(question=0.3)
+    sandbox.start()
+    started = time.monotonic()
+    transcript = sandbox.ask(misdeed(name))
+    assert time.monotonic() - started < (9.0 if name == "break_pipe" else 3.0)
+    assert list(transcript.replies) == ["build", "shapes"]
+    assert transcript.crash is not None
+    assert transcript.crash.label == "misdeed"
+    if name == "break_pipe":
+        assert transcript.crash.reason == "closed its pipe without an answer"
+    else:
+        assert transcript.timed_out
+        assert transcript.crash.reason == "no answer within 0.3 s"
+    assert name in transcript.crash.stderr, "the stack says where it was"
+
+
+def test_memory_past_the_limit_ends_the_process(sandboxed: Callable[..., Sandbox]) -> None:
+    sandbox = sandboxed(memory=256 * MIB)
+    transcript = sandbox.ask(misdeed("hog"))
+    assert transcript.crash is not None
+    assert transcript.crash.label == "misdeed"
+    assert transcript.crash.reason == "killed: more than 0.25 GiB resident"
+    assert not transcript.timed_out
+
+
+def test_process_that_grew_is_replaced_between_questions(
+    sandboxed: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conformance.sandbox.INVENTORY", 0.0)
+    sandbox = sandboxed(memory=400 * MIB)
+    assert sandbox.ask(HONEST).notes == ()
+    assert sandbox.ask(misdeed("keep_200_mib")).crash is None
+    transcript = sandbox.ask(HONEST)
+    assert transcript.crash is None
+    assert transcript.notes[0].startswith("the process had grown to 0.2")
+    assert sandbox.generation == 2
+
+
+def test_end_after_the_answer_is_told_at_the_next_question(sandboxed: Callable[..., Sandbox]) -> None:
+    sandbox = sandboxed()
+    (pid,) = pids(sandbox)
+    assert sandbox.ask(misdeed("end_soon")).crash is None
+    gone(pid)
+    transcript = sandbox.ask(HONEST)
+    assert transcript.replies == {}
+    assert transcript.crash is not None
+    assert transcript.crash.label == "build"
+    assert transcript.crash.reason == "exit status 7 without an answer, before the question was asked"
+    assert sandbox.ask(HONEST).crash is None
+
+
+def test_flood_of_output_neither_blocks_nor_fills_the_disk(sandboxed: Callable[..., Sandbox]) -> None:
+    sandbox = sandboxed()
+    assert sandbox.ask(misdeed("flood")).crash is None
+    assert sandbox.ask(HONEST).crash is None
+    assert printed(sandbox) <= STDERR_LARGEST
+    crash = sandbox.ask(misdeed("flood_and_abort")).crash
+    assert crash is not None
+    assert crash.reason == "SIGABRT"
+    assert len(crash.stderr.encode()) <= STDERR_KEPT
+    assert "the end of the flood" in crash.stderr
+    assert "xxxx" in crash.stderr
+
+
+def printed(sandbox: Sandbox) -> int:
+    """Return the size of the file that the process prints to, as it sees it."""
+    (pid,) = pids(sandbox)
+    return Path(f"/proc/{pid}/fd/2").stat().st_size
+
+
+# How it starts
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        ("raise ImportError('libcudart.so.12: cannot open shared object file')", "ImportError: libcudart.so.12"),
+        ("import no_such_framework", "ModuleNotFoundError: No module named 'no_such_framework'"),
+        ("class Other: ...", "AttributeError: module 'framework' has no attribute 'Adapter'"),
+        ("import os; os.abort()", "SIGABRT"),
+        ("import os; os._exit(5)", "exit status 5 without an answer"),
+        ("while True: pass", "not up within 0.7 s"),
+    ],
+)
+def test_what_does_not_come_up_says_why(
+    sandboxed: Callable[..., Sandbox], tmp_path: Path, module: str, reason: str
+) -> None:
+    (tmp_path / "framework.py").write_text(f"print('loading')\n{module}\n")
+    limits = {"start": 0.7} if "while" in module else {}
+    sandbox = sandboxed(implementation("framework:Adapter"), search_path=[str(tmp_path)], **limits)
+    with pytest.raises(StartError) as caught:
+        sandbox.start()
+    assert caught.value.reason.startswith(reason)
+    assert str(caught.value) == caught.value.reason
+    assert caught.value.stderr.startswith("loading\n")
+    if "Error" in reason:
+        assert caught.value.raised is not None
+        assert "framework" in caught.value.raised.traceback
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"),
+    [("fails", "RuntimeError: the constructor does not like its mode"), ("foreign", "Foreign: .*fractions.Fraction")],
+)
+def test_adapter_that_cannot_greet_says_why(sandboxed: Callable[..., Sandbox], mode: str, reason: str) -> None:
+    with pytest.raises(StartError, match=reason):
+        sandboxed(implementation(mode=mode)).ask(HONEST)
+
+
+def test_process_has_its_own_environment(sandboxed: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "theano")
+    monkeypatch.setenv("JAX_ENABLE_X64", "1")
+    settings = sandboxed(implementation(mode="quiet", KERAS_BACKEND="jax", OWN="1")).start().settings
+    assert settings["KERAS_BACKEND"] == "jax"
+    assert settings["OWN"] == "1"
+    assert settings["mode"] == "quiet"
+    assert settings["home"] == []
+    assert settings["CONFORMANCE_THREADS"] == "1"
+    assert "JAX_ENABLE_X64" not in settings
+    assert "PYTEST_CURRENT_TEST" not in settings
+
+
+def test_current_folder_is_searched_last(
+    sandboxed: Callable[..., Sandbox], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for shadow in ("json", "numpy", "conformance", "ctypes"):
+        (tmp_path / f"{shadow}.py").write_text("raise ImportError('a file of the user that happens to be named so')\n")
+    (tmp_path / "mine.py").write_text("from tests.misbehaving import Misbehaving as Adapter\n")
+    monkeypatch.setattr("sys.path", [*sys.path, str(ROOT)])
+    sandbox = sandboxed(implementation("mine:Adapter"))
+    path = sandbox.start().settings["path"]
+    assert isinstance(path, list)
+    assert path[-1] == str(tmp_path)
+    assert path.count(str(tmp_path)) == 1
+
+
+# How it leaves nothing behind
+
+
+@pytest.mark.parametrize("batch", [1, 2], ids=["in a session of its own", "in the group"])
+@pytest.mark.parametrize("ending", ["close", "crash"])
+def test_what_the_process_started_ends_with_it(sandboxed: Callable[..., Sandbox], batch: int, ending: str) -> None:
+    sandbox = sandboxed()
+    pid, grandchild = pids(sandbox, batch)
+    assert running(grandchild)
+    if ending == "close":
+        sandbox.close()
+    else:
+        sandbox.ask(misdeed("vanish"))
+    assert not running(pid)
+    assert gone(grandchild)
+
+
+def test_close_is_idempotent_and_not_the_end(sandboxed: Callable[..., Sandbox]) -> None:
+    sandbox = sandboxed()
+    sandbox.close()
+    (pid,) = pids(sandbox)
+    open_before = psutil.Process().num_fds()
+    sandbox.close()
+    sandbox.close()
+    assert not psutil.pid_exists(pid), "not even a zombie"
+    assert psutil.Process().num_fds() < open_before
+    assert pids(sandbox) != [pid]
+    sandbox.close()
+    assert not [each for each in psutil.Process().children() if each.status() == psutil.STATUS_ZOMBIE]
+
+
+def test_settings_folder_is_removed(sandboxed: Callable[..., Sandbox]) -> None:
+    sandbox = sandboxed()
+    home = Path(str(sandbox.start().settings["KERAS_HOME"]))
+    assert home.is_dir()
+    sandbox.close()
+    assert not home.exists()
+
+
+def test_process_outlives_the_thread_that_started_it(sandboxed: Callable[..., Sandbox]) -> None:
+    sandbox = sandboxed()
+    thread = threading.Thread(target=sandbox.start)
+    thread.start()
+    thread.join()
+    time.sleep(0.1)
+    assert sandbox.ask(HONEST).crash is None
+    assert sandbox.generation == 1
+
+
+PARENT = f"""
+    import os, sys
+    from tests.test_sandbox import *
+    sandbox = Sandbox(implementation())
+    print(*pids(sandbox, 2), flush=True)
+"""
+
+
+def parent(script: str) -> subprocess.Popen[str]:
+    """Start a parent of its own, which first prints the number of its child and of its child's child."""
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(PARENT) + textwrap.dedent(script)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+    )
+
+
+def numbers(process: subprocess.Popen[str]) -> list[int]:
+    assert process.stdout is not None
+    return [int(each) for each in process.stdout.readline().split()]
+
+
+def guards_of(pid: int) -> list[psutil.Process]:
+    return [
+        each
+        for each in psutil.process_iter(["cmdline"])
+        if each.info["cmdline"][-2:] == ["conformance-guard", str(pid)]
+    ]
+
+
+@pytest.mark.parametrize("name", ["spin_in_regex", "sleep"])
+def test_nothing_outlives_a_parent_that_is_killed(name: str) -> None:
+    with parent(f"sandbox.ask(misdeed({name!r}))") as process:
+        child, grandchild = numbers(process)
+        time.sleep(0.2)
+        assert running(child)
+        assert len(guards_of(child)) == 1
+        process.kill()
+    assert gone(child)
+    assert gone(grandchild)
+    assert not [each for each in guards_of(child) if not gone(each.pid)]
+
+
+def test_nothing_outlives_a_parent_that_is_killed_while_it_waits_for_the_start(tmp_path: Path) -> None:
+    slow = "import os, sys; print(os.getpid(), flush=True)\\nwhile True: pass"
+    (tmp_path / "slow.py").write_text(
+        f"import os, pathlib\npathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\nwhile True: pass\n"
+    )
+    with parent(f"Sandbox(implementation('slow:Adapter'), search_path=[{str(tmp_path)!r}]).start()") as process:
+        numbers(process)
+        deadline = time.monotonic() + 10.0
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+    assert gone(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.parametrize(
+    "script", ["", "sys.exit(1)", "raise ValueError", "del sandbox"], ids=["end", "exit", "error", "del"]
+)
+def test_nothing_outlives_a_parent_that_forgets_to_close(script: str) -> None:
+    with parent("sys.stderr.close()\n" + script) as process:
+        child, grandchild = numbers(process)
+    assert gone(child, within=1.0)
+    assert gone(grandchild, within=1.0)
+
+
+def test_ctrl_c_ends_all() -> None:
+    with parent("sys.stderr.close()\nsandbox.ask(misdeed('spin_in_regex'))") as process:
+        child, grandchild = numbers(process)
+        time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGINT)
+    assert process.returncode == -signal.SIGINT
+    assert gone(child)
+    assert gone(grandchild)
+
+
+def test_question_after_ctrl_c_has_a_fresh_process() -> None:
+    script = """
+        try:
+            sandbox.ask(misdeed('spin_in_regex'))
+        except KeyboardInterrupt:
+            print(sandbox.ask(HONEST).crash, sandbox.generation)
+    """
+    with parent(script) as process:
+        numbers(process)
+        time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.stdout is not None
+        assert process.stdout.read() == "None 2\n"
+    assert process.returncode == 0
+
+
+def test_no_process_of_these_tests_is_left(shared: Sandbox) -> None:
+    shared.close()
+    mine = {each.pid for each in psutil.Process().children(recursive=True)}
+    marked = [each for each in psutil.process_iter() if each.pid in mine and MARK in environment_of(each)]
+    assert not marked
+
+
+def environment_of(process: psutil.Process) -> dict[str, str]:
+    try:
+        return dict(process.environ())
+    except psutil.Error:
+        return {}
