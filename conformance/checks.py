@@ -315,6 +315,9 @@ def check_repeatable(evidence: Evidence, labels: Sequence[str], reference: Refer
     first, *others = [evidence.get("repeatable", label, Output).y for label in labels]
     findings = []
     for label, other in zip(labels[1:], others, strict=True):
+        if other.dtype != first.dtype:
+            message = f"{label} is {other.dtype}, {labels[0]} was {first.dtype}"
+            findings.append(Finding(check="repeatable", outcome=VIOLATES, message=message))
         findings.append(
             _between("repeatable", f"{label} beside {labels[0]}", other, first, reference.y, reference.line)
         )

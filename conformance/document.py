@@ -214,6 +214,10 @@ class _Builder:
     def _scalar(self, event: ScalarEvent) -> None:
         line, column = _place(event.start_mark)
         value: Any = event.value
+        if not value and event.implicit[0] and self._stack and self._stack[-1].key:
+            # A value left out has no place of its own: ruamel.yaml says where the next token is.
+            key_place = self._stack[-1].key[1]
+            line, column = key_place.line, key_place.column
         if event.implicit[0]:
             try:
                 value = resolve(value)

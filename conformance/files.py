@@ -35,7 +35,16 @@ def default_cases() -> Path:
 
 def shown(path: Path) -> str:
     """Return what a path is called: as it was given, but the default table `cases`, wherever it lies."""
-    return "cases" if path.resolve() == default_cases().resolve() else str(path)
+    return "cases" if resolved(path) == resolved(default_cases()) else str(path)
+
+
+def resolved(path: Path) -> Path:
+    """Return the one path of a file that may be named in several ways; a path that cannot be one is left as it is."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):
+        # A loop of links, or a character no path has: whoever opens it says so.
+        return path
 
 
 def named(path: Path) -> Sequence[Named]:

@@ -128,7 +128,7 @@ def _explained(model: type[Model], place: Place, errors: Sequence[ErrorDetails])
     meant: set[str | None] = set()
     for error in errors:
         steps, where = _walk(place, error["loc"])
-        name = str(error["loc"][-1])
+        name = str(error["loc"][-1]) if error["loc"] else ""
         if error["type"] == "extra_forbidden":
             around = place.at(*steps[:-1])
             known = list((_model_at(model, steps[:-1]) or model).model_fields)
@@ -136,7 +136,7 @@ def _explained(model: type[Model], place: Place, errors: Sequence[ErrorDetails])
             yield around.keys.get(name, around), f"unknown field {shown(name)}{did_you_mean(name, known)}"
         elif error["type"] == "missing":
             missing[name] = where
-        else:
+        elif error["type"] != "none_required":  # which every field that may be left out says beside its own
             field = tuple(step for step in steps if isinstance(step, str))
             by_field.setdefault(field, []).append((where, error))
     # A field that was misspelt is not missing as well.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 from collections.abc import Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 
 from conformance.adapters.registry import Implementation
 from conformance.case import TIERS
+from conformance.ledger import Entry
 from conformance.results import Writer, finite
 from conformance.scheduler import GroupScheduling
 from conformance.selection import DEVICES, Selection, SelectionError, parse_shard
@@ -27,6 +29,7 @@ from conformance.summary import summarise
 
 #: Distributions whose versions the header states, beside those each implementation reports of itself.
 DISTRIBUTIONS: Final = ("dense-conformance", "numpy", "pytest", "pytest-xdist", "ml_dtypes", "ruamel.yaml", "pydantic")
+_CELL: Final = re.compile(r"test_dense\[([^/]+/[^/]+/.+)\]$")
 STATE: Final = pytest.StashKey["State"]()
 
 
@@ -62,7 +65,9 @@ class State:
         self.worker: dict[str, Any] | None = getattr(config, "workerinput", None)
         self.chosen: tuple[Implementation, ...] = ()
         self.devices: dict[str, tuple[str, ...]] = {}
-        self._cells: tuple[Cell, ...] | None = None
+        self.cells: tuple[Cell, ...] = ()
+        self.entries: tuple[Entry, ...] = ()
+        self.asked = False
         self.expected: list[str] = []
         self.records: dict[str, dict[str, Any]] = {}
         self.hellos: set[str] = set()
@@ -72,10 +77,10 @@ class State:
 
     def prepare(self) -> None:
         """
-        Settle implementations and devices, and begin the results file.
+        Settle implementations, devices and cells, and open the results file.
 
         Raises:
-            SelectionError: the command is at fault, or the results file cannot be written.
+            SelectionError: table, ledger or command is at fault, or the results file cannot be written.
         """
         self.chosen = self.selection.chosen()
         if self.in_process and len(self.chosen) != 1:
@@ -86,6 +91,9 @@ class State:
             self.devices = {name: tuple(each) for name, each in self.worker["conformance_devices"].items()}
         else:
             self.devices = dict(self.selection.devices(self.chosen))
+        # Read here and not when tests are generated, where a fault would come with a traceback.
+        self.cells = self.selection.cells(self.selection.table(), self.chosen, self.devices)
+        self.entries = self.selection.ledger()
         target = self.config.getoption("--results")
         if target and self.worker is None and not self.config.option.collectonly:
             try:
@@ -95,17 +103,11 @@ class State:
                 raise SelectionError(f"{target}: {error.strerror}") from None
             self.writer = Writer(self.stream)
 
-    def cells(self) -> tuple[Cell, ...]:
-        """Return the cells of this run, read from the table once."""
-        if self._cells is None:
-            self._cells = self.selection.cells(self.selection.table(), self.chosen, self.devices)
-        return self._cells
-
     def runner(self) -> Runner:
         """Return what runs cells in this process of pytest."""
         workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
         return Runner(
-            entries=self.selection.ledger(),
+            entries=self.entries,
             threads=max(1, (os.cpu_count() or 1) // workers),
             draws=self.draws,
             in_process=self.in_process,
@@ -114,8 +116,9 @@ class State:
 
     def expect(self, test_ids: Sequence[str]) -> None:
         """Take note of the tests to come, once, and write the header."""
-        if self.expected:
+        if self.asked:
             return
+        self.asked = any("test_dense[" in each for each in test_ids)
         self.expected = [_cell_id(each) for each in test_ids if _is_cell(each)]
         if self.writer is not None:
             self.writer.header(
@@ -170,11 +173,14 @@ class State:
 
 
 def _is_cell(test_id: str) -> bool:
-    return "test_dense[" in test_id and test_id.endswith("]")
+    return _CELL.search(test_id) is not None
 
 
 def _cell_id(test_id: str) -> str:
-    return test_id.split("test_dense[", 1)[1][:-1]
+    """Return `DEVICE/IMPLEMENTATION/CASE` of the test of a cell."""
+    found = _CELL.search(test_id)
+    assert found is not None, test_id
+    return found.group(1)
 
 
 def _unrun(cell: str, outcome: str, reason: str) -> dict[str, Any]:
@@ -242,10 +248,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Expand the table into one test per cell."""
     if "cell" not in metafunc.fixturenames or metafunc.function.__name__ != "test_dense":
         return
-    try:
-        cells = metafunc.config.stash[STATE].cells()
-    except SelectionError as error:
-        raise pytest.UsageError(str(error)) from None
+    cells = metafunc.config.stash[STATE].cells
     metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells])
 
 
@@ -319,7 +322,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitC
         return
     state.finish()
     outcomes = {each["outcome"] for each in state.records.values()}
-    if exitstatus == pytest.ExitCode.OK and outcomes and outcomes <= {"not_run", "unsupported"}:
+    if exitstatus == pytest.ExitCode.OK and state.asked and outcomes <= {"not_run", "unsupported"}:
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
 

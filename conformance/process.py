@@ -47,12 +47,13 @@ GLANCE: Final = 0.05
 #: What is kept of what a process printed, and how large the file may grow before it is emptied (bytes).
 STDERR_KEPT: Final = 8 * 2**10
 STDERR_LARGEST: Final = 64 * 2**20
+#: How long a process whose pipe is closed may take to be gone (seconds).
+DEATH_PATIENCE: Final = 1.5
 #: How long a process may take to say where it is (seconds).
 STACK_PATIENCE: Final = 1.0
-PIPE_SIZE: Final = 2**20
 
-# `conformance` is pinned to the very files the parent runs before anything else is looked for. Nothing is imported until
-# the path is as it should be.
+# `conformance` is pinned to the very files the parent runs before anything else is looked for, and nothing is imported
+# until the path is as it should be.
 _BOOT = """\
 import sys
 orders = {orders!r}
@@ -256,7 +257,7 @@ class ChildProcess:
     def _how_it_ended(self) -> str:
         """Say how a process ended whose pipe is closed; it may take a moment to be gone."""
         try:
-            status = self._popen.wait(timeout=5.0)
+            status = self._popen.wait(DEATH_PATIENCE)
         except subprocess.TimeoutExpired:
             return "closed its pipe without an answer"
         if status >= 0:
@@ -282,9 +283,6 @@ def import_path(search_path: Sequence[str] = ()) -> list[str]:
 def _pipe(resources: contextlib.ExitStack) -> tuple[FileIO, FileIO]:
     """Return the two ends of a pipe, reading end first."""
     reading, writing = os.pipe()
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):  # beyond what one user may have
-            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
     return resources.enter_context(FileIO(reading, "r")), resources.enter_context(FileIO(writing, "w"))
 
 

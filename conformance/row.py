@@ -34,7 +34,7 @@ Activation = Annotated[str, *one_of("activation", ACTIVATIONS)]
 Check = Annotated[str, *one_of("check", CHECKS)]
 Lane = Annotated[str, *one_of("lane", LANES)]
 LegalUnits = NaturalNumber | Annotated[list[NaturalNumber], Field(min_length=1)]
-Anything = Annotated[int | float | bool | str | None, Field(allow_inf_nan=False)]
+Anything = int | Annotated[float, Field(allow_inf_nan=False)] | bool | str | None
 AnyUnits = Anything | Annotated[list[Anything], Field(min_length=1)]
 Batch = NaturalNumber | Annotated[list[NaturalNumber], Field(min_length=1, max_length=MAX_RANK)] | None
 
@@ -211,10 +211,14 @@ def schema() -> dict[str, Any]:
 
 
 def _plain(schema: Any) -> Any:
-    """Return a schema without the titles pydantic makes of field names, and without defaults that are none."""
+    """Return a schema without what pydantic adds, and adds differently from version to version."""
     if isinstance(schema, list):
         return [_plain(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
+    if len(schema.get("allOf", ())) == 1:
+        schema = schema["allOf"][0] | without(schema, "allOf")
+    # Titles are field names again, a default of none is no default, and one constant needs no list.
     noise = [key for key, value in schema.items() if (key == "title" and isinstance(value, str)) or value is None]
+    noise += ["enum"] if "const" in schema else []
     return {key: _plain(value) for key, value in schema.items() if key not in noise}

@@ -21,7 +21,7 @@ from typing import Any, Final
 from conformance.case import Case
 from conformance.document import Document, DocumentError, Fault, Place, read
 from conformance.expansion import Note, cases_of
-from conformance.files import LEDGER_KEY, Named, default_cases, is_ledger, named, shown
+from conformance.files import LEDGER_KEY, Named, default_cases, is_ledger, named, resolved, shown
 from conformance.model import validate, without
 from conformance.row import OWN_FIELDS, Family, RefusedRow, Row, TableFile, schema
 
@@ -98,13 +98,13 @@ class _Reading:
     def _files(self, paths: Sequence[Path]) -> Iterator[Named]:
         """Yield each file of the table once, in the order asked for."""
         seen: set[Path] = set()
-        for path in paths:
-            tables = [each for each in named(path) if not is_ledger(each.path)]
-            if path.is_dir() and not tables:
-                self.faults.add(Fault(shown(path), 1, 1, "no rows here: a folder without a file of the table"))
+        for asked in paths:
+            tables = [each for each in named(asked) if not is_ledger(each.path)]
+            if asked.is_dir() and not tables:
+                self.faults.add(Fault(shown(asked), 1, 1, "no rows here: a folder without a file of the table"))
             for each in tables:
-                if (resolved := each.path.resolve()) not in seen:
-                    seen.add(resolved)
+                if (path := resolved(each.path)) not in seen:
+                    seen.add(path)
                     yield each
 
     def _file(self, document: Document) -> None:

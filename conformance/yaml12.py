@@ -49,7 +49,7 @@ def resolve(text: str) -> str | int | float | bool | None:
     if text[0] not in "+-.0123456789":
         return text
     if _INT.fullmatch(text):
-        if len(text) > MAX_DIGITS:
+        if len(text.lstrip("+-")) > MAX_DIGITS:
             raise ValueError(f"an integer of more than {MAX_DIGITS} digits")
         return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
     if _FLOAT.fullmatch(text):

@@ -14,6 +14,7 @@ import numpy as np
 
 from conformance.adapters.protocol import Array, Dense, Gradients, Parameter, Shape, Stack
 
+
 class Honest:
     """No fault: what a layer does, in the dtype it is asked in. A fault overrides one of these."""
 

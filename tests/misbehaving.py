@@ -1,8 +1,8 @@
 """
 An adapter that misbehaves on request, for the tests of the sandbox: each misdeed is asked for by name.
 
-`Misbehaving` is an honest adapter of one linear layer, computed by NumPy, as long as a layer's units are a number; where
-they are a word it names a function below, which runs when the output is asked for.
+`Misbehaving` is an honest adapter of one linear layer, computed by NumPy, as long as a layer's units are a number;
+where they are a word it names a function below, which runs when the output is asked for.
 """
 
 from __future__ import annotations
@@ -180,7 +180,8 @@ class Misbehaving:
     def settings(self) -> Mapping[str, object]:
         if self._mode == "foreign":
             return {"precision": fractions.Fraction(1, 3)}
-        return {"mode": self._mode, "path": list(sys.path), "home": os.listdir(os.environ["KERAS_HOME"]), **os.environ}
+        home = [each.name for each in Path(os.environ["KERAS_HOME"]).iterdir()]
+        return {"mode": self._mode, "path": list(sys.path), "home": home, **os.environ}
 
     def devices(self) -> Sequence[str]:
         return ("cpu",)

@@ -103,7 +103,7 @@ def test_absent_arrays_stay_absent() -> None:
     ids=lambda each: type(each).__name__,
 )
 def test_foreign_object_is_refused_by_its_sender(foreign: object) -> None:
-    with pytest.raises(Foreign, match="neither plain data nor an array"):
+    with pytest.raises(Foreign, match="neither"):
         encode(Output(y=np.ones(1), placement="cpu", strides=foreign))  # type: ignore[arg-type]
 
 

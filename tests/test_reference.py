@@ -46,7 +46,9 @@ def test_the_reference_agrees_with_exact_fractions_within_its_own_share_of_the_b
     y = answer(draw, ["linear"], "float32").y
     exact = in_fractions(draw)
     for index in np.ndindex(y.exact.shape):
-        assert abs(Fraction(float(y.exact[index])) - exact[index[0]][index[1]]) < Fraction(float(y.allowed[index])) / 10**6
+        assert (
+            abs(Fraction(float(y.exact[index])) - exact[index[0]][index[1]]) < Fraction(float(y.allowed[index])) / 10**6
+        )
 
 
 def test_the_bound_of_one_layer_is_the_formula_of_the_docstring() -> None:
@@ -76,7 +78,9 @@ def enclosures(reference: Reference) -> list[Enclosure]:
     return [reference.y, reference.dx, *kernels, *biases]
 
 
-def run_in_float32(draw: Draw, activations: list[str]) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
+def run_in_float32(
+    draw: Draw, activations: list[str]
+) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
     """Return y, dx and the gradients of every layer of an honest float32 implementation, by plain loops over terms."""
     a = as_matrix(draw.x)
     trail = []
@@ -88,7 +92,9 @@ def run_in_float32(draw: Draw, activations: list[str]) -> tuple[np.ndarray, np.n
         a = y
     da = as_matrix(draw.dy)
     layers = []
-    for (x, z, y), kernel, activation in zip(reversed(trail), reversed(draw.kernels), reversed(activations), strict=True):
+    for (x, z, y), kernel, activation in zip(
+        reversed(trail), reversed(draw.kernels), reversed(activations), strict=True
+    ):
         dz = BACKWARD[activation](z, y, da)
         layers.insert(0, (serial(x.T, dz), serial(np.ones((1, len(dz)), np.float32), dz)[0]))
         da = serial(dz, kernel.T)
@@ -130,7 +136,9 @@ BACKWARD = {
     units=st.lists(st.integers(1, 12), min_size=1, max_size=4),
     data=st.data(),
 )
-def test_an_honest_float32_implementation_is_never_rejected(shape: list[int], units: list[int], data: st.DataObject) -> None:
+def test_an_honest_float32_implementation_is_never_rejected(
+    shape: list[int], units: list[int], data: st.DataObject
+) -> None:
     activations = [data.draw(st.sampled_from(ACTIVATIONS)) for _ in units]
     draw = draws(case_of(tuple(shape), units, activations))[0]
     reference = answer(draw, activations, "float32")
@@ -205,9 +213,7 @@ def test_a_declared_activation_names_its_line(activation: str) -> None:
 def test_the_contract_of_tanh_separates_what_it_allows_from_what_it_does_not(ulps: float) -> None:
     """An identity kernel hands z through without error, so that the contract alone is at work."""
     z = np.linspace(0.5, 4.0, 50, dtype=np.float32).reshape(-1, 1)
-    draw = Draw(
-        name="", x=z, kernels=(np.ones((1, 1), np.float32),), biases=(None,), dy=np.ones_like(z), exact=False
-    )
+    draw = Draw(name="", x=z, kernels=(np.ones((1, 1), np.float32),), biases=(None,), dy=np.ones_like(z), exact=False)
     y = answer(draw, ["tanh"], "float32").y
     off = y.exact + ulps * 2 * U * np.abs(y.exact)
     assert bool((np.abs(off - y.exact) <= y.allowed).all()) == (ulps < 5)

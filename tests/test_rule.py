@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance.rule import RuleError, output_shape, output_shapes, parameter_count, parameter_counts
+from conformance.case import Units
+from conformance.rule import Axis, RuleError, Shape, output_shape, output_shapes, parameter_count, parameter_counts
 
 #: What `model.summary()` prints for Dense(4) then Dense(10): input shape, output shapes, parameters, total.
 MODELS = [
@@ -21,25 +22,27 @@ MODELS = [
 
 
 @pytest.mark.parametrize(("input_shape", "shapes", "counts", "total"), MODELS)
-def test_the_four_models_of_the_question(input_shape, shapes, counts, total):
+def test_the_four_models_of_the_question(
+    input_shape: tuple[Axis, ...], shapes: tuple[Shape, ...], counts: tuple[int, ...], total: int
+) -> None:
     assert output_shapes(input_shape, [4, 10], leading_axes=1) == shapes
     assert parameter_counts(input_shape, [4, 10]) == counts
     assert sum(parameter_counts(input_shape, [4, 10])) == total
 
 
-def test_one_layer():
+def test_one_layer() -> None:
     assert output_shape((3, 5), 7) == (3, 7)
     assert output_shape([5], 0) == (0,)
     assert output_shape((0,), 4) == (4,)
     assert output_shape((None, 5), 7) == (None, 7)
 
 
-def test_leading_axes_are_put_in_front_of_every_shape():
+def test_leading_axes_are_put_in_front_of_every_shape() -> None:
     assert output_shapes((5,), [3]) == ((3,),)
     assert output_shapes((5,), [3, 2], leading_axes=2) == ((None, None, 3), (None, None, 2))
 
 
-def test_counts():
+def test_counts() -> None:
     assert parameter_count(784, 4) == 3140
     assert parameter_count(784, 4, use_bias=False) == 3136
     assert parameter_count(0, 4) == 4
@@ -49,7 +52,7 @@ def test_counts():
 
 
 @pytest.mark.parametrize("units", [-1, 2.5, 4.0, True, False, "4", None])
-def test_units_that_are_no_count_are_forbidden(units):
+def test_units_that_are_no_count_are_forbidden(units: Units) -> None:
     with pytest.raises(RuleError, match="units is an integer of 0 or more"):
         output_shape((5,), units)
     with pytest.raises(RuleError):
@@ -70,14 +73,14 @@ def test_units_that_are_no_count_are_forbidden(units):
         ((4, 2.0), "an axis is a length"),
     ],
 )
-def test_shapes_the_rule_forbids(input_shape, message):
+def test_shapes_the_rule_forbids(input_shape: tuple[Axis, ...], message: str) -> None:
     with pytest.raises(RuleError, match=message):
         output_shapes(input_shape, [4])
     with pytest.raises(ValueError, match=message):
         parameter_counts(input_shape, [4])
 
 
-def test_a_stack_has_a_layer_and_one_bias_for_each():
+def test_a_stack_has_a_layer_and_one_bias_for_each() -> None:
     with pytest.raises(RuleError, match="at least one layer"):
         output_shapes((5,), [])
     with pytest.raises(ValueError, match="shorter"):
@@ -85,14 +88,14 @@ def test_a_stack_has_a_layer_and_one_bias_for_each():
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=8), st.lists(st.integers(0, 50), min_size=1, max_size=4))
-def test_only_the_last_axis_changes_and_only_it_is_counted(input_shape, units):
+def test_only_the_last_axis_changes_and_only_it_is_counted(input_shape: list[int], units: list[int]) -> None:
     shapes = output_shapes(input_shape, units)
     assert [shape[:-1] for shape in shapes] == [tuple(input_shape[:-1])] * len(units)
     assert [shape[-1] for shape in shapes] == units
     assert parameter_counts(input_shape, units) == parameter_counts(input_shape[-1:], units)
 
 
-def test_explaining_the_rule_needs_nothing_but_the_standard_library():
+def test_explaining_the_rule_needs_nothing_but_the_standard_library() -> None:
     code = """
 import sys
 before = set(sys.modules)

@@ -58,9 +58,10 @@ class Crash:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Everything the page says of one cell."""
+    """Everything the page says of one cell; `entry` is the anchor of the ledger entry that knows how it ended."""
 
     cell: Cell
+    entry: str
     summary: str
     checks: tuple[Check, ...]
     conforming: tuple[str, ...]
@@ -144,9 +145,8 @@ def divergences(table: Table) -> tuple[Group, ...]:
     """Return the entries of the ledger that were met, each with its cells."""
     found: dict[str, list[tuple[Cell, Record]]] = defaultdict(list)
     for cell in table.cells:
-        for check in cell.checks:
-            if isinstance(entry := check.get("divergence"), dict):
-                found[_entry(entry)].append((cell, entry))
+        for entry in cell.divergences:
+            found[_entry(entry)].append((cell, entry))
     groups = []
     for where, members in found.items():
         entry = members[0][1]
@@ -178,8 +178,10 @@ def _problem(cell: Cell, limit: int) -> Problem:
         worst = next((each for each in checks if each.kind.fails), checks[0])
         said = worst.message or "; ".join(f"{key} {each}" for key, each in worst.found)
         summary = f"{worst.name}: {said}" if said else worst.name
+    divergence = cell.record.get("divergence")
     return Problem(
         cell=cell,
+        entry=_entry_anchor(_entry(divergence)) if isinstance(divergence, dict) else "",
         summary=text.head(summary or "the results file says no more", 300),
         checks=checks,
         conforming=tuple(name(each, "check") for each in cell.checks if each.get("outcome") == "conforms"),

@@ -87,6 +87,12 @@ class Cell:
         """The checks that the implementation cannot answer."""
         return tuple(check for check in self.checks if check.get("outcome") == "unsupported")
 
+    @cached_property
+    def divergences(self) -> tuple[Record, ...]:
+        """The entries of the ledger that know of this cell: of how its process ended, or of one of its checks."""
+        entries = (each.get("divergence") for each in (self.record, *self.checks))
+        return tuple(each for each in entries if isinstance(each, Mapping))
+
     @property
     def contradicts(self) -> bool:
         """Whether the outcome is better than one of its checks'."""
@@ -95,13 +101,14 @@ class Cell:
     @property
     def detailed(self) -> bool:
         """Whether the page says more of this cell than its place in the table."""
-        return self.kind.fails or self.kind.name == "diverges" or self.contradicts
+        return self.kind.fails or self.kind.name == "diverges" or self.contradicts or bool(self.record.get("crash"))
 
     @property
     def anchor(self) -> str:
         """The place on the page where the cell's details are."""
-        copy = (str(self.copy),) if self.copy else ()
-        return text.anchor("cell", self.case, self.column.implementation, self.column.device, self.column.source, *copy)
+        column, copy = self.column, str(self.copy or "")
+        names = (self.case, column.implementation, column.device, column.source, copy)
+        return text.anchor("cell", *filter(None, names))
 
     @property
     def title(self) -> str:

@@ -1,0 +1,262 @@
+"""
+PyTorch: `nn.Linear` and activation modules in an `nn.Sequential`.
+
+Everything the suite knows of PyTorch is here. The module must not import torch before it is asked for, compute a shape
+of its own, or check what PyTorch is there to check.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Final
+
+import ml_dtypes
+import numpy as np
+
+from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack
+from conformance.case import Units
+
+if TYPE_CHECKING:
+    import torch
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+DEVICES: Final = {"cpu": "cpu", "gpu": "cuda"}
+
+
+class TorchAdapter:
+    """PyTorch in eager mode, float32 products at full precision."""
+
+    def __init__(self) -> None:
+        import torch
+
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        if threads := os.environ.get("CONFORMANCE_THREADS"):
+            torch.set_num_threads(int(threads))
+
+    def versions(self) -> Mapping[str, str]:
+        """Return the versions of torch and of what carries arrays to it."""
+        return {each: importlib.metadata.version(each) for each in ("torch", "numpy", "ml_dtypes")}
+
+    def settings(self) -> Mapping[str, object]:
+        """Return the flags that bear on values and on their repeatability, read back from torch."""
+        import torch
+
+        return {
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+            "cuda.matmul.allow_tf32": torch.backends.cuda.matmul.allow_tf32,
+            "cudnn.allow_tf32": torch.backends.cudnn.allow_tf32,
+            "cuda.matmul.allow_fp16_reduced_precision_reduction": (
+                torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction
+            ),
+            "cuda.matmul.allow_bf16_reduced_precision_reduction": (
+                torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+            ),
+            "mkldnn": torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled,
+            "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "threads": torch.get_num_threads(),
+            "interop_threads": torch.get_num_interop_threads(),
+        }
+
+    def devices(self) -> Sequence[str]:
+        """Return `cpu`, and `gpu` where torch sees a CUDA device."""
+        import torch
+
+        return ("cpu", "gpu") if torch.cuda.is_available() else ("cpu",)
+
+    def build(self, stack: Stack, *, device: str) -> TorchModel:
+        """Return the stack as an `nn.Sequential` on `device`."""
+        return TorchModel(stack, device=DEVICES[device])
+
+
+class TorchModel:
+    """An `nn.Sequential` of `nn.Linear` layers, each followed by its activation unless that is linear."""
+
+    def __init__(self, stack: Stack, *, device: str) -> None:
+        import torch
+
+        self._stack = stack
+        self._device = device
+        self._dtype = getattr(torch, stack.dtype)
+        activations = _activations()
+        modules: list[torch.nn.Module] = []
+        # nn.Linear is told its input width. A scalar has no last axis to read it from: one number, one feature.
+        width: Units = stack.input_shape[-1] if stack.input_shape else 1
+        for layer in stack.layers:
+            modules.append(
+                torch.nn.Linear(width, layer.units, bias=layer.use_bias, dtype=self._dtype, device=self._device)
+            )
+            modules += activations[layer.activation]()
+            width = layer.units
+        self._module = torch.nn.Sequential(*modules)
+        self._linears = {
+            name: each for name, each in self._module.named_children() if isinstance(each, torch.nn.Linear)
+        }
+        self._handed: tuple[int, ...] | None = None
+        self._output: torch.Tensor | None = None
+        self.set_weights(stack)
+
+    def infer_output_shapes(self, batch: int | None) -> Sequence[Shape]:
+        """Return the shapes of fake tensors, batch and other unknown axes symbolic, as they leave each layer."""
+        import torch
+        from torch._subclasses.fake_tensor import FakeTensorMode
+        from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+        symbols = ShapeEnv()
+        units = [layer.units for layer in self._stack.layers]
+        sizes = _sizes((batch, *self._stack.input_shape), symbols, taken=units)
+        outputs: list[torch.Tensor] = []
+        with torch.no_grad(), FakeTensorMode(shape_env=symbols, allow_non_fake_inputs=True):
+            y = torch.empty(sizes, dtype=self._dtype, device=self._device)
+            for module in self._module:
+                y = module(y)
+                if not isinstance(module, torch.nn.Linear):
+                    outputs.pop()  # an activation belongs to the layer before it
+                outputs.append(y)
+        unknown = [size.node.expr for size in sizes if isinstance(size, torch.SymInt)]
+        return [tuple(_axis(size, unknown) for size in y.shape) for y in outputs]
+
+    def parameters(self) -> Sequence[Parameter]:
+        """Return weight (m, d) and bias (m,) of each `nn.Linear`, under the names `state_dict` has for them."""
+        names = {"weight": "kernel", "bias": "bias"}
+        return [
+            Parameter(
+                layer=index,
+                name=names.get(own, own),
+                shape=tuple(each.shape),
+                dtype=str(each.dtype).removeprefix("torch."),
+                trainable=each.requires_grad,
+                reported=f"{prefix}.{own}",
+            )
+            for index, (prefix, linear) in enumerate(self._linears.items())
+            for own, each in linear.named_parameters()
+        ]
+
+    def parameter_count(self) -> int:
+        """Return the number of elements of all parameters of the module."""
+        return sum(each.numel() for each in self._module.parameters())
+
+    def forward(self, x: Array) -> Array:
+        """Return the output for x (*leading, *input_shape), without recording for differentiation."""
+        import torch
+
+        handed = self._hand_over(x)
+        with torch.no_grad():
+            self._output = self._module(handed)
+        return to_numpy(self._output)
+
+    def gradients(self, x: Array, dy: Array) -> Gradients:
+        """Return what autograd gives for sum(dy * y); the weight's gradient (m, d) is handed over as (d, m)."""
+        import torch
+
+        handed = self._hand_over(x)
+        wanted = [each for linear in self._linears.values() for each in linear.parameters()]
+        if handed.is_floating_point():
+            wanted.append(handed.requires_grad_())
+        self._output = self._module(handed)
+        found = iter(torch.autograd.grad(self._output, wanted, grad_outputs=from_numpy(dy, self._device)))
+        layers = tuple(
+            (to_numpy(next(found).T), None if linear.bias is None else to_numpy(next(found)))
+            for linear in self._linears.values()
+        )
+        return Gradients(dx=to_numpy(next(found)) if handed.is_floating_point() else None, layers=layers)
+
+    def _hand_over(self, x: Array) -> torch.Tensor:
+        handed = from_numpy(x, self._device)
+        self._handed = tuple(stride * handed.element_size() for stride in handed.stride())
+        return handed
+
+    def set_weights(self, stack: Stack) -> None:
+        """Load kernels and biases through `load_state_dict`, which refuses other shapes; without kernels do nothing."""
+        state = {}
+        for name, layer in zip(self._linears, stack.layers, strict=True):
+            if layer.kernel is not None:
+                state[f"{name}.weight"] = from_numpy(layer.kernel, self._device).T
+            if layer.bias is not None:
+                state[f"{name}.bias"] = from_numpy(layer.bias, self._device)
+        if state:
+            self._module.load_state_dict(state)
+
+    def placement(self) -> str:
+        """Return the device the last output was on."""
+        if self._output is None:
+            raise RuntimeError("nothing has been computed yet")
+        return placement_of(self._output)
+
+    def handed_strides(self) -> tuple[int, ...] | None:
+        """Return the strides in bytes of the tensor the last input became."""
+        return self._handed
+
+
+def from_numpy(array: Array, device: str = "cpu") -> torch.Tensor:
+    """Return a tensor of the shape, dtype and strides of `array` on `device`, on the CPU over the same memory."""
+    import torch
+
+    # torch knows no NumPy bfloat16: its bits cross as integers of the same width, which keeps the strides.
+    bits = array.view(np.int16) if array.dtype == ml_dtypes.bfloat16 else array
+    if not bits.flags.writeable:
+        # A broadcast array is read-only, of which torch would warn. The memory is never written to here.
+        interface = {**bits.__array_interface__, "data": (bits.__array_interface__["data"][0], False)}
+        bits = np.asarray(SimpleNamespace(__array_interface__=interface, owner=bits))
+    tensor = torch.from_numpy(bits)
+    if tensor.device.type != device:
+        # A plain copy to a device closes gaps and undoes broadcasting: move the memory, then lay the same view over it.
+        extent = 1 + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+        memory = tensor.as_strided((extent if tensor.numel() else 0,), (1,)).to(device)
+        tensor = memory.as_strided(tensor.shape, tensor.stride())
+    return tensor.view(torch.bfloat16) if array.dtype == ml_dtypes.bfloat16 else tensor
+
+
+def to_numpy(tensor: torch.Tensor) -> Array:
+    """Return an array of the tensor's shape and dtype, bfloat16 as that of `ml_dtypes`."""
+    import torch
+
+    here = tensor.detach().cpu()
+    if here.dtype == torch.bfloat16:
+        return here.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return here.numpy()
+
+
+def placement_of(tensor: torch.Tensor) -> str:
+    """Return `cpu`, `gpu`, or torch's own word for a device that is neither."""
+    return {own: word for word, own in DEVICES.items()}.get(tensor.device.type, tensor.device.type)
+
+
+def _activations() -> Mapping[str, Callable[[], list[torch.nn.Module]]]:
+    from torch import nn
+
+    return {
+        "linear": list,
+        "relu": lambda: [nn.ReLU()],
+        "sigmoid": lambda: [nn.Sigmoid()],
+        "softmax": lambda: [nn.Softmax(dim=-1)],
+        "tanh": lambda: [nn.Tanh()],
+    }
+
+
+def _sizes(shape: Shape, symbols: ShapeEnv, taken: Iterable[Units]) -> Sequence[int | torch.SymInt]:
+    """Return `shape` with a symbol of its own for each unknown axis."""
+    from torch._dynamo.source import ConstantSource
+    from torch.fx.experimental.symbolic_shapes import DimDynamic
+
+    # A symbol carries an example size. 0 and 1 would be taken for constants, and an example like another axis could
+    # hide that a batch was bound to it.
+    avoided = {*shape, *taken}
+    examples = (size for size in count(2) if size not in avoided)
+    return [
+        symbols.create_unspecified_symint_and_symbol(next(examples), ConstantSource(f"axis_{axis}"), DimDynamic.DYNAMIC)
+        if size is None
+        else size
+        for axis, size in enumerate(shape)
+    ]
+
+
+def _axis(size: int | torch.SymInt, unknown: Sequence[object]) -> int | None:
+    """Return None for an unknown axis, else the constant: that to which torch bound it, if it bound a symbol."""
+    return None if not isinstance(size, int) and size.node.expr in unknown else int(size)

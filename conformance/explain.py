@@ -1,0 +1,210 @@
+"""
+What dense layers make of a shape, and why: the text of `conformance explain`.
+
+For people who look at a model's summary and cannot see its logic. The numbers come from `conformance.rule` alone, so
+that what is explained is what is tested; this module adds words to them, and imports neither a framework nor anything
+else that would make a person wait.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from conformance.case import ACTIVATIONS
+from conformance.layer_table import Layer, beside, length, stack, table, words
+from conformance.rule import Shape
+
+#: Narrower than this nothing is wrapped.
+NARROWEST: Final = 40
+#: Longest axis that NumPy and every framework can hold.
+LONGEST: Final = 2**63 - 1
+
+_LABEL: Final = 12
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """
+    Return the shape of one sample that `text` writes as `784,1`, `784`, `784,`, `(784, 1)` or `()`.
+
+    Raises:
+        ValueError: it is none of these, or an axis is longer than any framework can hold.
+    """
+    inner = text.strip()
+    bracketed = re.fullmatch(r"\((.*)\)|\[(.*)\]", inner)
+    if bracketed is not None:
+        inner = (bracketed[1] or bracketed[2] or "").strip()
+    if not inner and bracketed is not None:
+        return ()
+    axes = re.split(r"\s*,\s*", re.sub(r"\s*,$", "", inner))
+    if any(re.fullmatch("[0-9]{1,30}", axis) is None for axis in axes):
+        hint = "; the batch axis, None, is not part of it" if "none" in inner.lower() else ""
+        form = "the lengths of its axes with commas between, as in 784,1, or () for none"
+        raise ValueError(f"{_quoted(text)} is not a shape: write {form}{hint}")
+    shape = tuple(map(int, axes))
+    if max(shape) > LONGEST:
+        raise ValueError(f"{_quoted(text)} is not a shape: an axis is at most {LONGEST:,} long")
+    return shape
+
+
+def _quoted(text: str) -> str:
+    return repr(text) if len(text) <= 60 else f"{text[:60]!r}…"
+
+
+def explain(
+    input_shapes: Sequence[tuple[int, ...]],
+    units: Sequence[int],
+    activations: Sequence[str],
+    use_bias: bool = True,
+    width: int = 100,
+) -> str:
+    """
+    Return what a stack of dense layers makes of each shape, as tables, and why.
+
+    `input_shapes` are shapes of one sample, without batch; `units` has one entry per layer, `activations` one for all
+    layers or one per layer. Lines are at most `width` long where their content allows.
+
+    Raises:
+        ValueError: there is no shape, the rule forbids one of the layers, an activation is unknown, or there are
+            neither one nor as many activations as layers.
+    """
+    if not input_shapes:
+        raise ValueError("there is no input shape to explain")
+    width = max(width, NARROWEST)
+    shapes = tuple(dict.fromkeys(input_shapes))
+    stacks = [stack(shape, units, _activations(activations, len(units)), use_bias) for shape in shapes]
+    tables = [table(layers) for layers in stacks]
+    if len(shapes) > 1:
+        # Keras names no shape above its tables, but here it must be seen which is which.
+        tables = [[f"input_shape={words(shape)}", *lines] for shape, lines in zip(shapes, tables, strict=True)]
+    parts = ["\n".join(beside(tables, width))]
+    for shape, layers in zip(shapes, stacks, strict=True):
+        parts.append("\n".join(_input(shape, width)))
+        parts += ["\n".join(_reasons(layer, width)) for layer in layers]
+    if len(shapes) > 1:
+        parts.append("\n".join(_differences(stacks, width)))
+    return "\n\n".join(parts)
+
+
+def _activations(activations: Sequence[str], layers: int) -> list[str]:
+    for each in activations:
+        if each not in ACTIVATIONS:
+            raise ValueError(f"no such activation: {each!r}; there are {', '.join(ACTIVATIONS)}")
+    if len(activations) not in (1, layers):
+        raise ValueError(f"{len(activations)} activations for {layers} layers: give one for all, or one per layer")
+    return list(activations) * (layers if len(activations) == 1 else 1)
+
+
+# Reasons
+
+
+def _input(shape: tuple[int, ...], width: int) -> Iterator[str]:
+    """Yield what an input shape says, and what it does not."""
+    yield f"Input {words(shape)}"
+    rank = f"{len(shape)}: {_contents(shape)}. "
+    if len(shape) == 1:
+        rank += f"The comma in {words(shape)} only makes a tuple of one number; it adds no axis."
+    else:
+        rank += "The last axis holds the features, all axes before it are positions."
+    yield from _item("rank", rank, width)
+    batch = f"None, put in front: {words((None, *shape))}. It is the number of samples, unknown until data comes."
+    yield from _item("batch axis", batch, width)
+
+
+def _reasons(layer: Layer, width: int) -> Iterator[str]:
+    """Yield which axis a layer replaces and which it keeps, how it comes to its count, and what it computes."""
+    change = f"{words((None, *layer.fed))} -> {words((None, *layer.made))}"
+    yield f"{layer.name}: {change}, {_count(layer.parameters, 'parameter')}"
+    features, units = _count(layer.features, "feature"), _count(layer.units, "unit")
+    yield from _item("replaced", f"the last axis: {features} in, {units} out.", width)
+    kept = ", ".join(["None (the batch)", *map(str, layer.fed[:-1])])
+    yield from _item("kept", f"{kept}. Dense never flattens, moves or resizes another axis.", width)
+    product = f"{layer.features:,} × {layer.units:,}"
+    if layer.use_bias:
+        said = f"{product} for the kernel and {layer.units:,} for the bias: {product} + {layer.units:,}"
+    else:
+        said = f"{product} for the kernel, and no bias: {product}"
+    yield from _item("parameters", f"{said} = {layer.parameters:,}. No other axis enters the count.", width)
+    yield from _computation(layer, width)
+    over = f"; it goes over the last axis, the {units} of each position" if layer.activation == "softmax" else ""
+    yield from _item("activation", f"{layer.activation}, which enters neither shape nor count{over}.", width)
+
+
+def _computation(layer: Layer, width: int) -> Iterator[str]:
+    """Yield the formula, its shapes below it, for every position; neither is ever broken."""
+    positions = layer.fed[:-1]
+    names = list("ijkl"[: len(positions)]) if len(positions) <= 4 else [f"i{axis}" for axis in range(len(positions))]
+    each = " and ".join(f"{name} in {axis}" for name, axis in zip(names, positions, strict=True))
+    yield from _item("computes", f"for each sample, for each {each}:" if positions else "for each sample:", width)
+    index = f"[{', '.join([*names, ':'])}]" if positions else ""
+    kernel, unit = words((layer.features, layer.units)), words((layer.units,))
+    indent = " " * (_LABEL + 2)
+    yield f"{indent}output{index} = input{index} @ kernel{' + bias' if layer.use_bias else ''}"
+    yield f"{indent}{unit} = {words((layer.features,))} @ {kernel}{f' + {unit}' if layer.use_bias else ''}"
+    if positions:
+        shared = "the same kernel and bias" if layer.use_bias else "the same kernel"
+        count = _count(math.prod(map(length, positions)), "position")
+        yield from _item("", f"with {shared} at each of the {count}.", width)
+
+
+def _differences(stacks: Sequence[Sequence[Layer]], width: int) -> Iterator[str]:
+    """Yield why the tables differ, or do not."""
+    firsts = [layers[0] for layers in stacks]
+    yield "Why they differ" if len({_totals(layers) for layers in stacks}) > 1 else "Why they do not differ"
+    for first in firsts:
+        said = f"rank {len(first.fed)}: {_contents(first.fed)}"
+        kernel = words((first.features, first.units))
+        yield from _paragraph(f"{words(first.fed)} is {said}; the first kernel is {kernel}.", width)
+    sizes = {math.prod(map(length, first.fed)) for first in firsts}
+    if len(sizes) == 1:
+        held = _count(sizes.pop(), "number")
+        yield from _paragraph(
+            f"Each holds {held} a sample, but a layer does not count numbers: it looks at the last axis.", width
+        )
+    features = list(dict.fromkeys(first.features for first in firsts))
+    if len(features) > 1:
+        counts = list(dict.fromkeys(f"{first.features:,} gives {first.parameters:,}" for first in firsts))
+        yield from _paragraph(f"The last axis alone makes the first layer's count: {', '.join(counts)}.", width)
+    if len(features) < len(firsts):
+        yield from _paragraph("Where the last axes are equal the counts are, whatever stands before them.", width)
+    yield from _paragraph("All axes before the last are kept, and stand in every output shape.", width)
+    if len(stacks[0]) > 1:
+        counts = [f"{layer.name} {layer.parameters:,}" for layer in stacks[0][1:]]
+        said = (
+            f"Every later layer is fed by the units of the one before, so its count is the same: {', '.join(counts)}."
+        )
+        yield from _paragraph(said, width)
+
+
+def _totals(layers: Sequence[Layer]) -> tuple[tuple[Shape, int], ...]:
+    return tuple((layer.made, layer.parameters) for layer in layers)
+
+
+# Words
+
+
+def _contents(shape: Shape) -> str:
+    """Return what an input of a shape consists of."""
+    *positions, features = map(length, shape)
+    holds = _count(features, "feature")
+    if not positions:
+        return f"one vector of {holds}"
+    count = math.prod(positions)
+    product = f"{' × '.join(f'{axis:,}' for axis in positions)} = " if len(positions) > 1 else ""
+    return f"{product}{_count(count, 'position')} of {holds}{' each' if count != 1 else ''}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _item(label: str, said: str, width: int) -> list[str]:
+    initial, rest = f"  {label:<{_LABEL}}", " " * (_LABEL + 2)
+    return textwrap.wrap(said, width, initial_indent=initial, subsequent_indent=rest, break_on_hyphens=False)
+
+
+def _paragraph(said: str, width: int) -> list[str]:
+    return textwrap.wrap(f"- {said}", width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)

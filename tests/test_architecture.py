@@ -1,0 +1,152 @@
+"""Imports go one way, and none of the commands that need no framework imports one."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import conformance
+
+PACKAGE = Path(conformance.__file__).parent
+FRAMEWORKS = ("tensorflow", "keras", "tf_keras", "torch", "jax", "flax")
+
+#: Module -> the modules of the package it may import. A module that is not listed has to be added, with thought.
+ALLOWED: dict[str, set[str]] = {
+    "case": set(),
+    "formats": set(),
+    "rule": {"case"},
+    "values": {"case", "formats"},
+    "reference": {"formats", "values"},
+    "adapters.protocol": {"case"},
+    "adapters.registry": set(),
+    "steps": {"adapters.protocol"},
+    "checks": {"adapters.protocol", "case", "reference", "rule", "steps"},
+    "question": {"adapters.protocol", "case", "formats", "reference", "steps", "values"},
+    "results": set(),
+    "explain": {"rule"},
+    "summary": {"results"},
+    "triage": {"results"},
+    "settlement": {"ledger", "results"},
+    "scheduler": set(),
+    "report": {"results"},
+}
+#: What may never be reached from these modules, however indirectly.
+BORDERS = {
+    "reference": {"adapters", "steps", "suite", "plugin"},
+    "checks": {"sandbox", "suite", "plugin", "table", "ledger"},
+    "report": {"case", "rule", "values", "reference", "checks", "adapters", "sandbox", "suite", "table", "ledger"},
+}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Yield the dotted name, below the package, and the file of every module."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if name:
+            yield name, path
+
+
+def imported(source: str) -> set[str]:
+    """Return the modules of the package a source imports, at its top or inside functions."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            # What is imported from a package may be a module of it.
+            inner = {f"{node.module}.{each.name}" for each in node.names}
+            names |= {each for each in inner if each in MODULES} or {node.module}
+        elif isinstance(node, ast.Import):
+            names |= {each.name for each in node.names}
+    return {each.removeprefix("conformance.") for each in names if each.startswith("conformance.")}
+
+
+def top(name: str) -> str:
+    return "report" if name.startswith("report") else name
+
+
+MODULES = {f"conformance.{name}" for name, _ in modules()}
+GRAPH = {name: imported(path.read_text(encoding="utf-8")) for name, path in modules()}
+
+
+@pytest.mark.parametrize("name", sorted(ALLOWED))
+def test_a_module_imports_what_it_may(name: str) -> None:
+    parts = [each for each in GRAPH if top(each) == name]
+    assert parts
+    reached = {each for part in parts for each in GRAPH[part] if top(each) != name}
+    assert reached <= ALLOWED[name]
+
+
+@pytest.mark.parametrize("name", sorted(each for each in GRAPH if each.startswith("adapters.")))
+def test_an_adapter_knows_the_protocol_and_the_case_alone(name: str) -> None:
+    assert GRAPH[name] <= {"adapters.protocol", "case"}
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " -> ".join((*trail, name))
+        if name not in done:
+            for each in GRAPH.get(name, ()):
+                visit(each, (*trail, name))
+            done.add(name)
+
+    for name in GRAPH:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("name", sorted(BORDERS))
+def test_a_border_is_not_crossed_on_a_detour(name: str) -> None:
+    reached: set[str] = set()
+    waiting = [each for each in GRAPH if top(each) == name]
+    while waiting:
+        for each in GRAPH.get(waiting.pop(), ()):
+            if each not in reached:
+                reached.add(each)
+                waiting.append(each)
+    allowed_parts = {"adapters.protocol"} if name == "checks" else set()
+    crossed = {each for each in reached - allowed_parts if each.split(".")[0] in BORDERS[name]}
+    assert crossed == set()
+
+
+def test_the_reader_of_imports_sees_every_form() -> None:
+    """Plant each form of import; the tests above would be empty without it."""
+    source = "import conformance.a\nfrom conformance import rule\ndef f():\n    from conformance.c.d import e\n"
+    assert imported(source) == {"a", "rule", "c.d"}
+
+
+def frameworks_after(code: str) -> set[str]:
+    """Return the frameworks loaded in a fresh interpreter once `code` has run."""
+    tail = f"\nimport sys; print('LOADED', *(each for each in {FRAMEWORKS!r} if each in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code + tail], capture_output=True, text=True, check=False, cwd=PACKAGE.parent
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("LOADED")]
+    assert lines, done.stdout + done.stderr
+    return set(lines[-1].split()[1:])
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pkgutil, importlib, conformance\n"
+        "for each in pkgutil.walk_packages(conformance.__path__, 'conformance.'):\n"
+        "    if not each.name.endswith('child'): importlib.import_module(each.name)",
+        "import pytest; pytest.main(['--collect-only', '-q', 'tests/test_dense.py'])",
+        "from click.testing import CliRunner; from conformance.cli import main\n"
+        "for command in (['lint'], ['list', 'implementations'], ['explain', '--input-shape', '784', '--units', '4']):\n"
+        "    assert CliRunner().invoke(main, command).exit_code == 0, command",
+    ],
+    ids=["importing every module", "collecting", "lint, list and explain"],
+)
+def test_no_framework_is_imported(code: str) -> None:
+    assert frameworks_after(code) == set()
+
+
+def test_the_alarm_rings_when_a_framework_is_imported() -> None:
+    assert frameworks_after("import sys, types; sys.modules['torch'] = types.ModuleType('torch')") == {"torch"}

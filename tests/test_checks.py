@@ -1,0 +1,266 @@
+"""Each check finds the fault it is for, says where, and takes missing evidence for a violation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conformance.adapters.protocol import Gradients, Parameter
+from conformance.case import CHECKS, Case, Expect, Layer
+from conformance.checks import Evidence, Finding, Missing, check_parameters, check_refusal, compare, worst_of
+from conformance.question import Question, question
+from conformance.reference import Enclosure
+from conformance.steps import (
+    Answer,
+    Declined,
+    Done,
+    Inferred,
+    Output,
+    Parameters,
+    Raised,
+    Reply,
+    Transcript,
+    Unreached,
+    perform,
+)
+from conformance.suite import Cell, checks_asked, judge
+from tests.faulty import Exact
+
+CASE = Case(input_shape=(3, 5), layers=(Layer(units=4), Layer(units=5)), lane="exact")
+ONE = Enclosure(exact=np.array([1.0, -2.0]), allowed=np.array([0.25, 0.0]))
+
+
+def test_an_error_at_the_bound_is_within_and_one_beyond_is_not() -> None:
+    assert compare("output", "y", np.array([1.25, -2.0]), ONE, "proven").outcome == "conforms"
+    finding = compare("output", "y", np.array([np.nextafter(1.25, 2), -2.0]), ONE, "proven")
+    assert finding.outcome == "violates"
+    assert finding.worst == (0,)
+    assert finding.line == "proven"
+
+
+def test_where_nothing_is_allowed_the_smallest_difference_is_a_violation_of_infinite_margin() -> None:
+    finding = compare("output", "y", np.array([1.0, np.nextafter(-2, 0)]), ONE, "exact")
+    assert finding.outcome == "violates"
+    assert finding.margin == np.inf
+    assert finding.worst == (1,)
+    assert (finding.got, finding.exact, finding.allowed) == (np.nextafter(-2, 0), -2.0, 0.0)
+
+
+def test_the_margin_is_the_largest_and_not_the_mean() -> None:
+    bound = Enclosure(exact=np.zeros(4), allowed=np.ones(4))
+    assert compare("output", "y", np.array([0.0, 0.0, -0.75, 0.5]), bound, "proven").margin == 0.75
+
+
+def test_one_bad_element_of_many_is_found_wherever_it_is() -> None:
+    bound = Enclosure(exact=np.zeros((3, 4)), allowed=np.ones((3, 4)))
+    for index in np.ndindex(3, 4):
+        got = np.zeros((3, 4))
+        got[index] = -1.5
+        finding = compare("output", "y", got, bound, "proven")
+        assert (finding.outcome, finding.worst) == ("violates", index)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_violates_whatever_is_allowed(value: float) -> None:
+    bound = Enclosure(exact=np.zeros(2), allowed=np.full(2, np.inf))
+    finding = compare("output", "y", np.array([0.0, value]), bound, "proven")
+    assert (finding.outcome, finding.worst) == ("violates", (1,))
+
+
+def test_plus_and_minus_zero_are_equal() -> None:
+    bound = Enclosure(exact=np.zeros(1), allowed=np.zeros(1))
+    assert compare("output", "y", np.array([-0.0]), bound, "exact").outcome == "conforms"
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (1, 2), (), (3,), (1,)])
+def test_another_shape_is_never_broadcast(shape: tuple[int, ...]) -> None:
+    finding = compare("output", "y", np.ones(shape), Enclosure(exact=np.ones(2), allowed=np.ones(2)), "proven")
+    assert finding.outcome == "violates"
+    assert "shape" in str(finding.message)
+
+
+def test_the_worst_finding_is_a_violation_even_with_a_smaller_margin() -> None:
+    violation = Finding(check="output", outcome="violates", message="no")
+    assert worst_of([Finding(check="output", margin=0.9), violation]) is violation
+    assert worst_of([Finding(check="output", margin=0.1), Finding(check="output", margin=0.9)]).margin == 0.9
+
+
+def asked() -> tuple[Cell, Question, dict[str, Answer]]:
+    """Return a cell, its question and the answers of the exact adapter."""
+    from conformance.adapters.registry import select
+
+    cell = Cell(case=CASE, implementation=select(["tests.faulty:Exact"])[0], device="cpu")
+    wanted = question(CASE, "cpu")
+    return cell, wanted, {each.label: each.answer for each in perform(Exact(), wanted.steps)}
+
+
+def outcomes(answers: dict[str, Answer]) -> dict[str, str]:
+    cell, wanted, _ = asked()
+    replies = {label: Reply(label=label, answer=each, seconds=0.0) for label, each in answers.items()}
+    return {each.check: each.outcome for each in judge(cell, wanted, Transcript(replies=replies))}
+
+
+def test_with_all_evidence_every_check_conforms() -> None:
+    assert outcomes(asked()[2]) == dict.fromkeys(checks_asked(CASE), "conforms")
+    assert set(checks_asked(CASE)) == set(CHECKS) - {"refusal"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Raised(type="ValueError", message="no", modules=("keras.x",), traceback=""),
+        Declined(reason="cannot"),
+        Unreached(because="build"),
+        Done(),
+        None,
+    ],
+    ids=["raised", "declined", "unreached", "of another kind", "absent"],
+)
+@pytest.mark.parametrize(
+    "label", [each.label for each in asked()[1].steps if "build" not in each.label and "new" not in each.label]
+)
+def test_missing_evidence_violates(label: str, answer: Answer | None) -> None:
+    """Take the answer of any one step away: some check must be red."""
+    answers = asked()[2]
+    if answer is None:
+        del answers[label]
+    else:
+        answers[label] = answer
+    assert "violates" in outcomes(answers).values()
+
+
+def test_no_evidence_at_all_violates_every_check() -> None:
+    assert set(outcomes({}).values()) == {"violates"}
+
+
+def changed(label: str, change: Any) -> dict[str, str]:
+    answers = asked()[2]
+    answers[label] = change(answers[label])
+    return {check: outcome for check, outcome in outcomes(answers).items() if outcome == "violates"}
+
+
+def off_by_one(output: Output) -> Output:
+    y = output.y.copy()
+    y[(-1,) * y.ndim] += 1
+    return replace(output, y=y)
+
+
+@pytest.mark.parametrize(
+    ("label", "change", "red"),
+    [
+        ("infer", lambda a: Inferred(shapes=((None, 3, 4),)), {"output_shape"}),
+        ("infer", lambda a: Inferred(shapes=((2, 3, 4), (2, 3, 5))), {"output_shape"}),
+        ("infer", lambda a: Inferred(shapes=((None, 3, 5), (None, 3, 4))), {"output_shape"}),
+        ("output", off_by_one, {"output", "repeatable", "positions_independent"}),
+        ("output once more", off_by_one, {"output", "repeatable"}),
+        ("output, dy wide", off_by_one, {"output", "weights_live"}),
+        ("output", lambda a: replace(a, placement="gpu"), {"placement"}),
+        ("output", lambda a: replace(a, y=a.y.astype(np.float64)), {"output_dtype", "repeatable"}),
+        ("positions as samples", off_by_one, {"positions_independent"}),
+    ],
+)
+def test_a_changed_answer_turns_its_checks_red(label: str, change: Any, red: set[str]) -> None:
+    assert set(changed(label, change)) == red
+
+
+@pytest.mark.parametrize("which", ["dx", "kernel 0", "bias 0", "kernel 1", "bias 1"])
+@pytest.mark.parametrize("label", ["gradients", "gradients, kernel 1 wide"])
+def test_each_gradient_is_looked_at(label: str, which: str) -> None:
+    def spoil(gradients: Gradients) -> Gradients:
+        if which == "dx":
+            assert gradients.dx is not None
+            return replace(gradients, dx=gradients.dx + 1)
+        name, layer = which.split()
+        layers = [list(pair) for pair in gradients.layers]
+        spot = layers[int(layer)][name == "bias"]
+        assert spot is not None
+        layers[int(layer)][name == "bias"] = spot + 1
+        return replace(gradients, layers=tuple((kernel, bias) for kernel, bias in layers))
+
+    assert "gradients" in changed(label, spoil)
+
+
+def test_a_missing_bias_gradient_violates() -> None:
+    def spoil(gradients: Gradients) -> Gradients:
+        return replace(gradients, layers=tuple((kernel, None) for kernel, _ in gradients.layers))
+
+    assert "gradients" in changed("gradients", spoil)
+
+
+GOOD = (
+    Parameter(layer=0, name="kernel", shape=(5, 4), dtype="float32", trainable=True, reported="w"),
+    Parameter(layer=0, name="bias", shape=(4,), dtype="float32", trainable=True, reported="b"),
+)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "own", "fault"),
+    [
+        (GOOD, 24, None),
+        ((replace(GOOD[0], shape=(4, 5)), GOOD[1]), 24, None),
+        ((replace(GOOD[0], shape=(1, 1, 5, 4)), GOOD[1]), None, None),
+        ((replace(GOOD[0], shape=(2, 10)), GOOD[1]), 24, "axes"),
+        ((replace(GOOD[0], shape=(20,)), GOOD[1]), 24, "axes"),
+        ((GOOD[0],), 20, "bias"),
+        ((*GOOD, GOOD[1]), 28, "bias"),
+        ((GOOD[0], replace(GOOD[1], trainable=False)), 24, "not trainable"),
+        ((GOOD[0], replace(GOOD[1], dtype="float16")), 24, "float16"),
+        (GOOD, 25, "counts 25"),
+        ((*GOOD, replace(GOOD[1], layer=1)), 24, "no layer"),
+    ],
+)
+def test_parameters(parameters: tuple[Parameter, ...], own: int | None, fault: str | None) -> None:
+    case = Case(input_shape=(5,), layers=(Layer(units=4),))
+    answer = Parameters(parameters=parameters, own_count=own)
+    evidence = Evidence(
+        transcript=Transcript(replies={"parameters": Reply(label="parameters", answer=answer, seconds=0.0)})
+    )
+    finding = check_parameters(case, evidence)
+    assert finding.outcome == ("conforms" if fault is None else "violates")
+    assert fault is None or fault in str(finding.message)
+
+
+OUTPUT = Output(y=np.zeros((2, 3)), placement="cpu", strides=None)
+LEGAL: dict[str, Answer] = {"sibling build": Done(), "sibling output": OUTPUT}
+REFUSED = Raised(
+    type="ValueError",
+    message="no",
+    modules=("conformance.steps", "conformance.adapters.keras", "keras.src.x"),
+    traceback="",
+)
+
+
+@pytest.mark.parametrize(
+    ("answers", "outcome", "said"),
+    [
+        ({**LEGAL, "build": REFUSED}, "conforms", None),
+        ({**LEGAL, "build": Done(), "output": REFUSED}, "conforms", None),
+        ({**LEGAL, "build": Done(), "output": OUTPUT}, "violates", "accepted"),
+        ({**LEGAL, "build": replace(REFUSED, modules=REFUSED.modules[:2])}, "violates", "outside the framework"),
+        (
+            {**LEGAL, "build": replace(REFUSED, modules=("keras.x", "conformance.adapters.keras"))},
+            "violates",
+            "outside",
+        ),
+        ({**LEGAL, "build": replace(REFUSED, modules=(*REFUSED.modules[:2], "numpy.x"))}, "violates", "outside"),
+        ({"build": REFUSED}, "violates", "sibling"),
+        ({**LEGAL, "sibling output": REFUSED, "build": REFUSED}, "violates", "sibling"),
+        (LEGAL, "violates", "never reached"),
+    ],
+)
+def test_refusal(answers: dict[str, Answer], outcome: str, said: str | None) -> None:
+    replies = {label: Reply(label=label, answer=each, seconds=0.0) for label, each in answers.items()}
+    try:
+        finding = check_refusal(Evidence(transcript=Transcript(replies=replies)), ["keras"])
+    except Missing as missing:
+        finding = missing.finding
+    assert finding.outcome == outcome
+    assert said is None or said in str(finding.message)
+
+
+def test_a_row_that_expects_an_error_is_asked_for_refusal_alone() -> None:
+    assert checks_asked(replace(CASE, expect=Expect(error=True))) == ("refusal",)
+    assert checks_asked(replace(CASE, checks=("output", "parameters"))) == ("parameters", "output")

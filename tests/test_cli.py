@@ -1,0 +1,161 @@
+"""The command `conformance`, from the checkout and from a wheel in an empty environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from conformance.cli import main
+from conformance.results import read
+from conformance.triage import drafts
+
+ROOT = Path(__file__).parent.parent
+ROW = "rows:\n  - {input_shape: [4], units: 3}\n"
+
+
+def command(*options: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment["PYTHONPATH"] = str(ROOT)
+    words = [sys.executable, "-P", "-m", "conformance", *map(str, options)]
+    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def run_on(tmp_path: Path, implementation: str, row: str = ROW, *options: str) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "rows.yaml").write_text(row, encoding="utf-8")
+    return command("run", "rows.yaml", "-i", implementation, "-o", "out", "-n", "0", *options, cwd=tmp_path)
+
+
+def test_run_writes_results_and_page_and_exits_0(tmp_path: Path) -> None:
+    done = run_on(tmp_path, "tests.faulty:Exact")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert read(tmp_path / "out" / "results.jsonl").complete
+    assert "tests.faulty:Exact" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "page: out/index.html" in done.stdout
+
+
+def test_a_violation_exits_1_and_still_writes_the_page(tmp_path: Path) -> None:
+    done = run_on(tmp_path, "tests.faulty:DropsBias")
+    assert done.returncode == 1
+    assert (tmp_path / "out" / "index.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("implementation", "row", "options", "said"),
+    [
+        ("tests.faulty:Exact", "rows: [{input_shape: [4], untis: 3}]", (), "rows.yaml:1:27: "),
+        ("torhc", ROW, (), "did you mean 'torch'"),
+        ("tests.faulty:Exact", ROW, ("--device", "gpu"), "no GPU is visible"),
+        ("tests.faulty:Exact", ROW, ("--shard", "5/4"), "within 1 to N"),
+    ],
+)
+def test_a_fault_of_table_or_command_exits_2(
+    tmp_path: Path, implementation: str, row: str, options: tuple[str, ...], said: str
+) -> None:
+    done = run_on(tmp_path, implementation, row, *options)
+    assert done.returncode == 2
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_when_nothing_matches_it_exits_3(tmp_path: Path) -> None:
+    row = "rows:\n  - {input_shape: [4], units: 3, implementations: [other]}\n"
+    assert run_on(tmp_path, "tests.faulty:Exact", row).returncode == 3
+
+
+def test_the_folder_it_is_called_in_has_no_say(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n", encoding="utf-8")
+    (tmp_path / "conftest.py").write_text("raise SystemExit('read')\n", encoding="utf-8")
+    (tmp_path / "json.py").write_text("raise SystemExit('shadowed')\n", encoding="utf-8")
+    done = run_on(tmp_path, "tests.faulty:Exact")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_lint_says_nothing_of_a_table_without_faults() -> None:
+    done = CliRunner().invoke(main, ["lint"])
+    assert (done.exit_code, done.output) == (0, "")
+
+
+def test_lint_prints_every_fault_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("rows:\n  - {input_shape: [4], untis: 3}\n", encoding="utf-8")
+    (tmp_path / "b.yaml").write_text("rows:\n  - {input_shape: [4], units: -3}\n", encoding="utf-8")
+    done = CliRunner().invoke(main, ["lint", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "a.yaml:2:" in done.output
+    assert "did you mean" in done.output
+    assert "b.yaml:2:" in done.output
+
+
+def test_list_names_implementations_cases_and_checks() -> None:
+    for what, expected in (("implementations", "tensorflow-v1"), ("cases", "784x1-4-10-linear-softmax-uniform"), ("checks", "weights_live")):
+        assert expected in CliRunner().invoke(main, ["list", what]).output
+
+
+def test_a_results_file_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text("{}\n", encoding="utf-8")
+    done = CliRunner().invoke(main, ["report", str(tmp_path / "r.jsonl"), "-o", str(tmp_path / "x.html")])
+    assert done.exit_code == 2
+    assert "r.jsonl:1:" in done.output
+
+
+def test_triage_drafts_an_entry_that_holds_once_why_and_link_are_filled(tmp_path: Path) -> None:
+    """What is drafted from a red run, completed, makes the same run diverge instead."""
+    from conformance.ledger import load_ledger
+    from conformance.settlement import settle
+
+    run_on(tmp_path, "tests.faulty:Raises")
+    run = read(tmp_path / "out" / "results.jsonl")
+    text = drafts(run)
+    assert "why: ''" in text
+    ledger = tmp_path / "ledger.yaml"
+    ledger.write_text(text.replace("why: ''", "why: It gives up.").replace("link: ''", "link: https://example.org"), encoding="utf-8")
+    entries = load_ledger([ledger])
+    for cell in run.cells:
+        named = {name: cell[name] for name in ("implementation", "device", "case")}
+        assert cell["outcome"] == "violates"
+        assert settle(entries, **named, checks=cell["checks"], crash=None, timed_out=False).outcome == "diverges"
+
+
+def test_triage_of_a_green_run_drafts_nothing(tmp_path: Path) -> None:
+    run_on(tmp_path, "tests.faulty:Exact")
+    assert drafts(read(tmp_path / "out" / "results.jsonl")).startswith("# nothing to triage")
+
+
+def test_the_wheel_works_in_an_empty_environment_outside_the_checkout(tmp_path: Path) -> None:
+    """Build the wheel, unpack it where nothing else of the project is, run one row on a stranger's adapter."""
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path / "dist"), str(ROOT)]
+    built = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    home = tmp_path / "environment"
+    venv.create(home, with_pip=False)
+    python = home / "bin" / "python"
+    site = Path(
+        subprocess.run(
+            [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    )
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(wheel)], check=True)
+    # The dependencies are those of this environment; the checkout itself is not on the path.
+    here = Path(pytest.__file__).parent.parent
+    (site / "dependencies.pth").write_text(f"{here}\n", encoding="utf-8")
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "my_rows.yaml").write_text(ROW, encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PYTHONPATH"))}
+    script = f"import conformance, sys; from conformance.cli import main; assert '{site}' in conformance.__file__; main()"
+    words = [str(python), "-c", script, "run", "my_rows.yaml", "-i", "torch", "-n", "0"]
+    done = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first = (work / "reports" / "results.jsonl").read_text(encoding="utf-8").splitlines()[0]
+    assert json.loads(first)["cells"] == 2
+    listed = subprocess.run(
+        [str(python), "-c", script, "list", "cases"], cwd=work, env=environment, capture_output=True, text=True, check=False
+    )
+    assert "784x1-4-10-linear-softmax-uniform" in listed.stdout, listed.stderr

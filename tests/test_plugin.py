@@ -1,0 +1,177 @@
+"""The suite behaves as a user of pytest expects, and its results file tells what ran; real runs in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROW = """\
+rows:
+  - {input_shape: [4], units: 3}
+  - {input_shape: [2, 3], units: 5}
+"""
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.yaml"
+    path.write_text(ROW, encoding="utf-8")
+    return path
+
+
+def run(*options: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run pytest on the suite alone, in a process of its own and free of this run's xdist."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    command = [sys.executable, "-m", "pytest", "tests/test_dense.py", "-p", "no:cacheprovider", *map(str, options)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+EXACT = "--implementation=tests.faulty:Exact"
+
+
+def test_a_results_file_holds_header_implementation_cells_and_footer(tmp_path: Path, rows: Path) -> None:
+    done = run(EXACT, f"--cases={rows}", f"--results={tmp_path / 'r.jsonl'}")
+    assert done.returncode == 0, done.stdout
+    header, implementation, *cells, footer = lines(tmp_path / "r.jsonl")
+    assert header["cells"] == len(cells) == 4
+    assert implementation["versions"]["numpy"]
+    assert footer["complete"] is True
+    assert sum(footer["counts"].values()) == 4
+    assert {cell["case"] for cell in cells} == {"4-3-exact", "4-3-uniform", "2x3-5-exact", "2x3-5-uniform"}
+    assert all(cell["checks"] for cell in cells)
+    assert cells[0]["row"] == f"{rows}:2"
+
+
+def test_two_workers_write_the_same_cells_as_none(tmp_path: Path, rows: Path) -> None:
+    found = []
+    for name, options in (("one", ()), ("two", ("-n", "2"))):
+        run(EXACT, f"--cases={rows}", f"--results={tmp_path / name}", *options)
+        cells = [each for each in lines(tmp_path / name) if each["type"] == "cell"]
+        found.append(sorted((c["case"], c["outcome"], str([k.get("margin") for k in c["checks"]])) for c in cells))
+    assert found[0] == found[1]
+    assert len(found[0]) == 4
+
+
+def test_k_selects_by_implementation_and_case(rows: Path) -> None:
+    done = run(
+        EXACT, "--implementation=tests.faulty:DropsBias", f"--cases={rows}", "-k", "/tests.faulty:Exact/ and 2x3", "-q"
+    )
+    assert done.returncode == 0, done.stdout
+    assert "2 passed, 6 deselected" in done.stdout
+
+
+def test_collect_only_names_the_cells(rows: Path) -> None:
+    done = run(EXACT, f"--cases={rows}", "--collect-only", "-q")
+    assert "tests/test_dense.py::test_dense[cpu/tests.faulty:Exact/4-3-exact]" in done.stdout.splitlines()
+
+
+def test_x_stops_and_the_file_says_what_was_not_reached(tmp_path: Path, rows: Path) -> None:
+    done = run("--implementation=tests.faulty:DropsBias", f"--cases={rows}", "-x", f"--results={tmp_path / 'r.jsonl'}")
+    assert done.returncode == 1
+    *_, footer = lines(tmp_path / "r.jsonl")
+    assert footer["complete"] is False
+    assert footer["counts"]["violates"] == 1
+    assert footer["counts"]["not_run"] == 3
+
+
+def test_a_failure_says_got_expected_where_and_what_to_type(rows: Path) -> None:
+    done = run("--implementation=tests.faulty:DropsBias", f"--cases={rows}", "-k", "4-3-exact")
+    assert "output violates: output[0, " in done.stdout
+    assert "expected" in done.stdout
+    assert "pytest -k '/tests.faulty:DropsBias/ and 4-3-exact'" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_last_failed_runs_what_failed(tmp_path: Path, rows: Path) -> None:
+    options = ["--implementation=tests.faulty:WrongCount", EXACT, f"--cases={rows}", "-p", "cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "tests/test_dense.py", *options, "-o", f"cache_dir={tmp_path / 'cache'}"]
+    for expected in ("4 failed, 4 passed", "4 failed, 4 deselected"):
+        done = subprocess.run([*command, "--lf"], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert expected in done.stdout, done.stdout
+
+
+def test_a_run_in_which_everything_was_skipped_fails(tmp_path: Path, rows: Path) -> None:
+    """A framework that is not installed is not run, and never green."""
+    table = tmp_path / "absent.yaml"
+    table.write_text(ROW, encoding="utf-8")
+    code = (
+        "import sys, importlib.util as u, pytest; find = u.find_spec\n"
+        "u.find_spec = lambda name, *rest: None if name == 'torch' else find(name, *rest)\n"
+        f"sys.exit(pytest.main(['tests/test_dense.py', '-p', 'no:cacheprovider', '--implementation=torc*', '--cases={table}']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 5, done.stdout
+    assert "not run: 4 cells of torch: not installed: torch" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--implementation=torhc",), "did you mean 'torch'"),
+        (("--implementation=no_such_module:Class",), "not installed: no_such_module"),
+        ((EXACT, "--device=gpu"), "no GPU is visible to tests.faulty:Exact"),
+        ((EXACT, "--shard=3/2"), "within 1 to N"),
+        ((EXACT, "--shard=1"), "expected I/N"),
+        ((EXACT, "--draws=0"), "at least 1"),
+        ((EXACT, "--cases=no/such/file.yaml"), "no/such/file.yaml"),
+        ((EXACT, "--results=/dev/null/x/r.jsonl"), "/dev/null/x/r.jsonl"),
+        (("--in-process",), "holds one implementation"),
+        ((EXACT, "--in-process", "-n", "2"), "exclude one another"),
+    ],
+)
+def test_a_command_at_fault_is_one_plain_error(options: tuple[str, ...], said: str) -> None:
+    done = run(*options)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_in_process_gives_the_same_verdicts(rows: Path) -> None:
+    assert run(EXACT, f"--cases={rows}", "--in-process").returncode == 0
+    assert run("--implementation=tests.faulty:DropsBias", f"--cases={rows}", "--in-process").returncode == 1
+
+
+def test_shards_are_disjoint_and_complete(rows: Path) -> None:
+    found = [run(EXACT, f"--shard={part}/3", "--collect-only", "-q").stdout.split() for part in (1, 2, 3)]
+    cells = [[each for each in part if "test_dense[" in each] for part in found]
+    whole = [each for each in run(EXACT, "--collect-only", "-q").stdout.split() if "test_dense[" in each]
+    assert sorted(sum(cells, [])) == sorted(whole)
+    assert all(len(part) > len(whole) / 6 for part in cells)
+
+
+def test_more_draws_ask_the_same_questions_with_other_values(tmp_path: Path, rows: Path) -> None:
+    assert run(EXACT, f"--cases={rows}", "--draws=3").returncode == 0
+
+
+def test_ctrl_c_ends_the_run_and_its_children_and_keeps_the_results(tmp_path: Path) -> None:
+    results = tmp_path / "r.jsonl"
+    command = [sys.executable, "-m", "pytest", "tests/test_dense.py", "-p", "no:cacheprovider", f"--results={results}"]
+    process = subprocess.Popen(
+        [*command, "--implementation=tests.faulty:Hangs"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 30
+    while not (results.exists() and results.read_text(encoding="utf-8")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.5)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 2, output
+    *_, footer = lines(results)
+    assert (footer["type"], footer["complete"]) == ("footer", False)

@@ -1,0 +1,224 @@
+"""A results file reads back as it was written, however short it was cut, and says where it cannot be read."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conformance.results import FAILING, OUTCOMES, SCHEMA, ResultsError, Run, Writer, finite, read
+
+HEADER = '{"type": "header", "schema": 1, "cells": 3}'
+CELL = '{"type": "cell", "case": "a", "implementation": "torch", "device": "cpu", "outcome": "conforms", "checks": []}'
+FOOTER = '{"type": "footer", "counts": {"conforms": 1}, "complete": true}'
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "results.jsonl"
+
+
+def a_cell(outcome: str = "conforms", **more: Any) -> dict[str, Any]:
+    return {"case": "a", "implementation": "torch", "device": "cpu", "outcome": outcome, "checks": [], **more}
+
+
+def written(outcomes: list[str], complete: bool = True, cells: int | None = None) -> str:
+    stream = io.StringIO()
+    writer = Writer(stream)
+    writer.header(started="2026-01-02T03:04:05Z", cells=len(outcomes) if cells is None else cells)
+    writer.implementation(implementation="torch", versions={"torch": "2.13.0"})
+    for outcome in outcomes:
+        writer.cell(a_cell(outcome))
+    writer.footer(complete=complete)
+    return stream.getvalue()
+
+
+def test_what_is_written_is_read(file: Path) -> None:
+    file.write_text(written(["conforms", "violates"]), encoding="utf-8")
+    assert read(file) == Run(
+        path=str(file),
+        header={"type": "header", "schema": SCHEMA, "started": "2026-01-02T03:04:05Z", "cells": 2},
+        implementations=({"type": "implementation", "implementation": "torch", "versions": {"torch": "2.13.0"}},),
+        cells=({"type": "cell", **a_cell("conforms")}, {"type": "cell", **a_cell("violates")}),
+        footer={
+            "type": "footer",
+            "counts": {**dict.fromkeys(OUTCOMES, 0), "conforms": 1, "violates": 1},
+            "complete": True,
+        },
+    )
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_any_content_survives_on_one_line(content: Any) -> None:
+    stream = io.StringIO()
+    Writer(stream).cell(a_cell(observed=content))
+    line, rest = stream.getvalue().split("\n", 1)
+    assert rest == ""
+    assert json.loads(line, parse_constant=_no_constant)["observed"] == finite(content)
+
+
+def _no_constant(constant: str) -> None:
+    raise AssertionError(f"{constant} is not JSON")
+
+
+@given(JSON)
+def test_what_is_made_finite_stays_as_it_is(content: Any) -> None:
+    once = finite(content)
+    assert finite(once) == once
+    assert not [each for each in _leaves(once) if isinstance(each, float) and not math.isfinite(each)]
+
+
+def _leaves(content: Any) -> Iterator[Any]:
+    if isinstance(content, dict | list):
+        for each in content.values() if isinstance(content, dict) else content:
+            yield from _leaves(each)
+    else:
+        yield content
+
+
+@pytest.mark.parametrize(
+    ("number", "stored"),
+    [
+        (math.inf, "inf"),
+        (-math.inf, "-inf"),
+        (math.nan, "nan"),
+        ((1.5, math.nan, [math.inf]), [1.5, "nan", ["inf"]]),
+        ({"margin": math.inf, 3: 0.1}, {"margin": "inf", "3": 0.1}),
+        (-0.0, -0.0),
+        (5e-324, 5e-324),
+        (0.1 + 0.2, 0.30000000000000004),
+        (2**70, 2**70),
+        (True, True),
+    ],
+)
+def test_numbers_that_are_not_finite_are_strings_and_all_others_are_exact(
+    file: Path, number: object, stored: object
+) -> None:
+    with file.open("w", encoding="utf-8") as stream:
+        writer = Writer(stream)
+        writer.header(cells=1)
+        writer.cell(a_cell(observed=number))
+    observed = read(file).cells[0]["observed"]
+    assert observed == stored
+    assert repr(observed) == repr(stored)
+
+
+def test_the_footer_names_every_outcome_and_adds_up_to_the_cells(file: Path) -> None:
+    file.write_text(written([*OUTCOMES, "conforms", "conforms"]), encoding="utf-8")
+    run = read(file)
+    assert run.footer is not None
+    assert list(run.footer["counts"]) == list(OUTCOMES)
+    assert run.footer["counts"] == run.counts == {**dict.fromkeys(OUTCOMES, 1), "conforms": 3}
+    assert sum(run.counts.values()) == run.header["cells"] == 9
+
+
+def test_cells_without_a_line_count_as_not_run(file: Path) -> None:
+    file.write_text(written(["conforms", "crashed"], complete=False, cells=10), encoding="utf-8")
+    run = read(file)
+    assert run.counts == {**dict.fromkeys(OUTCOMES, 0), "conforms": 1, "crashed": 1, "not_run": 8}
+    assert sum(run.counts.values()) == run.header["cells"]
+
+
+def test_more_lines_than_announced_take_nothing_away(file: Path) -> None:
+    file.write_text(written(["conforms", "not_run"], cells=1), encoding="utf-8")
+    assert read(file).counts == {**dict.fromkeys(OUTCOMES, 0), "conforms": 1, "not_run": 1}
+
+
+def test_every_failing_outcome_is_an_outcome_and_the_worst_come_first() -> None:
+    assert OUTCOMES[: len(FAILING)] == FAILING
+
+
+def test_every_line_is_in_the_file_before_the_next_is_begun(file: Path) -> None:
+    with file.open("w", encoding="utf-8") as stream:
+        writer = Writer(stream)
+        for number in range(3):
+            writer.header(cells=3) if number == 0 else writer.cell(a_cell())
+            assert file.read_text(encoding="utf-8").count("\n") == number + 1
+        run = read(file)
+    assert len(run.cells) == 2
+    assert run.footer is None
+    assert not run.complete
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_run_is_complete_only_where_its_footer_says_so(file: Path, complete: bool) -> None:
+    file.write_text(written(["conforms"], complete=complete), encoding="utf-8")
+    assert read(file).complete is complete
+
+
+def test_a_file_cut_at_any_byte_reads_as_far_as_its_last_whole_line(file: Path) -> None:
+    whole = written(["conforms", "violates", "not_run"]).encode()
+    header = whole.index(b"\n")
+    for end in range(header, len(whole)):
+        file.write_bytes(whole[:end])
+        run = read(file)
+        lines = whole[:end].count(b"\n") + (whole[end : end + 1] == b"\n")
+        assert 1 + len(run.implementations) + len(run.cells) + (run.footer is not None) == lines
+        assert run.complete == (lines == 6)
+        assert sum(run.counts.values()) == 3
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_blank_lines_and_the_newlines_of_other_systems_are_read(file: Path, newline: str) -> None:
+    file.write_bytes(newline.join([HEADER, "", CELL, "  ", FOOTER, ""]).encode())
+    run = read(file)
+    assert len(run.cells) == 1
+    assert run.complete
+
+
+def test_separators_of_lines_inside_a_string_do_not_end_a_line(file: Path) -> None:
+    with file.open("w", encoding="utf-8") as stream:
+        writer = Writer(stream)
+        writer.header(cells=1)
+        writer.cell(a_cell(reason="\u2028\u2029\x85\r\n\x0b\x0c\x1c"))
+    assert read(file).cells[0]["reason"] == "\u2028\u2029\x85\r\n\x0b\x0c\x1c"
+
+
+@pytest.mark.parametrize(
+    ("lines", "fault"),
+    [
+        ([], ":1: not a results file: the first line is not a header"),
+        ([CELL], ":1: not a results file: the first line is not a header"),
+        (["{"], ":1: not a results file: the first line is not a header"),
+        (["{", CELL], ":1: not JSON"),
+        ([HEADER, "", "not json", CELL], ":3: not JSON"),
+        ([HEADER, CELL[:-1], CELL], ":2: not JSON"),
+        ([HEADER, CELL + CELL, FOOTER], ":2: not JSON"),
+        ([HEADER, "[]"], ":2: not a record of a results file"),
+        ([HEADER, "null", CELL], ":2: not a record of a results file"),
+        ([HEADER, '{"type": "sell"}'], ":2: not a record of a results file"),
+        ([HEADER, '{"case": "a"}'], ":2: not a record of a results file"),
+        ([HEADER, '{"type": ["cell"]}'], ":2: not a record of a results file"),
+        (['{"type": "header", "schema": 2}', CELL], ":1: schema 2, but this version reads schema 1"),
+        (['{"type": "header"}'], ":1: schema None, but this version reads schema 1"),
+    ],
+)
+def test_what_cannot_be_read_is_said_with_file_and_line(file: Path, lines: list[str], fault: str) -> None:
+    file.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(ResultsError) as error:
+        read(file)
+    assert str(error.value) == f"{file}{fault}"
+
+
+def test_a_file_that_is_not_there_or_not_text_is_said_with_its_name(file: Path) -> None:
+    with pytest.raises(ResultsError, match="No such file or directory") as error:
+        read(file)
+    assert str(error.value).startswith(f"{file}: ")
+    file.write_bytes(HEADER.encode() + b"\n\xff\n" + CELL.encode() + b"\n")
+    with pytest.raises(ResultsError, match="not UTF-8 at byte 44") as error:
+        read(file)
+    assert str(error.value).startswith(f"{file}: ")

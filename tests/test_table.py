@@ -1,0 +1,627 @@
+"""Tables: what rows expand to, and every way a row can be wrong planted once, with the place it must be found at."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conformance import files
+from conformance.case import MAX_BYTES, Case, Layer
+from conformance.document import read
+from conformance.table import (
+    MAX_CASES,
+    SCHEMA,
+    Fault,
+    TableError,
+    default_cases,
+    lint,
+    load,
+    schema,
+    write_schema,
+)
+
+ROOT = Path(__file__).parent.parent
+TABLES = [path for path in sorted((ROOT / "cases").glob("*.yaml")) if not files.is_ledger(path)]
+
+Rows = Callable[..., list[Case]]
+Faults = Callable[[str | bytes], list[str]]
+
+
+def table_of(*rows: str, head: str = "") -> str:
+    """Return a table of rows given as the lines of their fields: the first field is on line 3, column 5."""
+    indented = ["  - " + row.replace("\n", "\n    ") + "\n" for row in rows]
+    return f"description: A table for a test.\n{head}rows:\n{''.join(indented)}"
+
+
+@pytest.fixture(autouse=True)
+def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def cases_of(*rows: str, head: str = "") -> list[Case]:
+    Path("t.yaml").write_text(table_of(*rows, head=head), encoding="utf-8")
+    return list(load([Path("t.yaml")]).cases)
+
+
+def faults_of(content: str | bytes) -> list[str]:
+    Path("t.yaml").write_bytes(content.encode() if isinstance(content, str) else content)
+    return [str(fault).removeprefix("t.yaml:") for fault in lint([Path("t.yaml")])]
+
+
+def ids(cases: list[Case]) -> list[str]:
+    return [case.id for case in cases]
+
+
+def test_a_row_makes_one_case_for_each_lane() -> None:
+    exact, uniform = cases_of("input_shape: [32, 28]\nunits: 4")
+    assert exact == Case(input_shape=(32, 28), layers=(Layer(units=4),), lane="exact", row="t.yaml:3")
+    assert uniform == Case(input_shape=(32, 28), layers=(Layer(units=4),), lane="uniform", row="t.yaml:3")
+    assert ids([exact, uniform]) == ["32x28-4-exact", "32x28-4-uniform"]
+
+
+def test_every_field_reaches_its_case() -> None:
+    row = """input_shape: [3, 5]
+units: [4, 2]
+activation: [relu, softmax]
+use_bias: [true, false]
+dtype: bfloat16
+batch: [2, 3]
+values: uniform
+layout: strided
+feed_shape: [7, 5]
+expect:
+  output_shapes: [[null, null, 3, 4], [null, null, 3, 2]]
+  parameters: [24, 8]
+  total_parameters: 32
+implementations: ["torch*"]
+checks: [output_shape, output]
+tier: nightly
+id: my.own_id-1
+why: >
+  A fact
+  on two lines.
+source: https://example.org/a?b#c
+tags: [one, two]"""
+    (case,) = cases_of(row)
+    assert case.input_shape == (3, 5)
+    assert case.layers == (
+        Layer(units=4, activation="relu", use_bias=True),
+        Layer(units=2, activation="softmax", use_bias=False),
+    )
+    assert (case.dtype, case.batch, case.lane, case.layout) == ("bfloat16", (2, 3), "uniform", "strided")
+    assert case.feed_shape == (7, 5)
+    assert case.expect.output_shapes == ((None, None, 3, 4), (None, None, 3, 2))
+    assert case.expect.parameters == (24, 8)
+    assert case.expect.total_parameters == 32
+    assert case.implementations == ("torch*",)
+    assert case.checks == ("output_shape", "output")
+    assert (case.tier, case.name, case.id) == ("nightly", "my.own_id-1", "my.own_id-1-uniform")
+    assert case.why == "A fact on two lines."
+    assert case.source == "https://example.org/a?b#c"
+    assert case.tags == ("one", "two")
+
+
+def test_no_batch_axis_and_output_shape_of_one_layer() -> None:
+    case = cases_of("input_shape: [5]\nunits: 3\nbatch: null\nexpect: {output_shape: [3]}")[0]
+    assert case.batch is None
+    assert case.expect.output_shapes == ((3,),)
+
+
+def test_values_choose_the_lanes() -> None:
+    assert ids(cases_of("input_shape: [3]\nunits: 4\nvalues: exact")) == ["3-4-exact"]
+    assert ids(cases_of("input_shape: [3]\nunits: 4\nvalues: [uniform, exact]")) == ["3-4-uniform", "3-4-exact"]
+
+
+def test_another_activation_gets_an_exact_twin() -> None:
+    twin, uniform = cases_of("input_shape: [3]\nunits: [4, 2]\nactivation: [relu, softmax]")
+    assert (twin.id, twin.twin) == ("3-4-2-linear-exact", True)
+    assert [layer.activation for layer in twin.layers] == ["linear", "linear"]
+    assert (uniform.id, uniform.twin) == ("3-4-2-relu-softmax-uniform", False)
+    assert [case.twin for case in cases_of("input_shape: [3]\nunits: 4\nactivation: relu")] == [False, False]
+
+
+def test_a_twin_gives_way_to_a_row_that_asks_the_same_wherever_it_stands() -> None:
+    softmax, linear = "input_shape: [3]\nunits: 4\nactivation: softmax", "input_shape: [3]\nunits: 4"
+    assert ids(cases_of(softmax, linear)) == ["3-4-softmax-uniform", "3-4-exact", "3-4-uniform"]
+    assert ids(cases_of(linear, softmax)) == ["3-4-exact", "3-4-uniform", "3-4-softmax-uniform"]
+
+
+def test_of_two_twins_the_first_stays() -> None:
+    tanh, softmax = ("input_shape: [3]\nunits: 4\nactivation: " + name for name in ("tanh", "softmax"))
+    cases = cases_of(tanh, softmax)
+    assert ids(cases) == ["3-4-linear-exact", "3-4-tanh-uniform", "3-4-softmax-uniform"]
+    assert cases[0].row == "t.yaml:3"
+
+
+def test_a_row_that_expects_an_error_is_one_case_and_may_hold_what_the_rule_forbids() -> None:
+    rows = [
+        "input_shape: [5]\nunits: -1",
+        "input_shape: [5]\nunits: 2.5",
+        "input_shape: [5]\nunits: true",
+        "input_shape: [5]\nunits: four",
+        "input_shape: [5]\nunits: null",
+        "input_shape: [5]\nunits: [4, -1]",
+        "input_shape: [null]\nunits: 3",
+        "input_shape: [null, null]\nunits: 3",
+        "input_shape: []\nunits: 3",
+        "input_shape: []\nunits: 3\nbatch: null",
+        "input_shape: [5]\nunits: 3\nfeed_shape: [2, 4]",
+        "input_shape: [5]\nunits: 3\nfeed_shape: []",
+        "input_shape: [5]\nunits: 3\nfeed_shape: [2, 6]\nactivation: softmax\nvalues: [exact, uniform]\nid: named",
+    ]
+    cases = cases_of(*[row + "\nexpect: {error: true}" for row in rows])
+    assert len(cases) == len(rows)
+    assert all(case.expect.error for case in cases)
+    assert ids(cases) == [
+        *("5-minus1-error", "5-2.5-error", "5-true-error", "5-four-error", "5-none-error", "5-4-minus1-error"),
+        *("any-3-error", "anyxany-3-error", "scalar-3-error", "scalar-3-nobatch-error", "5-3-fed2x4-error"),
+        *("5-3-fedscalar-error", "named"),
+    ]
+    assert [case.layers[0].units for case in cases[:5]] == [-1, 2.5, True, "four", None]
+
+
+def test_an_unknown_axis_is_fed_as_the_row_says() -> None:
+    row = "input_shape: [null, 5]\nunits: 3\nfeed_shape: [2, 7, 5]\nexpect: {output_shape: [null, null, 3]}"
+    assert cases_of(row)[0].fed_shape == (2, 7, 5)
+
+
+def test_each_expands_to_the_product_of_its_lists() -> None:
+    row = "input_shape: [3]\neach:\n  units: [4, 5]\n  dtype: [float32, float64]\nvalues: exact"
+    assert ids(cases_of(row)) == ["3-4-exact", "3-4-float64-exact", "3-5-exact", "3-5-float64-exact"]
+
+
+def test_each_overrides_defaults_and_may_hold_lists() -> None:
+    row = "each:\n  input_shape: [[3], [3, 2]]\n  units: [4, [4, 5]]"
+    head = "defaults: {units: 9, values: exact, tier: quick}\n"
+    cases = cases_of(row, head=head)
+    assert ids(cases) == ["3-4-exact", "3-4-5-exact", "3x2-4-exact", "3x2-4-5-exact"]
+    assert {case.tier for case in cases} == {"quick"}
+    assert {case.row for case in cases} == {"t.yaml:4"}
+
+
+def test_a_row_overrides_defaults() -> None:
+    head = "defaults: {units: 9, values: exact, batch: 1}\n"
+    assert ids(cases_of("input_shape: [3]", "input_shape: [3]\nbatch: 2", head=head)) == [
+        "3-9-batch1-exact",
+        "3-9-exact",
+    ]
+
+
+RULE = "only a row that expects an error may say so"
+
+FAULTS = [
+    # What one field may hold.
+    ("input_shape: [3]\nunits: 4\nactivaton: relu", "5:5", "unknown field \"activaton\"; did you mean 'activation'?"),
+    ("input_shape: [3]\nunit: 4", "4:5", "unknown field \"unit\"; did you mean 'units'?"),
+    ("input_shape: [3]\nunits: 4\nxyzzy: 1", "5:5", 'unknown field "xyzzy"'),
+    ("input_shape: [3]\nunits: 4\nexpect: {paramters: [16]}", "5:14", "did you mean 'parameters'?"),
+    ("input_shape: [3]", "3:5", "units is missing"),
+    ("units: 3", "3:5", "input_shape is missing"),
+    ("input_shape: [3]\nunits: 4\nunits: 4", "5:5", "duplicate key 'units', first on line 4"),
+    ("input_shape: 3\nunits: 4", "3:18", "input_shape must be a list of up to 8 axes"),
+    ("input_shape: [3.0]\nunits: 4", "3:19", "not 3.0"),
+    ("input_shape: [-3]\nunits: 4", "3:19", "not -3"),
+    ("input_shape: [true]\nunits: 4", "3:19", "not true"),
+    ("input_shape: ['3']\nunits: 4", "3:19", 'not "3"'),
+    ("input_shape: null\nunits: 4", "3:18", "not null"),
+    (f"input_shape: {[1] * 9}\nunits: 4", "3:18", "up to 8 axes"),
+    ("input_shape: [3]\nunits: -1", "4:12", "units must be an integer of 0 or more, or a list of them"),
+    ("input_shape: [3]\nunits: true", "4:12", "not true"),
+    ("input_shape: [3]\nunits: 2.5", "4:12", "not 2.5"),
+    ("input_shape: [3]\nunits: 4.0", "4:12", "not 4.0"),
+    ("input_shape: [3]\nunits: '4'", "4:12", 'not "4"'),
+    ("input_shape: [3]\nunits: null", "4:12", "not null"),
+    ("input_shape: [3]\nunits:", "4:5", "not null"),
+    ("input_shape: [3]\nunits: []", "4:12", "not []"),
+    ("input_shape: [3]\nunits: [4, -1]", "4:16", "not -1"),
+    ("input_shape: [3]\nunits: [4, true, -1]", "4:16", "not true"),
+    (
+        "input_shape: [3]\nunits: 4\nactivation: sofmax",
+        "5:17",
+        "no such activation: \"sofmax\"; did you mean 'softmax'?",
+    ),
+    ("input_shape: [3]\nunits: [4, 2]\nactivation: [relu, Relu]", "5:24", "did you mean 'relu'?"),
+    ("input_shape: [3]\nunits: 4\nactivation: null", "5:17", "activation must be one of linear, relu"),
+    ("input_shape: [3]\nunits: 4\nuse_bias: 1", "5:15", "use_bias must be true or false"),
+    ("input_shape: [3]\nunits: 4\nuse_bias: no", "5:15", 'not "no"'),
+    ("input_shape: [3]\nunits: 4\ndtype: float", "5:12", "no such dtype"),
+    ("input_shape: [3]\nunits: 4\ndtype: 32", "5:12", "dtype must be one of float64, float32, float16, bfloat16"),
+    ("input_shape: [3]\nunits: 4\nbatch: -1", "5:12", "batch must be an integer of 0 or more"),
+    ("input_shape: [3]\nunits: 4\nbatch: true", "5:12", "not true"),
+    ("input_shape: [3]\nunits: 4\nbatch: 2.0", "5:12", "not 2.0"),
+    ("input_shape: [3]\nunits: 4\nbatch: []", "5:12", "null for no batch axis, not []"),
+    ("input_shape: [3]\nunits: 4\nbatch: [2, false]", "5:16", "not false"),
+    (f"input_shape: [3]\nunits: 4\nbatch: {[1] * 9}", "5:12", "a list of 1 to 8 of them"),
+    ("input_shape: [3]\nunits: 4\nvalues: exakt", "5:13", "no such lane: \"exakt\"; did you mean 'exact'?"),
+    ("input_shape: [3]\nunits: 4\nvalues: []", "5:13", "values must be one of exact, uniform"),
+    ("input_shape: [3]\nunits: 4\nvalues: [exact, exact]", "5:13", "exact is named twice"),
+    ("input_shape: [3]\nunits: 4\nlayout: strided_", "5:13", "did you mean 'strided'?"),
+    ("input_shape: [3]\nunits: 4\ntier: fast", "5:11", 'no such tier: "fast"; there are full, nightly, quick'),
+    ("input_shape: [3]\nunits: 4\nchecks: [outputs]", "5:14", "no such check: \"outputs\"; did you mean 'output'?"),
+    ("input_shape: [3]\nunits: 4\nchecks: output", "5:13", "checks must be a list of checks"),
+    ("input_shape: [3]\nunits: 4\nchecks: []", "5:13", "checks must be a list of checks"),
+    ("input_shape: [3]\nunits: 4\nchecks: [output, output]", "5:13", "output is named twice"),
+    ("input_shape: [3]\nunits: 4\nfeed_shape: [2, 3.0]", "5:21", "feed_shape must be a list"),
+    ("input_shape: [3]\nunits: 4\nfeed_shape: 3", "5:17", "feed_shape must be a list"),
+    ("input_shape: [3]\nunits: 4\nfeed_shape: [null, 3]", "5:18", "not null"),
+    ("input_shape: [3]\nunits: 4\nfeed_shape: [-2, 3]", "5:18", "not -2"),
+    ("input_shape: [3]\nunits: 4\nimplementations: torch", "5:22", "implementations must be a list of globs"),
+    ("input_shape: [3]\nunits: 4\nimplementations: []", "5:22", "implementations must be a list of globs"),
+    ("input_shape: [3]\nunits: 4\nimplementations: ['']", "5:23", "blank"),
+    ("input_shape: [3]\nunits: 4\nid: a b", "5:9", "id must be 1 to 100 of A-Z a-z 0-9 . _ -"),
+    ("input_shape: [3]\nunits: 4\nid: <b>", "5:9", "id must be"),
+    ("input_shape: [3]\nunits: 4\nid: ../up", "5:9", "id must be"),
+    ("input_shape: [3]\nunits: 4\nid: '-rf'", "5:9", "with a letter or digit first"),
+    ("input_shape: [3]\nunits: 4\nid: 'é'", "5:9", "id must be"),
+    ("input_shape: [3]\nunits: 4\nid: |\n  a", "5:9", "id must be"),
+    ("input_shape: [3]\nunits: 4\nid: 5", "5:9", "id must be"),
+    (f"input_shape: [3]\nunits: 4\nid: {'a' * 101}", "5:9", "id must be 1 to 100"),
+    ("input_shape: [3]\nunits: 4\nwhy: ' '", "5:10", "blank: say something, or leave the field out"),
+    ("input_shape: [3]\nunits: 4\nwhy:", "5:5", "empty: say something, or leave the field out"),
+    ("input_shape: [3]\nunits: 4\nwhy: 5", "5:10", "why must be text, not 5"),
+    ('input_shape: [3]\nunits: 4\nwhy: "a\\u202eb"', "5:10", "U+202E"),
+    ('input_shape: [3]\nunits: 4\ntags: [a, "\\e[2J"]', "5:15", "U+001B"),
+    ("input_shape: [3]\nunits: 4\nsource: ftp://example.org", "5:13", "is not an http or https link"),
+    ("input_shape: [3]\nunits: 4\nsource: javascript:alert(1)", "5:13", "is not an http or https link"),
+    ("input_shape: [3]\nunits: 4\nsource: 'https://a b'", "5:13", "is not an http or https link"),
+    ("input_shape: [3]\nunits: 4\nsource: https://", "5:13", "is not an http or https link"),
+    ("input_shape: [3]\nunits: 4\nexpect: true", "5:13", "expect must be a mapping, not true"),
+    ("input_shape: [3]\nunits: 4\nexpect:", "5:5", "empty"),
+    ("input_shape: [3]\nunits: 4\nexpect: {error: 1}", "5:21", "error must be true or false"),
+    ("input_shape: [3]\nunits: 4\nexpect: {parameters: 16}", "5:26", "parameters must be a list of counts"),
+    ("input_shape: [3]\nunits: 4\nexpect: {output_shapes: [4]}", "5:30", "output_shapes must be a list of shapes"),
+    # What fields mean together.
+    ("input_shape: [3]\nunits: [4, 2]\nactivation: [relu]", "5:17", "activation has 1 entry, units has 2 entries"),
+    ("input_shape: [3]\nunits: 4\nactivation: [relu, relu]", "5:17", "activation has 2 entries, units has 1 entry"),
+    ("input_shape: [3]\nunits: 4\nactivation: []", "5:17", "activation has 0 entries, units has 1 entry"),
+    ("input_shape: [3]\nunits: [4, 2]\nuse_bias: [true]", "5:15", "use_bias has 1 entry, units has 2 entries"),
+    ("input_shape: []\nunits: 4", "3:18", f"rank 0 has no last axis; {RULE}"),
+    ("input_shape: [4, null]\nunits: 4", "3:22", f"the last axis is unknown; {RULE}"),
+    ("input_shape: [null, 4]\nunits: 4", "3:19", "an unknown axis needs a feed_shape that says its length"),
+    (
+        "input_shape: [3]\nunits: 4\nfeed_shape: [2, 4]",
+        "5:21",
+        f"the last axis fed is 4, and the layer is built for 3; {RULE}",
+    ),
+    ("input_shape: [3]\nunits: 4\nfeed_shape: []", "5:17", f"rank 0 is fed, and the layer is built for 3; {RULE}"),
+    ("input_shape: [3]\nunits: 4\nexpect: {error: true}", "5:21", "expects an error, and the rule forbids nothing"),
+    ("input_shape: [3]\nunits: -4\nexpect: {error: true, parameters: [1]}", "5:13", "expects nothing else"),
+    ("input_shape: [3]\nunits: .nan\nexpect: {error: true}", "4:12", "units must be a finite number"),
+    ("input_shape: [3]\nunits: [1e999]\nexpect: {error: true}", "4:13", "units must be a finite number"),
+    ("input_shape: [3]\nunits: a/b\nexpect: {error: true}", "4:12", "not safe everywhere: give the row an id"),
+    ("input_shape: [-3]\nunits: 4\nexpect: {error: true}", "3:19", "not -3"),
+    ("input_shape: [784]\nunits: 4\nexpect: {parameters: [3141]}", "5:27", "the rule gives 3140, the row says 3141"),
+    ("input_shape: [3]\nunits: [4, 2]\nexpect: {parameters: [16, 11]}", "5:31", "the rule gives 10, the row says 11"),
+    ("input_shape: [3]\nunits: 4\nuse_bias: false\nexpect: {parameters: [16]}", "6:27", "the rule gives 12"),
+    (
+        "input_shape: [3]\nunits: [4, 2]\nexpect: {parameters: [16]}",
+        "5:26",
+        "the rule gives [16, 10], the row says [16]",
+    ),
+    ("input_shape: [3]\nunits: [4, 2]\nexpect: {total_parameters: 27}", "5:32", "the rule gives 26, the row says 27"),
+    (
+        "input_shape: [3]\nunits: 4\nexpect: {output_shape: [4]}",
+        "5:28",
+        "the rule gives [null, 4], the row says [4]",
+    ),
+    ("input_shape: [3]\nunits: 4\nbatch: null\nexpect: {output_shape: [null, 4]}", "6:28", "the rule gives [4]"),
+    ("input_shape: [3]\nunits: 4\nbatch: [2, 3]\nexpect: {output_shape: [null, 4]}", "6:28", "gives [null, null, 4]"),
+    (
+        "input_shape: [3]\nunits: [4, 2]\nexpect: {output_shapes: [[null, 4], [null, 3]]}",
+        "5:41",
+        "the rule gives [null, 2], the row says [null, 3]",
+    ),
+    ("input_shape: [3]\nunits: [4, 2]\nexpect: {output_shape: [null, 2]}", "5:28", "output_shape is for one layer"),
+    (
+        "input_shape: [3]\nunits: 4\nexpect: {output_shape: [null, 4], output_shapes: [[null, 4]]}",
+        "5:28",
+        "output_shape is for one layer",
+    ),
+    ("input_shape: [3]\nunits: 4\nlayout: transposed", "5:13", "transposed needs 2 axes before the last"),
+    ("input_shape: [2, 3]\nunits: 4\nbatch: null\nlayout: transposed", "6:13", "transposed needs 2 axes"),
+    ("input_shape: [3]\nunits: 4\nbatch: null\nlayout: broadcast", "6:13", "broadcast needs 1 axes before the last"),
+    ("input_shape: [3]\nunits: 4\nchecks: [output, refusal]", "5:22", "refusal is not asked here"),
+    ("input_shape: [3]\nunits: -1\nexpect: {error: true}\nchecks: [output]", "6:14", "output is not asked here"),
+    ("input_shape: [20000, 20000]\nunits: 4", "3:18", "the input, [2, 20000, 20000], would take more than 1024 MiB"),
+    ("input_shape: [2]\nunits: 4\nfeed_shape: [900000000, 2]", "5:17", "the input, [900000000, 2], would take more"),
+    ("input_shape: [20000]\nunits: [4, 20000, 20000]", "4:23", "the kernel, [20000, 20000], would take more"),
+    ("input_shape: [50000, 1]\nunits: 5000", "4:12", "the output, [2, 50000, 5000], would take more"),
+    (f"input_shape: [{10**17}]\nunits: 4", "3:18", "would take more"),
+    ("input_shape: [20000, 20000]\nunits: -4\nexpect: {error: true}", "3:18", "would take more"),
+    ("input_shape: [1, 1, 1, 1, 1, 1, 1, 1]\nunits: [1, 100000000, 100000000]", "4:27", "the kernel"),
+    ("input_shape: [1]\nunits: [" + "1, " * 60 + "1]", "3:5", "makes an id of 129 characters: give the row an id"),
+    # Families.
+    ("input_shape: [3]\nunits: 4\neach: [1]", "5:11", "each must be a mapping of fields"),
+    ("input_shape: [3]\nunits: 4\neach:", "5:5", "empty"),
+    ("input_shape: [3]\nunits: 4\neach: {}", "5:11", "each is empty: leave it out"),
+    ("input_shape: [3]\nunits: 4\neach: {dtype: float32}", "5:19", "each must be a mapping of fields, each to a list"),
+    ("input_shape: [3]\nunits: 4\neach: {dtype: []}", "5:19", "each must be a mapping of fields, each to a list"),
+    ("input_shape: [3]\nunits: 4\neach: {dtyp: [float32, float64]}", "5:12", "did you mean 'dtype'?"),
+    ("input_shape: [3]\nunits: 4\neach: {dtype: [float32, float46], batch: [1, 2]}", "5:29", "did you mean 'float64'?"),
+    ("input_shape: [3]\nunits: 4\neach: {units: [3, 5]}", "5:12", "units is given by the row as well"),
+    ("input_shape: [3]\nunits: 4\neach: {id: [a, b]}", "5:12", "id belongs to one row: each cannot vary it"),
+    ("input_shape: [3]\nunits: 4\nid: a\neach: {batch: [1, 2]}", "5:5", "an id names one row, and each makes many"),
+    ("input_shape: [3]\nunits: 4\neach: {batch: [1, 1]}", "3:5", "asks the same question as t.yaml:3"),
+    (
+        "input_shape: [3]\nunits: 4\neach: {" + ", ".join(f"{name}: {list(range(40))}" for name in "abcdef") + "}",
+        "5:11",
+        "each makes 4096000000 rows of one, more than 1000",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("row", "where", "message"), FAULTS, ids=[f"{message[:40]} {i}" for i, (_, _, message) in enumerate(FAULTS)]
+)
+def test_a_planted_fault_is_the_only_one_and_is_found_where_it_is(row: str, where: str, message: str) -> None:
+    (fault,) = faults_of(
+        table_of("input_shape: [99]\nunits: 98", row).replace("  - input_shape: [99]\n    units: 98\n", "")
+    )
+    found, _, said = fault.partition(": ")
+    assert (found, message in said) == (where, True), fault
+
+
+@pytest.mark.parametrize(
+    ("content", "where", "message"),
+    [
+        ("", "1:1", "empty file"),
+        ("rows: [\n", "2:1", "not YAML"),
+        (b"rows:\n  - \xff", "2:5", "not UTF-8"),
+        ("rows:\n\t- a: 1\n", "2:1", "a tab"),
+        ("a: &a [x]\nb: [*a, *a]\nrows: []\n", "1:4", "an anchor"),
+        ("rows: !!python/object:os.system []\n", "1:7", "a tag"),
+        ("rows: []\n---\nrows: []\n", "2:1", "a second document"),
+        ("rows: []\n", "1:7", "rows must be a list of rows, each a mapping, not []"),
+        ("rows:\n", "1:1", "rows must be a list of rows"),
+        ("rows: {a: 1}\n", "1:7", "rows must be a list of rows"),
+        ("rows: [1]\n", "1:8", "rows must be a list of rows, each a mapping, not 1"),
+        ("description: x\n", "1:1", "rows is missing"),
+        ("- a\n", "1:1", "this must be a mapping"),
+        ("text\n", "1:1", "this must be a mapping"),
+        ("rowz:\n  - input_shape: [3]\n    units: 4\n", "1:1", "did you mean 'rows'?"),
+        (table_of("input_shape: [3]\nunits: 4", head="default: {}\n"), "2:1", "did you mean 'defaults'?"),
+        (table_of("input_shape: [3]\nunits: 4", head="defaults: []\n"), "2:11", "defaults must be a mapping"),
+        (table_of("input_shape: [3]\nunits: 4", head="defaults:\n"), "2:1", "empty"),
+        (table_of("input_shape: [3]\nunits: 4", head="defaults: {id: x}\n"), "2:12", "id belongs to one row"),
+        (
+            table_of("input_shape: [3]\nunits: 4", head="defaults: {each: {batch: [1]}}\n"),
+            "2:12",
+            "each belongs to one",
+        ),
+        (
+            table_of("input_shape: [3]\nunits: 4", "input_shape: [5]\nunits: 4", head="defaults: {teir: full}\n"),
+            "2:12",
+            "'tier'",
+        ),
+        (
+            table_of("input_shape: [3]\nunits: 4", "input_shape: [5]\nunits: 4", head="defaults: {tier: ful}\n"),
+            "2:18",
+            "'full'",
+        ),
+        ("description: 5\nrows:\n  - {input_shape: [3], units: 4}\n", "1:14", "description must be text"),
+        ("description: ''\nrows:\n  - {input_shape: [3], units: 4}\n", "1:14", "blank"),
+    ],
+)
+def test_a_file_that_is_no_table(content: str | bytes, where: str, message: str) -> None:
+    (fault,) = faults_of(content)
+    assert fault.startswith(f"{where}: "), fault
+    assert message in fault
+
+
+def test_two_rows_that_ask_the_same_question() -> None:
+    first = "input_shape: [3]\nunits: [4]\nactivation: [relu]\nid: a\nwhy: The first.\ntier: quick"
+    second = "input_shape: [3]\nunits: 4\nactivation: relu\nchecks: [output]"
+    assert faults_of(table_of(first, second)) == ["9:5: asks the same question as t.yaml:3"]
+
+
+def test_rows_that_differ_in_one_way_are_not_duplicates() -> None:
+    rows = ["units: 4", "units: 1", "units: 4\nuse_bias: false", "units: 4\nbatch: 1", "units: 4\nbatch: [1]"]
+    rows += ["units: 4\nfeed_shape: [2, 1]", "units: true\nexpect: {error: true}"]
+    cases = cases_of(*[f"input_shape: [1]\n{row}\nid: id{index}" for index, row in enumerate(rows)])
+    assert len(cases) == 2 * len(rows) - 1
+
+
+def test_two_files_that_ask_the_same_question(tmp_path: Path) -> None:
+    for name in ("a.yaml", "b.yaml"):
+        Path(name).write_text(table_of("input_shape: [3]\nunits: 4"), encoding="utf-8")
+    assert lint([Path("b.yaml"), Path("a.yaml")]) == (Fault("a.yaml", 3, 5, "asks the same question as b.yaml:3"),)
+    assert lint([Path("a.yaml"), Path("./a.yaml"), tmp_path / "a.yaml"]) == ()
+
+
+def test_two_questions_of_one_id() -> None:
+    rows = ["input_shape: [3]\nunits: 4\nid: a", "input_shape: [5]\nunits: 4\nid: a\nvalues: exact"]
+    assert faults_of(table_of(*rows)) == ["6:5: the id a-exact is taken by t.yaml:3"]
+    rows = ["input_shape: [3]\nunits: 4", "input_shape: [5]\nunits: 4\nid: 3-4\nvalues: exact"]
+    assert faults_of(table_of(*rows)) == ["5:5: the id 3-4-exact is taken by t.yaml:3"]
+
+
+def test_all_faults_of_all_files_are_said_at_once(tmp_path: Path) -> None:
+    Path("a.yaml").write_text(table_of("input_shape: [3]\nunits: -4\ntier: ful\nwhy: ''", "input_shape: [3]"), "utf-8")
+    Path("b.yaml").write_text("rows: [\n", encoding="utf-8")
+    Path("c.yaml").write_text(table_of("input_shape: [3]\nunits: 4\nunits: 5\nexpect: {parameters: [17]}"), "utf-8")
+    with pytest.raises(TableError) as error:
+        load([Path("c.yaml"), Path("missing.yaml"), Path("a.yaml"), Path("b.yaml")])
+    places = [(fault.file, fault.line, fault.column) for fault in error.value.faults]
+    assert places == [
+        *[("a.yaml", line, column) for line, column in ((4, 12), (5, 11), (6, 10), (7, 5))],
+        ("b.yaml", 2, 1),
+        *[("c.yaml", line, column) for line, column in ((5, 5), (6, 27))],
+        ("missing.yaml", 1, 1),
+    ]
+    assert str(error.value).splitlines() == list(map(str, error.value.faults))
+    assert error.value.faults == lint([Path(f"{name}.yaml") for name in ("a", "b", "c", "missing")])
+
+
+def test_a_folder_is_its_tables_by_name_without_the_ledger(tmp_path: Path) -> None:
+    Path("cases").mkdir()
+    Path("cases/inner").mkdir()
+    for name, units in (("b.yaml", 5), ("a.yml", 4), ("c.txt", 6), ("inner/d.yaml", 7)):
+        Path("cases", name).write_text(table_of(f"input_shape: [3]\nunits: {units}\nvalues: exact"), encoding="utf-8")
+    Path("cases/known.yaml").write_text("description: x\ndivergences: [\n", encoding="utf-8")
+    Path("cases/flow.yaml").write_text("{divergences: []}\n", encoding="utf-8")
+    assert [case.row for case in load([Path("cases")]).cases] == ["cases/a.yml:3", "cases/b.yaml:3"]
+    assert load([tmp_path / "cases"]).cases[0].row == f"{tmp_path}/cases/a.yml:3"
+    # A shell's *.yaml names the ledger too.
+    assert len(load([Path("cases/known.yaml"), Path("cases/b.yaml")]).cases) == 1
+
+
+def test_where_there_are_no_rows(tmp_path: Path) -> None:
+    Path("empty").mkdir()
+    Path("ledger").mkdir()
+    Path("ledger/known.yaml").write_text("divergences: []\n", encoding="utf-8")
+    os.mkfifo("pipe.yaml")
+    for path in ("empty", "ledger", "ledger/known.yaml"):
+        (fault,) = lint([Path(path)])
+        assert (fault.file, fault.line, fault.column) == (path, 1, 1)
+        assert fault.message.startswith("no rows here")
+    assert lint([Path("none")]) == (Fault("none", 1, 1, "cannot be read: No such file or directory"),)
+    Path("loop.yaml").symlink_to("loop.yaml")
+    assert "cannot be read" in str(lint([Path("loop.yaml")]))
+    assert "embedded null" in str(lint([Path("a\0b")]))
+    assert lint([Path("pipe.yaml")]) == (Fault("pipe.yaml", 1, 1, "not a file"),)
+
+
+def test_a_file_of_families_ends_somewhere() -> None:
+    row = f"input_shape: [3]\neach:\n  units: {list(range(30))}\n  batch: {list(range(30))}"
+    content = table_of(*[f"{row}\nuse_bias: false\nvalues: exact\ntags: [t{index}]" for index in range(40)])
+    assert any(f"more than {MAX_CASES} cases in one file" in fault for fault in faults_of(content))
+
+
+def test_the_table_that_comes_with_the_package() -> None:
+    assert default_cases() == ROOT / "cases"
+    started = time.process_time()
+    cases = load([default_cases()]).cases
+    assert time.process_time() - started < 2
+    assert {case.row.split(":")[0] for case in cases} >= {"cases/seed.yaml", "cases/shapes.yaml", "cases/edges.yaml"}
+    assert "784x1-4-10-linear-softmax-uniform" in ids(list(cases))
+    assert all(case.why for case in cases)
+    assert len({case.id for case in cases}) == len({case.digest for case in cases}) == len(cases)
+
+
+def test_an_installed_package_has_its_table_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "site-packages" / "conformance"
+    (package / "cases").mkdir(parents=True)
+    (package / "cases" / "seed.yaml").write_text(table_of("input_shape: [3]\nunits: 4"), encoding="utf-8")
+    monkeypatch.setattr(files, "__file__", str(package / "files.py"))
+    assert default_cases() == package / "cases"
+    assert load([default_cases()]).cases[0].row == "cases/seed.yaml:3"
+
+
+def test_the_committed_schema_is_current(tmp_path: Path) -> None:
+    write_schema(tmp_path / "schema.json")
+    committed, current = (json.loads(path.read_text("utf-8")) for path in (SCHEMA, tmp_path / "schema.json"))
+    assert committed == current, "run python -m conformance.table"
+    jsonschema.Draft202012Validator.check_schema(committed)
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.name)
+def test_the_files_of_the_table_follow_the_schema(path: Path) -> None:
+    jsonschema.validate(read(path).data, schema())
+    assert path.read_text("utf-8").startswith("# yaml-language-server: $schema=../conformance/case.schema.json\n")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"unit": 3},
+        {"units": -1},
+        {"units": True},
+        {"activation": "sofmax"},
+        {"expect": {"eror": True}},
+        {"each": {"id": ["a"]}},
+        {"id": "a b"},
+        {"source": "ftp://a"},
+    ],
+)
+def test_the_schema_refuses_what_the_table_refuses(row: dict[str, Any]) -> None:
+    good = {"rows": [{"input_shape": [3], "units": 4}]}
+    jsonschema.validate(good, schema())
+    jsonschema.validate({"rows": [{"input_shape": [3], "units": -1.5, "expect": {"error": True}}]}, schema())
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"rows": [good["rows"][0] | row]}, schema())
+
+
+def test_reading_the_table_imports_no_framework() -> None:
+    code = "import sys, conformance.table; print(*sorted(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+    loaded = {name.partition(".")[0] for name in run.stdout.split()}
+    assert not loaded & {"keras", "tensorflow", "tf_keras", "torch", "jax", "flax", "numpy", "pytest"}
+
+
+VALUES = st.recursive(
+    st.sampled_from(
+        ["3", "-1", "2.5", "true", "null", "relu", "exact", "'x y'", "error", "[]", "{}", str(10**17), ".nan"]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")
+        | st.dictionaries(
+            st.sampled_from(["error", "parameters", "output_shape", "dtype", "units", "batch", "id"]), inner, max_size=2
+        ).map(lambda items: "{" + ", ".join(f"{key}: {value}" for key, value in items.items()) + "}")
+    ),
+    max_leaves=6,
+)
+FIELDS = st.sampled_from(
+    [
+        "input_shape",
+        "units",
+        "activation",
+        "use_bias",
+        "dtype",
+        "batch",
+        "values",
+        "layout",
+        "feed_shape",
+        "expect",
+        "implementations",
+        "checks",
+        "tier",
+        "id",
+        "why",
+        "source",
+        "tags",
+        "each",
+        "unit",
+        "rows",
+    ]
+)
+
+
+@given(
+    rows=st.lists(st.dictionaries(FIELDS, VALUES, max_size=6), max_size=3),
+    defaults=st.dictionaries(FIELDS, VALUES, max_size=2),
+)
+@settings(max_examples=300, deadline=None)
+def test_whatever_rows_hold_the_answer_is_cases_or_faults(rows: list[dict[str, str]], defaults: dict[str, str]) -> None:
+    written = ["\n".join(f"{key}: {value}" for key, value in row.items()) or "{}" for row in rows]
+    head = "defaults: {" + ", ".join(f"{key}: {value}" for key, value in defaults.items()) + "}\n"
+    content = table_of(*written, head=head)
+    lines = content.count("\n") + 1
+    for fault in faults_of(content):
+        line, column, message = fault.split(":", 2)
+        assert 1 <= int(line) <= lines
+        assert int(column) >= 1
+        assert message.isprintable()
+
+
+@given(content=st.text().map(str.encode) | st.binary())
+@settings(max_examples=200, deadline=None)
+def test_whatever_a_file_holds_the_answer_is_a_fault(content: bytes) -> None:
+    assert faults_of(content)
+
+
+def test_arrays_of_the_largest_size_are_allowed() -> None:
+    assert MAX_BYTES == 2**30
+    assert cases_of(f"input_shape: [{2**27}]\nunits: 1")
+    assert faults_of(table_of(f"input_shape: [{2**27 + 1}]\nunits: 1"))
+    assert cases_of(f"input_shape: [{2**28}]\nunits: 1\ndtype: bfloat16")
