@@ -64,7 +64,7 @@ from conformance.child import main
 main(orders)
 """
 # A line means that the guard is dismissed, the end of the pipe that the parent is gone.
-_GUARD = 'read -r _ || kill -s KILL -- "-$1"'
+_GUARD = 'read -r _ || { kill -s KILL -- "-$1"; rm -rf -- "$2"; }'
 
 
 class Ended(Exception):
@@ -147,7 +147,7 @@ class ChildProcess:
             resources.callback(_kill, self._popen, mark)
             requests.close()
             replies.close()
-            resources.callback(_dismiss, _guard(self._popen.pid))
+            resources.callback(_dismiss, _guard(self._popen.pid, home))
             for end in (self._replies, self._requests):
                 os.set_blocking(end.fileno(), False)
             self._inbox = Inbox(self._replies.fileno())
@@ -286,15 +286,15 @@ def _pipe(resources: contextlib.ExitStack) -> tuple[FileIO, FileIO]:
     return resources.enter_context(FileIO(reading, "r")), resources.enter_context(FileIO(writing, "w"))
 
 
-def _guard(group: int) -> subprocess.Popen[bytes]:
-    """Start the process that kills a process group when this process is gone."""
+def _guard(group: int, home: str) -> subprocess.Popen[bytes]:
+    """Start the process that kills a process group, and removes a folder, when this process is gone."""
     return subprocess.Popen(
-        ["/bin/sh", "-c", _GUARD, "conformance-guard", str(group)],
+        ["/bin/sh", "-c", _GUARD, "conformance-guard", str(group), home],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
-        env={},
+        env={"PATH": os.defpath},
         start_new_session=True,
     )
 
@@ -336,7 +336,7 @@ class _Log:
         return self._emptied_at + os.fstat(self.descriptor).st_size
 
     def trim(self) -> None:
-        """Empty the file if it has grown too large, but for its end."""
+        """Empty the file if it has grown too large, but for its end; what is printed meanwhile may be lost."""
         size = os.fstat(self.descriptor).st_size
         if size > STDERR_LARGEST:
             self._last_emptied = os.pread(self.descriptor, STDERR_KEPT, size - STDERR_KEPT)

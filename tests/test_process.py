@@ -71,12 +71,12 @@ PARENT = """
     from conformance.sandbox import Sandbox
     from tests.asking import *
     sandbox = Sandbox(implementation())
-    print(*pids(sandbox, 2), flush=True)
+    print(*pids(sandbox, 2), sandbox.start().settings["KERAS_HOME"], flush=True)
 """
 
 
 def parent(script: str) -> subprocess.Popen[str]:
-    """Start a parent of its own, which first prints the number of its child and of its child's child."""
+    """Start a parent of its own, which first prints the numbers of its child and of its child's child, and its folder."""
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(PARENT) + textwrap.dedent(script)],
         stdout=subprocess.PIPE,
@@ -87,23 +87,24 @@ def parent(script: str) -> subprocess.Popen[str]:
     )
 
 
-def numbers(process: subprocess.Popen[str]) -> list[int]:
+def told(process: subprocess.Popen[str]) -> tuple[int, int, Path]:
     assert process.stdout is not None
-    return [int(each) for each in process.stdout.readline().split()]
+    child, grandchild, home = process.stdout.readline().split()
+    return int(child), int(grandchild), Path(home)
 
 
 def guards_of(pid: int) -> list[psutil.Process]:
     return [
         each
         for each in psutil.process_iter(["cmdline"])
-        if (each.info["cmdline"] or [])[-2:] == ["conformance-guard", str(pid)]
+        if (each.info["cmdline"] or [])[-3:-1] == ["conformance-guard", str(pid)]
     ]
 
 
 @pytest.mark.parametrize("name", ["spin_in_regex", "sleep"])
 def test_nothing_outlives_a_parent_that_is_killed(name: str) -> None:
     with parent(f"sandbox.ask(misdeed({name!r}))") as process:
-        child, grandchild = numbers(process)
+        child, grandchild, home = told(process)
         time.sleep(0.2)
         assert running(child)
         assert len(guards_of(child)) == 1
@@ -111,6 +112,7 @@ def test_nothing_outlives_a_parent_that_is_killed(name: str) -> None:
     assert gone(child)
     assert gone(grandchild)
     assert not [each for each in guards_of(child) if not gone(each.pid)]
+    assert not home.exists()
 
 
 def test_nothing_outlives_a_parent_that_is_killed_while_it_waits_for_the_start(tmp_path: Path) -> None:
@@ -118,7 +120,7 @@ def test_nothing_outlives_a_parent_that_is_killed_while_it_waits_for_the_start(t
         f"import os, pathlib\npathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\nwhile True: pass\n"
     )
     with parent(f"Sandbox(implementation('slow:Adapter'), search_path=[{str(tmp_path)!r}]).start()") as process:
-        numbers(process)
+        told(process)
         deadline = time.monotonic() + 10.0
         while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
             assert time.monotonic() < deadline
@@ -132,19 +134,21 @@ def test_nothing_outlives_a_parent_that_is_killed_while_it_waits_for_the_start(t
 )
 def test_nothing_outlives_a_parent_that_forgets_to_close(script: str) -> None:
     with parent("sys.stderr.close()\n" + script) as process:
-        child, grandchild = numbers(process)
+        child, grandchild, home = told(process)
     assert gone(child, within=1.0)
     assert gone(grandchild, within=1.0)
+    assert not home.exists()
 
 
 def test_ctrl_c_ends_all() -> None:
     with parent("sys.stderr.close()\nsandbox.ask(misdeed('spin_in_regex'))") as process:
-        child, grandchild = numbers(process)
+        child, grandchild, home = told(process)
         time.sleep(0.2)
         os.killpg(process.pid, signal.SIGINT)
     assert process.returncode == -signal.SIGINT
     assert gone(child)
     assert gone(grandchild)
+    assert not home.exists()
 
 
 def test_question_after_ctrl_c_has_a_fresh_process() -> None:
@@ -155,7 +159,7 @@ def test_question_after_ctrl_c_has_a_fresh_process() -> None:
             print(sandbox.ask(HONEST).crash, sandbox.generation)
     """
     with parent(script) as process:
-        numbers(process)
+        told(process)
         time.sleep(0.2)
         os.killpg(process.pid, signal.SIGINT)
         assert process.stdout is not None

@@ -165,6 +165,17 @@ def test_each_failure_shows_everything_the_file_says_of_it(run_of: Maker) -> Non
         assert expected in said
 
 
+def test_cells_that_fail_in_one_way_are_listed_once_and_hide_no_others(run_of: Maker) -> None:
+    crash = {"step": "start", "reason": "no module named torch"}
+    cells = [cell(f"case-{index}", "torch", "crashed", crash=crash, reason="it did not start") for index in range(500)]
+    page = Page(render([run_of([*cells, cell("case-0", "keras", "violates")])]))
+    (section,) = page.root.all("section", id="failing")
+    first, second = section.all("tbody")[0].all("tr")
+    assert len(first.all("a")) == 500
+    assert "start: no module named torch; it did not start" in first.text
+    assert "off by 0.25" in second.text
+
+
 def test_a_crash_that_the_ledger_knows_of_is_shown_with_its_entry(run_of: Maker) -> None:
     crash = {"step": "forward", "reason": "SIGABRT", "stderr": "Check failed"}
     run = run_of([cell("a", "torch", "diverges", checks=[], crash=crash, reason="forward: SIGABRT", divergence=ENTRY)])

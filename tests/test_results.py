@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance.results import FAILING, OUTCOMES, SCHEMA, ResultsError, Run, Writer, finite, read
@@ -62,6 +62,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(JSON)
 def test_any_content_survives_on_one_line(content: Any) -> None:
     stream = io.StringIO()
@@ -75,6 +76,7 @@ def _no_constant(constant: str) -> None:
     raise AssertionError(f"{constant} is not JSON")
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(JSON)
 def test_what_is_made_finite_stays_as_it_is(content: Any) -> None:
     once = finite(content)

@@ -79,7 +79,7 @@ class FlaxLinenModel:
             layers += _activations()[layer.activation]
         self._module = nn.Sequential(tuple(layers))
         # Linen infers the input width from a sample, whose shape is enough: drawing initial values costs a compilation.
-        self._sample = jax.ShapeDtypeStruct(_sizes((*[None] * stack.leading_axes, *stack.input_shape)), stack.dtype)
+        self._sample = jax.ShapeDtypeStruct(_sizes((*[1] * stack.leading_axes, *stack.input_shape)), stack.dtype)
         self._shapes = jax.eval_shape(self._module.init, jax.random.key(0), self._sample)
         self._weights: Any = None
         if all(layer.kernel is not None for layer in stack.layers):

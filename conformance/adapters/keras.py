@@ -1,19 +1,24 @@
 """
 Keras 3: `keras.layers.Dense` in a `keras.Sequential`, called eagerly, on the backend that `KERAS_BACKEND` names.
 
-Everything the suite knows of Keras is here, and in `keras_backends` what it must know of the library below. The module
-must not import Keras before it is asked for, compute a shape of its own, or check what Keras is there to check.
+Everything the suite knows of Keras is here, and of its backends only what Keras has no word for: their flags, how they
+differentiate, and where an array of theirs is. The module must not import Keras or a backend before it is asked for,
+compute a shape of its own, or check what Keras is there to check.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from conformance.adapters.keras_backends import BACKENDS, Backend, Call
+import ml_dtypes
+import numpy as np
+
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack
 
 if TYPE_CHECKING:
@@ -64,7 +69,8 @@ class KerasAdapter:
 
     def build(self, stack: Stack, *, device: str) -> KerasModel:
         """Return the stack as a `keras.Sequential`, or as layers in a row where that cannot take its leading axes."""
-        return KerasModel(stack, device=f"{device}:0")
+        # Named as torch names the devices of its tensors: told cpu:0, Keras would copy each tensor there from cpu.
+        return KerasModel(stack, device={"gpu": "gpu:0"}.get(device, device))
 
 
 class KerasModel:
@@ -151,11 +157,11 @@ class KerasModel:
 
         variables = [each for layer in self._layers for each in layer.trainable_variables]
         with keras.device(self._device):
-            call = Call(_content(self._stack), self._call, variables)
+            call = _Call(_content(self._stack), self._call, variables)
             self._output, dx, found = _backend().differentiate(call, self._hand_over(x), from_numpy(dy, self._device))
-        arrays = {each.path: to_numpy(gradient) for each, gradient in zip(variables, found, strict=True)}
+        arrays = {id(each): to_numpy(gradient) for each, gradient in zip(variables, found, strict=True)}
         layers = tuple(
-            (arrays[each.kernel.path], arrays[each.bias.path] if each.use_bias else None) for each in self._layers
+            (arrays[id(each.kernel)], arrays[id(each.bias)] if each.use_bias else None) for each in self._layers
         )
         return Gradients(dx=None if dx is None else to_numpy(dx), layers=layers)
 
@@ -190,7 +196,7 @@ class KerasModel:
         return x
 
 
-def from_numpy(array: Array, device: str = "cpu:0") -> Any:
+def from_numpy(array: Array, device: str = "cpu") -> Any:
     """Return the backend's tensor on `device`; on torch it has the strides of `array`."""
     import keras
 
@@ -211,14 +217,243 @@ def placement_of(tensor: Any) -> str:
 
 
 @cache
-def _backend() -> Backend:
+def _backend() -> _Backend:
     """Return the backend that Keras runs on, its flags set."""
     import keras
 
-    return BACKENDS[keras.config.backend()]()
+    return _BACKENDS[keras.config.backend()]()
 
 
 def _content(stack: Stack) -> tuple[object, ...]:
     """Return all that a stack says but the values of its weights."""
     layers = tuple((layer.units, layer.activation, layer.use_bias) for layer in stack.layers)
     return (stack.input_shape, stack.leading_axes, stack.dtype, layers)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """
+    A model's call, and the variables it reads.
+
+    Two of equal `content`, which says all but the values, are the same function of values and input: they are equal,
+    and may share a compilation.
+    """
+
+    content: tuple[object, ...]
+    function: Callable[[Any], Any] = field(compare=False)
+    variables: Sequence[keras.Variable] = field(compare=False)
+
+
+class _Backend(Protocol):
+    """One of the libraries that Keras computes with, set to full float32 precision when made."""
+
+    distributions: tuple[str, ...]
+
+    def settings(self) -> Mapping[str, object]:
+        """Return the flags that bear on values, read back."""
+        ...
+
+    def sees_gpu(self) -> bool:
+        """Say whether there is a GPU to compute on."""
+        ...
+
+    def admit(self, array: Array, device: str) -> Any:
+        """Return what Keras should be given to make a tensor of this array on `device`, such as `cpu` or `gpu:0`."""
+        ...
+
+    def strides(self, tensor: Any) -> tuple[int, ...] | None:
+        """Return the strides in bytes of a tensor, or None where tensors have none."""
+        ...
+
+    def placement(self, tensor: Any) -> str:
+        """Return `cpu`, `gpu`, or the backend's own word for a device that is neither."""
+        ...
+
+    def differentiate(self, call: _Call, x: Any, dy: Any) -> tuple[Any, Any, Sequence[Any]]:
+        """Return y, dx (None where x is not floating), and the gradient of each variable."""
+        ...
+
+
+class _TensorFlow:
+    """TensorFlow, eager, with a gradient tape."""
+
+    distributions: tuple[str, ...] = ("tensorflow",)
+
+    def __init__(self) -> None:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+        for each in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(each, True)
+        if threads := os.environ.get("CONFORMANCE_THREADS"):
+            tf.config.threading.set_intra_op_parallelism_threads(int(threads))
+            tf.config.threading.set_inter_op_parallelism_threads(int(threads))
+
+    def settings(self) -> Mapping[str, object]:
+        import tensorflow as tf
+        from tensorflow.python.util import _pywrap_util_port
+
+        return {
+            "tensor_float_32": tf.config.experimental.tensor_float_32_execution_enabled(),
+            "onednn": _pywrap_util_port.IsMklEnabled(),
+            "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
+            "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
+        }
+
+    def sees_gpu(self) -> bool:
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU"))
+
+    def admit(self, array: Array, device: str) -> Any:
+        return array
+
+    def strides(self, tensor: Any) -> tuple[int, ...] | None:
+        return None
+
+    def placement(self, tensor: Any) -> str:
+        import tensorflow as tf
+
+        return str(tf.DeviceSpec.from_string(tensor.device).device_type).lower()
+
+    def differentiate(self, call: _Call, x: Any, dy: Any) -> tuple[Any, Any, Sequence[Any]]:
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            if x.dtype.is_floating:
+                tape.watch(x)
+            y = call.function(x)
+        dx, *found = tape.gradient(y, [x, *(each.value for each in call.variables)], output_gradients=dy)
+        return y, dx, found
+
+
+class _Jax:
+    """JAX as installed, x64 off: eager calls, and gradients by one jitted vector-Jacobian product."""
+
+    distributions: tuple[str, ...] = ("jax", "jaxlib")
+
+    def __init__(self) -> None:
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "highest")
+
+    def settings(self) -> Mapping[str, object]:
+        import jax
+
+        return {
+            "matmul_precision": jax.config.jax_default_matmul_precision,
+            "x64": jax.config.jax_enable_x64,
+            "default_backend": jax.default_backend(),
+            "disable_jit": jax.config.jax_disable_jit,
+            "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+        }
+
+    def sees_gpu(self) -> bool:
+        import jax
+
+        return jax.default_backend() == "gpu"
+
+    def admit(self, array: Array, device: str) -> Any:
+        return array
+
+    def strides(self, tensor: Any) -> tuple[int, ...] | None:
+        return None
+
+    def placement(self, tensor: Any) -> str:
+        return "+".join(sorted({each.platform for each in tensor.devices()}))
+
+    def differentiate(self, call: _Call, x: Any, dy: Any) -> tuple[Any, Any, Sequence[Any]]:
+        y, dx, found = _pull_back(call)([each.value for each in call.variables], x, dy)
+        return y, None if x.dtype.kind in "biu" else dx, found
+
+
+@lru_cache(maxsize=64)
+def _pull_back(call: _Call) -> Callable[..., Any]:
+    """
+    Return (values, x, dy) -> (y, dx, gradients), compiled once for all models of equal content.
+
+    The values of the variables are arguments, so that none can be baked into what was compiled.
+    """
+    import jax
+    import keras
+
+    def stateless(values: Sequence[Any], x: Any) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(call.variables, values, strict=True))):
+            return call.function(x)
+
+    def pull_back(values: Sequence[Any], x: Any, dy: Any) -> Any:
+        y, pull = jax.vjp(stateless, values, x)
+        found, dx = pull(dy)
+        return y, dx, found
+
+    return jax.jit(pull_back)
+
+
+class _Torch:
+    """PyTorch, eager, with autograd."""
+
+    distributions: tuple[str, ...] = ("torch",)
+
+    def __init__(self) -> None:
+        import torch
+
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        if threads := os.environ.get("CONFORMANCE_THREADS"):
+            torch.set_num_threads(int(threads))
+
+    def settings(self) -> Mapping[str, object]:
+        import torch
+
+        return {
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+            "cuda.matmul.allow_tf32": torch.backends.cuda.matmul.allow_tf32,
+            "cudnn.allow_tf32": torch.backends.cudnn.allow_tf32,
+            "mkldnn": torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled,
+            "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+            "threads": torch.get_num_threads(),
+        }
+
+    def sees_gpu(self) -> bool:
+        import torch
+
+        return torch.cuda.is_available()
+
+    def admit(self, array: Array, device: str) -> Any:
+        """Return a tensor of the same strides, where Keras itself would copy the array and lose its layout."""
+        import torch
+
+        # torch knows no NumPy bfloat16: its bits cross as integers of the same width, which keeps the strides.
+        bits = array.view(np.int16) if array.dtype == ml_dtypes.bfloat16 else array
+        if not bits.flags.writeable:
+            # A broadcast array is read-only, of which torch would warn. The memory is never written to here.
+            interface = {**bits.__array_interface__, "data": (bits.__array_interface__["data"][0], False)}
+            bits = np.asarray(SimpleNamespace(__array_interface__=interface, owner=bits))
+        tensor = torch.from_numpy(bits)
+        if not device.startswith("cpu"):
+            # A plain copy to a device closes gaps and undoes broadcasting: move the memory, then lay the view over it.
+            extent = 1 + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+            memory = tensor.as_strided((extent if tensor.numel() else 0,), (1,)).to(device.replace("gpu", "cuda"))
+            tensor = memory.as_strided(tensor.shape, tensor.stride())
+        return tensor.view(torch.bfloat16) if bits.dtype != array.dtype else tensor
+
+    def strides(self, tensor: Any) -> tuple[int, ...] | None:
+        return tuple(stride * tensor.element_size() for stride in tensor.stride())
+
+    def placement(self, tensor: Any) -> str:
+        return {"cuda": "gpu"}.get(tensor.device.type, tensor.device.type)
+
+    def differentiate(self, call: _Call, x: Any, dy: Any) -> tuple[Any, Any, Sequence[Any]]:
+        import torch
+
+        wanted = [each.value for each in call.variables]
+        if x.is_floating_point():
+            wanted.append(x.requires_grad_())
+        y = call.function(x)
+        found = torch.autograd.grad(y, wanted, grad_outputs=dy)
+        count = len(call.variables)
+        return y, found[count] if len(found) > count else None, found[:count]
+
+
+_BACKENDS: Final[Mapping[str, type[_Backend]]] = {"tensorflow": _TensorFlow, "jax": _Jax, "torch": _Torch}

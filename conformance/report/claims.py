@@ -67,9 +67,12 @@ def summary_line(runs: Sequence[Run], table: view.Table) -> tuple[str, ...]:
         return (*found, _count(len(runs), "results file"))
     (run,) = runs
     seconds = text.number((run.footer or {}).get("seconds"))
-    platform = [each for key, each in text.pairs(run.header.get("platform")) if key in ("system", "machine")]
+    known = dict(text.pairs(run.header.get("platform")))
+    system, machine = known.get("system", ""), known.get("machine", "")
+    platform = [each for each in (system, machine) if each and (each is system or each not in system)]
     found += [text.value(run.header["started"])] if run.header.get("started") else []
-    found += [f"took {text.duration(seconds)}"] if seconds is not None else []
+    spent = text.duration(sum(filter(None, (text.number(cell.get("seconds")) for cell in run.cells))))
+    found.append(f"{spent} in cells" if seconds is None else f"took {text.duration(seconds)}")
     return (*found, *([text.head(" ".join(platform), 120)] if platform else []))
 
 

@@ -8,7 +8,7 @@ nothing: messages, reasons and links stand as the results file has them.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -69,6 +69,16 @@ class Problem:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Cells of one implementation that fail in one way, as far as one sentence tells."""
+
+    kind: Kind
+    column: Column
+    summary: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Member:
     """The cells of a group that stand in one column; `whole` where these are all the column has."""
 
@@ -100,6 +110,21 @@ def problems(table: Table) -> dict[Cell, Problem]:
     crashes = sum(1 for cell in detailed if cell.record.get("crash"))
     limit = min(8_000, max(400, LOGS // max(1, crashes)))
     return {cell: _problem(cell, limit) for cell in detailed}
+
+
+def failures(found: Mapping[Cell, Problem]) -> tuple[Failure, ...]:
+    """Return the failing cells, worst first; a framework that does not start at all is one entry, not a thousand."""
+    order = [*KINDS.values(), UNKNOWN]
+    alike: dict[tuple[Kind, Column, str], list[Cell]] = defaultdict(list)
+    for cell, problem in found.items():
+        if cell.kind.fails:
+            alike[cell.kind, cell.column, problem.summary].append(cell)
+    listed = [
+        Failure(kind=kind, column=column, summary=summary, cells=tuple(cells))
+        for (kind, column, summary), cells in alike.items()
+    ]
+    # Sorting is stable: what is equally bad stays in the order of the table.
+    return tuple(sorted(listed, key=lambda each: order.index(each.kind)))
 
 
 def unasked(table: Table) -> tuple[Group, ...]:
@@ -228,14 +253,11 @@ def _raised(raised: Any) -> list[tuple[str, str]]:
 def _crash(cell: Cell, limit: int) -> Crash | None:
     content = cell.record.get("crash")
     crash: dict[str, Any] = content if isinstance(content, dict) else {"reason": content} if content else {}
-    reason = crash.get("reason") or cell.record.get("reason")
+    reason = _crash_reason(crash, cell.record.get("reason"))
     if not crash and (cell.kind.name not in ("crashed", "timed_out") or not reason):
         return None
     facts = [("in step", text.value(crash["step"]))] if crash.get("step") else []
-    facts += [("reason", text.value(reason))] if reason else []
-    outer = text.value(cell.record.get("reason") or "")
-    if outer not in text.value(reason):
-        facts.append(("and", outer))
+    facts += [("reason", reason)] if reason else []
     notes = crash.get("notes")
     stderr = crash.get("stderr") or ""
     return Crash(
@@ -244,6 +266,14 @@ def _crash(cell: Cell, limit: int) -> Crash | None:
         # Made visible before it is cut: each hidden character becomes several.
         stderr=text.tail(text.visible(stderr if isinstance(stderr, str) else text.value(stderr)), limit),
     )
+
+
+def _crash_reason(crash: Record, outer: Any) -> str:
+    """Return why a process ended: the crash and the cell may say the same, more or less of it, or two things."""
+    inner, outer = text.value(crash.get("reason") or ""), text.value(outer or "")
+    if outer in inner or outer == f"{text.value(crash.get('step') or '')}: {inner}":
+        return inner
+    return outer if inner in outer else f"{inner}; {outer}"
 
 
 def _reason(cell: Cell) -> str:

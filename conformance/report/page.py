@@ -21,7 +21,7 @@ from markupsafe import Markup
 from conformance.report import claims, columns, details, text, view
 from conformance.results import Run
 
-#: How many failing cells are listed one by one before the table; all are in the table and in the details.
+#: How many kinds of failure are listed before the table; all cells are in the table and in the details.
 LISTED: Final = 200
 _TEMPLATE: Final = "page.html.jinja"
 
@@ -109,11 +109,7 @@ def render_with(made: Environment, runs: Sequence[Run]) -> str:
     table = view.table(runs)
     counts = view.tally(table.cells, sum(map(view.missing, runs)))
     problems = details.problems(table)
-    # Sorting is stable: what fails alike stays in the order of the table.
-    order = {kind: index for index, kind in enumerate(counts)}
-    failing = sorted(
-        (each for each in problems.values() if each.cell.kind.fails), key=lambda each: order[each.cell.kind]
-    )
+    failures = details.failures(problems)
     warnings = (*itertools.chain(*map(claims.warnings, runs, columns.labels(runs))), *claims.oddities(table))
     complete = all(run.complete for run in runs)
     return made.get_template(_TEMPLATE).render(
@@ -125,8 +121,8 @@ def render_with(made: Environment, runs: Sequence[Run]) -> str:
         origins=tuple(map(_origin, runs, columns.labels(runs))),
         table=table,
         summaries=tuple(_summary(runs, table, column) for column in table.columns),
-        failing=failing[:LISTED],
-        unlisted=len(failing) - len(failing[:LISTED]),
+        failures=failures[:LISTED],
+        unlisted=sum(len(each.cells) for each in failures[LISTED:]),
         problems=problems,
         questions={row.case: _questions(row) for row in table.rows},
         divergences=details.divergences(table),
