@@ -20,7 +20,7 @@ from conformance.adapters.protocol import Gradients
 from conformance.case import Case
 from conformance.reference import Enclosure, Reference
 from conformance.rule import output_shapes, parameter_counts
-from conformance.steps import Answer, Declined, Inferred, Output, Parameters, Raised, Transcript, Unreached
+from conformance.steps import Answer, Declined, Inferred, Output, Parameters, Raised, Reply, Transcript, Unreached
 
 Array = npt.NDArray[Any]
 
@@ -86,30 +86,36 @@ class Evidence:
         if reply is None:
             raise Missing(Finding(check=check, outcome=VIOLATES, message=f"no evidence: {label} was never reached"))
         if not isinstance(reply.answer, kind):
-            raise Missing(_without(check, label, reply.answer, self.transcript))
+            raise Missing(_without(check, reply, self.transcript))
         return reply.answer
 
 
-def _without(check: str, label: str, answer: Answer, transcript: Transcript) -> Finding:
+def _without(check: str, reply: Reply, transcript: Transcript) -> Finding:
     """Return the violation of a check whose evidence was not given, with the exception that is the cause."""
+    answer = reply.answer
     if isinstance(answer, Unreached):
-        cause = transcript.replies[answer.because].answer
-        if not isinstance(cause, Unreached):
-            return _without(check, answer.because, cause, transcript)
+        cause = transcript.replies.get(answer.because)
+        if cause is not None and not isinstance(cause.answer, Unreached):
+            return _without(check, cause, transcript)
     if isinstance(answer, Raised):
-        raised = raised_record(label, answer)
-        message = f"no evidence: {label} raised {answer.type}: {_first_line(answer.message)}"
-        return Finding(check=check, outcome=VIOLATES, message=message, raised=raised)
+        message = f"no evidence: {reply.label} raised {answer.type}: {_first_line(answer.message)}"
+        return Finding(check=check, outcome=VIOLATES, message=message, raised=raised_record(reply, answer))
     if isinstance(answer, Declined):
-        message = f"no evidence: {label} is not supported: {answer.reason}"
+        message = f"no evidence: {reply.label} is not supported: {answer.reason}"
         return Finding(check=check, outcome=VIOLATES, message=message, declined=answer.reason)
-    return Finding(check=check, outcome=VIOLATES, message=f"no evidence: {label} answered {type(answer).__name__}")
+    return Finding(check=check, outcome=VIOLATES, message=f"no evidence: {reply.label} answered {type(answer).__name__}")
 
 
-def raised_record(label: str, answer: Raised) -> dict[str, str]:
-    """Return what the results file says of an exception: step, type, message and the module that raised it."""
+def raised_record(reply: Reply, answer: Raised) -> dict[str, str]:
+    """Return what the results file says of an exception: stage, step, type, message and the module that raised it."""
     module = answer.modules[-1] if answer.modules else "?"
-    return {"step": label, "type": answer.type, "message": answer.message[:2000], "module": module}
+    return {
+        "stage": reply.stage,
+        "step": reply.label,
+        "type": answer.type,
+        "message": answer.message[:2000],
+        "module": module,
+    }
 
 
 def _first_line(text: str) -> str:
@@ -413,7 +419,7 @@ def check_refusal(evidence: Evidence, packages: Sequence[str]) -> Finding:
         reply = evidence.transcript.replies.get(label)
         if reply is None or not isinstance(reply.answer, Raised):
             continue
-        raised = raised_record(label, reply.answer)
+        raised = raised_record(reply, reply.answer)
         if not _raised_inside(reply.answer.modules, packages):
             message = f"{label} raised {reply.answer.type} outside the framework: {_first_line(reply.answer.message)}"
             return Finding(check=check, outcome=VIOLATES, message=message, raised=raised)

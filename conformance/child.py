@@ -8,6 +8,7 @@ messages to its pipe: what a framework prints goes to standard output and error,
 
 from __future__ import annotations
 
+import dataclasses
 import ctypes
 import importlib
 import os
@@ -117,7 +118,7 @@ def encode_reply(reply: Reply) -> bytes:
         return encode(reply)
     except Exception as error:
         # `Foreign`, or whatever an object raises that does not want to be pickled.
-        return encode(Reply(label=reply.label, answer=_raised(error), seconds=reply.seconds))
+        return encode(dataclasses.replace(reply, answer=_raised(error)))
 
 
 def _raised(error: Exception) -> Raised:

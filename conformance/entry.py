@@ -29,9 +29,9 @@ Verbatim = Annotated[str, Field(min_length=1)]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Raises:
-    """A step that raised: the exception's type, and a part of its message."""
+    """A stage (build, infer, parameters, call, set_weights) that raised: the exception's type, a part of its message."""
 
-    step: str
+    stage: str
     type: str
     message: str
 
@@ -108,7 +108,7 @@ class Entry:
 
 
 class _RaisesFields(Model):
-    step: Annotated[Word, *about("The step that raised.", "the name of a step")]
+    stage: Annotated[Word, *about("The stage that raised.", "the name of a stage")]
     type: Annotated[Verbatim, *about("The exception's type.", "the name of an exception")]
     message: Annotated[Verbatim, *about("A part of its message.", "text")]
 
@@ -124,7 +124,7 @@ def _finite(value: Any) -> Any:
 class _ObservedFields(Model):
     """Exactly one of these; a null that is observed is `equals: null`."""
 
-    raises: Annotated[Maybe[_RaisesFields], *about("A step raised.", "a mapping of step, type and message")] = None
+    raises: Annotated[Maybe[_RaisesFields], *about("A stage raised.", "a mapping of stage, type and message")] = None
     equals: Annotated[Any, AfterValidator(_finite), *about("What a check observed.", "a JSON value")] = None
     crash: Annotated[Maybe[Verbatim], *about("A part of how a process ended.", "text, such as SIGABRT")] = None
     timed_out: Annotated[Maybe[Literal[True]], *about("It passed its deadline.", "true")] = None
@@ -198,7 +198,7 @@ def entry_of(fields: EntryFields, file: str, place: Place) -> Entry:
 
 def _observed(fields: _ObservedFields) -> Observed:
     if fields.raises is not None:
-        return Raises(step=fields.raises.step, type=fields.raises.type, message=fields.raises.message)
+        return Raises(stage=fields.raises.stage, type=fields.raises.type, message=fields.raises.message)
     if fields.crash is not None:
         return Crash(reason=fields.crash)
     if fields.timed_out is not None:

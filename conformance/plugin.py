@@ -98,7 +98,7 @@ class State:
         if target and self.worker is None and not self.config.option.collectonly:
             try:
                 Path(target).parent.mkdir(parents=True, exist_ok=True)
-                self.stream = Path(target).open("w", encoding="utf-8")  # noqa: SIM115 - closed in finish()
+                self.stream = Path(target).open("w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - closed in finish()
             except OSError as error:
                 raise SelectionError(f"{target}: {error.strerror}") from None
             self.writer = Writer(self.stream)
@@ -168,7 +168,8 @@ class State:
             if self.writer is not None:
                 self.writer.cell(self.records[cell])
         if self.writer is not None and self.stream is not None:
-            self.writer.footer(complete=not missing)
+            seconds = (datetime.now(UTC) - self.started).total_seconds()
+            self.writer.footer(complete=not missing, seconds=round(seconds, 3))
             self.stream.close()
 
 

@@ -276,7 +276,7 @@ def import_path(search_path: Sequence[str] = ()) -> list[str]:
     found, but a file in it called `torch.py` must not be taken for the framework.
     """
     here = str(Path.cwd())
-    inherited = [each for each in map(os.path.abspath, sys.path) if each != here]
+    inherited = [each for each in map(os.path.abspath, sys.path) if os.path.realpath(each) != here]
     return [*inherited, *map(os.path.abspath, search_path), here]
 
 

@@ -181,10 +181,11 @@ def _fed_alone(case: Case, x: Array) -> Iterator[tuple[str, tuple[int, ...], Arr
 
 
 def _legal_sibling(case: Case) -> Case:
-    """Return the nearest case the rule allows: illegal units become 3, an unknown or absent last axis 4."""
+    """Return a case near by that every framework takes: illegal units become 3, an absent last axis 4, no batch 2."""
     layers = tuple(layer if _is_count(layer.units) else replace(layer, units=3) for layer in case.layers)
     shape = tuple(4 if axis is None or axis <= 0 else axis for axis in case.input_shape) or (4,)
-    return replace(case, input_shape=shape, layers=layers, feed_shape=None)
+    batch = 2 if case.batch is None else case.batch
+    return replace(case, input_shape=shape, layers=layers, feed_shape=None, batch=batch)
 
 
 def _is_count(units: Units) -> bool:

@@ -77,10 +77,10 @@ class Writer:
         self.counts[record["outcome"]] += 1
         self._line({"type": "cell", **record})
 
-    def footer(self, *, complete: bool) -> None:
-        """Write the last line: every outcome with its count."""
+    def footer(self, *, complete: bool, seconds: float) -> None:
+        """Write the last line: every outcome with its count, and how long the run took (seconds of wall time)."""
         counts = {outcome: self.counts[outcome] for outcome in OUTCOMES}
-        self._line({"type": "footer", "counts": counts, "complete": complete})
+        self._line({"type": "footer", "counts": counts, "complete": complete, "seconds": seconds})
 
     def _line(self, content: Mapping[str, object]) -> None:
         self.stream.write(json.dumps(finite(content), ensure_ascii=False, allow_nan=False) + "\n")
@@ -109,11 +109,9 @@ def read(path: Path) -> Run:
             does not begin with a header.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise ResultsError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ResultsError(f"{path}: not UTF-8 at byte {error.start}") from None
     records = list(_records(path, lines))
     if not records or records[0].get("type") != "header":
         raise ResultsError(f"{path}:1: not a results file: the first line is not a header")
@@ -129,16 +127,18 @@ def read(path: Path) -> Run:
     )
 
 
-def _records(path: Path, lines: list[str]) -> Iterable[Record]:
+def _records(path: Path, lines: list[bytes]) -> Iterable[Record]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-        except ValueError:
+            record = json.loads(line.decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            # A file cut anywhere ends within a line, perhaps within a character.
             if number == len(lines):
                 return
-            raise ResultsError(f"{path}:{number}: not JSON") from None
+            fault = "UTF-8" if isinstance(error, UnicodeDecodeError) else "JSON"
+            raise ResultsError(f"{path}:{number}: not {fault}") from None
         if not isinstance(record, dict) or record.get("type") not in ("header", "implementation", "cell", "footer"):
             raise ResultsError(f"{path}:{number}: not a record of a results file")
         yield record

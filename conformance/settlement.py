@@ -86,7 +86,7 @@ def _observed_so(entry: Entry, check: CheckRecord) -> bool:
         raised = check.get("raised")
         return (
             raised is not None
-            and (raised["step"], raised["type"]) == (entry.observed.step, entry.observed.type)
+            and (raised["stage"], raised["type"]) == (entry.observed.stage, entry.observed.type)
             and entry.observed.message in raised["message"]
         )
     return isinstance(entry.observed, Equals) and bool(finite(check.get("observed")) == entry.observed.value)
@@ -99,8 +99,8 @@ def _gone(entry: Entry) -> dict[str, Any]:
 
 def _words(entry: Entry) -> str:
     match entry.observed:
-        case Raises(step=step, type=kind, message=message):
-            return f"{kind} at {step} with {message!r}"
+        case Raises(stage=stage, type=kind, message=message):
+            return f"{kind} at {stage} with {message!r}"
         case Crash(reason=reason):
             return f"a crash with {reason!r}"
         case TimedOut():

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,6 +28,8 @@ class Step:
 
     label: str
     model: str = "main"
+    stage: ClassVar[str] = "call"
+    """What kind of step it is, for what is said of an exception: build, infer, parameters, call or set_weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +38,7 @@ class Build(Step):
 
     stack: Stack
     device: str
+    stage: ClassVar[str] = "build"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,11 +46,14 @@ class InferShapes(Step):
     """Ask what the framework infers for a batch size, None for an unknown one."""
 
     batch: int | None
+    stage: ClassVar[str] = "infer"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadParameters(Step):
     """Ask for the parameters and the framework's own count of them."""
+
+    stage: ClassVar[str] = "parameters"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +78,7 @@ class SetWeights(Step):
     """Replace the model's weights by those of `stack`."""
 
     stack: Stack
+    stage: ClassVar[str] = "set_weights"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,11 +147,12 @@ Answer = Value | Raised | Declined | Unreached
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
-    """What came of one step, and how long it took (seconds of wall time in the process that performed it)."""
+    """What came of one step, of which kind it was, and how long it took (seconds of wall time where it was done)."""
 
     label: str
     answer: Answer
     seconds: float
+    stage: str = "call"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,7 +207,7 @@ def perform(adapter: Adapter, steps: Sequence[Step]) -> Iterator[Reply]:
                 answer = _raised(error)
         if isinstance(step, Build | SetWeights) and not isinstance(answer, Done):
             broken.setdefault(step.model, step.label)
-        yield Reply(label=step.label, answer=answer, seconds=time.perf_counter() - started)
+        yield Reply(label=step.label, answer=answer, seconds=time.perf_counter() - started, stage=step.stage)
 
 
 def _carry_out(adapter: Adapter, models: dict[str, Model], buffers: Buffers, step: Step) -> Value:

@@ -18,7 +18,7 @@ from conformance import checks
 from conformance.adapters.registry import Implementation
 from conformance.case import CHECKS, Case
 from conformance.checks import CONFORMS, UNSUPPORTED, VIOLATES, Evidence, Finding, Missing
-from conformance.ledger import Entry
+from conformance.ledger import Crash, Entry
 from conformance.question import REPEATED, Question, question, refusal
 from conformance.results import OUTCOMES, finite
 from conformance.sandbox import InProcess, Investigator, Limits, Respondent, Sandbox, StartError
@@ -68,6 +68,7 @@ class Runner:
     limits: Limits = field(default_factory=Limits)
     cache: Path | None = None
     _respondent: Respondent | None = None
+    _sandbox: Sandbox | None = None
     _held: str | None = None
     _failed: dict[str, StartError] = field(default_factory=dict)
     hellos: dict[str, Hello] = field(default_factory=dict)
@@ -97,7 +98,7 @@ class Runner:
         """End the process held, if any."""
         if self._respondent is not None:
             self._respondent.close()
-        self._respondent = self._held = None
+        self._respondent = self._sandbox = self._held = None
 
     def _outcome(self, cell: Cell) -> dict[str, Any]:
         """Return outcome, checks and what explains them."""
@@ -116,7 +117,7 @@ class Runner:
             return _unjudged("not_run", f"no values can be drawn: {error}")
         worst: dict[str, Any] | None = None
         for asked in questions:
-            transcript = respondent.ask(asked.steps, name=cell.case.id)
+            transcript = self._asking(cell, respondent).ask(asked.steps, name=cell.case.id)
             judged = self._judge(cell, asked, transcript)
             if worst is None or OUTCOMES.index(judged["outcome"]) < OUTCOMES.index(worst["outcome"]):
                 worst = judged
@@ -131,10 +132,10 @@ class Runner:
         if self._held != name:
             self.close()
             if self.in_process:
-                self._respondent = InProcess(implementation, threads=self.threads)
+                self._respondent = InProcess(implementation, threads=self.threads, cache=self.cache)
             else:
-                sandbox = Sandbox(implementation, limits=self.limits, threads=self.threads, cache=self.cache)
-                self._respondent = Investigator(sandbox)
+                self._sandbox = Sandbox(implementation, limits=self.limits, threads=self.threads, cache=self.cache)
+                self._respondent = Investigator(self._sandbox)
             self._held = name
         assert self._respondent is not None
         try:
@@ -144,6 +145,12 @@ class Runner:
             self.close()
             raise
         return self._respondent
+
+    def _asking(self, cell: Cell, respondent: Respondent) -> Respondent:
+        """Return who asks a cell's question: a crash the ledger knows is not looked into again on every run."""
+        named = {"implementation": cell.implementation.name, "case": cell.case.id, "device": cell.device}
+        known = any(isinstance(each.observed, Crash) and each.covers(**named) for each in self.entries)
+        return self._sandbox if known and self._sandbox is not None else respondent
 
     def _judge(self, cell: Cell, asked: Question, transcript: Transcript) -> dict[str, Any]:
         """Return what a transcript amounts to, the ledger applied."""
@@ -156,6 +163,9 @@ class Runner:
                 "stderr": transcript.crash.stderr,
                 "notes": list(transcript.notes),
             }
+            culprit = getattr(transcript, "culprit", None)
+            if culprit is not None:
+                crash["culprit"] = list(culprit.names)
         settled = settle(
             self.entries,
             implementation=cell.implementation.name,

@@ -58,7 +58,7 @@ def _observations(cell: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]
         raised = check.get("raised")
         if raised:
             message = str(raised["message"]).strip().split("\n", 1)[0][:100]
-            observed = {"raises": {"step": raised["step"], "type": raised["type"], "message": message}}
+            observed = {"raises": {"stage": raised["stage"], "type": raised["type"], "message": message}}
         else:
             observed = {"equals": check.get("observed")}
         yield f"{implementation} {observed}", observed, [check["check"]]

@@ -114,7 +114,7 @@ class Maker:
             for each in cells:
                 writer.cell(each)
             if complete is not None:
-                writer.footer(complete=complete)
+                writer.footer(complete=complete, seconds=1.5)
         return read(path)
 
 

@@ -87,8 +87,8 @@ def test_an_entry_is_read_whole() -> None:
     ("observed", "expected"),
     [
         (
-            "{raises: {step: build, type: ValueError, message: 'rank  1'}}",
-            Raises(step="build", type="ValueError", message="rank  1"),
+            "{raises: {stage: build, type: ValueError, message: 'rank  1'}}",
+            Raises(stage="build", type="ValueError", message="rank  1"),
         ),
         ("{equals: [[null, 4], {a: 1.5}]}", Equals(value=[[None, 4], {"a": 1.5}])),
         ("{equals: inf}", Equals(value="inf")),
@@ -149,9 +149,9 @@ FAULTS = [
     ({"observed": "{crash: }"}, "7:16", "empty"),
     ({"observed": "{equals: .inf}"}, "7:24", "a number that is not finite is a string in results"),
     ({"observed": "{equals: [1, [.nan]]}"}, "7:24", "a number that is not finite is a string in results"),
-    ({"observed": "{raises: {step: build, type: E}}"}, "7:24", "message is missing"),
-    ({"observed": "{raises: {step: build, type: E, mesage: a}}"}, "7:47", "did you mean 'message'?"),
-    ({"observed": "{raises: {step: build, type: E, message: ''}}"}, "7:56", "message must be text, not"),
+    ({"observed": "{raises: {stage: build, type: E}}"}, "7:24", "message is missing"),
+    ({"observed": "{raises: {stage: build, type: E, mesage: a}}"}, "7:48", "did you mean 'message'?"),
+    ({"observed": "{raises: {stage: build, type: E, message: ''}}"}, "7:57", "message must be text, not"),
     ({"observed": "crash"}, "7:15", "observed must be a mapping with one of raises"),
     ({"why": "' '"}, "8:10", "blank"),
     ({"why": ""}, "8:5", "why must be text, not null"),

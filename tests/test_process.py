@@ -76,7 +76,7 @@ PARENT = """
 
 
 def parent(script: str) -> subprocess.Popen[str]:
-    """Start a parent of its own, which first prints the numbers of its child and of its child's child, and its folder."""
+    """Start a parent of its own, which first prints the numbers of its child and its child's child, and a folder."""
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(PARENT) + textwrap.dedent(script)],
         stdout=subprocess.PIPE,

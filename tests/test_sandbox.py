@@ -28,7 +28,7 @@ from conformance.steps import (
     Transcript,
     Unreached,
 )
-from tests.asking import HONEST, MIB, ROOT, X, built, gone, implementation, misdeed, pids, value
+from tests.asking import HONEST, MIB, ROOT, X, built, implementation, misdeed, pids, value
 
 
 @pytest.fixture(scope="module")
@@ -206,16 +206,20 @@ def test_process_that_grew_is_replaced_between_questions(
     assert sandbox.generation == 2
 
 
-def test_end_after_the_answer_is_told_at_the_next_question(sandboxed: Callable[..., Sandbox]) -> None:
+@pytest.mark.parametrize(
+    ("name", "reason"), [("end_soon", "exit status 7 without an answer"), ("speak_soon", "spoke out of turn")]
+)
+def test_what_happens_after_the_answer_is_told_at_the_next_question(
+    sandboxed: Callable[..., Sandbox], name: str, reason: str
+) -> None:
     sandbox = sandboxed()
-    (pid,) = pids(sandbox)
-    assert sandbox.ask(misdeed("end_soon")).crash is None
-    gone(pid)
+    assert sandbox.ask(misdeed(name)).crash is None
+    time.sleep(0.3)
     transcript = sandbox.ask(HONEST)
     assert transcript.replies == {}
     assert transcript.crash is not None
     assert transcript.crash.label == "build"
-    assert transcript.crash.reason == "exit status 7 without an answer, before the question was asked"
+    assert transcript.crash.reason == f"{reason}, before the question was asked"
     assert sandbox.ask(HONEST).crash is None
 
 

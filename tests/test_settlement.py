@@ -10,7 +10,7 @@ import pytest
 from conformance.ledger import Crash, Entry, Equals, Observed, Raises, TimedOut
 from conformance.settlement import settle
 
-RAISED = {"step": "build", "type": "ValueError", "message": "min_ndim=2, found ndim=1", "module": "keras.x"}
+RAISED = {"stage": "build", "step": "build alone", "type": "ValueError", "message": "min_ndim=2, found ndim=1", "module": "keras.x"}
 
 
 def entry(observed: Observed, checks: tuple[str, ...] = ("output",), **fields: Any) -> Entry:
@@ -54,7 +54,7 @@ def test_the_worst_check_is_the_outcome() -> None:
 
 
 def test_what_an_entry_asserts_diverges_and_carries_its_reason() -> None:
-    result = settled([entry(Raises(step="build", type="ValueError", message="min_ndim=2"))], violation(raised=RAISED))
+    result = settled([entry(Raises(stage="build", type="ValueError", message="min_ndim=2"))], violation(raised=RAISED))
     assert result.outcome == "diverges"
     assert result.checks[0]["divergence"]["why"] == "a fact"
     assert result.checks[0]["divergence"]["where"] == "cases/divergences.yaml:7"
@@ -63,9 +63,9 @@ def test_what_an_entry_asserts_diverges_and_carries_its_reason() -> None:
 @pytest.mark.parametrize(
     "observed",
     [
-        Raises(step="output", type="ValueError", message="min_ndim=2"),
-        Raises(step="build", type="TypeError", message="min_ndim=2"),
-        Raises(step="build", type="ValueError", message="min_ndim=3"),
+        Raises(stage="call", type="ValueError", message="min_ndim=2"),
+        Raises(stage="build", type="TypeError", message="min_ndim=2"),
+        Raises(stage="build", type="ValueError", message="min_ndim=3"),
         Equals(value=[1]),
     ],
 )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import ml_dtypes
 import numpy as np
@@ -185,7 +185,8 @@ class KerasModel:
 
     def _hand_over(self, x: Array) -> Any:
         handed = from_numpy(x, self._device)
-        self._handed = _backend().strides(handed)
+        if hasattr(handed, "stride"):
+            self._handed = tuple(step * handed.element_size() for step in handed.stride())
         return handed
 
     def _call(self, x: Any) -> Any:
@@ -201,7 +202,9 @@ def from_numpy(array: Array, device: str = "cpu") -> Any:
     import keras
 
     with keras.device(device):
-        return keras.ops.convert_to_tensor(_backend().admit(array, device))
+        # Given an array, Keras would copy it for torch, and with that lose its layout.
+        given = array if keras.config.backend() != "torch" else _torch_tensor(array, device.replace("gpu", "cuda"))
+        return keras.ops.convert_to_tensor(given)
 
 
 def to_numpy(tensor: Any) -> Array:
@@ -213,21 +216,26 @@ def to_numpy(tensor: Any) -> Array:
 
 def placement_of(tensor: Any) -> str:
     """Return `cpu`, `gpu`, or the backend's own word for a device that is neither."""
-    return _backend().placement(tensor)
+    return _backend().placement_of(tensor)
 
 
-@cache
-def _backend() -> _Backend:
-    """Return the backend that Keras runs on, its flags set."""
-    import keras
+def _torch_tensor(array: Array, device: str) -> Any:
+    """Return a torch tensor of the strides of `array`, on the CPU over the same memory."""
+    import torch
 
-    return _BACKENDS[keras.config.backend()]()
-
-
-def _content(stack: Stack) -> tuple[object, ...]:
-    """Return all that a stack says but the values of its weights."""
-    layers = tuple((layer.units, layer.activation, layer.use_bias) for layer in stack.layers)
-    return (stack.input_shape, stack.leading_axes, stack.dtype, layers)
+    # torch knows no NumPy bfloat16: its bits cross as integers of the same width, which keeps the strides.
+    bits = array.view(np.int16) if array.dtype == ml_dtypes.bfloat16 else array
+    if not bits.flags.writeable:
+        # A broadcast array is read-only, of which torch would warn. The memory is never written to here.
+        interface = {**bits.__array_interface__, "data": (bits.__array_interface__["data"][0], False)}
+        bits = np.asarray(SimpleNamespace(__array_interface__=interface, owner=bits))
+    tensor = torch.from_numpy(bits)
+    if device != "cpu":
+        # A plain copy to a device closes gaps and undoes broadcasting: move the memory, then lay the same view over it.
+        extent = 1 + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+        memory = tensor.as_strided((extent if tensor.numel() else 0,), (1,)).to(device)
+        tensor = memory.as_strided(tensor.shape, tensor.stride())
+    return tensor.view(torch.bfloat16) if array.dtype == ml_dtypes.bfloat16 else tensor
 
 
 @dataclass(frozen=True)
@@ -235,8 +243,8 @@ class _Call:
     """
     A model's call, and the variables it reads.
 
-    Two of equal `content`, which says all but the values, are the same function of values and input: they are equal,
-    and may share a compilation.
+    Two of equal `content`, which is all that a stack says but the values of its weights, are the same function of
+    values and input: they are equal, and may share a compilation.
     """
 
     content: tuple[object, ...]
@@ -244,40 +252,27 @@ class _Call:
     variables: Sequence[keras.Variable] = field(compare=False)
 
 
-class _Backend(Protocol):
-    """One of the libraries that Keras computes with, set to full float32 precision when made."""
+def _content(stack: Stack) -> tuple[object, ...]:
+    layers = tuple((layer.units, layer.activation, layer.use_bias) for layer in stack.layers)
+    return (stack.input_shape, stack.leading_axes, stack.dtype, layers)
 
-    distributions: tuple[str, ...]
 
-    def settings(self) -> Mapping[str, object]:
-        """Return the flags that bear on values, read back."""
-        ...
+@cache
+def _backend() -> _TensorFlow | _Jax | _Torch:
+    """
+    Return the library that Keras computes with, set to full float32 precision when first asked for.
 
-    def sees_gpu(self) -> bool:
-        """Say whether there is a GPU to compute on."""
-        ...
+    Each has `differentiate`, which returns y, dx (None where x is not floating) and the gradient of each variable.
+    """
+    import keras
 
-    def admit(self, array: Array, device: str) -> Any:
-        """Return what Keras should be given to make a tensor of this array on `device`, such as `cpu` or `gpu:0`."""
-        ...
-
-    def strides(self, tensor: Any) -> tuple[int, ...] | None:
-        """Return the strides in bytes of a tensor, or None where tensors have none."""
-        ...
-
-    def placement(self, tensor: Any) -> str:
-        """Return `cpu`, `gpu`, or the backend's own word for a device that is neither."""
-        ...
-
-    def differentiate(self, call: _Call, x: Any, dy: Any) -> tuple[Any, Any, Sequence[Any]]:
-        """Return y, dx (None where x is not floating), and the gradient of each variable."""
-        ...
+    return _BACKENDS[keras.config.backend()]()
 
 
 class _TensorFlow:
     """TensorFlow, eager, with a gradient tape."""
 
-    distributions: tuple[str, ...] = ("tensorflow",)
+    distributions = ("tensorflow",)
 
     def __init__(self) -> None:
         import tensorflow as tf
@@ -305,13 +300,7 @@ class _TensorFlow:
 
         return bool(tf.config.list_physical_devices("GPU"))
 
-    def admit(self, array: Array, device: str) -> Any:
-        return array
-
-    def strides(self, tensor: Any) -> tuple[int, ...] | None:
-        return None
-
-    def placement(self, tensor: Any) -> str:
+    def placement_of(self, tensor: Any) -> str:
         import tensorflow as tf
 
         return str(tf.DeviceSpec.from_string(tensor.device).device_type).lower()
@@ -330,7 +319,7 @@ class _TensorFlow:
 class _Jax:
     """JAX as installed, x64 off: eager calls, and gradients by one jitted vector-Jacobian product."""
 
-    distributions: tuple[str, ...] = ("jax", "jaxlib")
+    distributions = ("jax", "jaxlib")
 
     def __init__(self) -> None:
         import jax
@@ -353,13 +342,7 @@ class _Jax:
 
         return jax.default_backend() == "gpu"
 
-    def admit(self, array: Array, device: str) -> Any:
-        return array
-
-    def strides(self, tensor: Any) -> tuple[int, ...] | None:
-        return None
-
-    def placement(self, tensor: Any) -> str:
+    def placement_of(self, tensor: Any) -> str:
         return "+".join(sorted({each.platform for each in tensor.devices()}))
 
     def differentiate(self, call: _Call, x: Any, dy: Any) -> tuple[Any, Any, Sequence[Any]]:
@@ -392,7 +375,7 @@ def _pull_back(call: _Call) -> Callable[..., Any]:
 class _Torch:
     """PyTorch, eager, with autograd."""
 
-    distributions: tuple[str, ...] = ("torch",)
+    distributions = ("torch",)
 
     def __init__(self) -> None:
         import torch
@@ -420,28 +403,7 @@ class _Torch:
 
         return torch.cuda.is_available()
 
-    def admit(self, array: Array, device: str) -> Any:
-        """Return a tensor of the same strides, where Keras itself would copy the array and lose its layout."""
-        import torch
-
-        # torch knows no NumPy bfloat16: its bits cross as integers of the same width, which keeps the strides.
-        bits = array.view(np.int16) if array.dtype == ml_dtypes.bfloat16 else array
-        if not bits.flags.writeable:
-            # A broadcast array is read-only, of which torch would warn. The memory is never written to here.
-            interface = {**bits.__array_interface__, "data": (bits.__array_interface__["data"][0], False)}
-            bits = np.asarray(SimpleNamespace(__array_interface__=interface, owner=bits))
-        tensor = torch.from_numpy(bits)
-        if not device.startswith("cpu"):
-            # A plain copy to a device closes gaps and undoes broadcasting: move the memory, then lay the view over it.
-            extent = 1 + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
-            memory = tensor.as_strided((extent if tensor.numel() else 0,), (1,)).to(device.replace("gpu", "cuda"))
-            tensor = memory.as_strided(tensor.shape, tensor.stride())
-        return tensor.view(torch.bfloat16) if bits.dtype != array.dtype else tensor
-
-    def strides(self, tensor: Any) -> tuple[int, ...] | None:
-        return tuple(stride * tensor.element_size() for stride in tensor.stride())
-
-    def placement(self, tensor: Any) -> str:
+    def placement_of(self, tensor: Any) -> str:
         return {"cuda": "gpu"}.get(tensor.device.type, tensor.device.type)
 
     def differentiate(self, call: _Call, x: Any, dy: Any) -> tuple[Any, Any, Sequence[Any]]:
@@ -456,4 +418,8 @@ class _Torch:
         return y, found[count] if len(found) > count else None, found[:count]
 
 
-_BACKENDS: Final[Mapping[str, type[_Backend]]] = {"tensorflow": _TensorFlow, "jax": _Jax, "torch": _Torch}
+_BACKENDS: Final[Mapping[str, type[_TensorFlow | _Jax | _Torch]]] = {
+    "tensorflow": _TensorFlow,
+    "jax": _Jax,
+    "torch": _Torch,
+}
