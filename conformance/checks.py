@@ -20,7 +20,7 @@ from conformance.adapters.protocol import Gradients
 from conformance.case import Case
 from conformance.reference import Enclosure, Reference
 from conformance.rule import output_shapes, parameter_counts
-from conformance.steps import Answer, Declined, Inferred, Output, Parameters, Raised, Reply, Transcript, Unreached
+from conformance.steps import Declined, Inferred, Output, Parameters, Raised, Reply, Transcript, Unreached
 
 Array = npt.NDArray[Any]
 
@@ -103,7 +103,8 @@ def _without(check: str, reply: Reply, transcript: Transcript) -> Finding:
     if isinstance(answer, Declined):
         message = f"no evidence: {reply.label} is not supported: {answer.reason}"
         return Finding(check=check, outcome=VIOLATES, message=message, declined=answer.reason)
-    return Finding(check=check, outcome=VIOLATES, message=f"no evidence: {reply.label} answered {type(answer).__name__}")
+    message = f"no evidence: {reply.label} answered {type(answer).__name__}"
+    return Finding(check=check, outcome=VIOLATES, message=message)
 
 
 def raised_record(reply: Reply, answer: Raised) -> dict[str, str]:
@@ -196,7 +197,7 @@ def _parameter_faults(case: Case, answer: Parameters) -> Iterator[str]:
                 continue
             shape = [axis for axis in wanted[found.name] if axis != 1]
             if sorted(axis for axis in found.shape if axis != 1) != sorted(shape):  # type: ignore[type-var]
-                yield f"{found.reported} of layer {layer} has shape {found.shape}, expected axes of {wanted[found.name]}"
+                yield f"{found.reported} of layer {layer} has shape {found.shape}, not axes of {wanted[found.name]}"
             if found.dtype != case.dtype:
                 yield f"{found.reported} of layer {layer} is {found.dtype}, expected {case.dtype}"
             if not found.trainable:

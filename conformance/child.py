@@ -8,8 +8,8 @@ messages to its pipe: what a framework prints goes to standard output and error,
 
 from __future__ import annotations
 
-import dataclasses
 import ctypes
+import dataclasses
 import importlib
 import os
 import resource

@@ -29,7 +29,7 @@ Verbatim = Annotated[str, Field(min_length=1)]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Raises:
-    """A stage (build, infer, parameters, call, set_weights) that raised: the exception's type, a part of its message."""
+    """A stage (build, infer, parameters, call, set_weights) that raised: the type, and a part of the message."""
 
     stage: str
     type: str

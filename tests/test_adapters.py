@@ -198,12 +198,18 @@ def _values(adapter: Adapter, stack: Stack, leading: tuple[int, ...], within: fl
         Build(label="build", stack=stack, device="cpu"),
         Forward(label="forward", x=x),
         Differentiate(label="gradients", x=x, dy=dy),
+        # A second model of the same structure may share what was compiled for the first, but not its weights.
+        Build(label="build of a twin", model="twin", stack=other, device="cpu"),
+        Forward(label="forward of a twin", model="twin", x=x),
+        Differentiate(label="gradients of a twin", model="twin", x=x, dy=dy),
+        Differentiate(label="gradients beside a twin", x=x, dy=dy),
+        Forward(label="forward beside a twin", x=x),
         SetWeights(label="set weights", stack=other),
         Forward(label="forward anew", x=x),
         Differentiate(label="gradients anew", x=x, dy=dy),
     )
     answers = _ask(adapter, steps)
-    for state, weights in (("", stack), (" anew", other)):
+    for state, weights in (("", stack), (" of a twin", other), (" beside a twin", stack), (" anew", other)):
         y, gradients = _by_numpy(weights, x, dy)
         output, found = answers[f"forward{state}"], answers[f"gradients{state}"]
         yield f"{what} forward{state}", isinstance(output, Output) and _close(output.y, y, within), output
@@ -286,9 +292,7 @@ def _refusals(adapter: Adapter, implementation: Implementation) -> Iterator[Find
         stack = Stack(input_shape=input_shape, leading_axes=leading_axes, dtype="float32", layers=(layer,))
         x = np.ones((*(3,) * leading_axes, *(4 if axis is None else axis for axis in input_shape)), "float32")
         answers = _ask(adapter, [Build(label="build", stack=stack, device="cpu"), Forward(label="forward", x=x)])
-        first = next((each for each in answers.values() if each != Done()), Done())
-        if what == "rank 0 with a batch" and not {"keras", "tf_keras"} & {*implementation.packages}:
-            continue  # three numbers are to torch and Flax a vector without batch
+        first = next(each for each in answers.values() if each != Done())
         yield what, _refused(first, implementation), answers
 
 

@@ -174,7 +174,7 @@ def test_each_gradient_is_looked_at(label: str, which: str) -> None:
             assert gradients.dx is not None
             return replace(gradients, dx=gradients.dx + 1)
         name, layer = which.split()
-        layers = [list(pair) for pair in gradients.layers]
+        layers: list[list[Any]] = [list(pair) for pair in gradients.layers]
         spot = layers[int(layer)][name == "bias"]
         assert spot is not None
         layers[int(layer)][name == "bias"] = spot + 1

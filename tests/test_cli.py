@@ -93,7 +93,8 @@ def test_lint_prints_every_fault_with_its_place(tmp_path: Path) -> None:
 
 
 def test_list_names_implementations_cases_and_checks() -> None:
-    for what, expected in (("implementations", "tensorflow-v1"), ("cases", "784x1-4-10-linear-softmax-uniform"), ("checks", "weights_live")):
+    listed = {"implementations": "tensorflow-v1", "cases": "784x1-4-10-linear-exact", "checks": "weights_live"}
+    for what, expected in listed.items():
         assert expected in CliRunner().invoke(main, ["list", what]).output
 
 
@@ -114,7 +115,8 @@ def test_triage_drafts_an_entry_that_holds_once_why_and_link_are_filled(tmp_path
     text = drafts(run)
     assert "why: ''" in text
     ledger = tmp_path / "ledger.yaml"
-    ledger.write_text(text.replace("why: ''", "why: It gives up.").replace("link: ''", "link: https://example.org"), encoding="utf-8")
+    filled = text.replace("why: ''", "why: It gives up.").replace("link: ''", "link: https://example.org")
+    ledger.write_text(filled, encoding="utf-8")
     entries = load_ledger([ledger])
     for cell in run.cells:
         named = {name: cell[name] for name in ("implementation", "device", "case")}
@@ -136,12 +138,10 @@ def test_the_wheel_works_in_an_empty_environment_outside_the_checkout(tmp_path: 
     home = tmp_path / "environment"
     venv.create(home, with_pip=False)
     python = home / "bin" / "python"
-    site = Path(
-        subprocess.run(
-            [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-    )
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(wheel)], check=True)
+    tell = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    site = Path(subprocess.run(tell, capture_output=True, text=True, check=True).stdout.strip())
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(wheel)]
+    subprocess.run(install, check=True)
     # The dependencies are those of this environment; the checkout itself is not on the path.
     here = Path(pytest.__file__).parent.parent
     (site / "dependencies.pth").write_text(f"{here}\n", encoding="utf-8")
@@ -149,13 +149,12 @@ def test_the_wheel_works_in_an_empty_environment_outside_the_checkout(tmp_path: 
     work.mkdir()
     (work / "my_rows.yaml").write_text(ROW, encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PYTHONPATH"))}
-    script = f"import conformance, sys; from conformance.cli import main; assert '{site}' in conformance.__file__; main()"
+    script = f"import conformance; from conformance.cli import main; assert '{site}' in conformance.__file__; main()"
     words = [str(python), "-c", script, "run", "my_rows.yaml", "-i", "torch", "-n", "0"]
     done = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     first = (work / "reports" / "results.jsonl").read_text(encoding="utf-8").splitlines()[0]
     assert json.loads(first)["cells"] == 2
-    listed = subprocess.run(
-        [str(python), "-c", script, "list", "cases"], cwd=work, env=environment, capture_output=True, text=True, check=False
-    )
+    words = [str(python), "-c", script, "list", "cases"]
+    listed = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True, check=False)
     assert "784x1-4-10-linear-softmax-uniform" in listed.stdout, listed.stderr

@@ -1,4 +1,4 @@
-"""The suite behaves as a user of pytest expects, and its results file tells what ran; real runs in processes of their own."""
+"""The suite behaves as a user of pytest expects, and its results file tells what ran; all of it in real runs."""
 
 from __future__ import annotations
 
@@ -110,7 +110,8 @@ def test_a_run_in_which_everything_was_skipped_fails(tmp_path: Path, rows: Path)
     code = (
         "import sys, importlib.util as u, pytest; find = u.find_spec\n"
         "u.find_spec = lambda name, *rest: None if name == 'torch' else find(name, *rest)\n"
-        f"sys.exit(pytest.main(['tests/test_dense.py', '-p', 'no:cacheprovider', '--implementation=torc*', '--cases={table}']))"
+        "sys.exit(pytest.main(['tests/test_dense.py', '-p', 'no:cacheprovider', '--implementation=torc*',"
+        f" '--cases={table}']))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 5, done.stdout
@@ -148,7 +149,7 @@ def test_shards_are_disjoint_and_complete(rows: Path) -> None:
     found = [run(EXACT, f"--shard={part}/3", "--collect-only", "-q").stdout.split() for part in (1, 2, 3)]
     cells = [[each for each in part if "test_dense[" in each] for part in found]
     whole = [each for each in run(EXACT, "--collect-only", "-q").stdout.split() if "test_dense[" in each]
-    assert sorted(sum(cells, [])) == sorted(whole)
+    assert sorted(each for part in cells for each in part) == sorted(whole)
     assert all(len(part) > len(whole) / 6 for part in cells)
 
 

@@ -24,6 +24,12 @@ def sandbox() -> Iterator[Sandbox]:
         yield made
 
 
+@pytest.fixture(scope="module", autouse=True)
+def before() -> set[int]:
+    """Return the processes that were there before these tests: a worker that ran cells still holds its framework."""
+    return {each.pid for each in psutil.Process().children(recursive=True)}
+
+
 @pytest.mark.parametrize("batch", [1, 2], ids=["in a session of its own", "in the group"])
 @pytest.mark.parametrize("ending", ["close", "crash"])
 def test_what_the_process_started_ends_with_it(sandbox: Sandbox, batch: int, ending: str) -> None:
@@ -167,8 +173,8 @@ def test_question_after_ctrl_c_has_a_fresh_process() -> None:
     assert process.returncode == 0
 
 
-def test_no_process_of_these_tests_is_left() -> None:
-    mine = {each.pid for each in psutil.Process().children(recursive=True)}
+def test_no_process_of_these_tests_is_left(before: set[int]) -> None:
+    mine = {each.pid for each in psutil.Process().children(recursive=True)} - before
     marked = [each for each in psutil.process_iter() if each.pid in mine and MARK in environment_of(each)]
     assert not marked
 

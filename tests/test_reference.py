@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def run_in_float32(
         trail.append((a, z, y))
         a = y
     da = as_matrix(draw.dy)
-    layers = []
+    layers: list[tuple[np.ndarray, np.ndarray]] = []
     for (x, z, y), kernel, activation in zip(
         reversed(trail), reversed(draw.kernels), reversed(activations), strict=True
     ):
@@ -114,14 +115,14 @@ def softmax(z: np.ndarray) -> np.ndarray:
     return e / e.sum(axis=-1, keepdims=True)
 
 
-FORWARD = {
+FORWARD: dict[str, Any] = {
     "linear": lambda z: z,
     "relu": lambda z: np.maximum(z, np.float32(0)),
     "tanh": np.tanh,
     "sigmoid": lambda z: np.float32(1) / (np.float32(1) + np.exp(-z)),
     "softmax": softmax,
 }
-BACKWARD = {
+BACKWARD: dict[str, Any] = {
     "linear": lambda z, y, dy: dy,
     "relu": lambda z, y, dy: dy * (z > 0),
     "tanh": lambda z, y, dy: dy * (np.float32(1) - y * y),
@@ -173,7 +174,7 @@ def test_the_gradients_are_those_of_the_function(activation: str) -> None:
     for index in ((0, 0, 0), (1, 2, 3)):
         slope = difference(draw.x, index, lambda moved: replace(draw, x=moved))
         assert slope == pytest.approx(reference.dx.exact[index], abs=1e-7)
-    for index in ((0, 0), (4, 1)):
+    for index in ((0, 0), (4, 1)):  # type: ignore[assignment]
         slope = difference(draw.kernels[1], index, lambda moved: replace(draw, kernels=(draw.kernels[0], moved)))
         assert slope == pytest.approx(reference.layers[1][0].exact[index], abs=1e-7)
     bias = reference.layers[0][1]

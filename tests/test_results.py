@@ -51,6 +51,7 @@ def test_what_is_written_is_read(file: Path) -> None:
             "type": "footer",
             "counts": {**dict.fromkeys(OUTCOMES, 0), "conforms": 1, "violates": 1},
             "complete": True,
+            "seconds": 1.5,
         },
     )
 

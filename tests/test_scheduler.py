@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -77,7 +78,7 @@ def test_a_worker_stays_with_an_implementation_until_it_is_done() -> None:
     done = run(collection, [Worker(), Worker()])
     for indices in done.values():
         groups = [group_of(collection[index]) for index in indices]
-        changes = sum(one != other for one, other in zip(groups, groups[1:], strict=False))
+        changes = sum(one != other for one, other in itertools.pairwise(groups))
         assert changes <= 3, groups
 
 

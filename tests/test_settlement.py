@@ -10,7 +10,13 @@ import pytest
 from conformance.ledger import Crash, Entry, Equals, Observed, Raises, TimedOut
 from conformance.settlement import settle
 
-RAISED = {"stage": "build", "step": "build alone", "type": "ValueError", "message": "min_ndim=2, found ndim=1", "module": "keras.x"}
+RAISED = {
+    "stage": "build",
+    "step": "build alone",
+    "type": "ValueError",
+    "message": "min_ndim=2, found ndim=1",
+    "module": "keras.x",
+}
 
 
 def entry(observed: Observed, checks: tuple[str, ...] = ("output",), **fields: Any) -> Entry:

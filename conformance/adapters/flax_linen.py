@@ -20,6 +20,7 @@ from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, St
 if TYPE_CHECKING:
     import jax
     from flax import linen as nn
+    from jax import export
 
 
 class FlaxLinenAdapter:
@@ -66,6 +67,7 @@ class FlaxLinenModel:
     def __init__(self, stack: Stack, *, device: jax.Device) -> None:
         import jax
         from flax import linen as nn
+        from jax import export
 
         self._stack = stack
         self._device = device
@@ -79,7 +81,11 @@ class FlaxLinenModel:
             layers += _activations()[layer.activation]
         self._module = nn.Sequential(tuple(layers))
         # Linen infers the input width from a sample, whose shape is enough: drawing initial values costs a compilation.
-        self._sample = jax.ShapeDtypeStruct(_sizes((*[1] * stack.leading_axes, *stack.input_shape)), stack.dtype)
+        # Of that shape the last axis alone matters. A symbol belongs to a scope, which is why the model keeps one.
+        self._scope = export.SymbolicScope()
+        front = (*[None] * stack.leading_axes, *stack.input_shape[:-1])
+        sample = (*(1 if size is None else size for size in front), *stack.input_shape[-1:])
+        self._sample = jax.ShapeDtypeStruct(_sizes(sample, self._scope), stack.dtype)
         self._shapes = jax.eval_shape(self._module.init, jax.random.key(0), self._sample)
         self._weights: Any = None
         if all(layer.kernel is not None for layer in stack.layers):
@@ -99,7 +105,7 @@ class FlaxLinenModel:
                 found.append(x)
             return found
 
-        sizes = _sizes((batch, *self._stack.input_shape))
+        sizes = _sizes((batch, *self._stack.input_shape), self._scope)
         found = jax.eval_shape(outputs, self._shapes, jax.ShapeDtypeStruct(sizes, self._stack.dtype))
         unknown = [size for size in sizes if not isinstance(size, int)]
         return [tuple(_axis(size, unknown) for size in each.shape) for each in found]
@@ -214,12 +220,12 @@ def _pull_back() -> Callable[..., Any]:
     return pull_back
 
 
-def _sizes(shape: Shape) -> tuple[Any, ...]:
-    """Return `shape` with a symbol of its own for each unknown axis."""
+def _sizes(shape: Shape, scope: export.SymbolicScope) -> tuple[Any, ...]:
+    """Return `shape` with a symbol of its own, named after its place, for each unknown axis."""
     from jax import export
 
     unknown = ", ".join(f"axis_{axis}" for axis, size in enumerate(shape) if size is None)
-    symbols = iter(export.symbolic_shape(unknown) if unknown else ())
+    symbols = iter(export.symbolic_shape(unknown, scope=scope) if unknown else ())
     return tuple(next(symbols) if size is None else size for size in shape)
 
 

@@ -138,18 +138,18 @@ class TensorFlowV1Model:
         import tensorflow as tf
 
         variables = [each for own in self._variables for each in own.values()]
-        floating = self._x.dtype.is_floating
         if self._differentiation is None:
             with self._graph.as_default(), tf.device(self._device):
                 y = self._outputs[-1]
                 cotangent = tf.compat.v1.placeholder(y.dtype, y.shape)
-                wanted = [*variables, self._x] if floating else variables
-                self._differentiation = cotangent, tf.compat.v1.gradients(y, wanted, grad_ys=cotangent)
+                symbolic = tf.compat.v1.gradients(y, [*variables, self._x], grad_ys=cotangent)
+                self._differentiation = cotangent, symbolic
         cotangent, symbolic = self._differentiation
         arrays = iter(self._session.run(symbolic, {self._x: from_numpy(x), cotangent: from_numpy(dy)}))
         found = [{name: to_numpy(next(arrays)) for name in own} for own in self._variables]
         layers = tuple((each["kernel"], each.get("bias")) for each in found)
-        return Gradients(dx=to_numpy(next(arrays)) if floating else None, layers=layers)
+        # A session casts what it is fed, but no gradient is asked of an input that is not floating.
+        return Gradients(dx=None if x.dtype.kind in "biu" else to_numpy(next(arrays)), layers=layers)
 
     def set_weights(self, stack: Stack) -> None:
         """Load each variable in the session; it refuses other shapes."""

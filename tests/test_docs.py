@@ -1,0 +1,96 @@
+"""What the documents show is what the program prints, and their code runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conformance.adapters.registry import select
+from conformance.case import CHECKS
+from conformance.explain import explain
+from conformance.reference import DECLARED_ULPS
+from conformance.suite import Cell, Runner, explanation
+from conformance.table import default_cases, load
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block(name: str) -> str:
+    """Return what the README shows between the marks of a name, without its fences."""
+    found = re.search(rf"<!-- {name} -->\n```text\n(.*?)```\n<!-- /{name} -->", README, re.DOTALL)
+    assert found is not None, name
+    return found.group(1)
+
+
+def test_the_readme_shows_what_explain_prints() -> None:
+    whole = explain([(784,), (784, 1)], [4, 10], ["linear", "softmax"], width=100)
+    command, *shown = block("explain").split("\n", 1)
+    assert command.startswith("$ conformance explain --input-shape 784 --input-shape 784,1 --units 4 --units 10")
+    for part in "".join(shown).split("...\n"):
+        assert part.strip("\n") in whole
+
+
+def test_the_readme_shows_a_failure_as_it_is_told() -> None:
+    case = next(each for each in load([default_cases()]).cases if each.id == "784x1-4-10-linear-exact")
+    implementation = select(["tests.faulty:DropsBias"])[0]
+    runner = Runner(in_process=True)
+    told = explanation(runner.run(Cell(case=case, implementation=implementation, device="cpu")))
+    runner.close()
+    for line in block("failure").rstrip("\n").split("\n"):
+        assert line in told.split("\n") or line == "..."
+
+
+def test_the_framework_of_contributing_conforms(tmp_path: Path) -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert code is not None
+    (tmp_path / "my_numpy.py").write_text(code.group(1), encoding="utf-8")
+    seed = ROOT / "cases" / "seed.yaml"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        str(ROOT / "tests" / "test_dense.py"),
+        "-c",
+        str(ROOT / "pyproject.toml"),
+    ]
+    options = ["-p", "no:cacheprovider", "--implementation=my_numpy:NumPyAdapter", f"--cases={seed}", "-k", "exact"]
+    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 passed" in done.stdout
+
+
+@pytest.mark.parametrize(("function", "name"), [("exp", "exp"), ("tanh", "tanh"), ("divide", "division")])
+def test_the_contracts_are_those_of_the_code(function: str, name: str) -> None:
+    ulps = DECLARED_ULPS[function]
+    text = (ROOT / "docs" / "numerics.md").read_text(encoding="utf-8")
+    assert f"| {name} | {ulps:g} | {2 * ulps:g} |" in text
+
+
+def test_every_field_of_a_row_has_a_line() -> None:
+    from conformance.row import Row
+
+    text = (ROOT / "cases" / "README.md").read_text(encoding="utf-8")
+    assert [name for name in Row.model_fields if f"`{name}`" not in text] == []
+    assert [name for name in CHECKS if name not in text] == []
+
+
+def test_the_files_the_readme_names_are_there() -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / link).exists(), link
+    for name in (
+        "table.py",
+        "values.py",
+        "rule.py",
+        "reference.py",
+        "question.py",
+        "sandbox.py",
+        "checks.py",
+        "report",
+    ):
+        assert (ROOT / "conformance" / name).exists(), name
