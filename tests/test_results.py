@@ -224,4 +224,4 @@ def test_a_file_that_is_not_there_or_not_text_is_said_with_its_name(file: Path) 
     file.write_bytes(HEADER.encode() + b"\n\xff\n" + CELL.encode() + b"\n")
     with pytest.raises(ResultsError, match=":2: not UTF-8") as error:
         read(file)
-    assert str(error.value).startswith(f"{file}: ")
+    assert str(error.value).startswith(f"{file}:2: ")
