@@ -7,6 +7,7 @@ which step. It asks; judging is `conformance.checks`'.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Iterator, Mapping
@@ -105,11 +106,11 @@ def refusal(case: Case, device: str) -> Question:
     legal = _legal_sibling(case)
     sibling = draws(replace(legal, lane="uniform"))[0]
     fed = Stream(case.digest, "refused").uniform(case.fed_shape).astype(FORMATS[case.dtype].dtype)
-    try:
-        # A wrong input to a legal layer: built with weights, as the layer's users would.
-        stack = stack_of(case, draws(replace(case, feed_shape=None, lane="uniform"))[0])
-    except NoDraw:
-        stack = stack_of(case, None)
+    stack = stack_of(case, None)
+    if None not in case.input_shape:
+        # A wrong input to a legal layer: built with weights, as the layer's users would. Others have no weights.
+        with contextlib.suppress(NoDraw):
+            stack = stack_of(case, draws(replace(case, feed_shape=None, lane="uniform"))[0])
     return Question(
         steps=(
             Build(label="sibling build", model="sibling", stack=stack_of(legal, sibling), device=device),

@@ -65,6 +65,7 @@ class FlaxNnxModel:
     """An `nnx.Sequential` of `nnx.Linear` layers, each followed by its activation unless that is linear."""
 
     def __init__(self, stack: Stack, *, device: jax.Device) -> None:
+        import jax
         from flax import nnx
 
         self._stack = stack
@@ -72,6 +73,8 @@ class FlaxNnxModel:
         self._output: jax.Array | None = None
         # The shapes of the parameters are enough: drawing initial values costs a compilation.
         self._module = nnx.eval_shape(self._construct)
+        # A copy of what Flax made: `nnx.update` takes arrays of any shape, and would leave those in its place.
+        self._made = jax.tree.map(lambda each: each, nnx.state(self._module))
         self._has_values = False
         if all(layer.kernel is not None for layer in stack.layers):
             self.set_weights(stack)
@@ -125,7 +128,7 @@ class FlaxNnxModel:
         return [tuple(_axis(size, unknown) for size in each.shape) for each in found]
 
     def parameters(self) -> Sequence[Parameter]:
-        """Return every variable of each `nnx.Linear`, under its path; only an `nnx.Param` is trained."""
+        """Return every variable made by each `nnx.Linear`, under its path; only an `nnx.Param` is trained."""
         from flax import nnx
 
         return [
@@ -137,16 +140,15 @@ class FlaxNnxModel:
                 trainable=isinstance(each, nnx.Param),
                 reported=f"layers.{place}.{own}",
             )
-            for index, (place, linear) in enumerate(self._linears().items())
-            for own, each in nnx.state(linear).items()
+            for index, place in enumerate(self._linears())
+            for own, each in self._made["layers"][place].items()
         ]
 
     def parameter_count(self) -> int:
         """Return the sum of the sizes jax reports for the leaves of the module's state."""
         import jax
-        from flax import nnx
 
-        return sum(each.size for each in jax.tree.leaves(nnx.state(self._module)))
+        return sum(each.size for each in jax.tree.leaves(self._made))
 
     def forward(self, x: Array) -> Array:
         """Return the output for x (*leading, *input_shape), operation by operation."""
