@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from conformance.adapters.protocol import Gradients
 from conformance.case import Case
-from conformance.reference import Enclosure, Reference
+from conformance.enclosure import Enclosure
+from conformance.reference import Reference
 from conformance.rule import output_shapes, parameter_counts
 from conformance.steps import Declined, Inferred, Output, Parameters, Raised, Reply, Transcript, Unreached
 

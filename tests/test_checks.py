@@ -11,8 +11,8 @@ import pytest
 from conformance.adapters.protocol import Gradients, Parameter
 from conformance.case import CHECKS, Case, Expect, Layer
 from conformance.checks import Evidence, Finding, Missing, check_parameters, check_refusal, compare, worst_of
+from conformance.enclosure import Enclosure
 from conformance.question import Question, question
-from conformance.reference import Enclosure
 from conformance.steps import (
     Answer,
     Declined,

@@ -11,8 +11,8 @@ import pytest
 
 from conformance.adapters.registry import select
 from conformance.case import CHECKS
+from conformance.enclosure import DECLARED_ULPS
 from conformance.explain import explain
-from conformance.reference import DECLARED_ULPS
 from conformance.suite import Cell, Runner, explanation
 from conformance.table import default_cases, load
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance.case import ACTIVATIONS, Case, Layer
-from conformance.reference import Enclosure, Reference, answer
+from conformance.enclosure import Enclosure
+from conformance.reference import Reference, answer
 from conformance.values import Draw, as_matrix, draws
 
 U = 2.0**-24

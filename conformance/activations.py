@@ -1,0 +1,180 @@
+"""
+The activations, with their derivatives, on enclosures: each class derives the error its function may make.
+
+What no theory bounds (exp, tanh, division) is held to a declared contract, `conformance.enclosure.DECLARED_ULPS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from conformance.enclosure import U64, Arithmetic, Enclosure, Float64
+
+
+class Activation:
+    """
+    A function applied to pre-activations, with its derivative, both on enclosures.
+
+    `declared` says that the bound rests on a contract of exp, tanh or division and not on a proof.
+    """
+
+    declared: bool = True
+
+    def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
+        """Return the enclosure of the function over that of its argument, both (P, m)."""
+        raise NotImplementedError
+
+    def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
+        """Return the enclosure of the gradient with respect to z, from that with respect to y."""
+        raise NotImplementedError
+
+
+class _Linear(Activation):
+    """The identity: no operation, no error."""
+
+    declared = False
+
+    def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
+        return z
+
+    def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
+        return dy
+
+
+class _Relu(Activation):
+    """
+    max(z, 0): exact, and never farther from the exact result than z from its own.
+
+    The derivative is 0 or 1; where |z| <= its radius, a right implementation may be on either side of the kink, and the
+    hull of both sides is allowed.
+    """
+
+    declared = False
+
+    def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
+        exact = np.maximum(z.exact, 0.0)
+        above, below = np.maximum(z.exact + z.allowed, 0.0), np.maximum(z.exact - z.allowed, 0.0)
+        return Enclosure(exact=exact, allowed=np.maximum(above - exact, exact - below))
+
+    def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
+        exact = np.where(z.exact > 0.0, dy.exact, 0.0)
+        on_kink = np.abs(z.exact) <= z.allowed
+        return Enclosure(exact=exact, allowed=np.where(on_kink, dy.largest, np.where(z.exact > 0.0, dy.allowed, 0.0)))
+
+
+class _Tanh(Activation):
+    """
+    tanh, monotone: the enclosure of z is mapped at its ends, and the contract of tanh (5 ulp <= 10 u |y|) added.
+
+    The derivative is formed from the implementation's own rounded y, as 1 - y² or (1 - y)(1 + y): its error is relative
+    to 1 and not to itself. With y' = y + r, |(1 - y'²) - (1 - y²)| <= 2|y||r| + r²; the square, the difference, the
+    sums of the factored form and the product by dy are at most four roundings of magnitudes up to 1 + y².
+    """
+
+    def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
+        return _monotone(np.tanh, arithmetic, z, arithmetic.ulps("tanh"))
+
+    def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
+        slope = 1.0 - y.exact**2
+        error = 2.0 * np.abs(y.exact) * y.allowed + y.allowed**2
+        error = error + 4.0 * (arithmetic.u + arithmetic.u_reference) * (1.0 + y.largest**2)
+        return _scaled(arithmetic, dy, Enclosure(exact=slope, allowed=error))
+
+
+class _Sigmoid(Activation):
+    """
+    1 / (1 + exp(-z)), monotone: the enclosure of z is mapped at its ends, and the error of the formula added.
+
+    With exp within 3 ulp the sum 1 + e is off by a relative 6u e/(1+e) + u, and the quotient by 2.5 ulp more: at most
+    (6 + 1 + 5) u y. The derivative y (1 - y) is formed from the rounded y: with y' = y + r it is off by at most
+    |1 - 2y||r| + r², and by four roundings of itself.
+    """
+
+    def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
+        relative = arithmetic.ulps("exp") + arithmetic.u + arithmetic.ulps("divide")
+        return _monotone(_logistic, arithmetic, z, relative)
+
+    def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
+        slope = y.exact * (1.0 - y.exact)
+        error = np.abs(1.0 - 2.0 * y.exact) * y.allowed + y.allowed**2
+        error = error + 4.0 * (arithmetic.u + arithmetic.u_reference) * (slope + error)
+        return _scaled(arithmetic, dy, Enclosure(exact=slope, allowed=error))
+
+
+class _Softmax(Activation):
+    """
+    exp(z_i - max z) / sum_j exp(z_j - max z), over the last axis.
+
+    A change of z_i by at most r_i multiplies s_i by at most exp(r_i + max_j r_j). Rounding z_i - max z changes the
+    argument of exp by at most u D_i, D_i = max z - z_i, in the numerator, and by at most u max D in the sum; each exp
+    is off by 3 ulp <= 6u, the sum of n terms by (n-1) u, the quotient (or reciprocal and product) by 2.5 ulp + u <= 6u.
+    All are relative and add in the exponent: s_i' / s_i lies within exp(±(r_i + max r + u (D_i + max D + n + 17))).
+
+    The gradient s_i (dy_i - g), g = sum_j s_j dy_j, is formed from the rounded s, in this form or as s_i dy_i - s_i g:
+    the products and sums are followed with n + 1 roundings for g and four for the rest, relative to s_i (|dy_i| + |g|).
+    """
+
+    def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
+        if z.exact.shape[-1] == 0:
+            return z
+        top = z.exact.max(axis=-1, keepdims=True)
+        e = np.exp(z.exact - top)
+        exact = e / e.sum(axis=-1, keepdims=True)
+        radius = z.allowed + z.allowed.max(axis=-1, keepdims=True)
+        distance = (top - z.exact) + radius
+        units = z.exact.shape[-1]
+        spread = distance + distance.max(axis=-1, keepdims=True)
+        exponent = (
+            radius + (arithmetic.u + arithmetic.u_reference) * (spread + units + 17.0) + arithmetic.function_error
+        )
+        allowed = exact * np.expm1(exponent) * (1.0 + 16.0 * U64) + 3.0 * arithmetic.flushed
+        return Enclosure(exact=exact, allowed=allowed)
+
+    def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
+        u = arithmetic.u + arithmetic.u_reference
+        units = z.exact.shape[-1]
+        g = (y.exact * dy.exact).sum(axis=-1, keepdims=True)
+        magnitude = (y.largest * dy.largest).sum(axis=-1, keepdims=True)
+        g_error = (y.allowed * dy.largest + y.exact * dy.allowed).sum(axis=-1, keepdims=True)
+        g_error = g_error + (units + 1) * u * magnitude
+        difference, difference_error = dy.exact - g, dy.allowed + g_error
+        exact = y.exact * difference
+        allowed = y.allowed * (np.abs(difference) + difference_error) + y.exact * difference_error
+        allowed = allowed + 4.0 * u * y.largest * (dy.largest + np.abs(g) + g_error)
+        return Enclosure(exact=exact, allowed=allowed * (1.0 + 32.0 * U64) + (units + 3) * arithmetic.flushed)
+
+
+def _logistic(z: Float64) -> Float64:
+    """Return 1 / (1 + exp(-z)) without overflow."""
+    e = np.exp(-np.abs(z))
+    return np.where(z >= 0.0, 1.0, e) / (1.0 + e)
+
+
+def _monotone(
+    function: Callable[[Float64], Float64], arithmetic: Arithmetic, z: Enclosure, relative: float
+) -> Enclosure:
+    """Return the enclosure of a growing function whose implementation is within `relative` of the exact value."""
+    exact, above, below = function(z.exact), function(z.exact + z.allowed), function(z.exact - z.allowed)
+    reach = np.maximum(above - exact, exact - below)
+    largest = np.maximum(np.abs(above), np.abs(below))
+    allowed = reach + (relative + 3.0 * arithmetic.function_error) * largest + 2.0 * arithmetic.flushed
+    return Enclosure(exact=exact, allowed=allowed)
+
+
+def _scaled(arithmetic: Arithmetic, dy: Enclosure, slope: Enclosure) -> Enclosure:
+    """Return the enclosure of dy times an elementwise derivative, up to two roundings."""
+    u = arithmetic.u + arithmetic.u_reference
+    allowed = np.abs(dy.exact) * slope.allowed + dy.allowed * slope.largest + 2.0 * u * dy.largest * slope.largest
+    return Enclosure(exact=dy.exact * slope.exact, allowed=allowed * (1.0 + 16.0 * U64) + 2.0 * arithmetic.flushed)
+
+
+ACTIVATIONS: Final[dict[str, Activation]] = {
+    "linear": _Linear(),
+    "relu": _Relu(),
+    "sigmoid": _Sigmoid(),
+    "softmax": _Softmax(),
+    "tanh": _Tanh(),
+}
