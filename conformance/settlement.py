@@ -51,7 +51,9 @@ def settle(
         known = next((each for each in endings if _ended_so(each, crash, timed_out)), None)
         if known is None:
             return Settled(outcome="timed_out" if timed_out else "crashed", checks=tuple(checks), reason=reason)
-        return Settled(outcome="diverges", checks=tuple(checks), reason=reason, divergence=_divergence(known))
+        # The checks the known ending left without evidence diverge with it.
+        left = [{**each, "outcome": "diverges"} if each["outcome"] == "violates" else each for each in checks]
+        return Settled(outcome="diverges", checks=tuple(left), reason=reason, divergence=_divergence(known))
     settled = [_settled(each, [entry for entry in covering if each["check"] in entry.checks]) for each in checks]
     settled += [_gone(entry) for entry in endings]
     outcomes = [each["outcome"] for each in settled]

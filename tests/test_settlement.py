@@ -116,6 +116,12 @@ def test_a_crash_is_known_by_how_it_ended() -> None:
     assert settled([entry(TimedOut(), checks=())], violation(), crash=ABORT).outcome == "crashed"
 
 
+def test_what_a_known_crash_left_without_evidence_diverges_with_it() -> None:
+    result = settled([entry(Crash(reason="SIGABRT"), checks=())], violation(), crash=ABORT)
+    assert [each["outcome"] for each in result.checks] == ["diverges"]
+    assert result.divergence["why"] == "a fact"
+
+
 def test_a_time_out_is_not_a_crash() -> None:
     late = {**ABORT, "reason": "no answer within 60 s"}
     assert settled([], crash=late, timed_out=True).outcome == "timed_out"
