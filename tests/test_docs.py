@@ -45,9 +45,8 @@ def test_the_readme_shows_a_failure_as_it_is_told() -> None:
         assert line in told.split("\n") or line == "..."
 
 
-def test_the_framework_of_contributing_conforms(tmp_path: Path) -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+def test_the_framework_of_the_readme_conforms(tmp_path: Path) -> None:
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
     assert code is not None
     (tmp_path / "my_numpy.py").write_text(code.group(1), encoding="utf-8")
     seed = ROOT / "cases" / "seed.yaml"
