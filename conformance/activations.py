@@ -130,7 +130,7 @@ class _Softmax(Activation):
         exponent = (
             radius + (arithmetic.u + arithmetic.u_reference) * (spread + units + 17.0) + arithmetic.function_error
         )
-        allowed = exact * np.expm1(exponent) * (1.0 + 16.0 * U64) + 3.0 * arithmetic.flushed
+        allowed = exact * np.expm1(exponent) * (1.0 + 16.0 * U64) + 3.0 * arithmetic.floor
         return Enclosure(exact=exact, allowed=allowed)
 
     def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
@@ -144,7 +144,7 @@ class _Softmax(Activation):
         exact = y.exact * difference
         allowed = y.allowed * (np.abs(difference) + difference_error) + y.exact * difference_error
         allowed = allowed + 4.0 * u * y.largest * (dy.largest + np.abs(g) + g_error)
-        return Enclosure(exact=exact, allowed=allowed * (1.0 + 32.0 * U64) + (units + 3) * arithmetic.flushed)
+        return Enclosure(exact=exact, allowed=allowed * (1.0 + 32.0 * U64) + (units + 3) * arithmetic.floor)
 
 
 def _logistic(z: Float64) -> Float64:
@@ -160,7 +160,7 @@ def _monotone(
     exact, above, below = function(z.exact), function(z.exact + z.allowed), function(z.exact - z.allowed)
     reach = np.maximum(above - exact, exact - below)
     largest = np.maximum(np.abs(above), np.abs(below))
-    allowed = reach + (relative + 3.0 * arithmetic.function_error) * largest + 2.0 * arithmetic.flushed
+    allowed = reach + (relative + 3.0 * arithmetic.function_error) * largest + 2.0 * arithmetic.floor
     return Enclosure(exact=exact, allowed=allowed)
 
 
@@ -168,7 +168,7 @@ def _scaled(arithmetic: Arithmetic, dy: Enclosure, slope: Enclosure) -> Enclosur
     """Return the enclosure of dy times an elementwise derivative, up to two roundings."""
     u = arithmetic.u + arithmetic.u_reference
     allowed = np.abs(dy.exact) * slope.allowed + dy.allowed * slope.largest + 2.0 * u * dy.largest * slope.largest
-    return Enclosure(exact=dy.exact * slope.exact, allowed=allowed * (1.0 + 16.0 * U64) + 2.0 * arithmetic.flushed)
+    return Enclosure(exact=dy.exact * slope.exact, allowed=allowed * (1.0 + 16.0 * U64) + 2.0 * arithmetic.floor)
 
 
 ACTIVATIONS: Final[dict[str, Activation]] = {

@@ -30,6 +30,10 @@ CHECKS: Final = (
     "repeatable",
     "weights_live",
     "positions_independent",
+    "positions_permuted",
+    "weights_read_back",
+    "linear_in_x",
+    "memory_layouts",
     "refusal",
 )
 """Every check, in the order in which a cell reports them; `refusal` is asked of rows that expect an error, alone."""

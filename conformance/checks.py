@@ -240,7 +240,7 @@ def compare(check: str, where: str, got: Array, enclosure: Enclosure, line: str)
         return Finding(check=check, margin=0.0, where=where, line=line)
     values = got.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.abs(values - enclosure.exact)
+        error = enclosure.error(values)
         ratio = np.where(error == 0.0, 0.0, error / enclosure.allowed)
     ratio = np.where(np.isfinite(values), ratio, np.inf)
     index = tuple(int(axis) for axis in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
@@ -326,14 +326,12 @@ def check_repeatable(evidence: Evidence, labels: Sequence[str], reference: Refer
         if other.dtype != first.dtype:
             message = f"{label} is {other.dtype}, {labels[0]} was {first.dtype}"
             findings.append(Finding(check="repeatable", outcome=VIOLATES, message=message))
-        findings.append(
-            _between("repeatable", f"{label} beside {labels[0]}", other, first, reference.y, reference.line)
-        )
+        findings.append(between("repeatable", f"{label} beside {labels[0]}", other, first, reference.y, reference.line))
     bitwise = all(other.tobytes() == first.tobytes() for other in others)
     return replace(worst_of(findings), facts={"calls": len(labels), "bitwise": bitwise})
 
 
-def _between(check: str, where: str, got: Array, other: Array, enclosure: Enclosure, line: str) -> Finding:
+def between(check: str, where: str, got: Array, other: Array, enclosure: Enclosure, line: str) -> Finding:
     """Hold two answers to the same question to one another: they differ by at most the sum of both bounds."""
     if other.shape != enclosure.exact.shape:
         message = f"{where}: shape {other.shape}, expected {enclosure.exact.shape}"
@@ -379,7 +377,7 @@ def check_positions_independent(
         got = evidence.get(check, label, Output).y
         where = f"{label}: position alone"
         chosen = _rows(flat, positions)
-        findings.append(_between(check, where, got, rows[list(positions)], chosen, reference.line))
+        findings.append(between(check, where, got, rows[list(positions)], chosen, reference.line))
     for label, position in kept.items():
         got = evidence.get(check, label, Output).y
         if got.shape != main.shape:
@@ -389,7 +387,7 @@ def check_positions_independent(
         where = f"{label}: all positions but {position} replaced"
         chosen = _rows(flat, (position,))
         kept_row = got.reshape(flat.exact.shape)[[position]]
-        findings.append(_between(check, where, kept_row, rows[[position]], chosen, reference.line))
+        findings.append(between(check, where, kept_row, rows[[position]], chosen, reference.line))
     return worst_of(findings)
 
 

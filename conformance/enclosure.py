@@ -21,16 +21,26 @@ U64: Final = 2.0**-53
 #: What NumPy's float64 exp and tanh may be off by, in units of U64; generous: their SIMD forms state 4 ulp.
 NUMPY_FUNCTION_ERROR: Final = 16.0
 
-#: Largest error, in ulp of the result, that the OpenCL specification allows a full-profile device in single precision.
-DECLARED_ULPS: Final = {"exp": 3.0, "tanh": 5.0, "divide": 2.5}
+#: Largest error, in ulp of the result, that the OpenCL specification allows a full-profile device, per format it knows.
+#: Its table has no column for bfloat16: there a function is computed in float32 and rounded once (`Arithmetic.ulps`).
+DECLARED_ULPS: Final = {
+    "float64": {"exp": 3.0, "tanh": 5.0, "divide": 0.5},
+    "float32": {"exp": 3.0, "tanh": 5.0, "divide": 2.5},
+    "float16": {"exp": 2.0, "tanh": 2.0, "divide": 0.5},
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Enclosure:
-    """The exact answer and a radius around it within which every right implementation's lies; float64, same shape."""
+    """
+    The exact answer and a radius around it within which every right implementation's lies; float64, same shape.
+
+    `tail` is what the exact answer is beyond `exact`, where float64 alone does not hold it well enough.
+    """
 
     exact: Float64
     allowed: Float64
+    tail: Float64 | None = None
 
     @property
     def largest(self) -> Float64:
@@ -40,11 +50,17 @@ class Enclosure:
     @property
     def transposed(self) -> Enclosure:
         """The enclosure of the transposed matrix."""
-        return Enclosure(exact=self.exact.T, allowed=self.allowed.T)
+        return Enclosure(exact=self.exact.T, allowed=self.allowed.T, tail=None if self.tail is None else self.tail.T)
 
     def reshape(self, shape: tuple[int, ...]) -> Enclosure:
         """The same numbers in another shape."""
-        return Enclosure(exact=self.exact.reshape(shape), allowed=self.allowed.reshape(shape))
+        tail = None if self.tail is None else self.tail.reshape(shape)
+        return Enclosure(exact=self.exact.reshape(shape), allowed=self.allowed.reshape(shape), tail=tail)
+
+    def error(self, got: Float64) -> Float64:
+        """Return |got - exact answer|; where `got` is near, the first difference is exact and the tail decides."""
+        difference = got - self.exact
+        return np.abs(difference if self.tail is None else difference - self.tail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +69,13 @@ class Arithmetic:
     How the implementation under test may round: nothing on the exact lane, one format's errors elsewhere.
 
     With `exact` every product and partial sum is exact in the format (the draw was checked to be so), so that a right
-    answer has no error at all; the reference's float64 is then exact too.
+    answer has no error at all; the reference's float64 is then exact too. With `reduced` sums are accumulated in the
+    output's own format, as some implementations reduce a gradient.
     """
 
     format: Format
     exact: bool
+    reduced: bool = False
 
     @property
     def u(self) -> float:
@@ -67,7 +85,9 @@ class Arithmetic:
     @property
     def u_accumulate(self) -> float:
         """Unit roundoff of the format sums are accumulated in."""
-        return 0.0 if self.exact else FORMATS[self.format.accumulator].unit_roundoff
+        if self.exact:
+            return 0.0
+        return (self.format if self.reduced else FORMATS[self.format.accumulator]).unit_roundoff
 
     @property
     def u_reference(self) -> float:
@@ -76,12 +96,30 @@ class Arithmetic:
 
     @property
     def flushed(self) -> float:
-        """What a flush to zero of one operand, product or result may cost."""
-        return 0.0 if self.exact else self.format.smallest_normal
+        """
+        What a flush to zero of one operand or product may cost.
+
+        float16 is not flushed: its subnormals are normal numbers of the accumulator, and the conversions keep them
+        whatever the flags say (Intel SDM, VCVTPH2PS and VCVTPS2PH).
+        """
+        return 0.0 if self.exact else FORMATS[self.format.accumulator].smallest_normal
+
+    @property
+    def floor(self) -> float:
+        """What one elementwise operation may cost below the normal range, where n ulp are 2 n halves of a subnormal."""
+        return 0.0 if self.exact else self.flushed + 4.0 * self.format.half_smallest_subnormal
 
     def ulps(self, function: str) -> float:
-        """Relative error that the declared contract of a function allows: n ulp are at most 2 n u."""
-        return 2.0 * DECLARED_ULPS[function] * self.u
+        """
+        Relative error that the declared contract of a function allows: n ulp are at most 2 n u.
+
+        A format that the standard knows nothing of is computed in its accumulator, and rounded once.
+        """
+        name = self.format.dtype.name
+        if name in DECLARED_ULPS:
+            return 2.0 * DECLARED_ULPS[name][function] * self.u
+        wide = 2.0 * DECLARED_ULPS[self.format.accumulator][function] * FORMATS[self.format.accumulator].unit_roundoff
+        return 0.0 if self.exact else self.u + wide * (1.0 + self.u)
 
     @property
     def function_error(self) -> float:

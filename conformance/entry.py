@@ -63,7 +63,7 @@ class Entry:
     """
     One known difference.
 
-    `devices` is None for all of them; `checks` may be empty where a process is observed to crash or to time out, since
+    `devices` is None for all of them; `checks` may be empty where a build raises or a process ends, since
     no check is then answered. `line` and `column` are where the entry stands in `file`.
     """
 
@@ -159,14 +159,24 @@ class LedgerFile(Model):
     divergences: Annotated[list[dict[str, Any]], *about("The entries.", "a list of entries, each a mapping")]
 
 
+def _takes_all_checks(observed: _ObservedFields) -> bool:
+    """Return whether what is seen leaves no check with evidence: a build that raises, or a process that ends."""
+    if observed.raises is not None:
+        return observed.raises.stage == "build"
+    return observed.crash is not None or observed.timed_out is not None
+
+
 def problems_of(fields: EntryFields, place: Place) -> Iterator[tuple[Place, str]]:
     """Yield what is wrong with an entry whose fields are each right."""
     observed = fields.observed.model_fields_set
     if len(observed) != 1:
         said = ", ".join(name for name in OBSERVATIONS if name in observed) or "none"
         yield place.at("observed"), f"observed is exactly one of {', '.join(OBSERVATIONS)}, not {said}"
-    elif not fields.checks and observed <= {"raises", "equals"}:
-        yield place.at("checks"), "checks may be left out only where a crash or a time-out is observed"
+    elif not fields.checks and not _takes_all_checks(fields.observed):
+        yield (
+            place.at("checks"),
+            "checks may be left out only where a build that raises, a crash or a time-out is observed",
+        )
     if not fields.link and not fields.evidence:
         yield place, "an entry needs a link, or else evidence"
     if _matches_all(fields.implementations) and _matches_all(fields.cases):

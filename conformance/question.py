@@ -19,6 +19,7 @@ import numpy as np
 from conformance.adapters.protocol import Array, Dense, Stack
 from conformance.case import Case, Units
 from conformance.formats import FORMATS
+from conformance.metamorphic import Relations, relations
 from conformance.reference import Reference, answer
 from conformance.steps import Build, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Step
 from conformance.values import Draw, NoDraw, Stream, draws
@@ -36,7 +37,7 @@ class Question:
 
     `outputs` and `gradients` map the label of a step to its reference, `arrays` the label of a forward step to the
     shape its output must have, `alone` and `kept` the labels of the positions check to positions. `after` holds the
-    labels of the steps that follow a replacement of the weights.
+    labels of the steps that follow a replacement of the weights, `relations` what the metamorphic checks need.
     """
 
     steps: tuple[Step, ...]
@@ -46,6 +47,7 @@ class Question:
     alone: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     kept: Mapping[str, int] = field(default_factory=dict)
     after: frozenset[str] = frozenset()
+    relations: Relations = field(default_factory=Relations)
 
 
 @functools.lru_cache(maxsize=256)
@@ -81,6 +83,8 @@ def question(case: Case, device: str, index: int = 0) -> Question:
     for label, positions, x in _fed_alone(case, first.x):
         steps.append(Forward(label=label, model="alone", x=x))
         alone[label] = positions
+    related = relations(case, stack, first, reference, device)
+    steps += related.steps
     after = set()
     for draw in others:
         computed, differentiated = f"output, {draw.name}", f"gradients, {draw.name}"
@@ -97,6 +101,7 @@ def question(case: Case, device: str, index: int = 0) -> Question:
         alone=alone,
         kept=kept,
         after=frozenset(after),
+        relations=related,
     )
 
 

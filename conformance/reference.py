@@ -2,7 +2,7 @@
 The exact answer to a case, its gradients, and the error a right implementation may make, element by element.
 
 A value and its enclosure travel together through a stack: an `Enclosure` is the exact answer (to the precision of
-float64) and a radius within which every right implementation must lie, the reference's own error included. Each layer
+float64; beyond it, from `conformance.precise`, where float64 is what is tested) and a radius within which every right implementation must lie, the reference's own error included. Each layer
 takes the enclosure of its input, so that an error made early is followed to the end and never treated to first order.
 This module knows no adapter and never sees what an implementation returned.
 
@@ -12,13 +12,13 @@ B = |x||W| + |b|.
 Sources: for the sum of products in any order, fused or not, |error| <= n u sum|x||w| without a restriction on n:
 C.-P. Jeannerod and S. M. Rump, "Improved error bounds for inner products in floating-point arithmetic", SIAM J. Matrix
 Anal. Appl. 34(2), 2013. For exp, tanh and division, which no theory bounds: the OpenCL specification's table
-"ULP Values for Math Instructions - Full Profile", Float32 column (`conformance.enclosure.DECLARED_ULPS`).
+"ULP Values for Math Instructions - Full Profile" (`conformance.enclosure.DECLARED_ULPS`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ import numpy.typing as npt
 from conformance.activations import ACTIVATIONS
 from conformance.enclosure import U64, Arithmetic, Enclosure, Float64
 from conformance.formats import FORMATS
+from conformance.precise import Split, solve
 from conformance.values import Draw, as_matrix
 
 
@@ -45,33 +46,40 @@ class Reference:
     line: str
 
 
-def answer(draw: Draw, activations: Sequence[str], dtype: str) -> Reference:
+def answer(draw: Draw, activations: Sequence[str], dtype: str, reduced: frozenset[str] = frozenset()) -> Reference:
     """
     Return the exact output and gradients of a stack for one draw, with the error allowed to each element.
 
+    `reduced` names the gradients, of `dW` and `db`, that are summed in the dtype itself and not in its accumulator.
+
     Raises:
-        NotImplementedError: for float64, whose reference needs more precision than float64 has.
+        NotImplementedError: float64 has no exact form of an activation.
     """
-    if dtype == "float64" and not draw.exact:
-        raise NotImplementedError("float64 needs a reference beyond float64")
     arithmetic = Arithmetic(FORMATS[dtype], draw.exact)
+    centres = solve(draw, activations) if dtype == "float64" and not draw.exact else None
     a = _exactly(as_matrix(draw.x))
     inputs, pre, post = [], [], []
-    for kernel, bias, activation in zip(draw.kernels, draw.biases, activations, strict=True):
+    for index, (kernel, bias, activation) in enumerate(zip(draw.kernels, draw.biases, activations, strict=True)):
         inputs.append(a)
-        z = _dense(arithmetic, a, _exactly(kernel), None if bias is None else _exactly(bias))
-        a = ACTIVATIONS[activation].forward(arithmetic, z)
+        z = _product(arithmetic, a, _exactly(kernel), None if bias is None else _exactly(bias))
+        z = _centred(z, centres and centres.z[index])
+        a = _centred(ACTIVATIONS[activation].forward(arithmetic, z), centres and centres.y[index])
         pre.append(z)
         post.append(a)
     da = _exactly(as_matrix(draw.dy))
+    summing = {name: replace(arithmetic, reduced=name in reduced) for name in ("dW", "db")}
     layers: list[tuple[Enclosure, Enclosure | None]] = []
     for index in reversed(range(len(activations))):
         dz = ACTIVATIONS[activations[index]].backward(arithmetic, pre[index], post[index], da)
-        dkernel = _product(arithmetic, inputs[index].transposed, dz)
-        ones = _exactly(np.ones((1, dz.exact.shape[0])))
-        dbias = None if draw.biases[index] is None else _product(arithmetic, ones, dz).reshape((-1,))
+        dz = _centred(dz, centres and centres.dz[index])
+        dkernel = _centred(_product(summing["dW"], inputs[index].transposed, dz), centres and centres.dkernel[index])
+        dbias = None
+        if draw.biases[index] is not None:
+            ones = _exactly(np.ones((1, dz.exact.shape[0])))
+            dbias = _centred(_product(summing["db"], ones, dz), centres and centres.dbias[index]).reshape((-1,))
         layers.insert(0, (dkernel, dbias))
         da = _product(arithmetic, dz, _exactly(draw.kernels[index]).transposed)
+        da = _centred(da, centres and centres.dx[index])
     declared = any(ACTIVATIONS[each].declared for each in activations)
     return Reference(
         y=a.reshape((*draw.x.shape[:-1], a.exact.shape[-1])),
@@ -81,15 +89,23 @@ def answer(draw: Draw, activations: Sequence[str], dtype: str) -> Reference:
     )
 
 
+def _centred(enclosure: Enclosure, centre: Split | None) -> Enclosure:
+    """
+    Return the enclosure around a better centre, where there is one.
+
+    Its radius was formed from numbers that were right to a relative U64 each, in terms that are all positive: inflating
+    it by some of them keeps it a bound. The error the reference made in its own centre is gone, and its share of the
+    radius, left where an activation put it, is slack.
+    """
+    if centre is None:
+        return enclosure
+    return Enclosure(exact=centre.high, allowed=enclosure.allowed * (1.0 + 16.0 * U64), tail=centre.low)
+
+
 def _exactly(array: npt.NDArray[np.generic]) -> Enclosure:
     """Return the enclosure of numbers that are given and therefore have no error."""
     exact = array.astype(np.float64)
     return Enclosure(exact=exact, allowed=np.zeros_like(exact))
-
-
-def _dense(arithmetic: Arithmetic, x: Enclosure, kernel: Enclosure, bias: Enclosure | None) -> Enclosure:
-    """Return the enclosure of x·W + b."""
-    return _product(arithmetic, x, kernel, bias)
 
 
 def _product(arithmetic: Arithmetic, left: Enclosure, right: Enclosure, bias: Enclosure | None = None) -> Enclosure:
@@ -103,8 +119,10 @@ def _product(arithmetic: Arithmetic, left: Enclosure, right: Enclosure, bias: En
 
     (K+2) u_acc B: K products, K-1 sums and the bias in any order, at most (K+1) u_acc B after Jeannerod and Rump, who
     count the bias as one more product by 1; the last unit covers forming B and y from members. e u_out |p|: the product
-    rounded to the output format before the bias is added, which for float32 is one of the roundings already counted.
-    floor: each operand, product and the result may be flushed to zero, and the result rounded below the normal range.
+    rounded to the output format before the bias is added, which where u_out = u_acc is one of the roundings already
+    counted. floor: each operand, product and the result may be flushed to zero, and the result, or the product before
+    its bias, rounded below the normal range. The reference's own error is added where float64 is not what is tested;
+    where it is, the centre is replaced (`_centred`).
     """
     terms = left.exact.shape[1]
     p = left.exact @ right.exact
@@ -119,7 +137,7 @@ def _product(arithmetic: Arithmetic, left: Enclosure, right: Enclosure, bias: En
         rounding = u * (np.abs(y) + allowed) + product_rounded + (terms + 2) * arithmetic.u_accumulate * magnitude
         floor = arithmetic.flushed * (terms + 1 + _flushable(arithmetic, left, right))
         floor = floor + 2.0 * arithmetic.format.half_smallest_subnormal
-        own = (terms + 2) * U64 * magnitude
+        own = 0.0 if arithmetic.format.unit_roundoff == U64 else (terms + 2) * U64 * magnitude
         # The radius itself was summed in float64: inflating it by its own worst relative error keeps it a bound.
         allowed = (allowed + rounding * (1.0 + u) + floor + own) * (1.0 + 4.0 * (terms + 8) * U64)
     return Enclosure(exact=y, allowed=allowed)

@@ -54,7 +54,10 @@ def settle(
         # The checks the known ending left without evidence diverge with it.
         left = [{**each, "outcome": "diverges"} if each["outcome"] == "violates" else each for each in checks]
         return Settled(outcome="diverges", checks=tuple(left), reason=reason, divergence=_divergence(known))
-    settled = [_settled(each, [entry for entry in covering if each["check"] in entry.checks]) for each in checks]
+    settled = [
+        _settled(each, [entry for entry in covering if not entry.checks or each["check"] in entry.checks])
+        for each in checks
+    ]
     settled += [_gone(entry) for entry in endings]
     outcomes = [each["outcome"] for each in settled]
     worst = next((outcome for outcome in _CHECK_OUTCOMES if outcome in outcomes), "unsupported")

@@ -14,11 +14,12 @@ from typing import Any, Final
 
 import pytest
 
-from conformance import checks
+from conformance import checks, metamorphic
 from conformance.adapters.registry import Implementation
 from conformance.case import CHECKS, Case
 from conformance.checks import CONFORMS, UNSUPPORTED, VIOLATES, Evidence, Finding, Missing
 from conformance.ledger import Crash, Entry
+from conformance.metamorphic import RELATIONS, relations_asked
 from conformance.question import REPEATED, Question, question, refusal
 from conformance.results import OUTCOMES, finite
 from conformance.sandbox import InProcess, Investigator, Limits, Respondent, Sandbox, StartError
@@ -48,7 +49,8 @@ def checks_asked(case: Case) -> tuple[str, ...]:
     """Return the names of the checks a case is held to, in the order in which they are reported."""
     if case.expect.error:
         return ("refusal",)
-    asked = tuple(each for each in CHECKS if each != "refusal")
+    related = set(relations_asked(case))
+    asked = tuple(each for each in CHECKS if each != "refusal" and (each not in RELATIONS or each in related))
     return asked if case.checks is None else tuple(each for each in asked if each in case.checks)
 
 
@@ -241,6 +243,12 @@ _JUDGES: Final[Mapping[str, Callable[[Cell, Question, Evidence], Finding]]] = {
     "positions_independent": lambda cell, asked, evidence: checks.check_positions_independent(
         evidence, asked.alone, asked.kept, asked.outputs[REPEATED[0]]
     ),
+    "positions_permuted": lambda cell, asked, evidence: metamorphic.check_positions_permuted(
+        asked.relations, evidence, asked.outputs[REPEATED[0]]
+    ),
+    "weights_read_back": lambda cell, asked, evidence: metamorphic.check_weights_read_back(asked.relations, evidence),
+    "linear_in_x": lambda cell, asked, evidence: metamorphic.check_linear_in_x(asked.relations, evidence),
+    "memory_layouts": lambda cell, asked, evidence: metamorphic.check_memory_layouts(asked.relations, evidence),
     "refusal": lambda cell, asked, evidence: checks.check_refusal(evidence, cell.implementation.packages),
 }
 

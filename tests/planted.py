@@ -113,23 +113,45 @@ def _amended(fault: str, x: Any, kernel: Any, bias: Any, y: Any, *, matmul: Any,
 
 
 def _keras(fault: str, replace: Replace) -> None:
-    from keras import Sequential, layers, ops
+    from keras import Sequential, layers
 
     kind = layers.Dense
-    infer, build, call, load = kind.compute_output_shape, kind.build, kind.call, kind.set_weights
-    count = Sequential.count_params
+    if fault.startswith("infers"):
+        infer = kind.compute_output_shape
 
-    def compute_output_shape(self: Any, input_shape: Any) -> Any:
-        shape = infer(self, input_shape)
-        return (_misshapen(fault, shape) or shape) if self.units == FAULTY else shape
+        def compute_output_shape(self: Any, input_shape: Any) -> Any:
+            shape = infer(self, input_shape)
+            return _misshapen(fault, shape) if self.units == FAULTY else shape
+
+        replace(kind, "compute_output_shape", compute_output_shape)
+    elif fault == "holds more parameters":
+        _keras_holds_more(kind, replace)
+    elif fault == "counts more parameters":
+        count = Sequential.count_params
+        replace(Sequential, "count_params", lambda self: count(self) + 1)
+    elif fault.startswith("gives"):
+        _keras_gives_another(fault, kind, replace)
+
+
+def _keras_holds_more(kind: Any, replace: Replace) -> None:
+    build, load = kind.build, kind.set_weights
 
     def built(self: Any, input_shape: Any) -> None:
         build(self, input_shape)
         if self.units == FAULTY:
             self.add_weight(name="seen", shape=(), initializer="zeros", trainable=False)
 
-    def set_weights(self: Any, weights: Any) -> None:
+    def loaded(self: Any, weights: Any) -> None:
         load(self, [*weights, *self.get_weights()[len(weights) :]])
+
+    replace(kind, "build", built)
+    replace(kind, "set_weights", loaded)
+
+
+def _keras_gives_another(fault: str, kind: Any, replace: Replace) -> None:
+    from keras import ops
+
+    call = kind.call
 
     def called(self: Any, inputs: Any, training: Any = None) -> Any:
         y = call(self, inputs, training=training)
@@ -138,15 +160,7 @@ def _keras(fault: str, replace: Replace) -> None:
         kernel, bias = ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.bias)
         return _amended(fault, inputs, kernel, bias, y, matmul=ops.matmul, stop=ops.stop_gradient)
 
-    if fault.startswith("infers"):
-        replace(kind, "compute_output_shape", compute_output_shape)
-    elif fault == "holds more parameters":
-        replace(kind, "build", built)
-        replace(kind, "set_weights", set_weights)
-    elif fault == "counts more parameters":
-        replace(Sequential, "count_params", lambda self: count(self) + 1)
-    elif fault.startswith("gives"):
-        replace(kind, "call", called)
+    replace(kind, "call", called)
 
 
 def _torch(fault: str, replace: Replace) -> None:

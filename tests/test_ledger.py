@@ -139,7 +139,11 @@ FAULTS = [
     ({"implementations": "[1]"}, "3:23", "implementations must be a list of globs, not 1"),
     ({"cases": "['']"}, "4:13", "blank"),
     ({"checks": "[outptu]"}, "5:14", "no such check: \"outptu\"; did you mean 'output'?"),
-    ({"checks": "[]"}, "5:13", "checks may be left out only where a crash or a time-out is observed"),
+    (
+        {"checks": "[]"},
+        "5:13",
+        "checks may be left out only where a build that raises, a crash or a time-out is observed",
+    ),
     ({"kind": "numerik"}, "6:11", "no such kind: \"numerik\"; did you mean 'numeric'?"),
     ({"kind": "5"}, "6:11", "kind must be one of by_design, bug, numeric"),
     ({"observed": "{}"}, "7:15", "observed is exactly one of raises, equals, crash, timed_out, not none"),

@@ -94,6 +94,14 @@ def test_an_entry_excuses_the_checks_it_names_alone() -> None:
     assert settled(entries, known, violation()).outcome == "violates"
 
 
+def test_a_build_that_raises_takes_every_check_along() -> None:
+    known = entry(Raises(stage="build", type="ValueError", message="min_ndim=2"), checks=())
+    others = [violation(raised=RAISED), {**violation(raised=RAISED), "check": "linear_in_x"}]
+    assert settled([known], *others).outcome == "diverges"
+    assert settled([known], *others, violation()).outcome == "violates"
+    assert settled([known], {"check": "parameters", "outcome": "conforms"}).outcome == "violates"
+
+
 def test_an_entry_excuses_the_cells_it_covers_alone() -> None:
     elsewhere = [entry(Equals(value=3), cases=("5-*",)), entry(Equals(value=3), implementations=("torch",))]
     assert settled(elsewhere, violation(observed=3)).outcome == "violates"

@@ -1,0 +1,163 @@
+"""
+The exact values of a stack and its gradients where float64 is the format under test, and cannot be its own reference.
+
+The same numbers as those of `conformance.reference`, computed in ball arithmetic of 256 bits: python-flint's Arb (F.
+Johansson, "Arb: efficient arbitrary-precision midpoint-radius interval arithmetic", IEEE Trans. Computers 66(8), 2017).
+Each is handed back as an unevaluated sum of two float64, good to 106 bits. Radii are none of this module's business:
+they need no extra precision, and it knows no format and no implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import flint
+import numpy as np
+import numpy.typing as npt
+
+from conformance.enclosure import Float64
+from conformance.values import Draw, as_matrix
+
+#: Products of two float64 have 106 bits; the rest is for sums over a wide range of exponents, and for functions.
+PRECISION: Final = 256
+
+#: An object array of `flint.arb`, (P, m).
+Balls = npt.NDArray[np.object_]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split:
+    """Numbers as `high` + `low`: the nearest float64 and what is left of them, rounded to float64 too."""
+
+    high: Float64
+    low: Float64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Solution:
+    """
+    Every intermediate value of a stack, layer by layer.
+
+    `z` and `y` (P, m) are pre-activations and activations, `dz` (P, m), `dkernel` (d, m), `dbias` (1, m) and `dx` (P,
+    d) the gradients with respect to them, to the layer's weights and to its input.
+    """
+
+    z: tuple[Split, ...]
+    y: tuple[Split, ...]
+    dz: tuple[Split, ...]
+    dkernel: tuple[Split, ...]
+    dbias: tuple[Split, ...]
+    dx: tuple[Split, ...]
+
+
+def solve(draw: Draw, activations: Sequence[str]) -> Solution:
+    """
+    Return the exact values for one draw.
+
+    Raises:
+        NotImplementedError: no form of an activation is known to this module.
+    """
+    missing = sorted({each for each in activations if each not in _ACTIVATIONS})
+    if missing:
+        raise NotImplementedError(f"float64 has no exact form of {', '.join(missing)}")
+    with flint.ctx.workprec(PRECISION):
+        return _solve(draw, activations)
+
+
+def _solve(draw: Draw, activations: Sequence[str]) -> Solution:
+    a = _balls(as_matrix(draw.x))
+    kernels = [_balls(each) for each in draw.kernels]
+    inputs, z, y = [], [], []
+    for kernel, bias, activation in zip(kernels, draw.biases, activations, strict=True):
+        inputs.append(a)
+        z.append(_product(a, kernel) if bias is None else _product(a, kernel) + _balls(bias))
+        a = _ACTIVATIONS[activation].forward(z[-1])
+        y.append(a)
+    da = _balls(as_matrix(draw.dy))
+    dz, dkernel, dbias, dx = [], [], [], []
+    for layer in reversed(range(len(kernels))):
+        dz.append(_ACTIVATIONS[activations[layer]].backward(z[layer], y[layer], da))
+        dkernel.append(_product(inputs[layer].T, dz[-1]))
+        dbias.append(_product(_balls(np.ones((1, len(dz[-1])))), dz[-1]))
+        da = _product(dz[-1], kernels[layer].T)
+        dx.append(da)
+    backwards = ([_split(each) for each in reversed(gradients)] for gradients in (dz, dkernel, dbias, dx))
+    found_dz, found_dkernel, found_dbias, found_dx = map(tuple, backwards)
+    return Solution(
+        z=tuple(map(_split, z)),
+        y=tuple(map(_split, y)),
+        dz=found_dz,
+        dkernel=found_dkernel,
+        dbias=found_dbias,
+        dx=found_dx,
+    )
+
+
+def _balls(array: npt.NDArray[np.generic]) -> Balls:
+    return _each(lambda number: flint.arb(float(number)), array)
+
+
+def _each(function: Callable[..., Any], *arrays: npt.NDArray[Any]) -> Balls:
+    """Return the function of every element, as an object array also where there is none."""
+    found = np.empty(arrays[0].shape, object)
+    found.flat = [function(*elements) for elements in zip(*(each.flat for each in arrays), strict=True)]
+    return found
+
+
+def _product(left: Balls, right: Balls) -> Balls:
+    """Return left (P, K) times right (K, m)."""
+    if 0 in (*left.shape, *right.shape):
+        return np.full((left.shape[0], right.shape[1]), flint.arb(0), object)
+    product = flint.arb_mat(left.tolist()) * flint.arb_mat(right.tolist())
+    found = np.empty((left.shape[0], right.shape[1]), object)
+    found.flat = product.entries()
+    return found
+
+
+def _split(balls: Balls) -> Split:
+    # float() of an Arb number rounds to nearest.
+    middles = [each.mid() for each in balls.flat]
+    high = [float(each) for each in middles]
+    low = [float((middle - each).mid()) for middle, each in zip(middles, high, strict=True)]
+    return Split(high=np.array(high).reshape(balls.shape), low=np.array(low).reshape(balls.shape))
+
+
+@dataclass(frozen=True, slots=True)
+class _Activation:
+    """y from z, and dz from z, y and dy, all of shape (P, m)."""
+
+    forward: Callable[[Balls], Balls]
+    backward: Callable[[Balls, Balls, Balls], Balls]
+
+
+def _elementwise(function: Callable[[Any], Any], slope: Callable[[Any, Any], Any]) -> _Activation:
+    """Return the activation with y = function(z), whose derivative is slope(z, y)."""
+    return _Activation(
+        forward=lambda z: _each(function, z),
+        backward=lambda z, y, dy: _each(lambda one, value, upstream: upstream * slope(one, value), z, y, dy),
+    )
+
+
+def _softmax(z: Balls) -> Balls:
+    if z.shape[1] == 0:
+        return z
+    e = _each(lambda one: one.exp(), z)
+    return np.asarray(e / e.sum(axis=1, keepdims=True))
+
+
+def _softmax_backward(z: Balls, y: Balls, dy: Balls) -> Balls:
+    return np.asarray(y * (dy - (y * dy).sum(axis=1, keepdims=True))) if z.shape[1] else dy
+
+
+_ZERO: Final = flint.arb(0)
+_ONE: Final = flint.arb(1)
+
+_ACTIVATIONS: Final = {
+    "linear": _elementwise(lambda z: z, lambda z, y: _ONE),
+    "relu": _elementwise(lambda z: z if z.mid() > 0 else _ZERO, lambda z, y: _ONE if z.mid() > 0 else _ZERO),
+    "sigmoid": _elementwise(lambda z: 1 / (1 + (-z).exp()), lambda z, y: y * (1 - y)),
+    "softmax": _Activation(_softmax, _softmax_backward),
+    "tanh": _elementwise(lambda z: z.tanh(), lambda z, y: 1 - y * y),
+}
