@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: report test lint lint-workflows schema wheel clean
+.PHONY: report test lint lint-workflows schema power rules wheel clean
 
 # The whole default table on the CPU; results and page under reports/. A red cell makes the exit code 1.
 report: $(STAMP)
@@ -33,6 +33,14 @@ lint-workflows:
 # What editors complete rows from; a test holds that the committed file is current.
 schema: $(STAMP)
 	$(BIN)/python -m conformance.table
+
+# Which fault is caught by which row: docs/power.md, and what tests/test_power.py tries first.
+power: $(STAMP)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.power
+
+# This suite's rule beside those of others: docs/rules.md.
+rules: $(STAMP)
+	$(BIN)/python -m benchmarks.rules
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist

@@ -1,35 +1,20 @@
 """
 The activations, with their derivatives, on enclosures: each class derives the error its function may make.
 
-What no theory bounds (exp, tanh, division) is held to a declared contract, `conformance.enclosure.DECLARED_ULPS`.
+Here are those that every framework began with; `piecewise_activations` and `smooth_activations` have the rest. What no
+theory bounds (exp, tanh, division) is held to a declared contract, `conformance.enclosure.DECLARED_ULPS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
-from conformance.enclosure import U64, Arithmetic, Enclosure, Float64
-
-
-class Activation:
-    """
-    A function applied to pre-activations, with its derivative, both on enclosures.
-
-    `declared` says that the bound rests on a contract of exp, tanh or division and not on a proof.
-    """
-
-    declared: bool = True
-
-    def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
-        """Return the enclosure of the function over that of its argument, both (P, m)."""
-        raise NotImplementedError
-
-    def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
-        """Return the enclosure of the gradient with respect to z, from that with respect to y."""
-        raise NotImplementedError
+from conformance.activation_base import Activation, logistic, monotone, scaled
+from conformance.enclosure import U64, Arithmetic, Enclosure
+from conformance.piecewise_activations import PIECEWISE
+from conformance.smooth_activations import SMOOTH
 
 
 class _Linear(Activation):
@@ -56,8 +41,9 @@ class _Relu(Activation):
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
         exact = np.maximum(z.exact, 0.0)
-        above, below = np.maximum(z.exact + z.allowed, 0.0), np.maximum(z.exact - z.allowed, 0.0)
-        return Enclosure(exact=exact, allowed=np.maximum(above - exact, exact - below))
+        # Below the kink what reaches over it; above, the radius itself, which a difference of its ends would round.
+        over = np.maximum(z.exact + z.allowed, 0.0) * (1.0 + 4.0 * U64)
+        return Enclosure(exact=exact, allowed=np.where(z.exact > 0.0, z.allowed, over))
 
     def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
         exact = np.where(z.exact > 0.0, dy.exact, 0.0)
@@ -75,13 +61,13 @@ class _Tanh(Activation):
     """
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
-        return _monotone(np.tanh, arithmetic, z, arithmetic.ulps("tanh"))
+        return monotone(np.tanh, arithmetic, z, arithmetic.ulps("tanh"))
 
     def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
         slope = 1.0 - y.exact**2
         error = 2.0 * np.abs(y.exact) * y.allowed + y.allowed**2
         error = error + 4.0 * (arithmetic.u + arithmetic.u_reference) * (1.0 + y.largest**2)
-        return _scaled(arithmetic, dy, Enclosure(exact=slope, allowed=error))
+        return scaled(arithmetic, dy, Enclosure(exact=slope, allowed=error))
 
 
 class _Sigmoid(Activation):
@@ -95,13 +81,13 @@ class _Sigmoid(Activation):
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
         relative = arithmetic.ulps("exp") + arithmetic.u + arithmetic.ulps("divide")
-        return _monotone(_logistic, arithmetic, z, relative)
+        return monotone(logistic, arithmetic, z, relative)
 
     def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
         slope = y.exact * (1.0 - y.exact)
         error = np.abs(1.0 - 2.0 * y.exact) * y.allowed + y.allowed**2
         error = error + 4.0 * (arithmetic.u + arithmetic.u_reference) * (slope + error)
-        return _scaled(arithmetic, dy, Enclosure(exact=slope, allowed=error))
+        return scaled(arithmetic, dy, Enclosure(exact=slope, allowed=error))
 
 
 class _Softmax(Activation):
@@ -147,34 +133,12 @@ class _Softmax(Activation):
         return Enclosure(exact=exact, allowed=allowed * (1.0 + 32.0 * U64) + (units + 3) * arithmetic.floor)
 
 
-def _logistic(z: Float64) -> Float64:
-    """Return 1 / (1 + exp(-z)) without overflow."""
-    e = np.exp(-np.abs(z))
-    return np.where(z >= 0.0, 1.0, e) / (1.0 + e)
-
-
-def _monotone(
-    function: Callable[[Float64], Float64], arithmetic: Arithmetic, z: Enclosure, relative: float
-) -> Enclosure:
-    """Return the enclosure of a growing function whose implementation is within `relative` of the exact value."""
-    exact, above, below = function(z.exact), function(z.exact + z.allowed), function(z.exact - z.allowed)
-    reach = np.maximum(above - exact, exact - below)
-    largest = np.maximum(np.abs(above), np.abs(below))
-    allowed = reach + (relative + 3.0 * arithmetic.function_error) * largest + 2.0 * arithmetic.floor
-    return Enclosure(exact=exact, allowed=allowed)
-
-
-def _scaled(arithmetic: Arithmetic, dy: Enclosure, slope: Enclosure) -> Enclosure:
-    """Return the enclosure of dy times an elementwise derivative, up to two roundings."""
-    u = arithmetic.u + arithmetic.u_reference
-    allowed = np.abs(dy.exact) * slope.allowed + dy.allowed * slope.largest + 2.0 * u * dy.largest * slope.largest
-    return Enclosure(exact=dy.exact * slope.exact, allowed=allowed * (1.0 + 16.0 * U64) + 2.0 * arithmetic.floor)
-
-
 ACTIVATIONS: Final[dict[str, Activation]] = {
     "linear": _Linear(),
     "relu": _Relu(),
     "sigmoid": _Sigmoid(),
     "softmax": _Softmax(),
     "tanh": _Tanh(),
+    **PIECEWISE,
+    **SMOOTH,
 }

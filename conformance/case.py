@@ -13,7 +13,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-ACTIVATIONS: Final = ("linear", "relu", "sigmoid", "softmax", "tanh")
+ACTIVATIONS: Final = (
+    "linear",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "tanh",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "softplus",
+    "softsign",
+    "silu",
+    "gelu",
+    "gelu_tanh",
+    "hard_sigmoid",
+    "log_softmax",
+    "exponential",
+)
 #: Activations that map integers to integers, so that a whole stack of them can be exact.
 EXACT_ACTIVATIONS: Final = ("linear", "relu")
 DTYPES: Final = ("float64", "float32", "float16", "bfloat16")

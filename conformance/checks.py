@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from conformance.adapters.protocol import Gradients
 from conformance.case import Case
-from conformance.enclosure import Enclosure
+from conformance.chance import FEWEST, root_mean_square
+from conformance.enclosure import Enclosure, Float64
 from conformance.reference import Reference
 from conformance.rule import output_shapes, parameter_counts
 from conformance.steps import Declined, Inferred, Output, Parameters, Raised, Reply, Transcript, Unreached
@@ -256,12 +257,35 @@ def compare(check: str, where: str, got: Array, enclosure: Enclosure, line: str)
     )
     within = np.isfinite(values) & (error <= enclosure.allowed)
     if bool(within.all()):
-        return finding
+        return _by_chance(finding, error, enclosure)
     outside = int(within.size - np.count_nonzero(within))
     message = (
         f"{where}{list(index)} = {finding.got!r}, expected {finding.exact!r} "
         f"(|difference| {float(error[index]):.3g} > allowed {finding.allowed:.3g}); "
         f"{outside} of {within.size} elements are off"
+    )
+    return replace(finding, outcome=VIOLATES, message=message)
+
+
+def _by_chance(finding: Finding, error: Float64, enclosure: Enclosure) -> Finding:
+    """
+    Return a finding whose elements are each within their bounds, held to what they may be together.
+
+    The root mean square of error/(u B) has the power against small systematic faults that no single element has; it is
+    looked at where there are enough elements, all of them sums of products of given numbers.
+    """
+    if enclosure.unit is None or error.size < FEWEST:
+        return finding
+    scaled = error[enclosure.unit > 0.0] / enclosure.unit[enclosure.unit > 0.0]
+    if scaled.size < FEWEST:
+        return finding
+    found, allowed = float(np.sqrt(np.mean(scaled**2))), root_mean_square(enclosure.terms, scaled.size)
+    finding = replace(finding, facts={"rms": found, "rms_allowed": allowed})
+    if found <= allowed:
+        return finding
+    message = (
+        f"{finding.where}: the root mean square of error/(u B) is {found:.3g} over {scaled.size} elements, "
+        f"by chance it is at most {allowed:.3g}"
     )
     return replace(finding, outcome=VIOLATES, message=message)
 

@@ -21,12 +21,23 @@ U64: Final = 2.0**-53
 #: What NumPy's float64 exp and tanh may be off by, in units of U64; generous: their SIMD forms state 4 ulp.
 NUMPY_FUNCTION_ERROR: Final = 16.0
 
+#: What the columns of float64 and float32 have in common, in the table that `DECLARED_ULPS` follows.
+_FUNCTIONS: Final = {
+    "exp": 3.0,
+    "expm1": 3.0,
+    "log": 3.0,
+    "log1p": 2.0,
+    "tanh": 5.0,
+    "erf": 16.0,
+    "erfc": 16.0,
+    "pow": 16.0,
+}
 #: Largest error, in ulp of the result, that the OpenCL specification allows a full-profile device, per format it knows.
 #: Its table has no column for bfloat16: there a function is computed in float32 and rounded once (`Arithmetic.ulps`).
 DECLARED_ULPS: Final = {
-    "float64": {"exp": 3.0, "tanh": 5.0, "divide": 0.5},
-    "float32": {"exp": 3.0, "tanh": 5.0, "divide": 2.5},
-    "float16": {"exp": 2.0, "tanh": 2.0, "divide": 0.5},
+    "float64": _FUNCTIONS | {"divide": 0.5},
+    "float32": _FUNCTIONS | {"divide": 2.5},
+    "float16": dict.fromkeys(_FUNCTIONS, 2.0) | {"erf": 4.0, "erfc": 4.0, "pow": 4.0, "divide": 0.5},
 }
 
 
@@ -35,12 +46,16 @@ class Enclosure:
     """
     The exact answer and a radius around it within which every right implementation's lies; float64, same shape.
 
-    `tail` is what the exact answer is beyond `exact`, where float64 alone does not hold it well enough.
+    `tail` is what the exact answer is beyond `exact`, where float64 alone does not hold it well enough. `unit` is u B
+    of each element and `terms` their K, where the error is that of one sum of products of given numbers, so that it can
+    be judged by chance as well (`conformance.chance`).
     """
 
     exact: Float64
     allowed: Float64
     tail: Float64 | None = None
+    unit: Float64 | None = None
+    terms: int = 0
 
     @property
     def largest(self) -> Float64:
@@ -50,12 +65,23 @@ class Enclosure:
     @property
     def transposed(self) -> Enclosure:
         """The enclosure of the transposed matrix."""
-        return Enclosure(exact=self.exact.T, allowed=self.allowed.T, tail=None if self.tail is None else self.tail.T)
+        return Enclosure(
+            exact=self.exact.T,
+            allowed=self.allowed.T,
+            tail=None if self.tail is None else self.tail.T,
+            unit=None if self.unit is None else self.unit.T,
+            terms=self.terms,
+        )
 
     def reshape(self, shape: tuple[int, ...]) -> Enclosure:
         """The same numbers in another shape."""
-        tail = None if self.tail is None else self.tail.reshape(shape)
-        return Enclosure(exact=self.exact.reshape(shape), allowed=self.allowed.reshape(shape), tail=tail)
+        return Enclosure(
+            exact=self.exact.reshape(shape),
+            allowed=self.allowed.reshape(shape),
+            tail=None if self.tail is None else self.tail.reshape(shape),
+            unit=None if self.unit is None else self.unit.reshape(shape),
+            terms=self.terms,
+        )
 
     def error(self, got: Float64) -> Float64:
         """Return |got - exact answer|; where `got` is near, the first difference is exact and the tail decides."""

@@ -21,7 +21,7 @@ from conformance.document import Place
 from conformance.model import Globs, Link, Maybe, Model, Word, about, one_of, wrong
 
 KINDS: Final = ("by_design", "bug", "numeric")
-OBSERVATIONS: Final = ("raises", "equals", "crash", "timed_out")
+OBSERVATIONS: Final = ("raises", "equals", "margin", "message", "crash", "timed_out")
 
 #: Held against what a framework says, so kept to the letter.
 Verbatim = Annotated[str, Field(min_length=1)]
@@ -44,6 +44,26 @@ class Equals:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Margin:
+    """
+    A check whose largest error lay between these multiples of the allowed one, both included.
+
+    It is infinite where nothing is allowed. For numbers that are off by a known order of magnitude, but not by the same
+    amount on every machine.
+    """
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """A check whose message has this part, where what it observed says too little."""
+
+    part: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Crash:
     """A process that ended; `reason` is a part of how, such as SIGABRT."""
 
@@ -55,7 +75,7 @@ class TimedOut:
     """A process that was ended for passing its deadline."""
 
 
-Observed = Raises | Equals | Crash | TimedOut
+Observed = Raises | Equals | Margin | Message | Crash | TimedOut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,11 +141,25 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def _bounds(value: list[float | Literal["inf"]]) -> list[float]:
+    low, high = (float(each) for each in value)
+    # Written so that what is not a number is refused too.
+    if not 1.0 < low <= high:
+        raise wrong("margin goes from more than 1, where a check violates, to no less than that")
+    return [low, high]
+
+
 class _ObservedFields(Model):
     """Exactly one of these; a null that is observed is `equals: null`."""
 
     raises: Annotated[Maybe[_RaisesFields], *about("A stage raised.", "a mapping of stage, type and message")] = None
     equals: Annotated[Any, AfterValidator(_finite), *about("What a check observed.", "a JSON value")] = None
+    margin: Annotated[
+        Maybe[Annotated[list[float | Literal["inf"]], Field(min_length=2, max_length=2)]],
+        AfterValidator(lambda value: value and _bounds(value)),
+        *about("The largest error over the allowed one, from and to.", "a list of two numbers, or inf"),
+    ] = None
+    message: Annotated[Maybe[Verbatim], *about("A part of the check's message.", "text")] = None
     crash: Annotated[Maybe[Verbatim], *about("A part of how a process ended.", "text, such as SIGABRT")] = None
     timed_out: Annotated[Maybe[Literal[True]], *about("It passed its deadline.", "true")] = None
 
@@ -209,6 +243,11 @@ def entry_of(fields: EntryFields, file: str, place: Place) -> Entry:
 def _observed(fields: _ObservedFields) -> Observed:
     if fields.raises is not None:
         return Raises(stage=fields.raises.stage, type=fields.raises.type, message=fields.raises.message)
+    if fields.margin is not None:
+        low, high = map(float, fields.margin)
+        return Margin(low=low, high=high)
+    if fields.message is not None:
+        return Message(part=fields.message)
     if fields.crash is not None:
         return Crash(reason=fields.crash)
     if fields.timed_out is not None:

@@ -18,6 +18,8 @@ from conformance.entry import (
     EntryFields,
     Equals,
     LedgerFile,
+    Margin,
+    Message,
     Observed,
     Raises,
     TimedOut,
@@ -27,7 +29,19 @@ from conformance.entry import (
 from conformance.files import LEDGER_KEY, is_ledger, named
 from conformance.model import validate
 
-__all__ = ["Crash", "Entry", "Equals", "LedgerError", "Observed", "Raises", "TimedOut", "lint_scope", "load_ledger"]
+__all__ = [
+    "Crash",
+    "Entry",
+    "Equals",
+    "LedgerError",
+    "Margin",
+    "Message",
+    "Observed",
+    "Raises",
+    "TimedOut",
+    "lint_scope",
+    "load_ledger",
+]
 
 #: Implementation, device, id of the case, names of the checks the cell is asked.
 Cell = tuple[str, str, str, Sequence[str]]

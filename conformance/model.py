@@ -100,7 +100,9 @@ def did_you_mean(name: str, names: Collection[str]) -> str:
 
 def nearest(name: str, names: Collection[str]) -> str | None:
     """Return the one of `names` that `name` may be a slip for."""
-    return next(iter(difflib.get_close_matches(name, names, n=1)), None)
+    # A slip of case alone first: by letters `Relu` is nearer to elu than to relu.
+    same = [each for each in names if each.casefold() == name.casefold()]
+    return next(iter(same or difflib.get_close_matches(name, names, n=1)), None)
 
 
 def shown(value: Any) -> str:

@@ -17,14 +17,14 @@ import flint
 import numpy as np
 import numpy.typing as npt
 
+from conformance.draw import Draw, as_matrix
 from conformance.enclosure import Float64
-from conformance.values import Draw, as_matrix
 
 #: Products of two float64 have 106 bits; the rest is for sums over a wide range of exponents, and for functions.
 PRECISION: Final = 256
 
 #: An object array of `flint.arb`, (P, m).
-Balls = npt.NDArray[np.object_]
+Balls = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,9 +101,14 @@ def _balls(array: npt.NDArray[np.generic]) -> Balls:
 
 def _each(function: Callable[..., Any], *arrays: npt.NDArray[Any]) -> Balls:
     """Return the function of every element, as an object array also where there is none."""
-    found = np.empty(arrays[0].shape, object)
-    found.flat = [function(*elements) for elements in zip(*(each.flat for each in arrays), strict=True)]
-    return found
+    flat = [function(*elements) for elements in zip(*(each.flat for each in arrays), strict=True)]
+    return _shaped(flat, arrays[0].shape)
+
+
+def _shaped(flat: Sequence[Any], shape: tuple[int, ...]) -> Balls:
+    found = np.empty(len(flat), object)
+    found[:] = flat
+    return found.reshape(shape)
 
 
 def _product(left: Balls, right: Balls) -> Balls:
@@ -111,9 +116,7 @@ def _product(left: Balls, right: Balls) -> Balls:
     if 0 in (*left.shape, *right.shape):
         return np.full((left.shape[0], right.shape[1]), flint.arb(0), object)
     product = flint.arb_mat(left.tolist()) * flint.arb_mat(right.tolist())
-    found = np.empty((left.shape[0], right.shape[1]), object)
-    found.flat = product.entries()
-    return found
+    return _shaped(product.entries(), (left.shape[0], right.shape[1]))
 
 
 def _split(balls: Balls) -> Split:
@@ -151,13 +154,79 @@ def _softmax_backward(z: Balls, y: Balls, dy: Balls) -> Balls:
     return np.asarray(y * (dy - (y * dy).sum(axis=1, keepdims=True))) if z.shape[1] else dy
 
 
-_ZERO: Final = flint.arb(0)
-_ONE: Final = flint.arb(1)
+def _log_softmax(z: Balls) -> Balls:
+    if z.shape[1] == 0:
+        return z
+    total = _each(lambda one: one.exp(), z).sum(axis=1, keepdims=True)
+    return np.asarray(z - _each(lambda one: one.log(), total))
 
+
+def _log_softmax_backward(z: Balls, y: Balls, dy: Balls) -> Balls:
+    return np.asarray(dy - _softmax(z) * dy.sum(axis=1, keepdims=True)) if z.shape[1] else dy
+
+
+def _in_pieces(above: Callable[[Any], Any], below: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Return the function that is one thing above 0 and another below; at 0 either is allowed by the radius."""
+    return lambda z, *rest: above(z) if z.mid() > 0 else below(z)
+
+
+def _logistic(z: Any) -> Any:
+    return 1 / (1 + (-z).exp())
+
+
+def _normal_cdf(z: Any) -> Any:
+    return (-z / _number("2").sqrt()).erfc() / 2
+
+
+def _inner(z: Any) -> Any:
+    """Return the argument of gelu's tanh."""
+    return (2 / flint.arb.pi()).sqrt() * (z + _number("0.044715") * z**3)
+
+
+def _gelu_tanh_slope(z: Any, y: Any) -> Any:
+    tanh = _inner(z).tanh()
+    inner_slope = (2 / flint.arb.pi()).sqrt() * (1 + 3 * _number("0.044715") * z**2)
+    return (1 + tanh) / 2 + z / 2 * (1 - tanh**2) * inner_slope
+
+
+def _number(decimal: str) -> Any:
+    # Made when it is used, since its precision is that of the moment.
+    return flint.arb(decimal)
+
+
+def _exponential_linear(scale: str, alpha: str) -> _Activation:
+    return _elementwise(
+        _in_pieces(lambda z: _number(scale) * z, lambda z: _number(scale) * _number(alpha) * z.expm1()),
+        _in_pieces(lambda z: _number(scale), lambda z: _number(scale) * _number(alpha) * z.exp()),
+    )
+
+
+#: The definitions of docs/numerics.md, each with its derivative.
 _ACTIVATIONS: Final = {
-    "linear": _elementwise(lambda z: z, lambda z, y: _ONE),
-    "relu": _elementwise(lambda z: z if z.mid() > 0 else _ZERO, lambda z, y: _ONE if z.mid() > 0 else _ZERO),
-    "sigmoid": _elementwise(lambda z: 1 / (1 + (-z).exp()), lambda z, y: y * (1 - y)),
+    "elu": _exponential_linear("1", "1"),
+    "exponential": _elementwise(lambda z: z.exp(), lambda z, y: y),
+    "gelu": _elementwise(
+        lambda z: z * _normal_cdf(z),
+        lambda z, y: _normal_cdf(z) + z * (-z * z / 2).exp() / (2 * flint.arb.pi()).sqrt(),
+    ),
+    "gelu_tanh": _elementwise(lambda z: z / 2 * (1 + _inner(z).tanh()), _gelu_tanh_slope),
+    "hard_sigmoid": _elementwise(
+        lambda z: (z + 3).max(flint.arb(0)).min(flint.arb(6)) / 6,
+        lambda z, y: flint.arb(1) / 6 if abs(z.mid()) < 3 else flint.arb(0),
+    ),
+    "leaky_relu": _elementwise(
+        _in_pieces(lambda z: z, lambda z: z / 100), _in_pieces(lambda z: flint.arb(1), lambda z: flint.arb(1) / 100)
+    ),
+    "linear": _elementwise(lambda z: z, lambda z, y: flint.arb(1)),
+    "log_softmax": _Activation(_log_softmax, _log_softmax_backward),
+    "relu": _elementwise(
+        _in_pieces(lambda z: z, lambda z: flint.arb(0)), _in_pieces(lambda z: flint.arb(1), lambda z: flint.arb(0))
+    ),
+    "selu": _exponential_linear("1.0507009873554804934193349852946", "1.6732632423543772848170429916717"),
+    "sigmoid": _elementwise(_logistic, lambda z, y: y * (1 - y)),
+    "silu": _elementwise(lambda z: z * _logistic(z), lambda z, y: _logistic(z) * (1 + z * _logistic(-z))),
     "softmax": _Activation(_softmax, _softmax_backward),
+    "softplus": _elementwise(lambda z: z.exp().log1p(), lambda z, y: _logistic(z)),
+    "softsign": _elementwise(lambda z: z / (1 + abs(z)), lambda z, y: 1 / (1 + abs(z)) ** 2),
     "tanh": _elementwise(lambda z: z.tanh(), lambda z, y: 1 - y * y),
 }

@@ -38,11 +38,13 @@ class Question:
     `outputs` and `gradients` map the label of a step to its reference, `arrays` the label of a forward step to the
     shape its output must have, `alone` and `kept` the labels of the positions check to positions. `after` holds the
     labels of the steps that follow a replacement of the weights, `relations` what the metamorphic checks need.
+    `unreduced` are the gradients without the declaration that some are added up in the dtype, where there is one.
     """
 
     steps: tuple[Step, ...]
     outputs: Mapping[str, Reference] = field(default_factory=dict)
     gradients: Mapping[str, Reference] = field(default_factory=dict)
+    unreduced: Mapping[str, Reference] = field(default_factory=dict)
     arrays: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     alone: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     kept: Mapping[str, int] = field(default_factory=dict)
@@ -51,9 +53,11 @@ class Question:
 
 
 @functools.lru_cache(maxsize=256)
-def question(case: Case, device: str, index: int = 0) -> Question:
+def question(case: Case, device: str, index: int = 0, reduced: frozenset[str] = frozenset()) -> Question:
     """
     Return the question of a case that expects an answer.
+
+    `reduced` names the gradients that are added up in the case's dtype (`conformance.reference.answer`).
 
     Raises:
         NoDraw: no values of the lane exist for the case.
@@ -67,7 +71,7 @@ def question(case: Case, device: str, index: int = 0) -> Question:
     steps.append(ReadParameters(label="parameters"))
     steps += [Forward(label=label, x=first.x, layout=case.layout) for label in REPEATED]
     steps.append(Differentiate(label="gradients", x=first.x, dy=first.dy, layout=case.layout))
-    reference = answer(first, activations, case.dtype)
+    reference = answer(first, activations, case.dtype, reduced)
     outputs, gradients = dict.fromkeys(REPEATED, reference), {"gradients": reference}
     if case.leading_axes:
         other = _other_batch(first)
@@ -91,12 +95,13 @@ def question(case: Case, device: str, index: int = 0) -> Question:
         steps.append(SetWeights(label=f"new weights, {draw.name}", stack=stack_of(case, draw)))
         steps.append(Forward(label=computed, x=draw.x, layout=case.layout))
         steps.append(Differentiate(label=differentiated, x=draw.x, dy=draw.dy, layout=case.layout))
-        outputs[computed] = gradients[differentiated] = answer(draw, activations, case.dtype)
+        outputs[computed] = gradients[differentiated] = answer(draw, activations, case.dtype, reduced)
         after |= {computed, differentiated}
     return Question(
         steps=tuple(steps),
         outputs=outputs,
         gradients=gradients,
+        unreduced=question(case, device, index).gradients if reduced else {},
         arrays={label: each.y.exact.shape for label, each in outputs.items()},
         alone=alone,
         kept=kept,

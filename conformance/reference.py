@@ -2,9 +2,10 @@
 The exact answer to a case, its gradients, and the error a right implementation may make, element by element.
 
 A value and its enclosure travel together through a stack: an `Enclosure` is the exact answer (to the precision of
-float64; beyond it, from `conformance.precise`, where float64 is what is tested) and a radius within which every right implementation must lie, the reference's own error included. Each layer
-takes the enclosure of its input, so that an error made early is followed to the end and never treated to first order.
-This module knows no adapter and never sees what an implementation returned.
+float64, and beyond it from `conformance.precise` where float64 is what is tested) and a radius within which every right
+implementation must lie, the reference's own error included. Each layer takes the enclosure of its input, so that an
+error made early is followed to the end and never treated to first order. This module knows no adapter and never sees
+what an implementation returned.
 
 Notation: u is the unit roundoff, K the number of terms of a dot product, p = x·W and y = p + b the exact results,
 B = |x||W| + |b|.
@@ -24,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from conformance.activations import ACTIVATIONS
+from conformance.chance import roundings
 from conformance.enclosure import U64, Arithmetic, Enclosure, Float64
 from conformance.formats import FORMATS
 from conformance.precise import Split, solve
@@ -36,8 +38,8 @@ class Reference:
     The answer to one draw of a case.
 
     `y` has shape (*leading, m), `dx` the shape of x; `layers` holds (dkernel of shape (d, m), dbias of shape (m,) or
-    None) for each layer. `line` is the class of the bound: `exact`, `proven`, or `declared` where an activation's
-    contract enters.
+    None) for each layer. `line` is the class of the bound: `exact`, `proven`,
+    `statistical` where some sum is so long that chance allows less than proof, or `declared` where a contract enters.
     """
 
     y: Enclosure
@@ -62,8 +64,8 @@ def answer(draw: Draw, activations: Sequence[str], dtype: str, reduced: frozense
     for index, (kernel, bias, activation) in enumerate(zip(draw.kernels, draw.biases, activations, strict=True)):
         inputs.append(a)
         z = _product(arithmetic, a, _exactly(kernel), None if bias is None else _exactly(bias))
-        z = _centred(z, centres and centres.z[index])
-        a = _centred(ACTIVATIONS[activation].forward(arithmetic, z), centres and centres.y[index])
+        z = _centred(z, centres.z[index] if centres else None)
+        a = _centred(ACTIVATIONS[activation].forward(arithmetic, z), centres.y[index] if centres else None)
         pre.append(z)
         post.append(a)
     da = _exactly(as_matrix(draw.dy))
@@ -71,21 +73,25 @@ def answer(draw: Draw, activations: Sequence[str], dtype: str, reduced: frozense
     layers: list[tuple[Enclosure, Enclosure | None]] = []
     for index in reversed(range(len(activations))):
         dz = ACTIVATIONS[activations[index]].backward(arithmetic, pre[index], post[index], da)
-        dz = _centred(dz, centres and centres.dz[index])
-        dkernel = _centred(_product(summing["dW"], inputs[index].transposed, dz), centres and centres.dkernel[index])
+        dz = _centred(dz, centres.dz[index] if centres else None)
+        dkernel = _product(summing["dW"], inputs[index].transposed, dz)
+        dkernel = _centred(dkernel, centres.dkernel[index] if centres else None)
         dbias = None
         if draw.biases[index] is not None:
             ones = _exactly(np.ones((1, dz.exact.shape[0])))
-            dbias = _centred(_product(summing["db"], ones, dz), centres and centres.dbias[index]).reshape((-1,))
+            dbias = _product(summing["db"], ones, dz)
+            dbias = _centred(dbias, centres.dbias[index] if centres else None).reshape((-1,))
         layers.insert(0, (dkernel, dbias))
         da = _product(arithmetic, dz, _exactly(draw.kernels[index]).transposed)
-        da = _centred(da, centres and centres.dx[index])
+        da = _centred(da, centres.dx[index] if centres else None)
     declared = any(ACTIVATIONS[each].declared for each in activations)
+    longest = max(draw.dy.shape[-1], as_matrix(draw.x).shape[0], *(each.shape[0] for each in draw.kernels))
+    line = "statistical" if arithmetic.u == arithmetic.u_accumulate and roundings(longest) < longest + 2 else "proven"
     return Reference(
         y=a.reshape((*draw.x.shape[:-1], a.exact.shape[-1])),
         dx=da.reshape(draw.x.shape),
         layers=tuple(layers),
-        line="exact" if draw.exact else "declared" if declared else "proven",
+        line="exact" if draw.exact else "declared" if declared else line,
     )
 
 
@@ -99,7 +105,8 @@ def _centred(enclosure: Enclosure, centre: Split | None) -> Enclosure:
     """
     if centre is None:
         return enclosure
-    return Enclosure(exact=centre.high, allowed=enclosure.allowed * (1.0 + 16.0 * U64), tail=centre.low)
+    allowed = enclosure.allowed * (1.0 + 16.0 * U64)
+    return replace(enclosure, exact=centre.high, allowed=allowed, tail=centre.low)
 
 
 def _exactly(array: npt.NDArray[np.generic]) -> Enclosure:
@@ -115,8 +122,9 @@ def _product(arithmetic: Arithmetic, left: Enclosure, right: Enclosure, bias: En
     The implementation multiplies members of both enclosures, which differ from the exact operands by their radii (first
     two terms), and rounds:
 
-        |got - y| <= [ u_out |y| + e u_out |p| + (K+2) u_acc B ] (1 + u_out) + floor
+        |got - y| <= [ u_out |y| + e u_out |p| + f(K) u_acc B ] (1 + u_out) + floor,  f(K) <= K+2
 
+    f(K) is K+2 or, where sums are rounded in the format itself, what chance allows if less (`chance.roundings`).
     (K+2) u_acc B: K products, K-1 sums and the bias in any order, at most (K+1) u_acc B after Jeannerod and Rump, who
     count the bias as one more product by 1; the last unit covers forming B and y from members. e u_out |p|: the product
     rounded to the output format before the bias is added, which where u_out = u_acc is one of the roundings already
@@ -131,15 +139,19 @@ def _product(arithmetic: Arithmetic, left: Enclosure, right: Enclosure, bias: En
     if bias is not None:
         magnitude = magnitude + np.abs(bias.exact)
     allowed = left.allowed @ right.largest + np.abs(left.exact) @ right.allowed
+    by_chance = not arithmetic.exact and arithmetic.u == arithmetic.u_accumulate
+    f = roundings(terms) if by_chance else terms + 2.0
     if not arithmetic.exact and terms:  # Of no terms there is nothing to round: exactly zero, or exactly the bias.
         u = arithmetic.u
         product_rounded = u * (np.abs(p) + allowed) if bias is not None and u > arithmetic.u_accumulate else 0.0
-        rounding = u * (np.abs(y) + allowed) + product_rounded + (terms + 2) * arithmetic.u_accumulate * magnitude
+        rounding = u * (np.abs(y) + allowed) + product_rounded + f * arithmetic.u_accumulate * magnitude
         floor = arithmetic.flushed * (terms + 1 + _flushable(arithmetic, left, right))
         floor = floor + 2.0 * arithmetic.format.half_smallest_subnormal
         own = 0.0 if arithmetic.format.unit_roundoff == U64 else (terms + 2) * U64 * magnitude
         # The radius itself was summed in float64: inflating it by its own worst relative error keeps it a bound.
         allowed = (allowed + rounding * (1.0 + u) + floor + own) * (1.0 + 4.0 * (terms + 8) * U64)
+    if by_chance and not left.allowed.any() and not right.allowed.any():
+        return Enclosure(exact=y, allowed=allowed, unit=arithmetic.u * magnitude, terms=terms)
     return Enclosure(exact=y, allowed=allowed)
 
 

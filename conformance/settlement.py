@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from conformance.ledger import Crash, Entry, Equals, Raises, TimedOut
+from conformance.ledger import Crash, Entry, Equals, Margin, Message, Raises, TimedOut
 from conformance.results import finite
 
 CheckRecord = Mapping[str, Any]
@@ -73,7 +73,7 @@ def _ended_so(entry: Entry, crash: Mapping[str, Any], timed_out: bool) -> bool:
 
 def _settled(check: CheckRecord, entries: Sequence[Entry]) -> CheckRecord:
     """Return one check's record as the entries that name it leave it."""
-    entries = [each for each in entries if isinstance(each.observed, Raises | Equals)]
+    entries = [each for each in entries if not isinstance(each.observed, Crash | TimedOut)]
     if not entries or check["outcome"] == "unsupported":
         return check
     if check["outcome"] == "conforms":
@@ -87,14 +87,22 @@ def _settled(check: CheckRecord, entries: Sequence[Entry]) -> CheckRecord:
 
 def _observed_so(entry: Entry, check: CheckRecord) -> bool:
     """Return whether a check was observed exactly as the entry asserts."""
-    if isinstance(entry.observed, Raises):
-        raised = check.get("raised")
-        return (
-            raised is not None
-            and (raised["stage"], raised["type"]) == (entry.observed.stage, entry.observed.type)
-            and entry.observed.message in raised["message"]
-        )
-    return isinstance(entry.observed, Equals) and bool(finite(check.get("observed")) == entry.observed.value)
+    match entry.observed:
+        case Raises(stage=stage, type=kind, message=message):
+            raised = check.get("raised")
+            return (
+                raised is not None
+                and (raised["stage"], raised["type"]) == (stage, kind)
+                and message in raised["message"]
+            )
+        case Margin(low=low, high=high):
+            margin = check.get("margin")
+            return margin is not None and low <= float(margin) <= high
+        case Message(part=part):
+            return part in check.get("message", "")
+        case Equals(value=value):
+            return bool(finite(check.get("observed")) == value)
+    return False
 
 
 def _gone(entry: Entry) -> dict[str, Any]:
@@ -110,6 +118,10 @@ def _words(entry: Entry) -> str:
             return f"a crash with {reason!r}"
         case TimedOut():
             return "a time-out"
+        case Margin(low=low, high=high):
+            return f"an error of {low:g} to {high:g} times the allowed"
+        case Message(part=part):
+            return f"a message with {part!r}"
         case Equals(value=value):
             return f"{value!r} observed"
 

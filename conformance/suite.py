@@ -196,7 +196,10 @@ def _unjudged(outcome: str, reason: str) -> dict[str, Any]:
 def _asked(cell: Cell, index: int) -> Question:
     if cell.case.expect.error:
         return refusal(cell.case, cell.device)
-    return question(cell.case, cell.device, index)
+    # Where every sum is exact it does not matter how it is taken.
+    declared = cell.implementation.reduces_in_output_dtype.get(cell.case.dtype, frozenset[str]())
+    reduced = declared if cell.case.lane != "exact" else frozenset[str]()
+    return question(cell.case, cell.device, index, reduced)
 
 
 def _excused(finding: Finding, implementation: Implementation) -> Finding:
@@ -222,7 +225,16 @@ def _output(cell: Cell, asked: Question, evidence: Evidence) -> Finding:
 
 
 def _gradients(cell: Cell, asked: Question, evidence: Evidence) -> Finding:
-    return checks.check_gradients(evidence, asked.gradients, cell.case.dtype)
+    found = checks.check_gradients(evidence, asked.gradients, cell.case.dtype)
+    if not asked.unreduced:
+        return found
+    # What the registry declares is on the record, with whether this cell needed it.
+    without = checks.check_gradients(evidence, asked.unreduced, cell.case.dtype)
+    declared = {
+        "reduces_in_output_dtype": sorted(cell.implementation.reduces_in_output_dtype[cell.case.dtype]),
+        "needed": found.outcome == CONFORMS != without.outcome,
+    }
+    return replace(found, facts={**found.facts, **declared})
 
 
 def _weights_live(cell: Cell, asked: Question, evidence: Evidence) -> Finding:

@@ -7,6 +7,7 @@ Cells that show the same thing share an entry. A draft is not an entry: the load
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -59,9 +60,19 @@ def _observations(cell: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]
         if raised:
             message = str(raised["message"]).strip().split("\n", 1)[0][:100]
             observed = {"raises": {"stage": raised["stage"], "type": raised["type"], "message": message}}
+        elif check.get("margin") is not None:
+            observed = {"margin": _around(float(check["margin"]))}
         else:
             observed = {"equals": check.get("observed")}
         yield f"{implementation} {observed}", observed, [check["check"]]
+
+
+def _around(margin: float) -> list[float | str]:
+    """Return the power of ten below a margin and the one above, so that cells that are alike share an entry."""
+    if not math.isfinite(margin):
+        return ["inf", "inf"]
+    power = math.floor(math.log10(margin))
+    return [max(10.0**power, math.nextafter(1.0, 2.0)), 10.0 ** (power + 1)]
 
 
 def _add(listed: list[str], name: str) -> None:

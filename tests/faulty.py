@@ -13,10 +13,30 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from conformance.adapters.protocol import Array, Dense, Gradients, Parameter, Shape, Stack
+from tests.functions import BACKWARD, FORWARD
+
+
+def times(left: Array, right: Array) -> Array:
+    """Return left·right in their dtype, 16-bit numbers summed in float32 and rounded once."""
+    if left.dtype.itemsize > 2:
+        return left @ right
+    return (left.astype(np.float32) @ right.astype(np.float32)).astype(left.dtype)
 
 
 class Honest:
     """No fault: what a layer does, in the dtype it is asked in. A fault overrides one of these."""
+
+    def built(self, stack: Stack) -> Stack:
+        """Return the stack that is built where `stack` is asked for; what is not legal is refused after this."""
+        return stack
+
+    def used(self, stack: Stack) -> Stack:
+        """Return the stack a model computes with, where it was built or given weights with `stack`."""
+        return stack
+
+    def entered(self, x: Array) -> Array:
+        """Return the input of the first layer as the layer reads it from memory."""
+        return x
 
     def kernel(self, kernel: Array) -> Array:
         """Return the kernel a layer computes with."""
@@ -28,15 +48,39 @@ class Honest:
 
     def product(self, x: Array, kernel: Array) -> Array:
         """Return x·W of shape (..., m)."""
-        return self.operand(x) @ self.operand(kernel)
+        return times(self.operand(x), self.operand(kernel))
 
     def biased(self, p: Array, bias: Array) -> Array:
         """Return p + b."""
         return p + bias
 
+    def activated(self, activation: str, z: Array) -> Array:
+        """Return the activation of z."""
+        return _forward(activation, z)
+
     def output(self, y: Array) -> Array:
         """Return what the last layer gives out."""
         return y
+
+    def derived(self, activation: str, z: Array, y: Array, dy: Array) -> Array:
+        """Return the gradient of z = x·W + b, given that of y = activation(z)."""
+        return _backward(activation, z, y, dy)
+
+    def kernel_gradient(self, a: Array, dz: Array) -> Array:
+        """Return dW of shape (d, m), for a of shape (P, d) and dz of shape (P, m)."""
+        return times(self.operand(a.T), self.operand(dz))
+
+    def bias_gradient(self, dz: Array) -> Array:
+        """Return db of shape (m,), for dz of shape (P, m)."""
+        return dz.sum(axis=0, dtype=np.float64 if dz.dtype.itemsize > 4 else np.float32).astype(dz.dtype)
+
+    def input_gradient(self, dz: Array, kernel: Array) -> Array:
+        """Return the gradient of a layer's input."""
+        return times(self.operand(dz), self.operand(kernel.T))
+
+    def differentiated(self, gradients: Gradients) -> Gradients:
+        """Return what is given out as the gradients."""
+        return gradients
 
     def upstream(self, dy: Array) -> Array:
         """Return the gradient that enters the last layer."""
@@ -49,6 +93,14 @@ class Honest:
     def parameters(self, parameters: list[Parameter]) -> list[Parameter]:
         """Return what is reported."""
         return parameters
+
+    def count(self, parameters: Sequence[Parameter]) -> int | None:
+        """Return the framework's own count of parameters."""
+        return None
+
+    def placed(self) -> str:
+        """Return the device that the output is said to live on."""
+        return "cpu"
 
     def replaced(self, old: Stack, new: Stack) -> Stack:
         """Return the stack whose weights are used after a replacement."""
@@ -71,7 +123,7 @@ class NumPyAdapter:
         return ("cpu",)
 
     def build(self, stack: Stack, *, device: str) -> NumPyModel:
-        return NumPyModel(stack, self.fault)
+        return NumPyModel(self.fault.built(stack), self.fault)
 
 
 class NumPyModel:
@@ -104,7 +156,7 @@ class NumPyModel:
         return self.fault.parameters(found)
 
     def parameter_count(self) -> int | None:
-        return None
+        return self.fault.count(self.parameters())
 
     def forward(self, x: Array) -> Array:
         return self.fault.output(self._run(x)[-1][2])
@@ -113,21 +165,21 @@ class NumPyModel:
         trail = self._run(x)
         da = self.fault.upstream(dy)
         layers: list[tuple[Array, Array | None]] = []
-        for layer, (a, z, y) in zip(reversed(self.stack.layers), reversed(trail), strict=True):
-            dz = _backward(layer.activation, z, y, da)
+        for layer, (a, z, y) in zip(reversed(self.fault.used(self.stack).layers), reversed(trail), strict=True):
+            dz = self.fault.derived(layer.activation, z, y, da)
             rows = int(np.prod(a.shape[:-1], dtype=np.int64))
             kernel = self._kernel(layer)
             flat = dz.reshape(rows, dz.shape[-1])
-            dkernel = self.fault.operand(a.reshape(rows, a.shape[-1]).T) @ self.fault.operand(flat)
-            layers.insert(0, (dkernel, None if layer.bias is None else flat.sum(axis=0, dtype=dz.dtype)))
-            da = self.fault.operand(dz) @ self.fault.operand(kernel.T)
-        return Gradients(dx=da, layers=tuple(layers))
+            dkernel = self.fault.kernel_gradient(a.reshape(rows, a.shape[-1]), flat)
+            layers.insert(0, (dkernel, None if layer.bias is None else self.fault.bias_gradient(flat)))
+            da = self.fault.input_gradient(dz, kernel)
+        return self.fault.differentiated(Gradients(dx=da, layers=tuple(layers)))
 
     def set_weights(self, stack: Stack) -> None:
         self.stack = self.fault.replaced(self.stack, stack)
 
     def placement(self) -> str:
-        return "cpu"
+        return self.fault.placed()
 
     def handed_strides(self) -> tuple[int, ...] | None:
         return None
@@ -139,12 +191,12 @@ class NumPyModel:
     def _run(self, x: Array) -> list[tuple[Array, Array, Array]]:
         """Return input, pre-activation and output of each layer."""
         trail = []
-        a = x
-        for layer in self.stack.layers:
+        a = self.fault.entered(x)
+        for layer in self.fault.used(self.stack).layers:
             z = self.fault.product(a, self._kernel(layer))
             if layer.bias is not None:
                 z = self.fault.biased(z, layer.bias)
-            y = _forward(layer.activation, z)
+            y = self.fault.activated(layer.activation, z)
             trail.append((a, z, y))
             a = y
         return trail
@@ -161,7 +213,7 @@ def _forward(activation: str, z: Array) -> Array:
         case "softmax" if z.size:
             e = np.exp(z - z.max(axis=-1, keepdims=True))
             return e / e.sum(axis=-1, keepdims=True, dtype=z.dtype)
-    return z
+    return np.asarray(FORWARD[activation](z))
 
 
 def _backward(activation: str, z: Array, y: Array, dy: Array) -> Array:
@@ -174,7 +226,7 @@ def _backward(activation: str, z: Array, y: Array, dy: Array) -> Array:
             return dy * y * (1 - y)
         case "softmax":
             return y * (dy - (y * dy).sum(axis=-1, keepdims=True, dtype=y.dtype))
-    return dy
+    return np.asarray(BACKWARD[activation](z, y, dy))
 
 
 def Exact() -> NumPyAdapter:  # noqa: N802 - named as a class, since it stands where one does
@@ -207,7 +259,7 @@ class _BiasOnWrongAxis(Honest):
 class _FlattensInput(Honest):
     def product(self, x: Array, kernel: Array) -> Array:
         positions = int(np.prod(x.shape[1:-1], dtype=np.int64))
-        return x.reshape(x.shape[0], positions * x.shape[-1]) @ np.tile(kernel, (positions, 1))
+        return times(x.reshape(x.shape[0], positions * x.shape[-1]), np.tile(kernel, (positions, 1)))
 
     def shapes(self, shapes: list[Shape], stack: Stack) -> list[Shape]:
         return [(shape[0], shape[-1]) for shape in shapes]
@@ -216,13 +268,13 @@ class _FlattensInput(Honest):
 class _ContractsWrongAxis(Honest):
     def product(self, x: Array, kernel: Array) -> Array:
         if x.ndim > 2 and x.shape[-2] == kernel.shape[0]:
-            return np.moveaxis(x, -2, -1) @ kernel
-        return x @ kernel
+            return times(np.moveaxis(x, -2, -1), kernel)
+        return times(x, kernel)
 
 
 class _DropsLastFeature(Honest):
     def product(self, x: Array, kernel: Array) -> Array:
-        return x[..., :-1] @ kernel[:-1]
+        return times(x[..., :-1], kernel[:-1])
 
 
 class _Float16Inside(Honest):
@@ -309,7 +361,7 @@ class _Unrepeatable(Honest):
 
 class _MixesPositions(Honest):
     def product(self, x: Array, kernel: Array) -> Array:
-        y = x @ kernel
+        y = times(x, kernel)
         return y if y.ndim < 3 or y.shape[-2] < 2 else y + np.roll(y, 1, axis=-2)
 
 

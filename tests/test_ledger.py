@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from conformance.ledger import (
     Entry,
     Equals,
     LedgerError,
+    Margin,
+    Message,
     Raises,
     TimedOut,
     lint_scope,
@@ -92,6 +95,9 @@ def test_an_entry_is_read_whole() -> None:
         ),
         ("{equals: [[null, 4], {a: 1.5}]}", Equals(value=[[None, 4], {"a": 1.5}])),
         ("{equals: inf}", Equals(value="inf")),
+        ("{margin: [1e5, 1e9]}", Margin(low=1e5, high=1e9)),
+        ("{margin: [inf, inf]}", Margin(low=math.inf, high=math.inf)),
+        ("{message: 'is float32'}", Message(part="is float32")),
         ("{crash: SIGABRT}", Crash(reason="SIGABRT")),
         ("{timed_out: true}", TimedOut()),
     ],
@@ -146,11 +152,20 @@ FAULTS = [
     ),
     ({"kind": "numerik"}, "6:11", "no such kind: \"numerik\"; did you mean 'numeric'?"),
     ({"kind": "5"}, "6:11", "kind must be one of by_design, bug, numeric"),
-    ({"observed": "{}"}, "7:15", "observed is exactly one of raises, equals, crash, timed_out, not none"),
+    (
+        {"observed": "{}"},
+        "7:15",
+        "one of raises, equals, margin, message, crash, timed_out, not none",
+    ),
     ({"observed": "{equals: 1, crash: SIGABRT}"}, "7:15", "not equals, crash"),
     ({"observed": "{timed_out: true, crash: SIGABRT}"}, "7:15", "not crash, timed_out"),
     ({"observed": "{timed_out: false}"}, "7:27", "timed_out must be true, not false"),
     ({"observed": "{crash: }"}, "7:16", "empty"),
+    ({"observed": "{margin: [1.0, 10]}"}, "7:24", "margin goes from more than 1"),
+    ({"observed": "{margin: [1e5, 1e4]}"}, "7:24", "margin goes from more than 1"),
+    ({"observed": "{margin: [.nan, 3]}"}, "7:24", "margin goes from more than 1"),
+    ({"observed": "{margin: [3]}"}, "7:24", "a list of two numbers, or inf"),
+    ({"observed": "{message: ''}"}, "7:25", "message must be text, not"),
     ({"observed": "{equals: .inf}"}, "7:24", "a number that is not finite is a string in results"),
     ({"observed": "{equals: [1, [.nan]]}"}, "7:24", "a number that is not finite is a string in results"),
     ({"observed": "{raises: {stage: build, type: E}}"}, "7:24", "message is missing"),

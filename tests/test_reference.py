@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from conformance.case import ACTIVATIONS, Case, Layer
 from conformance.enclosure import Enclosure
 from conformance.reference import Reference, answer
-from conformance.values import Draw, as_matrix, draws
+from conformance.values import Draw, NoDraw, as_matrix, draws
+from tests.functions import BACKWARD, FORWARD
 
 U = 2.0**-24
 
@@ -111,27 +111,6 @@ def serial(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return total
 
 
-def softmax(z: np.ndarray) -> np.ndarray:
-    e = np.exp(z - z.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-FORWARD: dict[str, Any] = {
-    "linear": lambda z: z,
-    "relu": lambda z: np.maximum(z, np.float32(0)),
-    "tanh": np.tanh,
-    "sigmoid": lambda z: np.float32(1) / (np.float32(1) + np.exp(-z)),
-    "softmax": softmax,
-}
-BACKWARD: dict[str, Any] = {
-    "linear": lambda z, y, dy: dy,
-    "relu": lambda z, y, dy: dy * (z > 0),
-    "tanh": lambda z, y, dy: dy * (np.float32(1) - y * y),
-    "sigmoid": lambda z, y, dy: dy * y * (np.float32(1) - y),
-    "softmax": lambda z, y, dy: y * (dy - (y * dy).sum(axis=-1, keepdims=True)),
-}
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     shape=st.lists(st.integers(1, 12), min_size=1, max_size=3),
@@ -142,7 +121,10 @@ def test_an_honest_float32_implementation_is_never_rejected(
     shape: list[int], units: list[int], data: st.DataObject
 ) -> None:
     activations = [data.draw(st.sampled_from(ACTIVATIONS)) for _ in units]
-    draw = draws(case_of(tuple(shape), units, activations))[0]
+    try:
+        draw = draws(case_of(tuple(shape), units, activations))[0]
+    except NoDraw:
+        reject()  # such as an exponential of an exponential
     reference = answer(draw, activations, "float32")
     y, dx, layers = run_in_float32(draw, activations)
     within(y.reshape(reference.y.exact.shape), reference.y)
@@ -174,15 +156,15 @@ def test_the_gradients_are_those_of_the_function(activation: str) -> None:
 
     for index in ((0, 0, 0), (1, 2, 3)):
         slope = difference(draw.x, index, lambda moved: replace(draw, x=moved))
-        assert slope == pytest.approx(reference.dx.exact[index], abs=1e-7)
+        assert slope == pytest.approx(reference.dx.exact[index], rel=1e-6, abs=1e-7)
     for index in ((0, 0), (4, 1)):  # type: ignore[assignment]
         slope = difference(draw.kernels[1], index, lambda moved: replace(draw, kernels=(draw.kernels[0], moved)))
-        assert slope == pytest.approx(reference.layers[1][0].exact[index], abs=1e-7)
+        assert slope == pytest.approx(reference.layers[1][0].exact[index], rel=1e-6, abs=1e-7)
     bias = reference.layers[0][1]
     assert bias is not None
     assert draw.biases[0] is not None
     slope = difference(draw.biases[0], (2,), lambda moved: replace(draw, biases=(moved, draw.biases[1])))
-    assert slope == pytest.approx(bias.exact[2], abs=1e-7)
+    assert slope == pytest.approx(bias.exact[2], rel=1e-6, abs=1e-7)
 
 
 def test_both_sides_of_a_kink_are_allowed() -> None:
@@ -219,9 +201,3 @@ def test_the_contract_of_tanh_separates_what_it_allows_from_what_it_does_not(ulp
     y = answer(draw, ["tanh"], "float32").y
     off = y.exact + ulps * 2 * U * np.abs(y.exact)
     assert bool((np.abs(off - y.exact) <= y.allowed).all()) == (ulps < 5)
-
-
-def test_float64_is_refused_until_there_is_a_reference_beyond_it() -> None:
-    draw = draws(case_of((3,), [4], ["linear"]))[0]
-    with pytest.raises(NotImplementedError):
-        answer(draw, ["linear"], "float64")

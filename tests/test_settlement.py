@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from conformance.ledger import Crash, Entry, Equals, Observed, Raises, TimedOut
+from conformance.ledger import Crash, Entry, Equals, Margin, Message, Observed, Raises, TimedOut
 from conformance.settlement import settle
 
 RAISED = {
@@ -112,6 +113,32 @@ def test_an_observation_is_compared_as_the_results_file_holds_it() -> None:
         settled([entry(Equals(value=[[None, 4], "nan"]))], violation(observed=((None, 4), float("nan")))).outcome
         == "diverges"
     )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "margin", "outcome"),
+    [
+        (1e5, 1e9, 1e5, "diverges"),
+        (1e5, 1e9, 1e9, "diverges"),
+        (1e5, 1e9, 9.9e4, "violates"),
+        (1e5, 1e9, "inf", "violates"),
+        (math.inf, math.inf, math.inf, "diverges"),
+        (math.inf, math.inf, "inf", "diverges"),
+        (1e5, 1e9, None, "violates"),
+    ],
+)
+def test_an_error_is_known_by_its_order_of_magnitude(low: float, high: float, margin: Any, outcome: str) -> None:
+    assert settled([entry(Margin(low=low, high=high))], violation(margin=margin)).outcome == outcome
+
+
+def test_a_known_error_that_went_away_violates() -> None:
+    conforms = {"check": "output", "outcome": "conforms", "margin": 0.5}
+    assert settled([entry(Margin(low=2.0, high=3.0))], conforms).outcome == "violates"
+
+
+def test_a_message_is_known_by_a_part() -> None:
+    assert settled([entry(Message(part="of"))], violation()).outcome == "diverges"
+    assert settled([entry(Message(part="on"))], violation()).outcome == "violates"
 
 
 ABORT = {"step": "output", "reason": "SIGABRT", "stderr": ""}

@@ -155,6 +155,21 @@ def test_uniform_pre_activations_have_a_standard_deviation_of_about_one() -> Non
         ({"biases": (np.full(3, -1e9, np.float32),)}, "relu"),
         ({"biases": (np.full(3, 1e9, np.float32),)}, "tanh"),
         ({"biases": (np.array([1e9, 0, 0], np.float32),)}, "softmax"),
+        *(
+            ({"biases": (np.full(3, -1e9, np.float32),)}, each)
+            for each in (
+                "elu",
+                "selu",
+                "softplus",
+                "softsign",
+                "silu",
+                "gelu",
+                "gelu_tanh",
+                "hard_sigmoid",
+                "exponential",
+            )
+        ),
+        ({"biases": (np.array([20, 0, 0], np.float32),)}, "exponential"),  # beyond the range of float16
     ],
 )
 def test_a_draw_without_power_is_refused(spoilt: dict[str, object], activation: str) -> None:

@@ -196,6 +196,7 @@ def placement_of(array: jax.Array) -> str:
 @cache
 def _activations() -> Mapping[str, Sequence[Callable[[jax.Array], jax.Array]]]:
     """Return the functions by name; always the same objects, so that equal stacks share one compilation."""
+    import jax.numpy as jnp
     from flax import linen as nn
 
     return {
@@ -204,6 +205,17 @@ def _activations() -> Mapping[str, Sequence[Callable[[jax.Array], jax.Array]]]:
         "sigmoid": (nn.sigmoid,),
         "softmax": (partial(nn.softmax, axis=-1),),
         "tanh": (nn.tanh,),
+        "leaky_relu": (partial(nn.leaky_relu, negative_slope=0.01),),
+        "elu": (partial(nn.elu, alpha=1.0),),
+        "selu": (nn.selu,),
+        "softplus": (nn.softplus,),
+        "softsign": (nn.soft_sign,),
+        "silu": (nn.silu,),
+        "gelu": (partial(nn.gelu, approximate=False),),
+        "gelu_tanh": (partial(nn.gelu, approximate=True),),
+        "hard_sigmoid": (nn.hard_sigmoid,),
+        "log_softmax": (partial(nn.log_softmax, axis=-1),),
+        "exponential": (jnp.exp,),
     }
 
 

@@ -219,6 +219,7 @@ def placement_of(array: jax.Array) -> str:
 @cache
 def _activations() -> Mapping[str, Sequence[Callable[[jax.Array], jax.Array]]]:
     """Return the functions by name; always the same objects, so that equal stacks share one compilation."""
+    import jax.numpy as jnp
     from flax import nnx
 
     return {
@@ -227,6 +228,17 @@ def _activations() -> Mapping[str, Sequence[Callable[[jax.Array], jax.Array]]]:
         "sigmoid": (nnx.sigmoid,),
         "softmax": (partial(nnx.softmax, axis=-1),),
         "tanh": (nnx.tanh,),
+        "leaky_relu": (partial(nnx.leaky_relu, negative_slope=0.01),),
+        "elu": (partial(nnx.elu, alpha=1.0),),
+        "selu": (nnx.selu,),
+        "softplus": (nnx.softplus,),
+        "softsign": (nnx.soft_sign,),
+        "silu": (nnx.silu,),
+        "gelu": (partial(nnx.gelu, approximate=False),),
+        "gelu_tanh": (partial(nnx.gelu, approximate=True),),
+        "hard_sigmoid": (nnx.hard_sigmoid,),
+        "log_softmax": (partial(nnx.log_softmax, axis=-1),),
+        "exponential": (jnp.exp,),
     }
 
 

@@ -12,7 +12,7 @@ import importlib.metadata
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -92,7 +92,7 @@ class KerasModel:
             self._layers = [
                 keras.layers.Dense(
                     layer.units,
-                    activation=layer.activation,
+                    activation=_activations()[layer.activation],
                     use_bias=layer.use_bias,
                     dtype=stack.dtype,
                     name=f"dense_{index}",
@@ -250,6 +250,23 @@ class _Call:
     content: tuple[object, ...]
     function: Callable[[Any], Any] = field(compare=False)
     variables: Sequence[keras.Variable] = field(compare=False)
+
+
+@cache
+def _activations() -> Mapping[str, str | Callable[[Any], Any]]:
+    """Return what a layer is told, by name: Keras's own word, or its function where there is a parameter to pin."""
+    from keras import activations
+
+    words = ("linear", "relu", "sigmoid", "softmax", "tanh", "selu", "softplus", "softsign", "silu", "hard_sigmoid")
+    return {
+        **{each: each for each in words},
+        "leaky_relu": partial(activations.leaky_relu, negative_slope=0.01),
+        "elu": partial(activations.elu, alpha=1.0),
+        "gelu": partial(activations.gelu, approximate=False),
+        "gelu_tanh": partial(activations.gelu, approximate=True),
+        "log_softmax": partial(activations.log_softmax, axis=-1),
+        "exponential": activations.exponential,
+    }
 
 
 def _content(stack: Stack) -> tuple[object, ...]:

@@ -32,6 +32,8 @@ class Implementation:
     `adapter` is `module:Class`, `packages` the import names its framework consists of (their absence makes its cells
     `not_run`, and an exception counts as a refusal when raised inside one of them), `environment` the variables its
     process is started with, `unanswerable` the checks it cannot answer, each with the reason.
+    `reduces_in_output_dtype` maps a dtype of 16 bits to the gradients, of `dW` and `db`, that it adds up over positions
+    in the dtype itself and not in float32: they are allowed the errors of such a sum.
     """
 
     name: str
@@ -40,35 +42,51 @@ class Implementation:
     mode: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     unanswerable: Mapping[str, str] = field(default_factory=dict)
+    reduces_in_output_dtype: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def missing_packages(self) -> tuple[str, ...]:
         """Return the packages that are not installed, found without importing any."""
         return tuple(each for each in self.packages if importlib.util.find_spec(each) is None)
 
 
-def _keras(backend: str, *packages: str) -> Implementation:
+#: Seen: the gradient of a broadcast bias is added up in its own dtype, by JAX in both, by TensorFlow in bfloat16 alone.
+_JAX_SUMS: Final = {"float16": frozenset({"db"}), "bfloat16": frozenset({"db"})}
+_TENSORFLOW_SUMS: Final = {"bfloat16": frozenset({"db"})}
+
+
+def _keras(backend: str, *packages: str, reduces: Mapping[str, frozenset[str]] | None = None) -> Implementation:
     return Implementation(
         name=f"keras-{backend}",
         adapter="conformance.adapters.keras:KerasAdapter",
         packages=("keras", *packages),
         environment={"KERAS_BACKEND": backend},
+        reduces_in_output_dtype=reduces or {},
     )
 
 
 BUILT_IN: Final[tuple[Implementation, ...]] = (
-    _keras("tensorflow", "tensorflow"),
-    _keras("jax", "jax"),
+    _keras("tensorflow", "tensorflow", reduces=_TENSORFLOW_SUMS),
+    _keras("jax", "jax", reduces=_JAX_SUMS),
     _keras("torch", "torch"),
     Implementation(name="torch", adapter="conformance.adapters.torch:TorchAdapter", packages=("torch",)),
     Implementation(
-        name="flax-linen", adapter="conformance.adapters.flax_linen:FlaxLinenAdapter", packages=("flax", "jax")
+        name="flax-linen",
+        adapter="conformance.adapters.flax_linen:FlaxLinenAdapter",
+        packages=("flax", "jax"),
+        reduces_in_output_dtype=_JAX_SUMS,
     ),
-    Implementation(name="flax-nnx", adapter="conformance.adapters.flax_nnx:FlaxNnxAdapter", packages=("flax", "jax")),
+    Implementation(
+        name="flax-nnx",
+        adapter="conformance.adapters.flax_nnx:FlaxNnxAdapter",
+        packages=("flax", "jax"),
+        reduces_in_output_dtype=_JAX_SUMS,
+    ),
     Implementation(
         name="tensorflow-v1",
         adapter="conformance.adapters.tensorflow_v1:TensorFlowV1Adapter",
         packages=("tensorflow", "tf_keras"),
         environment={"TF_USE_LEGACY_KERAS": "1"},
+        reduces_in_output_dtype=_TENSORFLOW_SUMS,
     ),
 )
 

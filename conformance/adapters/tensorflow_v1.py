@@ -215,6 +215,18 @@ def _activations() -> Mapping[str, Callable[[tf.Tensor], tf.Tensor] | None]:
         "sigmoid": tf.nn.sigmoid,
         "softmax": partial(tf.nn.softmax, axis=-1),
         "tanh": tf.nn.tanh,
+        "leaky_relu": partial(tf.nn.leaky_relu, alpha=0.01),
+        "elu": tf.nn.elu,
+        "selu": tf.nn.selu,
+        "softplus": tf.nn.softplus,
+        "softsign": tf.nn.softsign,
+        "silu": partial(tf.nn.silu, beta=1.0),
+        "gelu": partial(tf.nn.gelu, approximate=False),
+        "gelu_tanh": partial(tf.nn.gelu, approximate=True),
+        # Legacy Keras has another function under this name, of slope 0.2, and TensorFlow none.
+        "hard_sigmoid": lambda z: tf.nn.relu6(z + 3.0) / 6.0,
+        "log_softmax": partial(tf.nn.log_softmax, axis=-1),
+        "exponential": tf.exp,
     }
 
 

@@ -231,12 +231,29 @@ def placement_of(tensor: torch.Tensor) -> str:
 def _activations() -> Mapping[str, Callable[[], list[torch.nn.Module]]]:
     from torch import nn
 
+    class Exponential(nn.Module):  # type: ignore[misc]  # torch is not typed here
+        """torch.exp, for which torch.nn has no module."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.exp()
+
     return {
         "linear": list,
         "relu": lambda: [nn.ReLU()],
         "sigmoid": lambda: [nn.Sigmoid()],
         "softmax": lambda: [nn.Softmax(dim=-1)],
         "tanh": lambda: [nn.Tanh()],
+        "leaky_relu": lambda: [nn.LeakyReLU(negative_slope=0.01)],
+        "elu": lambda: [nn.ELU(alpha=1.0)],
+        "selu": lambda: [nn.SELU()],
+        "softplus": lambda: [nn.Softplus(beta=1.0, threshold=20.0)],
+        "softsign": lambda: [nn.Softsign()],
+        "silu": lambda: [nn.SiLU()],
+        "gelu": lambda: [nn.GELU(approximate="none")],
+        "gelu_tanh": lambda: [nn.GELU(approximate="tanh")],
+        "hard_sigmoid": lambda: [nn.Hardsigmoid()],
+        "log_softmax": lambda: [nn.LogSoftmax(dim=-1)],
+        "exponential": lambda: [Exponential()],
     }
 
 

@@ -1,0 +1,333 @@
+"""
+Which fault is caught by which row: the power of the default table, measured by planted faults.
+
+A table of green cells says nothing of what would have turned it red. So every fault of `tests.faults` is asked every
+question of the table, and `docs/power.md` says which rows catch it; a fault with a size is made smaller until nothing
+catches it any more. `benchmarks/power.json` keeps, for each fault, the cheapest cells that do, so that a test can hold
+every one of them in seconds.
+
+Faults run in this process, without the transport: `make power` takes minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from conformance.adapters.registry import Implementation
+from conformance.case import Case
+from conformance.checks import VIOLATES
+from conformance.question import Question, question, refusal
+from conformance.steps import Transcript, perform
+from conformance.suite import Cell, judge
+from conformance.table import default_cases, load
+from conformance.values import NoDraw
+from tests.faults import EVERY, Fault
+from tests.faulty import Exact, NumPyAdapter
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+DOCUMENT: Final = ROOT / "docs" / "power.md"
+KILLERS: Final = ROOT / "benchmarks" / "power.json"
+#: Where an adapter lives, for the check that a refusal comes from the framework and not from beside it.
+IMPLEMENTATION: Final = Implementation(name="planted", adapter="tests.faults:planted", packages=("tests",))
+#: Cells of this many fed elements and more are not part of the matrix.
+MOST_FED: Final = 2**20
+#: How many of the cheapest cells that catch a fault are kept for the test.
+KEPT: Final = 3
+PROCESSES: Final = 2
+#: Features from which a sum is long.
+LONG: Final = 512
+
+
+def _float32(case: Case, lane: str) -> bool:
+    return case.dtype == "float32" and case.lane == lane and not case.expect.error
+
+
+#: The groups of cells in which the sizes of faults are measured.
+LANES: Final[Mapping[str, Callable[[Case], bool]]] = {
+    "exact": lambda case: _float32(case, "exact"),
+    "uniform": lambda case: _float32(case, "uniform"),
+    f"uniform, K ≥ {LONG}": lambda case: _float32(case, "uniform") and (case.input_shape[-1] or 0) >= LONG,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A case with its question, asked once and put to every fault."""
+
+    case: Case
+    question: Question
+
+    @property
+    def cost(self) -> tuple[int, str]:
+        """What sorts the cheapest first."""
+        elements = math.prod(axis or 1 for axis in self.case.fed_shape)
+        kernels = sum(layer.units for layer in self.case.layers if isinstance(layer.units, int))
+        return elements * max(kernels, 1), self.case.id
+
+
+def asked_of(cases: Iterable[Case]) -> Mapping[str, Asked]:
+    """Return the questions of the cases for which values exist, by the id of the case, cheapest first."""
+    found = []
+    for case in cases:
+        if math.prod(axis or 1 for axis in case.fed_shape) > MOST_FED:
+            continue
+        try:
+            own = refusal(case, "cpu") if case.expect.error else question(case, "cpu")
+        except (NoDraw, NotImplementedError):
+            continue
+        found.append(Asked(case=case, question=own))
+    return {each.case.id: each for each in sorted(found, key=lambda each: each.cost)}
+
+
+def red_checks(adapter: NumPyAdapter, asked: Asked) -> frozenset[str]:
+    """Return the checks of a case that an adapter violates."""
+    cell = Cell(case=asked.case, implementation=IMPLEMENTATION, device="cpu")
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        replies = {reply.label: reply for reply in perform(adapter, asked.question.steps)}
+        found = judge(cell, asked.question, Transcript(replies=replies))
+        return frozenset(each.check for each in found if each.outcome == VIOLATES)
+
+
+def first_killer(make: Callable[[], NumPyAdapter], cells: Mapping[str, Asked], likely: Sequence[str]) -> str | None:
+    """Return the first cell that catches a fault, the likely ones tried first; None where none does."""
+    ids = [each for each in likely if each in cells]
+    for identity in (*ids, *(each for each in cells if each not in ids)):
+        if red_checks(make(), cells[identity]):
+            return identity
+    return None
+
+
+#: The cells of the matrix; set before the pool forks, so that no question is asked twice.
+_cells: dict[str, Asked] = {}
+
+
+def _row_of_matrix(name: str) -> tuple[str, dict[str, frozenset[str]]]:
+    """Return what catches a fault: case id -> checks."""
+    kills = {identity: red_checks(EVERY[name].make(), asked) for identity, asked in _cells.items()}
+    return name, {identity: checks for identity, checks in kills.items() if checks}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """The smallest size of a fault that some cell of a lane catches, and the largest that none does."""
+
+    caught: float | None
+    missed: float | None
+
+
+def _reach(name: str) -> tuple[str, dict[str, Reach]]:
+    """Return how small a fault with a size may be and still be caught, for each group of float32 cells."""
+    kind = EVERY[name].sized
+    assert kind is not None
+    reaches = {}
+    for lane, belongs in LANES.items():
+        cells = {identity: asked for identity, asked in _cells.items() if belongs(asked.case)}
+        likely: list[str] = []
+        outcomes: list[tuple[float, bool]] = []
+        for size in kind.sizes:
+            killer = first_killer(lambda size=size: kind(size), cells, likely)  # type: ignore[misc]
+            likely = likely if killer is None else [killer, *(each for each in likely if each != killer)]
+            outcomes.append((size, killer is not None))
+        caught = [size for size, killed in outcomes if killed]
+        missed = [size for size, killed in outcomes if not killed]
+        # Sizes run from the grossest down, so the last caught is the finest and the first missed the grossest.
+        reaches[lane] = Reach(caught=caught[-1] if caught else None, missed=missed[0] if missed else None)
+    return name, reaches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """What was measured: `kills` maps a fault to the cells that catch it and their checks."""
+
+    cells: Mapping[str, Asked]
+    unusable: Sequence[str]
+    kills: Mapping[str, Mapping[str, frozenset[str]]]
+    reaches: Mapping[str, Mapping[str, Reach]]
+
+
+def measure() -> Matrix:
+    """Return the whole matrix of the default table."""
+    cells = asked_of(load([default_cases()]).cases)
+    unusable = [identity for identity, asked in cells.items() if red_checks(Exact(), asked)]
+    _cells.clear()
+    _cells.update({identity: asked for identity, asked in cells.items() if identity not in unusable})
+    sized = [name for name, fault in EVERY.items() if fault.sized is not None]
+    with multiprocessing.get_context("fork").Pool(PROCESSES) as pool:
+        kills = dict(pool.imap(_row_of_matrix, EVERY, chunksize=4))
+        reaches = dict(pool.imap(_reach, sized))
+    return Matrix(cells=dict(_cells), unusable=unusable, kills=kills, reaches=reaches)
+
+
+def killers(matrix: Matrix) -> dict[str, list[str]]:
+    """Return for each fault the cheapest cells that catch it; the cells are in that order."""
+    return {name: list(matrix.kills[name])[:KEPT] for name in sorted(EVERY)}
+
+
+def document(matrix: Matrix) -> str:
+    """Return the text of `docs/power.md`."""
+    parts = [_head(matrix), _families(matrix), _open(matrix), _sizes(matrix), _checks(matrix), _rows(matrix)]
+    return "\n\n".join([*parts, _faults(matrix)]) + "\n"
+
+
+def _closed() -> list[Fault]:
+    return [fault for fault in EVERY.values() if fault.open is None]
+
+
+def _head(matrix: Matrix) -> str:
+    closed = _closed()
+    survivors = [fault.name for fault in closed if not matrix.kills[fault.name]]
+    verdict = (
+        f"All {len(closed)} are caught."
+        if not survivors
+        else f"{len(closed) - len(survivors)} of {len(closed)} are caught; **not caught: {', '.join(survivors)}**."
+    )
+    text = (
+        "# What the table catches\n\n"
+        "Written by `make power`; not edited by hand. Each fault is the exact NumPy adapter with one thing wrong "
+        "(`tests/faulty.py`, `tests/faults/`); it is asked every question of the default table, and it is caught where "
+        "some check is violated. The adapter without a fault is caught nowhere.\n\n"
+        f"{len(EVERY)} faults, {len(matrix.cells)} cells. {verdict} "
+        f"{len(EVERY) - len(closed)} more are open: no cell can catch them yet."
+    )
+    if matrix.unusable:
+        names = ", ".join(f"`{each}`" for each in sorted(matrix.unusable))
+        text += f"\n\nLeft out, since the adapter without a fault does not conform there: {names}."
+    return text
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
+
+
+def _families(matrix: Matrix) -> str:
+    rows = []
+    families = sorted({fault.family for fault in EVERY.values()})
+    for family in families:
+        members = [fault for fault in _closed() if fault.family == family]
+        caught = sum(bool(matrix.kills[fault.name]) for fault in members)
+        open_ones = sum(fault.family == family and fault.open is not None for fault in EVERY.values())
+        rows.append((family, len(members), caught, len(members) - caught, open_ones))
+    return "## Families\n\n" + _table(("family", "faults", "caught", "survive", "open"), rows)
+
+
+def _open(matrix: Matrix) -> str:
+    rows = [
+        (f"`{fault.name}`", fault.words, fault.open, "**now caught**" if matrix.kills[fault.name] else "no")
+        for fault in EVERY.values()
+        if fault.open is not None
+    ]
+    text = "## Open\n\nFaults that no cell can catch yet, and what is missing. A test fails once one is caught.\n\n"
+    return text + _table(("fault", "what is wrong", "why", "caught"), rows)
+
+
+def _size(value: float | None, meaning: str) -> str:
+    if value is None:
+        return "–"
+    if meaning == "bits":
+        return f"{value:.0f}"
+    return f"2^{math.log2(value):.0f}"
+
+
+def _sizes(matrix: Matrix) -> str:
+    rows = []
+    for name, reaches in matrix.reaches.items():
+        kind = EVERY[name].sized
+        assert kind is not None
+        cells = [_size(getattr(reaches[lane], which), kind.meaning) for lane in LANES for which in ("caught", "missed")]
+        rows.append((f"`{name}`", EVERY[name].words, kind.meaning, *cells))
+    text = (
+        "## How small a fault may be\n\n"
+        "For faults with a size: the finest size that some float32 cell catches, and the grossest that none does, on "
+        f"the exact lane, on the uniform lane, and on its rows of {LONG} features and more alone, where the allowed "
+        "error is at its largest. Finer means more bits, or a smaller number; for SaturatesAbove a larger one. – says "
+        "that no size tried is missed, or none is caught. Biases of the exact lane are small integers, so their "
+        "precision is for the uniform lane to see.\n\n"
+    )
+    header = ("fault", "what is wrong", "size", *(f"{lane}: {end}" for lane in LANES for end in ("caught", "missed")))
+    return text + _table(header, rows)
+
+
+def _checks(matrix: Matrix) -> str:
+    total: Counter[str] = Counter()
+    alone: dict[str, list[str]] = defaultdict(list)
+    for fault in _closed():
+        checks = frozenset[str]().union(*matrix.kills[fault.name].values())
+        total.update(checks)
+        if len(checks) == 1:
+            alone[next(iter(checks))].append(fault.name)
+    rows = [(check, total[check], len(alone[check])) for check in sorted(total)]
+    text = "## Checks\n\nHow many faults each check is violated by somewhere, and how many no other check sees.\n\n"
+    return text + _table(("check", "faults", "only this one"), rows)
+
+
+def _rows(matrix: Matrix) -> str:
+    """Say what each row of the table catches; a row is named by its file and the first of its cases."""
+    by_row: dict[str, list[str]] = defaultdict(list)
+    for identity, asked in sorted(matrix.cells.items()):
+        by_row[asked.case.row].append(identity)
+    label = {row: f"{row.partition(':')[0].rpartition('/')[2]} {ids[0]}" for row, ids in by_row.items()}
+    row_of = {identity: row for row, ids in by_row.items() for identity in ids}
+    killed: dict[str, set[str]] = {row: set() for row in by_row}
+    for fault in _closed():
+        for identity in matrix.kills[fault.name]:
+            killed[row_of[identity]].add(fault.name)
+    rows_of = {fault.name: {row_of[identity] for identity in matrix.kills[fault.name]} for fault in _closed()}
+    alone = {row: sorted(name for name in names if rows_of[name] == {row}) for row, names in killed.items()}
+    cover = _cover(killed)
+    ordered = sorted(by_row, key=lambda row: label[row])
+    needed = [(f"`{label[row]}`", len(killed[row]), ", ".join(alone[row])) for row in ordered if alone[row]]
+    rest = [(f"`{label[row]}`", len(killed[row])) for row in ordered if not alone[row]]
+    return (
+        "## Rows\n\n"
+        f"{len(by_row)} rows. {len(cover)} of them together catch all that the table catches (found greedily): "
+        + ", ".join(f"`{label[row]}`" for row in sorted(cover, key=lambda row: label[row]))
+        + ".\n\n### Rows that catch what no other row does\n\n"
+        + _table(("row", "faults", "only this row"), needed)
+        + "\n\n### Rows whose faults others catch too\n\n"
+        + "They pin a shape, a count or a refusal that a framework may get wrong in a way nobody has planted.\n\n"
+        + _table(("row", "faults"), rest)
+    )
+
+
+def _cover(killed: Mapping[str, set[str]]) -> list[str]:
+    """Return few rows that catch everything between them: always the one that adds most, the first of equals."""
+    left, chosen = set().union(*killed.values()), []
+    while left:
+        best = max(sorted(killed), key=lambda row: len(killed[row] & left))
+        chosen.append(best)
+        left -= killed[best]
+    return chosen
+
+
+def _faults(matrix: Matrix) -> str:
+    rows = []
+    for name, fault in sorted(EVERY.items(), key=lambda item: (item[1].family, item[0])):
+        checks = frozenset[str]().union(*matrix.kills[name].values())
+        rows.append((f"`{name}`", fault.family, fault.words, len(matrix.kills[name]), ", ".join(sorted(checks)) or "–"))
+    text = "## Faults\n\nEvery fault, the number of cells that catch it, and the checks that do.\n\n"
+    return text + _table(("fault", "family", "what is wrong", "cells", "checks"), rows)
+
+
+def main() -> None:
+    """Measure, and write the document and what the test reads."""
+    matrix = measure()
+    DOCUMENT.write_text(document(matrix), encoding="utf-8")
+    KILLERS.write_text(json.dumps(killers(matrix), indent=1) + "\n", encoding="utf-8")
+    survivors = [fault.name for fault in _closed() if not matrix.kills[fault.name]]
+    print(f"{len(EVERY)} faults, {len(matrix.cells)} cells; not caught: {', '.join(survivors) or 'none'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,283 @@
+"""
+What a draw is, what it is made from, and what must hold of it before it is used.
+
+A draw follows from the case's content alone. Its canonical form, hashed, keys a counter-based generator (Philox), whose
+raw bits are mapped to numbers by this module. The mapping is pinned by tests, since NumPy's distributions may change.
+The lanes that make draws are `conformance.values` and `conformance.exact_lane`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from conformance.case import Case
+from conformance.formats import FORMATS, Format
+
+Array = npt.NDArray[Any]
+Number = TypeVar("Number", bound=np.generic)
+Integers = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+
+#: Redraws before a draw with a kink is accepted; the reference then allows both sides of it.
+ATTEMPTS: Final = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draw:
+    """
+    Numbers for one case.
+
+    `x` has the shape fed, `kernels[l]` shape (d, m) of layer l, `biases[l]` shape (m,) or None, `dy` that of the
+    output; all of the case's dtype. `exact` says that every partial sum is exact in any order; `name` what is special.
+    """
+
+    name: str
+    x: Array
+    kernels: tuple[Array, ...]
+    biases: tuple[Array | None, ...]
+    dy: Array
+    exact: bool
+
+
+class NoDraw(ValueError):
+    """No draw of the lane exists for the case; says why."""
+
+
+class Stream:
+    """
+    Numbers from the raw bits of a Philox generator keyed by SHA-256 of a digest and a purpose.
+
+    Every purpose has a stream of its own, so that adding one changes no other.
+    """
+
+    def __init__(self, digest: bytes, *purpose: object) -> None:
+        key = hashlib.sha256(digest + "/".join(map(str, purpose)).encode()).digest()
+        self._philox = np.random.Philox(key=int.from_bytes(key[:16], "little"))
+
+    def bits(self, shape: tuple[int, ...]) -> npt.NDArray[np.uint64]:
+        """Return uniformly distributed 64-bit numbers."""
+        size = int(np.prod(shape, dtype=np.int64))
+        raw = np.asarray(self._philox.random_raw(size) if size else np.zeros(0), dtype=np.uint64)
+        return raw.reshape(shape)
+
+    def integers(self, low: int, high: int, shape: tuple[int, ...]) -> Integers:
+        """Return integers in [low, high], by multiplying 32 bits with the number of values (2**21 at most)."""
+        span = np.uint64(high - low + 1)
+        return ((self.bits(shape) >> np.uint64(32)) * span >> np.uint64(32)).astype(np.int64) + low
+
+    def odd(self, bits: int, shape: tuple[int, ...]) -> Integers:
+        """Return odd integers of exactly `bits` bits (2 to 53), with random sign."""
+        raw = self.bits(shape)
+        body = (raw >> np.uint64(65 - bits) << np.uint64(1)).astype(np.int64) if bits > 1 else np.zeros(shape, np.int64)
+        magnitude = (body | 1 | (1 << (bits - 1))) & ((1 << bits) - 1)
+        return np.where(raw & np.uint64(1), magnitude, -magnitude)
+
+    def uniform(self, shape: tuple[int, ...]) -> Float64:
+        """Return odd multiples of 2**-24 in (-1, 1): symmetric about 0 and never 0."""
+        body = (self.bits(shape) >> np.uint64(40)).astype(np.float64)
+        return (2.0 * body + 1.0) * 2.0**-24 - 1.0
+
+    def permutation(self, size: int) -> Integers:
+        """Return a permutation of range(size)."""
+        return np.argsort(self.bits((size,)), kind="stable").astype(np.int64)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """The shapes and the seed of a case, all that a draw needs."""
+
+    digest: bytes
+    x_shape: tuple[int, ...]
+    units: tuple[int, ...]
+    activations: tuple[str, ...]
+    use_bias: tuple[bool, ...]
+    format: Format
+    broadcast: bool
+
+    @classmethod
+    def of(cls, case: Case, index: int) -> Plan:
+        """
+        Return the plan of a case, asked for the `index`-th time.
+
+        Raises:
+            NoDraw: its units or axes are not numbers a layer can have.
+        """
+        units = [each.units for each in case.layers]
+        legal = [each for each in units if isinstance(each, int) and not isinstance(each, bool) and each >= 0]
+        if len(legal) != len(units) or not case.fed_shape:
+            raise NoDraw(f"{case.id}: no values can be drawn for units {units} on {case.fed_shape}")
+        digest = case.digest if index == 0 else hashlib.sha256(case.digest + f"draw {index}".encode()).digest()
+        return cls(
+            digest=digest,
+            x_shape=case.fed_shape,
+            units=tuple(legal),
+            activations=tuple(each.activation for each in case.layers),
+            use_bias=tuple(each.use_bias for each in case.layers),
+            format=FORMATS[case.dtype],
+            broadcast=case.layout == "broadcast",
+        )
+
+    @property
+    def features(self) -> tuple[int, ...]:
+        """The number of input features of each layer."""
+        return (self.x_shape[-1], *self.units[:-1])
+
+    @property
+    def dtype(self) -> str:
+        """The name of the format."""
+        return self.format.dtype.name
+
+    @property
+    def is_short(self) -> bool:
+        """Whether results have fewer bits than the sums they are rounded from."""
+        return self.format.accumulator != self.dtype
+
+    @property
+    def positions(self) -> int:
+        """The number of samples and positions that a layer is applied to."""
+        return int(np.prod(self.x_shape[:-1], dtype=np.int64))
+
+    @property
+    def dy_shape(self) -> tuple[int, ...]:
+        """The shape of the output, and of the gradient with respect to it."""
+        return (*self.x_shape[:-1], self.units[-1])
+
+    def repeated(self, x: npt.NDArray[Number]) -> npt.NDArray[Number]:
+        """Return x, made equal along its first axis where the layout asks for it."""
+        return np.broadcast_to(x[:1], x.shape).copy() if self.broadcast and x.shape[0] > 1 else x
+
+
+def is_exact(draw: Draw, activations: Sequence[str], form: Format) -> bool:
+    """
+    Return whether every product and partial sum of forward and backward is exact in `form`, in any order.
+
+    All numbers are multiples of a grid; a sum of terms is exact in any order when the sum of their magnitudes, in units
+    of the grid, is at most 2**significand of the accumulator. Results must fit the format itself. The magnitudes are
+    bounded through the stack by |a||W| + |b|, so that cancellation is never relied upon.
+
+    Sums are held to what the format itself takes, also where its accumulator takes more: some implementations add up a
+    gradient in the format.
+    """
+    limit = 2.0 ** min(FORMATS[form.accumulator].significand, form.significand)
+    # These sums are taken in float64, where 2**53 + 1 is 2**53.
+    limit -= limit == 2.0**53
+    a = np.abs(as_matrix(draw.x).astype(np.float64))
+    dz = np.abs(as_matrix(draw.dy).astype(np.float64))
+    inputs, grids, grid = [], [], 1.0
+    for kernel, bias, activation in zip(draw.kernels, draw.biases, activations, strict=True):
+        inputs.append(a)
+        grids.append(grid)
+        if activation == "relu" and bias is not None:
+            grid *= 2.0
+        a = a @ np.abs(kernel.astype(np.float64))
+        if bias is not None:
+            a = a + np.abs(bias.astype(np.float64))
+        if _largest(a) * grid > limit:
+            return False
+    for kernel, x, scale in zip(reversed(draw.kernels), reversed(inputs), reversed(grids), strict=True):
+        sums = (x.T @ dz * scale, dz.sum(axis=0), dz @ np.abs(kernel.astype(np.float64)).T)
+        if any(_largest(each) > limit for each in sums):
+            return False
+        dz = sums[2]
+    return True
+
+
+def _largest(array: Float64) -> float:
+    return float(array.max()) if array.size else 0.0
+
+
+def as_matrix(array: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    """Return the array as (positions, features), also where it is empty."""
+    return array.reshape(int(np.prod(array.shape[:-1], dtype=np.int64)), array.shape[-1])
+
+
+def is_powerless(draw: Draw, activations: Sequence[str]) -> bool:
+    """
+    Return whether a draw could not tell a right layer from a wrong one.
+
+    It cannot when an operand that is not empty is all zero, a square kernel symmetric, or an activation saturated
+    everywhere, so that no gradient passes.
+    """
+    operands = (draw.x, draw.dy, *draw.kernels, *(bias for bias in draw.biases if bias is not None))
+    if any(each.size and not each.any() for each in operands):
+        return True
+    if any(each.shape[0] == each.shape[1] > 1 and (each == each.T).all() for each in draw.kernels):
+        return True
+    saturated = zip(_pre_activations(draw, activations), activations, strict=True)
+    return any(z.size > 0 and _SATURATED[activation](z) for z, activation in saturated)
+
+
+def _never(z: Float64) -> bool:
+    return False
+
+
+def _far_below(z: Float64) -> bool:
+    """Return whether exp(z) is less than float32 resolves beside 1, everywhere."""
+    return bool((z < -17.0).all())
+
+
+#: Whether all of the pre-activations (P, m) lie where the function is flat in float32. One unit's softmax always is.
+#: exponential is refused too near the end of the range: float16 has none beyond exp(11), and gradients multiply it.
+_SATURATED: Final[dict[str, Callable[[Float64], bool]]] = {
+    "linear": _never,
+    "relu": lambda z: bool((z < 0.0).all()),
+    "sigmoid": lambda z: bool((np.abs(z) > 17.0).all()),
+    "tanh": lambda z: bool((np.abs(z) > 9.0).all()),
+    "softmax": lambda z: z.shape[1] > 1 and bool((np.sort(z, axis=1)[:, -1] - np.sort(z, axis=1)[:, -2] > 17.0).all()),
+    "leaky_relu": _never,
+    "elu": _far_below,
+    "selu": _far_below,
+    "softplus": _far_below,
+    "softsign": lambda z: bool((np.abs(z) > 2.0**12).all()),
+    "silu": _far_below,
+    "gelu": lambda z: bool((z < -6.0).all()),
+    "gelu_tanh": lambda z: bool((z < -6.0).all()),
+    "hard_sigmoid": lambda z: bool((np.abs(z) >= 3.0).all()),
+    "log_softmax": _never,
+    "exponential": lambda z: _far_below(z) or bool((z > 10.0).any()),
+}
+
+
+def is_on_kink(draw: Draw, activations: Sequence[str]) -> bool:
+    """Return whether some pre-activation of a relu layer is exactly 0."""
+    pre_activations = zip(_pre_activations(draw, activations), activations, strict=True)
+    return any(activation == "relu" and bool((z == 0.0).any()) for z, activation in pre_activations)
+
+
+def _pre_activations(draw: Draw, activations: Sequence[str]) -> Iterator[Float64]:
+    """Yield z of each layer, (P, m), in float64; functions other than relu are taken as they are, roughly."""
+    functions: dict[str, Callable[[Float64], Float64]] = {
+        "linear": lambda z: z,
+        "relu": lambda z: np.maximum(z, 0.0),
+        "tanh": np.tanh,
+        "sigmoid": _logistic,
+        "softmax": _logistic,
+        "leaky_relu": lambda z: np.maximum(z, z / 100.0),
+        "elu": lambda z: np.where(z > 0.0, z, np.expm1(np.minimum(z, 0.0))),
+        "selu": lambda z: np.where(z > 0.0, z, 1.7 * np.expm1(np.minimum(z, 0.0))),
+        "softplus": lambda z: np.logaddexp(z, 0.0),
+        "softsign": lambda z: z / (1.0 + np.abs(z)),
+        "silu": lambda z: z * _logistic(z),
+        "gelu": lambda z: z * _logistic(1.7 * z),
+        "gelu_tanh": lambda z: z * _logistic(1.7 * z),
+        "hard_sigmoid": lambda z: np.clip(z / 6.0 + 0.5, 0.0, 1.0),
+        "log_softmax": lambda z: z - np.logaddexp.reduce(z, axis=1, keepdims=True),
+        "exponential": lambda z: np.exp(np.minimum(z, 11.0)),
+    }
+    a = as_matrix(draw.x).astype(np.float64)
+    for kernel, bias, activation in zip(draw.kernels, draw.biases, activations, strict=True):
+        z = a @ kernel.astype(np.float64)
+        if bias is not None:
+            z = z + bias.astype(np.float64)
+        yield z
+        a = functions[activation](z)
+
+
+def _logistic(z: Float64) -> Float64:
+    return 1.0 / (1.0 + np.exp(-z))

@@ -1,0 +1,218 @@
+"""
+The exact lane: small numbers on a grid, with one operand made as wide as the sums it enters allow.
+
+Every product and partial sum is exact in the arithmetic used, whatever the order; that is checked on the drawn data
+(`conformance.draw.is_exact`), not assumed. This module knows no expected value and no implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from conformance.draw import (
+    ATTEMPTS,
+    Draw,
+    Integers,
+    NoDraw,
+    Plan,
+    Stream,
+    as_matrix,
+    is_exact,
+    is_on_kink,
+    is_powerless,
+)
+
+#: Bits an odd integer needs so that the next narrower format in use cannot hold it: float32 has 24, TF32 11, the widest
+#: of the formats of 8 bits 4.
+MEDIUM_BITS: Final = {"float64": 25, "float32": 12, "float16": 5, "bfloat16": 5}
+#: How many entries of the wide operand are wide, at most; the sums they enter must stay exact.
+MOST_WIDE: Final = {"float64": 256, "float32": 256, "float16": 2, "bfloat16": 2}
+
+
+def exact_draws(plan: Plan) -> Iterator[Draw]:
+    """Yield a draw for each operand made wide: x, every kernel, and dy."""
+    for wide in ("x", *(f"kernel {layer}" for layer in range(len(plan.units))), "dy"):
+        yield _exact_draw(plan, wide)
+
+
+def _exact_draw(plan: Plan, wide: str) -> Draw:
+    """
+    Return a draw with one operand as wide as the sums it enters allow.
+
+    The width of the widest entry is found by bisection over the number of bits, each candidate checked on its data.
+    """
+    fallback: Draw | None = None
+    for attempt in range(ATTEMPTS):
+        small = _Small.drawn(plan, wide, attempt)
+        # From the full significand down to no wide entry at all, which is always exact for shapes a row may have.
+        widths = [0, *range(MEDIUM_BITS[plan.dtype], plan.format.significand + 1)]
+        low, high = 0, len(widths) - 1
+        best = small.widened(0)
+        if is_powerless(best, plan.activations) or not is_exact(best, plan.activations, plan.format):
+            continue
+        while low < high:
+            middle = (low + high + 1) // 2
+            candidate = small.widened(widths[middle])
+            if is_exact(candidate, plan.activations, plan.format):
+                low, best = middle, candidate
+            else:
+                high = middle - 1
+        if not is_on_kink(best, plan.activations):
+            return best
+        fallback = fallback or best
+    if fallback is None:
+        raise NoDraw(f"no exact draw exists for {plan.x_shape} and units {plan.units}: sums do not fit, or all is zero")
+    return fallback
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Small:
+    """A draw of small numbers, in units of the grid, into which wide entries can be put."""
+
+    plan: Plan
+    wide: str
+    stream_key: tuple[object, ...]
+    x: Integers
+    kernels: tuple[Integers, ...]
+    biases: tuple[Integers | None, ...]
+    grids: tuple[int, ...]
+    dy: Integers
+
+    @classmethod
+    def drawn(cls, plan: Plan, wide: str, attempt: int) -> _Small:
+        key = ("exact", wide, attempt)
+
+        def stream(*purpose: object) -> Stream:
+            return Stream(plan.digest, *key, *purpose)
+
+        kernels: list[Integers] = []
+        biases: list[Integers | None] = []
+        grids: list[int] = []
+        grid = 1
+        for layer, (features, units) in enumerate(zip(plan.features, plan.units, strict=True)):
+            dense = len(plan.units) == 1 or (layer == 0 and wide in ("x", "kernel 0"))
+            kernel = _few(stream("kernel", layer), features, units, dense=dense and not plan.is_short)
+            bias = None
+            relu = plan.activations[layer] == "relu"
+            if plan.use_bias[layer]:
+                bias = stream("bias", layer).permutation(units) - units // 2
+                if plan.is_short:
+                    # What is added to a sum may not use up the few bits a result has.
+                    bias = bias % (3 if len(plan.units) > 1 else 2 ** (plan.format.significand - 3))
+                if any(wide == f"kernel {later}" for later in range(layer + 1, len(plan.units))):
+                    # What feeds a wide kernel has to be small; the other draws have distinct biases here.
+                    bias = bias % 3
+                if relu:
+                    # Between the points of the grid, so that no z is 0.
+                    grid *= 2
+                    bias = 2 * bias + 1
+                else:
+                    bias = bias + (bias >= 0)
+            kernels.append(kernel)
+            biases.append(bias)
+            grids.append(grid)
+        most = 1 if plan.is_short and wide != "x" else 2
+        x = stream("x").integers(-most, most, plan.x_shape)
+        if plan.activations[0] == "relu" and not plan.use_bias[0] and plan.features[0] > 0:
+            # Without a bias: an odd first product and even ones elsewhere give an odd sum, which is never 0.
+            x, kernels[0] = 2 * x, 2 * kernels[0]
+            bits = 1 if plan.is_short else 2
+            x[..., 0] = stream("odd x").odd(bits, x.shape[:-1])
+            kernels[0][0, :] = stream("odd kernel").odd(bits, (plan.units[0],))
+        dy = stream("dy").integers(-1, 1, (plan.positions, plan.units[-1]))
+        speaking = MOST_WIDE[plan.dtype]
+        if plan.positions > speaking:
+            # Positions beyond these have no part in the gradients of this draw, so that wide sums over them stay exact.
+            dy[np.sort(stream("silent").permutation(plan.positions)[speaking:])] = 0
+        return cls(
+            plan=plan,
+            wide=wide,
+            stream_key=key,
+            x=plan.repeated(x),
+            kernels=tuple(kernels),
+            biases=tuple(biases),
+            grids=tuple(grids),
+            dy=dy,
+        )
+
+    def widened(self, bits: int) -> Draw:
+        """Return the draw whose widest entry has `bits` bits, its fellows the medium number; with 0 none is wide."""
+        stream = Stream(self.plan.digest, *self.stream_key, "wide")
+        x, dy = as_matrix(self.x).copy(), self.dy.copy()
+        kernels = [each.copy() for each in self.kernels]
+        if bits:
+            speaking = np.flatnonzero(np.any(dy != 0, axis=1))
+            if self.wide == "x":
+                _widen(stream, x, bits, self.plan, rows=speaking, columns=self._seen(kernels[0].T))
+                if self.plan.broadcast and len(self.plan.x_shape) > 1:
+                    x = self.plan.repeated(x.reshape(self.plan.x_shape)).reshape(x.shape)
+            elif self.wide == "dy":
+                _widen(stream, dy, bits, self.plan, rows=speaking, columns=np.arange(dy.shape[1]))
+            else:
+                layer = int(self.wide.split()[1])
+                last, first = layer == len(kernels) - 1, layer == 0
+                rows = self._seen(dy) if last else np.arange(kernels[layer].shape[1])
+                columns = self._seen(x) if first else np.arange(kernels[layer].shape[0])
+                _widen(stream, kernels[layer].T, bits, self.plan, rows=rows, columns=columns)
+        dtype = self.plan.format.dtype
+        biases = [
+            None if bias is None else (bias / grid).astype(dtype)
+            for bias, grid in zip(self.biases, self.grids, strict=True)
+        ]
+        return Draw(
+            name=f"{self.wide} wide" if bits else f"{self.wide} narrow",
+            x=x.reshape(self.plan.x_shape).astype(dtype),
+            kernels=tuple(each.astype(dtype) for each in kernels),
+            biases=tuple(biases),
+            dy=dy.reshape(self.plan.dy_shape).astype(dtype),
+            exact=True,
+        )
+
+    def _seen(self, operand: Integers) -> Integers:
+        """
+        Return the columns of what a wide entry is multiplied by in which there is a number other than 0.
+
+        Where kernels are sparse and wide entries few they could all be multiplied by nothing. Where they are many,
+        every column is taken.
+        """
+        if not self.plan.is_short:
+            return np.arange(operand.shape[1])
+        return np.flatnonzero(np.any(operand != 0, axis=0))
+
+
+def _few(stream: Stream, features: int, units: int, *, dense: bool) -> Integers:
+    """
+    Return a kernel of 0 and ±1: mostly nonzero, or with two nonzero entries a column so that sums stay small.
+
+    Where it is sparse every feature is used by some unit as long as there are enough units.
+    """
+    signs = 2 * stream.integers(0, 1, (features, units)) - 1
+    if dense or features == 0 or units == 0:
+        return signs * (stream.integers(0, 7, (features, units)) > 0)
+    kernel = np.zeros((features, units), np.int64)
+    columns = np.arange(units)
+    first = stream.permutation(max(features, units))[:units] % features
+    second = stream.integers(0, features - 1, (units,))
+    for rows in (first, second):
+        kernel[rows, columns] = signs[rows, columns]
+    return kernel
+
+
+def _widen(stream: Stream, operand: Integers, bits: int, plan: Plan, *, rows: Integers, columns: Integers) -> None:
+    """
+    Put one wide odd entry into each of the given rows of a (rows, columns) operand, in one of the given columns.
+
+    The first has `bits` bits, the others as few as `MEDIUM_BITS` of the dtype. Columns are taken in turn, so that no
+    column gets more than its share.
+    """
+    if rows.size == 0 or columns.size == 0:
+        return
+    chosen = rows[stream.permutation(rows.size)][: MOST_WIDE[plan.dtype]]
+    taken = columns[stream.permutation(columns.size)][np.arange(chosen.size) % columns.size]
+    entries = stream.odd(MEDIUM_BITS[plan.dtype], (chosen.size,))
+    entries[0] = stream.odd(bits, (1,))[0]
+    operand[chosen, taken] = entries
