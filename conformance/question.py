@@ -97,6 +97,11 @@ def question(case: Case, device: str, index: int = 0, reduced: frozenset[str] = 
         steps.append(Differentiate(label=differentiated, x=draw.x, dy=draw.dy, layout=case.layout))
         outputs[computed] = gradients[differentiated] = answer(draw, activations, case.dtype, reduced)
         after |= {computed, differentiated}
+    if alone and others:
+        # The other model was given no new weights: one that answers with them shares what it should own.
+        label, fed = next((each.label, each) for each in steps if isinstance(each, Forward) and each.model == "alone")
+        steps.append(replace(fed, label=f"{label}, after new weights elsewhere"))
+        alone[f"{label}, after new weights elsewhere"] = alone[label]
     return Question(
         steps=tuple(steps),
         outputs=outputs,
