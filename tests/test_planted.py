@@ -41,7 +41,7 @@ SIGNS = {
     "infers a batch of two": inferred(2, 3, FAULTY),
     "holds more parameters": Sign(red=("parameters",)),
     "counts more parameters": Sign(red=("parameters",)),
-    "gives another output": Sign(red=("output", "weights_live"), found={"where": "output"}),
+    "gives another output": Sign(red=("output", "weights_live", "memory_layouts"), found={"where": "output"}),
     "gives another gradient of its input": doubled("dx"),
     "gives another gradient of its kernel": doubled("dW of layer 1"),
     "gives another gradient of its bias": doubled("db of layer 1"),

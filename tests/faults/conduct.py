@@ -390,7 +390,7 @@ class TinyInputsFlushed(Planted):
         return np.where(np.abs(x) < 2.0**-30, x.dtype.type(0), x)
 
 
-@planted("state", open_because="every model of a question has the same weights while another is asked")
+@planted("state")
 class ModelsShareWeights(Planted):
     """A model computes with the weights that were last given to any model with as many parameters."""
 
