@@ -326,7 +326,10 @@ def main() -> None:
     DOCUMENT.write_text(document(matrix), encoding="utf-8")
     KILLERS.write_text(json.dumps(killers(matrix), indent=1) + "\n", encoding="utf-8")
     survivors = [fault.name for fault in _closed() if not matrix.kills[fault.name]]
-    print(f"{len(EVERY)} faults, {len(matrix.cells)} cells; not caught: {', '.join(survivors) or 'none'}")
+    still_open = [fault.name for fault in EVERY.values() if fault.open is not None]
+    print(f"{len(EVERY)} faults, {len(matrix.cells)} cells")
+    print(f"must be caught: {len(_closed())}; not caught: {', '.join(survivors) or 'none'}")
+    print(f"open, not caught yet: {', '.join(still_open) or 'none'}")
 
 
 if __name__ == "__main__":
