@@ -7,6 +7,7 @@ framework, no array and no rule; everything else in the package may import it.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -34,7 +35,14 @@ ACTIVATIONS: Final = (
 #: Activations that map integers to integers, so that a whole stack of them can be exact.
 EXACT_ACTIVATIONS: Final = ("linear", "relu")
 DTYPES: Final = ("float64", "float32", "float16", "bfloat16")
-LANES: Final = ("exact", "uniform")
+#: What an input may be where it is not of the layer's own dtype.
+INTEGER_DTYPES: Final = ("bool", "uint8", "int8", "int32", "int64")
+INPUT_DTYPES: Final = (*DTYPES, *INTEGER_DTYPES)
+LANES: Final = ("exact", "uniform", "wide", "cancelling", "special", "denormal", "literal")
+#: The lanes of a row that names none.
+DEFAULT_LANES: Final = ("exact", "uniform")
+#: Lanes whose answers are worked out for layers without an activation alone.
+LINEAR_LANES: Final = ("special", "denormal")
 LAYOUTS: Final = ("contiguous", "transposed", "strided", "broadcast")
 TIERS: Final = ("quick", "full", "nightly")
 CHECKS: Final = (
@@ -60,6 +68,8 @@ MAX_BYTES: Final = 2**30
 
 #: What a row may say of units. Anything but a non-negative int is legal only where the row expects an error.
 Units = int | float | bool | str | None
+#: An array as a row gives it: a number, or a tuple of them, or of tuples.
+Numbers = float | tuple["Numbers", ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,12 +83,34 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expect:
-    """Literals worked by hand that pin the rule itself, or `error`: the framework must refuse."""
+    """
+    Literals worked by hand that pin the rule itself, or `error`: the framework must refuse.
+
+    `nonfinite` says that the answer holds infinities or NaN, without which no case may have any. `output` is the output
+    that another suite or a bug report gives for the case's data, as nested tuples.
+    """
 
     output_shapes: tuple[tuple[int | None, ...], ...] | None = None
     parameters: tuple[int, ...] | None = None
     total_parameters: int | None = None
     error: bool = False
+    nonfinite: bool = False
+    output: Numbers | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Data:
+    """
+    Arrays given by a row itself: nested tuples, or one number that fills the array.
+
+    `x` has the shape fed, `kernels` one (d, m) per layer, `biases` one (m,) per layer or None, `dy` the output's shape;
+    without it dy is drawn.
+    """
+
+    x: Numbers
+    kernels: tuple[Numbers, ...]
+    biases: tuple[Numbers | None, ...]
+    dy: Numbers | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +119,8 @@ class Case:
     One fully specified question.
 
     `input_shape` is the shape of one sample without batch, `batch` an integer, a tuple of leading axes, or None for no
-    batch axis at all. `lane` says how values are drawn. `feed_shape` is the full shape fed at the call, batch included,
+    batch axis at all. `lane` says how values are drawn, `data` holds them where the lane is `literal`. `input_dtype` is
+    that of the input where it is not `dtype`, which is that of weights, arithmetic and output. `feed_shape` is the full shape fed at the call, batch included,
     where the row is about feeding something else than the layer was built for. `name` is the row's own id, if it has
     one. `row` is where the case comes from, as `file:line`.
     """
@@ -96,7 +129,9 @@ class Case:
     layers: tuple[Layer, ...]
     dtype: str = "float32"
     batch: int | tuple[int, ...] | None = 2
+    input_dtype: str | None = None
     lane: str = "uniform"
+    data: Data | None = None
     layout: str = "contiguous"
     feed_shape: tuple[int, ...] | None = None
     expect: Expect = field(default_factory=Expect)
@@ -144,7 +179,7 @@ class Case:
     @property
     def question(self) -> Mapping[str, Any]:
         """The canonical form of what is asked, without words, selection or expectation of values."""
-        return {
+        asked: dict[str, Any] = {
             "input_shape": list(self.input_shape),
             "units": [layer.units for layer in self.layers],
             "activation": [layer.activation for layer in self.layers],
@@ -156,6 +191,12 @@ class Case:
             "feed_shape": None if self.feed_shape is None else list(self.feed_shape),
             "error": self.expect.error,
         }
+        # Left out where they say nothing, so that cases without them draw what they always drew.
+        if self.input_dtype is not None:
+            asked["input_dtype"] = self.input_dtype
+        if self.data is not None:
+            asked["data"] = dataclasses.asdict(self.data)
+        return asked
 
     @property
     def digest(self) -> bytes:
@@ -174,6 +215,8 @@ def _content_id(case: Case) -> str:
         parts += activations[:1] if len(set(activations)) == 1 else activations
     if case.dtype != "float32":
         parts.append(case.dtype)
+    if case.input_dtype is not None:
+        parts.append(f"from{case.input_dtype}")
     if not all(biases):
         parts += ["nobias"] if not any(biases) else ["bias" if each else "nobias" for each in biases]
     if case.batch is None:
@@ -184,6 +227,8 @@ def _content_id(case: Case) -> str:
         parts.append(case.layout)
     if case.feed_shape is not None:
         parts.append("fed" + ("x".join(map(str, case.feed_shape)) or "scalar"))
+    if case.data is not None:
+        parts.append(f"data{case.digest.hex()[:8]}")
     return "-".join(parts)
 
 

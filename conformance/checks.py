@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from conformance.adapters.protocol import Gradients
-from conformance.case import Case
+from conformance.case import INTEGER_DTYPES, Case
 from conformance.chance import FEWEST, root_mean_square
 from conformance.enclosure import Enclosure, Float64
+from conformance.formats import FORMATS
 from conformance.reference import Reference
 from conformance.rule import output_shapes, parameter_counts
 from conformance.steps import Declined, Inferred, Output, Parameters, Raised, Reply, Transcript, Unreached
@@ -231,8 +232,8 @@ def compare(check: str, where: str, got: Array, enclosure: Enclosure, line: str)
     """
     Hold every element of `got` to its enclosure: |got - exact| <= allowed.
 
-    Shapes are compared first, then which elements are not finite (the reference is finite throughout), then every
-    element. +0 and -0 are equal. The margin is the largest error over the allowed, 0 where both are 0.
+    Shapes are compared first, then which elements are NaN or infinite, and of which sign, then every finite element. +0
+    and -0 are equal. The margin is the largest error over the allowed, 0 where both are 0.
     """
     if got.shape != enclosure.exact.shape:
         message = f"{where} has shape {got.shape}, expected {enclosure.exact.shape}"
@@ -241,9 +242,8 @@ def compare(check: str, where: str, got: Array, enclosure: Enclosure, line: str)
         return Finding(check=check, margin=0.0, where=where, line=line)
     values = got.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        error = enclosure.error(values)
-        ratio = np.where(error == 0.0, 0.0, error / enclosure.allowed)
-    ratio = np.where(np.isfinite(values), ratio, np.inf)
+        error = _error(values, enclosure)
+        ratio = np.where(error == 0.0, 0.0, np.where(np.isfinite(error), error / enclosure.allowed, np.inf))
     index = tuple(int(axis) for axis in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
     finding = Finding(
         check=check,
@@ -255,7 +255,7 @@ def compare(check: str, where: str, got: Array, enclosure: Enclosure, line: str)
         allowed=float(enclosure.allowed[index]),
         line=line,
     )
-    within = np.isfinite(values) & (error <= enclosure.allowed)
+    within = np.isfinite(error) & (error <= enclosure.allowed)
     if bool(within.all()):
         return _by_chance(finding, error, enclosure)
     outside = int(within.size - np.count_nonzero(within))
@@ -265,6 +265,18 @@ def compare(check: str, where: str, got: Array, enclosure: Enclosure, line: str)
         f"{outside} of {within.size} elements are off"
     )
     return replace(finding, outcome=VIOLATES, message=message)
+
+
+def _error(values: Float64, enclosure: Enclosure) -> Float64:
+    """
+    Return the error of every element: infinite where one is finite and the other is not, or they are so differently.
+
+    Where both are the same infinity, or both NaN, there is none.
+    """
+    exact = enclosure.exact
+    finite = np.isfinite(values) & np.isfinite(exact)
+    same = (values == exact) | (np.isnan(values) & np.isnan(exact))
+    return np.where(finite, enclosure.error(values), np.where(same, 0.0, np.inf))
 
 
 def _by_chance(finding: Finding, error: Float64, enclosure: Enclosure) -> Finding:
@@ -296,8 +308,17 @@ def worst_of(findings: Sequence[Finding]) -> Finding:
     return violation or max(findings, key=lambda each: each.margin or 0.0)
 
 
-def check_output(evidence: Evidence, references: Mapping[str, Reference]) -> Finding:
-    """Hold the output of every draw (label of its forward step -> reference) to the reference."""
+def check_output(evidence: Evidence, references: Mapping[str, Reference], expected: Array | None = None) -> Finding:
+    """
+    Hold the output of every draw (label of its forward step -> reference) to the reference.
+
+    `expected` is the output that the row itself gives for its first draw; the reference must agree with it first.
+    """
+    if expected is not None:
+        first = next(iter(references.values()))
+        given = compare("output", "the output the row gives", expected, first.y, first.line)
+        if given.outcome == VIOLATES:
+            return given
     return worst_of(
         [
             compare("output", label, evidence.get("output", label, Output).y, reference.y, reference.line)
@@ -306,25 +327,41 @@ def check_output(evidence: Evidence, references: Mapping[str, Reference]) -> Fin
     )
 
 
-def check_gradients(evidence: Evidence, references: Mapping[str, Reference], dtype: str) -> Finding:
-    """Hold dx, dW and db of every layer and every draw (label of its step -> reference) to the reference."""
+def check_gradients(
+    evidence: Evidence, references: Mapping[str, Reference], dtype: str, input_dtype: str | None = None
+) -> Finding:
+    """
+    Hold dx, dW and db of every layer and every draw (label of its step -> reference) to the reference.
+
+    An input of another dtype has a gradient of that dtype, rounded to it; one of integers has none.
+    """
     findings: list[Finding] = []
+    of_input = input_dtype or dtype
     for label, reference in references.items():
         gradients: Gradients = evidence.get("gradients", label, Gradients)
-        if gradients.dx is None:
-            return Finding(check="gradients", outcome=VIOLATES, message=f"no evidence: {label} has no dx")
         if len(gradients.layers) != len(reference.layers):
             message = f"{label} has gradients of {len(gradients.layers)} layers, expected {len(reference.layers)}"
             return Finding(check="gradients", outcome=VIOLATES, message=message)
-        findings.append(compare("gradients", f"{label}: dx", gradients.dx, reference.dx, reference.line))
+        if of_input in INTEGER_DTYPES:
+            if gradients.dx is not None:
+                message = f"{label} has a dx, and the input is {of_input}"
+                findings.append(Finding(check="gradients", outcome=VIOLATES, message=message))
+        elif gradients.dx is None:
+            return Finding(check="gradients", outcome=VIOLATES, message=f"no evidence: {label} has no dx")
+        else:
+            rounded = of_input != dtype and str(gradients.dx.dtype) == of_input
+            dx = reference.dx.rounded(FORMATS[of_input]) if rounded else reference.dx
+            findings.append(compare("gradients", f"{label}: dx", gradients.dx, dx, reference.line))
         for layer, (got, exact) in enumerate(zip(gradients.layers, reference.layers, strict=True)):
             for name, array, enclosure in zip(("dW", "db"), got, exact, strict=True):
                 where = f"{label}: {name} of layer {layer}"
                 findings.append(_gradient(where, array, enclosure, reference.line))
-        arrays = (gradients.dx, *(array for pair in gradients.layers for array in pair))
-        dtypes = {str(each.dtype) for each in arrays if each is not None}
-        if dtypes != {dtype}:
-            message = f"{label} has gradients of dtype {sorted(dtypes)}, expected {dtype}"
+        weights = {str(each.dtype) for pair in gradients.layers for each in pair if each is not None}
+        if weights != {dtype}:
+            message = f"{label} has gradients of dtype {sorted(weights)}, expected {dtype}"
+            findings.append(Finding(check="gradients", outcome=VIOLATES, message=message))
+        if gradients.dx is not None and str(gradients.dx.dtype) != of_input:
+            message = f"{label} has a dx of dtype {gradients.dx.dtype}, expected {of_input}"
             findings.append(Finding(check="gradients", outcome=VIOLATES, message=message))
     return worst_of(findings)
 
@@ -365,12 +402,16 @@ def between(check: str, where: str, got: Array, other: Array, enclosure: Enclosu
 
 
 def check_weights_live(
-    evidence: Evidence, outputs: Mapping[str, Reference], gradients: Mapping[str, Reference], dtype: str
+    evidence: Evidence,
+    outputs: Mapping[str, Reference],
+    gradients: Mapping[str, Reference],
+    dtype: str,
+    input_dtype: str | None = None,
 ) -> Finding:
     """Hold outputs and gradients computed after weights were replaced to the reference for the new weights."""
     for label in (*outputs, *gradients):
         evidence.get("weights_live", label, Output if label in outputs else Gradients)
-    found = worst_of([check_output(evidence, outputs), check_gradients(evidence, gradients, dtype)])
+    found = worst_of([check_output(evidence, outputs), check_gradients(evidence, gradients, dtype, input_dtype)])
     message = found.message and f"after weights were replaced: {found.message}"
     return replace(found, check="weights_live", message=message)
 

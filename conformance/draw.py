@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from conformance.case import Case
-from conformance.formats import FORMATS, Format
+from conformance.formats import FORMATS, Format, dtype_of
 
 Array = npt.NDArray[Any]
 Number = TypeVar("Number", bound=np.generic)
@@ -34,7 +34,9 @@ class Draw:
     Numbers for one case.
 
     `x` has the shape fed, `kernels[l]` shape (d, m) of layer l, `biases[l]` shape (m,) or None, `dy` that of the
-    output; all of the case's dtype. `exact` says that every partial sum is exact in any order; `name` what is special.
+    output; all of the case's dtype. `name` says what is special. `exact` says that every partial sum is exact in any
+    order; `by_chance` that rounding errors may be taken for independent; `denormal` that all numbers are positive and
+    some below the normal range, so that any answer from 0 to the exact one is right.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Draw:
     biases: tuple[Array | None, ...]
     dy: Array
     exact: bool
+    by_chance: bool = False
+    denormal: bool = False
 
 
 class NoDraw(ValueError):
@@ -99,6 +103,7 @@ class Plan:
     use_bias: tuple[bool, ...]
     format: Format
     broadcast: bool
+    input_dtype: str | None = None
 
     @classmethod
     def of(cls, case: Case, index: int) -> Plan:
@@ -121,6 +126,7 @@ class Plan:
             use_bias=tuple(each.use_bias for each in case.layers),
             format=FORMATS[case.dtype],
             broadcast=case.layout == "broadcast",
+            input_dtype=case.input_dtype,
         )
 
     @property
@@ -148,9 +154,14 @@ class Plan:
         """The shape of the output, and of the gradient with respect to it."""
         return (*self.x_shape[:-1], self.units[-1])
 
-    def repeated(self, x: npt.NDArray[Number]) -> npt.NDArray[Number]:
-        """Return x, made equal along its first axis where the layout asks for it."""
-        return np.broadcast_to(x[:1], x.shape).copy() if self.broadcast and x.shape[0] > 1 else x
+    def fed(self, x: npt.NDArray[Number]) -> npt.NDArray[Number]:
+        """Return x, made equal along its first axis where the layout asks for it, of values the input's dtype holds."""
+        if self.broadcast and x.shape[0] > 1:
+            x = np.broadcast_to(x[:1], x.shape).copy()
+        if self.input_dtype is None:
+            return x
+        held = np.abs(x) if self.input_dtype in ("bool", "uint8") else x
+        return held.astype(dtype_of(self.input_dtype)).astype(x.dtype)
 
 
 def is_exact(draw: Draw, activations: Sequence[str], form: Format) -> bool:

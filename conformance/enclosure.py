@@ -6,6 +6,7 @@ The common ground of `conformance.reference` and `conformance.activations`. Nota
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,6 +84,22 @@ class Enclosure:
             terms=self.terms,
         )
 
+    def rounded(self, form: Format) -> Enclosure:
+        """The enclosure of what members become when they are rounded to another format."""
+        allowed = self.allowed + form.unit_roundoff * self.largest + form.half_smallest_subnormal
+        return Enclosure(exact=self.exact, allowed=allowed, tail=self.tail).overflowed(form)
+
+    def overflowed(self, form: Format) -> Enclosure:
+        """The enclosure in which what every implementation rounds to an infinity of a format is one."""
+        if float(np.abs(self.exact).max(initial=0.0)) <= form.maximum:
+            return self
+        # Rounding to nearest overflows from half a unit in the last place beyond the largest number; float64 has it.
+        half = math.ldexp(form.unit_roundoff, math.frexp(form.maximum)[1] - 1)
+        with np.errstate(invalid="ignore"):
+            over = np.isinf(self.exact) | (np.abs(self.exact) - self.allowed >= form.maximum + half)
+        exact = np.where(over, np.copysign(np.inf, self.exact), self.exact)
+        return Enclosure(exact=exact, allowed=np.where(over, 0.0, self.allowed))
+
     def error(self, got: Float64) -> Float64:
         """Return |got - exact answer|; where `got` is near, the first difference is exact and the tail decides."""
         difference = got - self.exact
@@ -96,12 +113,19 @@ class Arithmetic:
 
     With `exact` every product and partial sum is exact in the format (the draw was checked to be so), so that a right
     answer has no error at all; the reference's float64 is then exact too. With `reduced` sums are accumulated in the
-    output's own format, as some implementations reduce a gradient.
+    output's own format, as some implementations reduce a gradient. With `by_chance` rounding errors may be taken for
+    independent.
     """
 
     format: Format
     exact: bool
     reduced: bool = False
+    by_chance: bool = False
+
+    @property
+    def sums_by_chance(self) -> bool:
+        """Whether a sum is held to what chance allows: its terms are rounded in the format itself, independently."""
+        return self.by_chance and not self.exact and self.u == self.u_accumulate
 
     @property
     def u(self) -> float:

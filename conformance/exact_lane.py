@@ -8,7 +8,7 @@ Every product and partial sum is exact in the arithmetic used, whatever the orde
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -34,9 +34,12 @@ MOST_WIDE: Final = {"float64": 256, "float32": 256, "float16": 2, "bfloat16": 2}
 
 
 def exact_draws(plan: Plan) -> Iterator[Draw]:
-    """Yield a draw for each operand made wide: x, every kernel, and dy."""
-    for wide in ("x", *(f"kernel {layer}" for layer in range(len(plan.units))), "dy"):
-        yield _exact_draw(plan, wide)
+    """Yield a draw for each operand made wide: x, every kernel, and dy together with the last bias."""
+    operands = ("x", *(f"kernel {layer}" for layer in range(len(plan.units))), "dy")
+    for wide in operands:
+        # An input of another dtype holds small integers alone.
+        if wide != "x" or plan.input_dtype is None:
+            yield _exact_draw(plan, wide)
 
 
 def _exact_draw(plan: Plan, wide: str) -> Draw:
@@ -61,12 +64,33 @@ def _exact_draw(plan: Plan, wide: str) -> Draw:
                 low, best = middle, candidate
             else:
                 high = middle - 1
+        if wide == "dy":
+            best = _with_wide_bias(plan, best, Stream(plan.digest, "exact", wide, attempt, "bias wide"))
         if not is_on_kink(best, plan.activations):
             return best
         fallback = fallback or best
     if fallback is None:
         raise NoDraw(f"no exact draw exists for {plan.x_shape} and units {plan.units}: sums do not fit, or all is zero")
     return fallback
+
+
+def _with_wide_bias(plan: Plan, draw: Draw, stream: Stream) -> Draw:
+    """
+    Return the draw with one entry of the last bias as wide as its sum allows.
+
+    The last bias enters no gradient, so it may be wide beside a wide dy. A relu's is left: it decides where it is flat.
+    """
+    bias = draw.biases[-1]
+    if bias is None or bias.size == 0 or plan.activations[-1] != "linear":
+        return draw
+    chosen = int(stream.permutation(bias.size)[0])
+    for bits in range(plan.format.significand, MEDIUM_BITS[plan.dtype] - 1, -1):
+        wide = bias.copy()
+        wide[chosen] = stream.odd(bits, (1,))[0]
+        candidate = replace(draw, biases=(*draw.biases[:-1], wide))
+        if is_exact(candidate, plan.activations, plan.format):
+            return candidate
+    return draw
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,7 +156,7 @@ class _Small:
             plan=plan,
             wide=wide,
             stream_key=key,
-            x=plan.repeated(x),
+            x=plan.fed(x),
             kernels=tuple(kernels),
             biases=tuple(biases),
             grids=tuple(grids),
@@ -149,7 +173,7 @@ class _Small:
             if self.wide == "x":
                 _widen(stream, x, bits, self.plan, rows=speaking, columns=self._seen(kernels[0].T))
                 if self.plan.broadcast and len(self.plan.x_shape) > 1:
-                    x = self.plan.repeated(x.reshape(self.plan.x_shape)).reshape(x.shape)
+                    x = self.plan.fed(x.reshape(self.plan.x_shape)).reshape(x.shape)
             elif self.wide == "dy":
                 _widen(stream, dy, bits, self.plan, rows=speaking, columns=np.arange(dy.shape[1]))
             else:

@@ -12,8 +12,18 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from conformance.case import EXACT_ACTIVATIONS, LANES, MAX_BYTES, Case, Expect, Layer
+from conformance.case import (
+    DEFAULT_LANES,
+    EXACT_ACTIVATIONS,
+    INTEGER_DTYPES,
+    LINEAR_LANES,
+    MAX_BYTES,
+    Case,
+    Expect,
+    Layer,
+)
 from conformance.document import Place
+from conformance.literal import data_of, data_problems
 from conformance.model import shown
 from conformance.row import MAX_ID, SAFE_ID, Row
 from conformance.rule import RuleError, output_shapes, parameter_counts
@@ -26,7 +36,7 @@ _ITEM_BYTES: Final = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 #: How many axes before the last an input needs for a layout to be another one than the next simpler.
 _AXES_NEEDED: Final = {"strided": 0, "broadcast": 1, "transposed": 2}
 #: What a lane and a twin add to the longest id a row may give itself.
-_MAX_CASE_ID: Final = MAX_ID + len("-linear-uniform")
+_MAX_CASE_ID: Final = MAX_ID + len("-linear-cancelling")
 _ONLY_ERRORS: Final = "only a row that expects an error may say so"
 
 
@@ -40,10 +50,11 @@ def cases_of(row: Row, place: Place, note: Note, where: str) -> tuple[Case, ...]
     cases: tuple[Case, ...] = ()
     if not problems:
         cases = tuple(_lanes(row, where))
-        # Lanes differ in nothing that is looked at here but the id.
+        # Lanes differ in nothing that is looked at here but the id and what they themselves ask for.
         problems += [*_legality(cases[0], row, place), *_selection(cases[0], place), *_ids(cases, place)]
+        problems += [problem for case in cases for problem in _lane(case, place)]
     if not problems:
-        problems += [*_literals(cases[0], row, place), *_sizes(cases[0], place)]
+        problems += [*_literals(cases[0], row, place), *_sizes(cases[0], place), *data_problems(cases[0], place)]
     for problem in problems:
         note(*problem)
     return () if problems else cases
@@ -63,6 +74,8 @@ def _lanes(row: Row, where: str) -> Iterator[Case]:
     fields: dict[str, Any] = {
         "input_shape": tuple(row.input_shape),
         "dtype": row.dtype,
+        "input_dtype": row.input_dtype,
+        "data": None if row.data is None else data_of(row.data, len(units)),
         "batch": tuple(row.batch) if isinstance(row.batch, list) else row.batch,
         "layout": row.layout,
         "feed_shape": _tuple(row.feed_shape),
@@ -76,12 +89,51 @@ def _lanes(row: Row, where: str) -> Iterator[Case]:
         "tags": tuple(row.tags or ()),
         "row": where,
     }
-    lanes = ["uniform"] if fields["expect"].error else _listed(list(LANES) if row.values is None else row.values)
-    for lane in lanes:
+    for lane in _lane_names(row):
         twin = lane == "exact" and not set(activations) <= set(EXACT_ACTIVATIONS)
         used = ["linear"] * len(units) if twin else activations
         layers = (Layer(units=m, activation=f, use_bias=b) for m, f, b in zip(units, used, biases, strict=True))
         yield Case(**fields, lane=lane, twin=twin, layers=tuple(layers))
+
+
+def _lane_names(row: Row) -> list[str]:
+    """Return the lanes a row asks for, or those that follow from what it is."""
+    if row.expect is not None and row.expect.error:
+        return ["uniform"]
+    if row.values is not None:
+        return _listed(row.values)
+    if row.data is not None:
+        return ["literal"]
+    return ["exact"] if row.input_dtype in INTEGER_DTYPES else list(DEFAULT_LANES)
+
+
+def _lane(case: Case, place: Place) -> Iterator[Problem]:
+    """Yield why a case cannot have the lane it asks for."""
+    values = place.at("values")
+    if (case.lane == "literal") != (case.data is not None):
+        where = place.at("data") if case.data is not None else values
+        yield where, "data is for the lane literal, and that lane for data"
+    if case.lane in LINEAR_LANES and any(layer.activation != "linear" for layer in case.layers):
+        yield values, f"{case.lane} exists for linear layers alone"
+    if case.lane == "special" and not case.expect.nonfinite:
+        yield values, "a row with special values says so: expect: {nonfinite: true}"
+    if case.expect.nonfinite and case.lane not in ("special", "literal"):
+        yield place.at("expect", "nonfinite"), f"on the lane {case.lane} everything is finite"
+    if case.lane == "cancelling" and not _can_cancel(case):
+        yield values, "nothing can cancel: a layer without a bias needs two features or more"
+    if case.expect.output is not None and case.data is None:
+        yield place.at("expect", "output"), "an output is expected of data, and the row gives none"
+    if case.input_dtype == case.dtype:
+        yield place.at("input_dtype"), f"the layer's own dtype is {case.dtype} already"
+    if case.input_dtype is not None and case.lane not in ("exact", "uniform", "literal"):
+        yield values, f"{case.lane} exists for inputs of the layer's own dtype alone"
+    if case.input_dtype in INTEGER_DTYPES and case.lane not in ("exact", "literal"):
+        yield values, f"{case.input_dtype} holds integers: its lanes are exact and literal"
+
+
+def _can_cancel(case: Case) -> bool:
+    features = [case.input_shape[-1], *_units(case)]
+    return all(layer.use_bias or (n or 0) > 1 for layer, n in zip(case.layers, features, strict=False))
 
 
 def _expect(row: Row) -> Expect:
@@ -94,6 +146,8 @@ def _expect(row: Row) -> Expect:
         parameters=_tuple(given.parameters),
         total_parameters=given.total_parameters,
         error=given.error,
+        nonfinite=given.nonfinite,
+        output=given.output,
     )
 
 

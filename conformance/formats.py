@@ -68,3 +68,8 @@ FORMATS: Final = {
         accumulator="float32",
     ),
 }
+
+
+def dtype_of(name: str) -> np.dtype[np.generic]:
+    """Return the NumPy dtype of a format, or of an integer type, by its name."""
+    return FORMATS[name].dtype if name in FORMATS else np.dtype(name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from conformance.adapters.protocol import Array, Dense, Stack
 from conformance.case import Case, Units
-from conformance.formats import FORMATS
+from conformance.formats import FORMATS, dtype_of
 from conformance.metamorphic import Relations, relations
 from conformance.reference import Reference, answer
 from conformance.steps import Build, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Step
@@ -38,12 +38,13 @@ class Question:
     `outputs` and `gradients` map the label of a step to its reference, `arrays` the label of a forward step to the
     shape its output must have, `alone` and `kept` the labels of the positions check to positions. `after` holds the
     labels of the steps that follow a replacement of the weights, `relations` what the metamorphic checks need.
-    `unreduced` are the gradients without the declaration that some are added up in the dtype, where there is one.
+    `expected` is the output the row itself gives. `unreduced` are the gradients without the declaration that some are added up in the dtype, where there is one.
     """
 
     steps: tuple[Step, ...]
     outputs: Mapping[str, Reference] = field(default_factory=dict)
     gradients: Mapping[str, Reference] = field(default_factory=dict)
+    expected: Array | None = None
     unreduced: Mapping[str, Reference] = field(default_factory=dict)
     arrays: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     alone: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -87,6 +88,7 @@ def question(case: Case, device: str, index: int = 0, reduced: frozenset[str] = 
     for label, positions, x in _fed_alone(case, first.x):
         steps.append(Forward(label=label, model="alone", x=x))
         alone[label] = positions
+    _hold_to_what_is_expected(case, reference)
     related = relations(case, stack, first, reference, device)
     steps += related.steps
     after = set()
@@ -103,9 +105,12 @@ def question(case: Case, device: str, index: int = 0, reduced: frozenset[str] = 
         steps.append(replace(fed, label=f"{label}, after new weights elsewhere"))
         alone[f"{label}, after new weights elsewhere"] = alone[label]
     return Question(
-        steps=tuple(steps),
+        steps=tuple(_fed_as(case.input_dtype, steps)),
         outputs=outputs,
         gradients=gradients,
+        expected=None
+        if case.expect.output is None
+        else np.broadcast_to(np.array(case.expect.output, np.float64), first.dy.shape),
         unreduced=question(case, device, index).gradients if reduced else {},
         arrays={label: each.y.exact.shape for label, each in outputs.items()},
         alone=alone,
@@ -135,6 +140,31 @@ def refusal(case: Case, device: str) -> Question:
             Forward(label="output", x=fed),
         )
     )
+
+
+def _hold_to_what_is_expected(case: Case, reference: Reference) -> None:
+    """
+    Hold that the answer is finite, unless the row says otherwise.
+
+    Raises:
+        NoDraw: the row says so and it is finite, or the row does not and it is not.
+    """
+    gradients = [each for pair in reference.layers for each in pair if each is not None]
+    finite = all(bool(np.isfinite(each.exact).all()) for each in (reference.y, reference.dx, *gradients))
+    if finite == case.expect.nonfinite:
+        raise NoDraw(
+            "the answer is finite" if finite else "the answer is not finite: expect: {nonfinite: true} says so"
+        )
+
+
+def _fed_as(dtype: str | None, steps: Sequence[Step]) -> Iterator[Step]:
+    """Yield the steps with their inputs in another dtype, one array of it for each array there is."""
+    fed: dict[int, Array] = {}
+    for step in steps:
+        if dtype is not None and isinstance(step, Forward | Differentiate):
+            yield replace(step, x=fed.setdefault(id(step.x), step.x.astype(dtype_of(dtype))))
+        else:
+            yield step
 
 
 def stack_of(case: Case, draw: Draw | None) -> Stack:

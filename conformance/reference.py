@@ -48,6 +48,7 @@ class Reference:
     line: str
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def answer(draw: Draw, activations: Sequence[str], dtype: str, reduced: frozenset[str] = frozenset()) -> Reference:
     """
     Return the exact output and gradients of a stack for one draw, with the error allowed to each element.
@@ -57,8 +58,9 @@ def answer(draw: Draw, activations: Sequence[str], dtype: str, reduced: frozense
     Raises:
         NotImplementedError: float64 has no exact form of an activation.
     """
-    arithmetic = Arithmetic(FORMATS[dtype], draw.exact)
-    centres = solve(draw, activations) if dtype == "float64" and not draw.exact else None
+    arithmetic = Arithmetic(FORMATS[dtype], draw.exact, by_chance=draw.by_chance)
+    beyond = dtype == "float64" and not draw.exact and not draw.denormal and _is_finite(draw)
+    centres = solve(draw, activations) if beyond else None
     a = _exactly(as_matrix(draw.x))
     inputs, pre, post = [], [], []
     for index, (kernel, bias, activation) in enumerate(zip(draw.kernels, draw.biases, activations, strict=True)):
@@ -86,13 +88,35 @@ def answer(draw: Draw, activations: Sequence[str], dtype: str, reduced: frozense
         da = _centred(da, centres.dx[index] if centres else None)
     declared = any(ACTIVATIONS[each].declared for each in activations)
     longest = max(draw.dy.shape[-1], as_matrix(draw.x).shape[0], *(each.shape[0] for each in draw.kernels))
-    line = "statistical" if arithmetic.u == arithmetic.u_accumulate and roundings(longest) < longest + 2 else "proven"
-    return Reference(
+    line = "statistical" if arithmetic.sums_by_chance and roundings(longest) < longest + 2 else "proven"
+    found = Reference(
         y=a.reshape((*draw.x.shape[:-1], a.exact.shape[-1])),
         dx=da.reshape(draw.x.shape),
         layers=tuple(layers),
         line="exact" if draw.exact else "declared" if declared else line,
     )
+    return _from_zero(found) if draw.denormal else found
+
+
+def _is_finite(draw: Draw) -> bool:
+    operands = (draw.x, draw.dy, *draw.kernels, *(each for each in draw.biases if each is not None))
+    return all(bool(np.isfinite(each.astype(np.float64)).all()) for each in operands)
+
+
+def _from_zero(kept: Reference) -> Reference:
+    """
+    Return the reference that allows all from 0 to what comes out where nothing is flushed to zero.
+
+    All terms are positive, so flushing any of them, or a result, makes the answer smaller and never negative. Halves are
+    exact: results are even multiples of the smallest subnormal, or too large for it to matter.
+    """
+
+    def widened(enclosure: Enclosure) -> Enclosure:
+        half = enclosure.exact / 2.0
+        return Enclosure(exact=half, allowed=enclosure.allowed + half)
+
+    layers = tuple((widened(kernel), None if bias is None else widened(bias)) for kernel, bias in kept.layers)
+    return replace(kept, y=widened(kept.y), dx=widened(kept.dx), layers=layers)
 
 
 def _centred(enclosure: Enclosure, centre: Split | None) -> Enclosure:
@@ -132,6 +156,8 @@ def _product(arithmetic: Arithmetic, left: Enclosure, right: Enclosure, bias: En
     its bias, rounded below the normal range. The reference's own error is added where float64 is not what is tested;
     where it is, the centre is replaced (`_centred`).
     """
+    if not all(np.isfinite(each.exact).all() for each in (left, right, *([] if bias is None else [bias]))):
+        return _not_finite(arithmetic, left, right, bias)
     terms = left.exact.shape[1]
     p = left.exact @ right.exact
     y = p if bias is None else p + bias.exact
@@ -139,7 +165,7 @@ def _product(arithmetic: Arithmetic, left: Enclosure, right: Enclosure, bias: En
     if bias is not None:
         magnitude = magnitude + np.abs(bias.exact)
     allowed = left.allowed @ right.largest + np.abs(left.exact) @ right.allowed
-    by_chance = not arithmetic.exact and arithmetic.u == arithmetic.u_accumulate
+    by_chance = arithmetic.sums_by_chance
     f = roundings(terms) if by_chance else terms + 2.0
     if not arithmetic.exact and terms:  # Of no terms there is nothing to round: exactly zero, or exactly the bias.
         u = arithmetic.u
@@ -152,7 +178,25 @@ def _product(arithmetic: Arithmetic, left: Enclosure, right: Enclosure, bias: En
         allowed = (allowed + rounding * (1.0 + u) + floor + own) * (1.0 + 4.0 * (terms + 8) * U64)
     if by_chance and not left.allowed.any() and not right.allowed.any():
         return Enclosure(exact=y, allowed=allowed, unit=arithmetic.u * magnitude, terms=terms)
-    return Enclosure(exact=y, allowed=allowed)
+    return Enclosure(exact=y, allowed=allowed).overflowed(arithmetic.format)
+
+
+def _not_finite(arithmetic: Arithmetic, left: Enclosure, right: Enclosure, bias: Enclosure | None) -> Enclosure:
+    """
+    Return the product where some operand is not finite: what meets one is not finite, all else is as without it.
+
+    Such an operand makes every sum it enters NaN or infinite, and IEEE 754 says which, in any order of the terms. Sums
+    are formed term by term here, since a library may leave out a product with 0.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        y = (left.exact[:, :, None] * right.exact[None]).sum(axis=1)
+        if bias is not None:
+            y = y + bias.exact
+    operands = (replace(each, exact=np.where(np.isfinite(each.exact), each.exact, 0.0)) for each in (left, right))
+    finite_bias = None if bias is None else replace(bias, exact=np.where(np.isfinite(bias.exact), bias.exact, 0.0))
+    without = _product(arithmetic, *operands, finite_bias)
+    met = ~np.isfinite(y)
+    return Enclosure(exact=np.where(met, y, without.exact), allowed=np.where(met, 0.0, without.allowed))
 
 
 def _flushable(arithmetic: Arithmetic, left: Enclosure, right: Enclosure) -> Float64 | float:

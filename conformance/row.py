@@ -11,8 +11,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from conformance.case import ACTIVATIONS, CHECKS, DTYPES, LANES, LAYOUTS, MAX_RANK, TIERS
-from conformance.model import Globs, Link, Maybe, Model, NaturalNumber, Word, about, one_of, without, wrong
+from conformance.case import ACTIVATIONS, CHECKS, DTYPES, INPUT_DTYPES, LANES, LAYOUTS, MAX_RANK, TIERS
+from conformance.model import Globs, Link, Maybe, Model, NaturalNumber, Word, about, one_of, shown, without, wrong
 
 MAX_ID: Final = 100
 #: An id is a file's name, an anchor on a page and a word in a terminal.
@@ -29,7 +29,38 @@ def _distinct(names: list[str]) -> list[str]:
     return names
 
 
+def _array(value: Any) -> Any:
+    """Return nested lists of numbers as nested tuples of float; one number stands for an array filled with it."""
+    if isinstance(value, bool) or not isinstance(value, int | float | list):
+        raise wrong(f"{shown(value)} is not a number, nor a list of them")
+    if not isinstance(value, list):
+        return float(value)
+    inner = tuple(map(_array, value))
+    if len({_lengths_of(each) for each in inner}) > 1:
+        raise wrong("the lists of an array are not of one length")
+    return inner
+
+
+def _lengths_of(array: Any) -> tuple[int, ...]:
+    """Return the shape of nested tuples that are known to have one."""
+    if not isinstance(array, tuple):
+        return ()
+    return (len(array), *(_lengths_of(array[0]) if array else ()))
+
+
+def _arrays(value: Any) -> Any:
+    """Return an array, or a list of arrays one per layer, None among them where a layer has no bias."""
+    if isinstance(value, list) and None in value:
+        return tuple(None if each is None else _array(each) for each in value)
+    if isinstance(value, list) and len({_lengths_of(_array(each)) for each in value}) > 1:
+        return tuple(map(_array, value))
+    return _array(value)
+
+
 Axis = NaturalNumber | None
+_NUMBERS: Final = {"type": ["number", "array"]}
+Array = Annotated[Any, AfterValidator(_array), Field(json_schema_extra=_NUMBERS)]
+Arrays = Annotated[Any, AfterValidator(_arrays), Field(json_schema_extra=_NUMBERS)]
 Activation = Annotated[str, *one_of("activation", ACTIVATIONS)]
 Check = Annotated[str, *one_of("check", CHECKS)]
 Lane = Annotated[str, *one_of("lane", LANES)]
@@ -57,12 +88,34 @@ class Expectation(Model):
         Maybe[NaturalNumber], *about("The sum of the parameter counts.", "an integer of 0 or more")
     ] = None
     error: Annotated[bool, *about("True: the framework must refuse.", "true or false")] = False
+    nonfinite: Annotated[
+        bool, *about("True: the answer holds infinities or NaN; without it none may.", "true or false")
+    ] = False
+    output: Annotated[
+        Maybe[Array],
+        *about("The output for the row's data, as another suite or a report gives it.", "nested lists of numbers"),
+    ] = None
 
 
 class Refusal(Expectation):
     """The expectation of a row that the rule forbids."""
 
     error: Annotated[Literal[True], *about("True: the framework must refuse.", "true")]
+
+
+class Data(Model):
+    """Arrays of the row itself; one number fills an array. They are rounded to the dtype."""
+
+    x: Annotated[Array, *about("The array fed.", "nested lists of numbers, or a number")]
+    kernel: Annotated[
+        Arrays, *about("(d, m); for a stack a list with one per layer.", "nested lists of numbers, or a number")
+    ]
+    bias: Annotated[
+        Maybe[Arrays], *about("(m,); for a stack a list with one per layer.", "nested lists of numbers, or a number")
+    ] = None
+    dy: Annotated[
+        Maybe[Array], *about("The gradient of the output; without it drawn.", "nested lists of numbers, or a number")
+    ] = None
 
 
 class Family(Model):
@@ -108,6 +161,10 @@ class Row(Family):
     dtype: Annotated[
         str, *one_of("dtype", DTYPES), *about("Of input, weights and arithmetic.", f"one of {', '.join(DTYPES)}")
     ] = "float32"
+    input_dtype: Annotated[
+        Maybe[Annotated[str, *one_of("dtype", INPUT_DTYPES)]],
+        *about("Of the input, where it is not dtype.", f"one of {', '.join(INPUT_DTYPES)}"),
+    ] = None
     batch: Annotated[
         Batch,
         *about(
@@ -118,10 +175,13 @@ class Row(Family):
     values: Annotated[
         Maybe[Lane | Annotated[list[Lane], Field(min_length=1), AfterValidator(_distinct)]],
         *about(
-            "How inputs and weights are drawn; a list makes one case each. Without it: all lanes.",
+            "How inputs and weights are drawn; a list makes one case each. Without it: exact and uniform.",
             f"one of {', '.join(LANES)}, or a list of them",
         ),
     ] = None
+    data: Annotated[Maybe[Data], *about("Arrays of the row itself, lane literal.", "a mapping of x, kernel, bias")] = (
+        None
+    )
     layout: Annotated[
         str, *one_of("layout", LAYOUTS), *about("Memory layout of the input.", f"one of {', '.join(LAYOUTS)}")
     ] = "contiguous"

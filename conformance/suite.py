@@ -221,15 +221,15 @@ def judge(cell: Cell, asked: Question, transcript: Transcript) -> Iterator[Findi
 
 
 def _output(cell: Cell, asked: Question, evidence: Evidence) -> Finding:
-    return checks.check_output(evidence, asked.outputs)
+    return checks.check_output(evidence, asked.outputs, asked.expected)
 
 
 def _gradients(cell: Cell, asked: Question, evidence: Evidence) -> Finding:
-    found = checks.check_gradients(evidence, asked.gradients, cell.case.dtype)
+    found = checks.check_gradients(evidence, asked.gradients, cell.case.dtype, cell.case.input_dtype)
     if not asked.unreduced:
         return found
     # What the registry declares is on the record, with whether this cell needed it.
-    without = checks.check_gradients(evidence, asked.unreduced, cell.case.dtype)
+    without = checks.check_gradients(evidence, asked.unreduced, cell.case.dtype, cell.case.input_dtype)
     declared = {
         "reduces_in_output_dtype": sorted(cell.implementation.reduces_in_output_dtype[cell.case.dtype]),
         "needed": found.outcome == CONFORMS != without.outcome,
@@ -240,7 +240,7 @@ def _gradients(cell: Cell, asked: Question, evidence: Evidence) -> Finding:
 def _weights_live(cell: Cell, asked: Question, evidence: Evidence) -> Finding:
     outputs = {label: each for label, each in asked.outputs.items() if label in asked.after}
     gradients = {label: each for label, each in asked.gradients.items() if label in asked.after}
-    return checks.check_weights_live(evidence, outputs, gradients, cell.case.dtype)
+    return checks.check_weights_live(evidence, outputs, gradients, cell.case.dtype, cell.case.input_dtype)
 
 
 _JUDGES: Final[Mapping[str, Callable[[Cell, Question, Evidence], Finding]]] = {

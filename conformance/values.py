@@ -2,30 +2,41 @@
 The deterministic inputs and weights of a case: what every implementation is asked, on every machine.
 
 A draw follows from the case's content alone. Its canonical form, hashed, keys a counter-based generator (Philox), whose
-raw bits are mapped to numbers by this module. The mapping is pinned by tests, since NumPy's distributions may change.
-This module knows no expected value and no implementation.
+raw bits are mapped to numbers by this package. The mapping is pinned by tests, since NumPy's distributions may change.
+Nothing here knows an expected value or an implementation.
 
-Lanes:
+The lanes, each with what it proves:
 
-`exact`: numbers on a grid, chosen so that every product and partial sum is exact in the arithmetic used, whatever the
-order; that is checked on the drawn data (`is_exact`), not assumed. A right layer then has no error at all. One draw for
-each operand that is made wide: x, each kernel, and dy. The wide operand has odd entries of as many bits as the next
-narrower format cannot hold, and more, up to the full significand, against small ones elsewhere (`exact_lane`).
-
-`uniform`: mixed signs, pre-activations of standard deviation about 1; two draws, so that weights can be replaced.
+`exact` (`conformance.exact_lane`): numbers on a grid, every sum of which is exact in any order; a right layer has no
+error at all. `uniform`, `wide` and `cancelling` (`conformance.uniform_lanes`): numbers with all their bits, of one scale,
+of scales far apart, or such that results nearly vanish. `special` and `denormal` (`conformance.special_lanes`): what is not
+finite, and what lies below the normal range. `literal`: arrays that the row itself gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 
-from conformance.case import Case
-from conformance.draw import ATTEMPTS, Draw, Float64, NoDraw, Plan, Stream, as_matrix, is_exact, is_powerless
+from conformance.case import EXACT_ACTIVATIONS, Case, Data, Numbers
+from conformance.draw import Array, Draw, NoDraw, Plan, Stream, as_matrix, is_exact, is_powerless
 from conformance.exact_lane import exact_draws
+from conformance.special_lanes import denormal_draws, special_draws
+from conformance.uniform_lanes import cancelling_draws, uniform_draws, wide_draws
 
 __all__ = ["Draw", "NoDraw", "Stream", "as_matrix", "draws", "is_exact", "is_powerless"]
+
+_DRAWN: Final[Mapping[str, Callable[[Plan], Iterator[Draw]]]] = {
+    "exact": exact_draws,
+    "uniform": uniform_draws,
+    "wide": wide_draws,
+    "cancelling": cancelling_draws,
+    "special": special_draws,
+    "denormal": denormal_draws,
+}
 
 
 def draws(case: Case, index: int = 0) -> tuple[Draw, ...]:
@@ -36,45 +47,41 @@ def draws(case: Case, index: int = 0) -> tuple[Draw, ...]:
         NoDraw: the case's units or axes are not numbers a layer can have, or its numbers cannot be made exact.
     """
     plan = Plan.of(case, index)
-    return tuple(exact_draws(plan) if case.lane == "exact" else _uniform_draws(plan))
+    if case.data is not None:
+        given = _literal_draw(plan, case.data)
+        return (given, _negated(given))
+    return tuple(_DRAWN[case.lane](plan))
 
 
-def _uniform_draws(plan: Plan) -> Iterator[Draw]:
-    """Yield two draws with inputs of variance 1, kernels of variance 1/K, and distinct biases in (-1, 1)."""
-    for number in ("first", "second"):
-        candidates = (_uniform_draw(plan, number, attempt) for attempt in range(ATTEMPTS))
-        accepted = next((each for each in candidates if not is_powerless(each, plan.activations)), None)
-        if accepted is None:
-            raise NoDraw(f"every draw for {plan.x_shape} and units {plan.units} is all zero, symmetric or saturated")
-        yield accepted
+def _literal_draw(plan: Plan, data: Data) -> Draw:
+    """Return the arrays of the row, rounded to the dtype; exact where every sum of theirs is."""
 
+    def array(numbers: Numbers, shape: tuple[int, ...]) -> Array:
+        filled: Any = np.broadcast_to(np.array(numbers, np.float64), shape)
+        return np.ascontiguousarray(filled).reshape(shape).astype(plan.format.dtype)
 
-def _uniform_draw(plan: Plan, number: str, attempt: int) -> Draw:
-    def stream(*purpose: object) -> Stream:
-        return Stream(plan.digest, "uniform", number, attempt, *purpose)
-
-    dtype = plan.format.dtype
-    kernels, biases = [], []
-    for layer, (features, units) in enumerate(zip(plan.features, plan.units, strict=True)):
-        scale = np.sqrt(3.0 / max(features, 1))
-        kernels.append((stream("kernel", layer).uniform((features, units)) * scale).astype(dtype))
-        biases.append(_distinct(stream("bias", layer), units).astype(dtype) if plan.use_bias[layer] else None)
-    return Draw(
-        name=number,
-        x=plan.repeated((stream("x").uniform(plan.x_shape) * np.sqrt(3.0)).astype(dtype)),
-        kernels=tuple(kernels),
-        biases=tuple(biases),
-        dy=(stream("dy").uniform(plan.dy_shape) * _reach(plan)).astype(dtype),
+    shapes = zip(plan.features, plan.units, strict=True)
+    biases = zip(data.biases, plan.units, strict=True)
+    dy = Stream(plan.digest, "literal", "dy").integers(1, 3, plan.dy_shape).astype(plan.format.dtype)
+    operands = Draw(
+        name="literal",
+        x=plan.fed(array(data.x, plan.x_shape)),
+        kernels=tuple(array(each, shape) for each, shape in zip(data.kernels, shapes, strict=True)),
+        biases=tuple(None if each is None else array(each, (units,)) for each, units in biases),
+        dy=dy if data.dy is None else array(data.dy, plan.dy_shape),
         exact=False,
     )
+    exact = set(plan.activations) <= set(EXACT_ACTIVATIONS) and _of_integers(operands)
+    return replace(operands, exact=exact and is_exact(operands, plan.activations, plan.format))
 
 
-def _reach(plan: Plan) -> float:
-    """Return a factor that gives float64 numbers that float32 cannot hold: the 24 bits of a stream do not fill it."""
-    return np.sqrt(0.75) if plan.format.significand > 24 else 1.0
+def _negated(draw: Draw) -> Draw:
+    """Return the draw with the other sign on all its weights: what a layer is given new weights by."""
+    biases = tuple(None if each is None else -each for each in draw.biases)
+    return replace(draw, name="weights negated", kernels=tuple(-each for each in draw.kernels), biases=biases)
 
 
-def _distinct(stream: Stream, size: int) -> Float64:
-    """Return one number from each of `size` equal parts of (-1, 1), in random order."""
-    within = (stream.uniform((size,)) + 1.0) / 2.0
-    return (2.0 * (stream.permutation(size) + within) / max(size, 1) - 1.0).astype(np.float64)
+def _of_integers(draw: Draw) -> bool:
+    """Return whether all numbers are integers, of which `is_exact` bounds the sums."""
+    arrays = (draw.x, *draw.kernels, *(each for each in draw.biases if each is not None), draw.dy)
+    return all(bool((np.isfinite(each) & (each == np.round(each))).all()) for each in arrays)

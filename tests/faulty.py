@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from conformance.adapters.protocol import Array, Dense, Gradients, Parameter, Shape, Stack
+from conformance.formats import FORMATS
 from tests.functions import BACKWARD, FORWARD
 
 
@@ -131,6 +132,7 @@ class NumPyModel:
 
     def __init__(self, stack: Stack, fault: Honest) -> None:
         self.stack, self.fault = stack, fault
+        self._dtype = FORMATS[stack.dtype].dtype
         if not stack.input_shape or stack.input_shape[-1] is None:
             raise ValueError(f"no kernel has a shape for the input {stack.input_shape}")
         for layer in stack.layers:
@@ -173,7 +175,8 @@ class NumPyModel:
             dkernel = self.fault.kernel_gradient(a.reshape(rows, a.shape[-1]), flat)
             layers.insert(0, (dkernel, None if layer.bias is None else self.fault.bias_gradient(flat)))
             da = self.fault.input_gradient(dz, kernel)
-        return self.fault.differentiated(Gradients(dx=da, layers=tuple(layers)))
+        dx = None if x.dtype.kind in "biu" else da.astype(x.dtype, copy=False)
+        return self.fault.differentiated(Gradients(dx=dx, layers=tuple(layers)))
 
     def set_weights(self, stack: Stack) -> None:
         self.stack = self.fault.replaced(self.stack, stack)
@@ -191,7 +194,7 @@ class NumPyModel:
     def _run(self, x: Array) -> list[tuple[Array, Array, Array]]:
         """Return input, pre-activation and output of each layer."""
         trail = []
-        a = self.fault.entered(x)
+        a = self.fault.entered(x).astype(self._dtype, copy=False)
         for layer in self.fault.used(self.stack).layers:
             z = self.fault.product(a, self._kernel(layer))
             if layer.bias is not None:

@@ -1,0 +1,78 @@
+"""
+The arrays that a row itself gives, lane `literal`: put in order by layer, and held to the shapes of the row.
+
+A number stands for an array filled with it. Nothing here computes with the numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from conformance.case import Case, Data, Numbers
+from conformance.document import Place
+from conformance.model import shown
+from conformance.row import Data as DataFields
+
+Problem = tuple[Place, str]
+Shape = tuple[int, ...]
+
+
+def data_of(given: DataFields, layers: int) -> Data:
+    """Return the arrays of a row, kernels and biases as one entry per layer where they can be told apart."""
+    return Data(x=given.x, kernels=_each(given.kernel, layers), biases=_each(given.bias, layers), dy=given.dy)
+
+
+def _each(arrays: Any, layers: int) -> tuple[Any, ...]:
+    if arrays is None:
+        return (None,) * layers
+    if layers == 1:
+        return (arrays,)
+    return arrays if isinstance(arrays, tuple) else (arrays,)
+
+
+def data_problems(case: Case, place: Place) -> Iterator[Problem]:
+    """Yield where an array of the row has another shape than the case asks for; `place` is that of the row."""
+    data, given, layers = case.data, place.at("data"), len(case.layers)
+    if data is None:
+        return
+    for name, arrays in (("kernel", data.kernels), ("bias", data.biases)):
+        if len(arrays) != layers:
+            yield given.at(name), f"{name} has {len(arrays)} arrays, units has {layers} entries: give a list of them"
+            return
+    yield from _shaped(given.at("x"), "x", data.x, case.fed_shape)
+    features = case.input_shape[-1]
+    for index, (layer, kernel, bias) in enumerate(zip(case.layers, data.kernels, data.biases, strict=True)):
+        at = (index,) if layers > 1 else ()
+        yield from _shaped(given.at("kernel", *at), "kernel", kernel, (features, layer.units))
+        if (bias is not None) != layer.use_bias:
+            where = given.at("bias", *at) if bias is not None else given
+            yield where, "a bias is given, and use_bias is false" if bias is not None else "the bias is missing"
+        elif bias is not None:
+            yield from _shaped(given.at("bias", *at), "bias", bias, (layer.units,))
+        features = layer.units  # type: ignore[assignment]
+    output = (*case.fed_shape[:-1], features)
+    if data.dy is not None:
+        yield from _shaped(given.at("dy"), "dy", data.dy, output)
+    if case.expect.output is not None:
+        yield from _shaped(place.at("expect", "output"), "output", case.expect.output, output)
+
+
+def _shaped(place: Place, name: str, array: Numbers | None, shape: tuple[Any, ...]) -> Iterator[Problem]:
+    if isinstance(array, tuple) and shape_of(array) != shape:
+        yield place, f"{name} has the shape {shown(list(shape_of(array)))}, the row needs {shown(list(shape))}"
+
+
+def shape_of(array: Numbers) -> Shape:
+    """Return the shape of nested tuples, () for a number."""
+    if not isinstance(array, tuple):
+        return ()
+    return (len(array), *(shape_of(array[0]) if array else ()))
+
+
+def is_finite(array: Numbers | None) -> bool:
+    """Return whether there is neither an infinity nor a NaN in an array."""
+    if isinstance(array, tuple):
+        return all(map(is_finite, array))
+    return array is None or math.isfinite(array)

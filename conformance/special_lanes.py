@@ -1,0 +1,120 @@
+"""
+Lanes beyond the ordinary numbers: `special`, infinities and NaN, and `denormal`, numbers below the normal range.
+
+`special`: small integers as on the exact lane, with infinities and NaN among them, or with one product that overflows.
+What comes out is exact: IEEE 754 leaves no choice, whatever the order, since a sum that meets NaN, or infinities of both
+signs, is NaN in any order.
+
+`denormal`: all numbers are positive, so that whatever an implementation flushes to zero, operands, products or results,
+its answer lies between 0 and the one in which all is kept. Both ends are right; which one is seen is recorded.
+
+This module knows no expected value and no implementation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from conformance.draw import Array, Draw, Plan, Stream, as_matrix
+
+#: In the order in which they are put in.
+_SPECIAL: Final = (np.inf, -np.inf, np.nan)
+
+
+def special_draws(plan: Plan) -> Iterator[Draw]:
+    """Yield a draw for each operand with infinities and NaN in it, and one whose result overflows."""
+    small = _small(plan, "special")
+    yield _x_not_finite(plan, small)
+    yield _kernel_not_finite(plan, small)
+    if small.biases[-1] is not None:
+        bias = small.biases[-1].copy()
+        bias[: len(_SPECIAL)] = _SPECIAL[: bias.size]
+        yield replace(small, name="bias not finite", biases=(*small.biases[:-1], bias))
+    if len(plan.units) == 1:
+        yield _overflowing(plan, small)
+
+
+def _small(plan: Plan, lane: str, low: int = -2) -> Draw:
+    """Return a draw of small integers from `low` to 3, none of them zero in x, and dy."""
+
+    def drawn(*purpose: object) -> Stream:
+        return Stream(plan.digest, lane, *purpose)
+
+    def nonzero(stream: Stream, shape: tuple[int, ...]) -> Array:
+        numbers = stream.integers(low, 2, shape)
+        return (numbers + (numbers >= 0) if low < 1 else numbers).astype(plan.format.dtype)
+
+    shapes = list(zip(plan.features, plan.units, strict=True))
+    return Draw(
+        name=lane,
+        x=plan.fed(nonzero(drawn("x"), plan.x_shape)),
+        kernels=tuple(
+            drawn("kernel", n).integers(low, 2, each).astype(plan.format.dtype) for n, each in enumerate(shapes)
+        ),
+        biases=tuple(
+            nonzero(drawn("bias", n), (units,)) if plan.use_bias[n] else None for n, (_, units) in enumerate(shapes)
+        ),
+        dy=nonzero(drawn("dy"), plan.dy_shape),
+        exact=True,
+    )
+
+
+def _x_not_finite(plan: Plan, small: Draw) -> Draw:
+    """Return the draw with one special number in each of up to three positions, the first of them left as it is."""
+    x = as_matrix(small.x).copy()
+    if x.size:
+        rows = np.arange(1, x.shape[0])[: len(_SPECIAL)] if x.shape[0] > 1 else np.zeros(1, np.int64)
+        columns = Stream(plan.digest, "special", "columns").integers(0, x.shape[1] - 1, (rows.size,))
+        x[rows, columns] = _SPECIAL[: rows.size]
+    return replace(small, name="x not finite", x=plan.fed(x.reshape(plan.x_shape)))
+
+
+def _kernel_not_finite(plan: Plan, small: Draw) -> Draw:
+    """Return the draw with one special number in each of up to three units, the first of them left as it is."""
+    kernel = small.kernels[0].copy()
+    if kernel.size:
+        columns = np.arange(1, kernel.shape[1])[: len(_SPECIAL)] if kernel.shape[1] > 1 else np.zeros(1, np.int64)
+        rows = Stream(plan.digest, "special", "rows").integers(0, kernel.shape[0] - 1, (columns.size,))
+        kernel[rows, columns] = _SPECIAL[: columns.size]
+    return replace(small, name="kernel not finite", kernels=(kernel, *small.kernels[1:]))
+
+
+def _overflowing(plan: Plan, small: Draw) -> Draw:
+    """Return a draw in which one product is beyond the largest number there is; those beside it stay small."""
+    exponent = math.frexp(plan.format.maximum)[1] // 2 + 1
+    x, kernel = as_matrix(small.x).copy(), small.kernels[0].copy()
+    if x.size and kernel.size:
+        # The large ones meet each other and zeros alone, so that all other sums stay exact.
+        x[:, 0], x[-1], kernel[0], kernel[:, -1] = 0, 0, 0, 0
+        x[-1, 0], kernel[0, -1] = -(2.0**exponent), 2.0**exponent
+    return replace(small, name="overflowing", x=plan.fed(x.reshape(plan.x_shape)), kernels=(kernel,))
+
+
+def denormal_draws(plan: Plan) -> Iterator[Draw]:
+    """Yield draws of positive numbers: x below the normal range, the kernel so, and their products alone."""
+    small = _small(plan, "denormal", low=1)
+    below = plan.format.smallest_normal * 2.0 ** -min(plan.format.significand - 4, 10)
+    half = 2.0 ** (plan.format.emin // 2 - 4)
+    other = 2.0 ** (plan.format.emin - plan.format.emin // 2)
+    first, *rest = small.kernels
+    for name, of_x, of_kernel in (("x", below, 1.0), ("kernel", 1.0, below), ("products", half, other)):
+        biases = tuple(None if each is None else _times(each, below) for each in small.biases)
+        yield replace(
+            small,
+            name=f"{name} denormal",
+            x=plan.fed(_times(small.x, of_x)),
+            kernels=(_times(first, of_kernel), *rest),
+            biases=biases,
+            exact=False,
+            denormal=True,
+        )
+
+
+def _times(array: Array, scale: float) -> Array:
+    # In float64, since a 16-bit array times a scale of its own is rounded twice.
+    return (array.astype(np.float64) * scale).astype(array.dtype)
