@@ -120,9 +120,9 @@ class Case:
 
     `input_shape` is the shape of one sample without batch, `batch` an integer, a tuple of leading axes, or None for no
     batch axis at all. `lane` says how values are drawn, `data` holds them where the lane is `literal`. `input_dtype` is
-    that of the input where it is not `dtype`, which is that of weights, arithmetic and output. `feed_shape` is the full shape fed at the call, batch included,
-    where the row is about feeding something else than the layer was built for. `name` is the row's own id, if it has
-    one. `row` is where the case comes from, as `file:line`.
+    that of the input where it is not `dtype`, which is that of weights, arithmetic and output. `feed_shape` is the full
+    shape fed at the call, batch included, where the row is about feeding something else than the layer was built for.
+    `name` is the row's own id, if it has one. `row` is where the case comes from, as `file:line`.
     """
 
     input_shape: tuple[int | None, ...]

@@ -363,7 +363,18 @@ def check_gradients(
         if gradients.dx is not None and str(gradients.dx.dtype) != of_input:
             message = f"{label} has a dx of dtype {gradients.dx.dtype}, expected {of_input}"
             findings.append(Finding(check="gradients", outcome=VIOLATES, message=message))
-    return worst_of(findings)
+    worst = worst_of(findings)
+    return replace(worst, facts={**worst.facts, "margins": _margins(findings)})
+
+
+def _margins(findings: Sequence[Finding]) -> dict[str, float]:
+    """Return the largest margin of each kind of gradient: dx, dW and db."""
+    found: dict[str, float] = {}
+    for each in findings:
+        if each.margin is not None and each.where is not None:
+            kind = each.where.partition(": ")[2].partition(" ")[0]
+            found[kind] = max(found.get(kind, 0.0), each.margin)
+    return found
 
 
 def _gradient(where: str, got: Array | None, enclosure: Enclosure | None, line: str) -> Finding:
@@ -423,8 +434,8 @@ def check_positions_independent(
     Hold that the same kernel and bias serve every position, and that no position sees another.
 
     `alone` maps the label of a forward step of a second model, built for (d,), to the positions it was fed, each as a
-    sample of its own; `kept` maps the label of a step in which every position but one was replaced to the one kept.
-    Positions count over the flattened leading axes.
+    sample of its own, and whether bits agree is recorded; `kept` maps the label of a step in which every position but
+    one was replaced to the one kept. Positions count over the flattened leading axes.
     """
     check = "positions_independent"
     main = evidence.get(check, "output", Output).y
@@ -434,6 +445,7 @@ def check_positions_independent(
     units = main.shape[-1]
     flat = reference.y.reshape((-1, units) if units else (math.prod(main.shape[:-1]), 0))
     rows = main.reshape(flat.exact.shape)
+    bitwise = True
     if not alone:
         # An input without positions: there is nothing that could depend on another.
         return Finding(check=check, margin=0.0, facts={"positions": 0})
@@ -442,6 +454,7 @@ def check_positions_independent(
         got = evidence.get(check, label, Output).y
         where = f"{label}: position alone"
         chosen = _rows(flat, positions)
+        bitwise &= got.tobytes() == rows[list(positions)].tobytes()
         findings.append(between(check, where, got, rows[list(positions)], chosen, reference.line))
     for label, position in kept.items():
         got = evidence.get(check, label, Output).y
@@ -453,7 +466,8 @@ def check_positions_independent(
         chosen = _rows(flat, (position,))
         kept_row = got.reshape(flat.exact.shape)[[position]]
         findings.append(between(check, where, kept_row, rows[[position]], chosen, reference.line))
-    return worst_of(findings)
+    worst = worst_of(findings)
+    return replace(worst, facts={**worst.facts, "bitwise": bitwise})
 
 
 def _rows(enclosure: Enclosure, positions: Sequence[int]) -> Enclosure:

@@ -21,6 +21,7 @@ import pytest
 from conformance.adapters.registry import Implementation
 from conformance.case import TIERS
 from conformance.ledger import Entry
+from conformance.measured import Measured
 from conformance.results import Writer, finite
 from conformance.scheduler import GroupScheduling
 from conformance.selection import DEVICES, Selection, SelectionError, parse_shard
@@ -70,6 +71,7 @@ class State:
         self.asked = False
         self.expected: list[str] = []
         self.records: dict[str, dict[str, Any]] = {}
+        self.measured = Measured()
         self.hellos: set[str] = set()
         self.writer: Writer | None = None
         self.stream: IO[str] | None = None
@@ -157,6 +159,7 @@ class State:
             record = _unrun(cell, "crashed", f"the test itself failed: {report.longreprtext[-2000:]}")
         if record is not None and cell not in self.records:
             self.records[cell] = record
+            self.measured.add(record)
             if self.writer is not None:
                 self.writer.cell(record)
 
@@ -169,7 +172,7 @@ class State:
                 self.writer.cell(self.records[cell])
         if self.writer is not None and self.stream is not None:
             seconds = (datetime.now(UTC) - self.started).total_seconds()
-            self.writer.footer(complete=not missing, seconds=round(seconds, 3))
+            self.writer.footer(complete=not missing, seconds=round(seconds, 3), measured=self.measured.facts())
             self.stream.close()
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from conformance.adapters.protocol import Array, Dense, Stack
 from conformance.case import Case, Units
+from conformance.conduct import Ways, conducts
 from conformance.formats import FORMATS, dtype_of
 from conformance.metamorphic import Relations, relations
 from conformance.reference import Reference, answer
@@ -38,13 +39,16 @@ class Question:
     `outputs` and `gradients` map the label of a step to its reference, `arrays` the label of a forward step to the
     shape its output must have, `alone` and `kept` the labels of the positions check to positions. `after` holds the
     labels of the steps that follow a replacement of the weights, `relations` what the metamorphic checks need.
-    `expected` is the output the row itself gives. `unreduced` are the gradients without the declaration that some are added up in the dtype, where there is one.
+    `expected` is the output the row itself gives, `conducts` maps the label of a forward step to the answers by which
+    right implementations differ. `unreduced` are the gradients without the declaration that some are added up in the
+    dtype, where there is one.
     """
 
     steps: tuple[Step, ...]
     outputs: Mapping[str, Reference] = field(default_factory=dict)
     gradients: Mapping[str, Reference] = field(default_factory=dict)
     expected: Array | None = None
+    conducts: Mapping[str, Mapping[str, Ways]] = field(default_factory=dict)
     unreduced: Mapping[str, Reference] = field(default_factory=dict)
     arrays: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     alone: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -108,9 +112,8 @@ def question(case: Case, device: str, index: int = 0, reduced: frozenset[str] = 
         steps=tuple(_fed_as(case.input_dtype, steps)),
         outputs=outputs,
         gradients=gradients,
-        expected=None
-        if case.expect.output is None
-        else np.broadcast_to(np.array(case.expect.output, np.float64), first.dy.shape),
+        conducts=_conducts(case, {"output": first, **{f"output, {each.name}": each for each in others}}),
+        expected=_expected(case, first),
         unreduced=question(case, device, index).gradients if reduced else {},
         arrays={label: each.y.exact.shape for label, each in outputs.items()},
         alone=alone,
@@ -155,6 +158,19 @@ def _hold_to_what_is_expected(case: Case, reference: Reference) -> None:
         raise NoDraw(
             "the answer is finite" if finite else "the answer is not finite: expect: {nonfinite: true} says so"
         )
+
+
+def _expected(case: Case, draw: Draw) -> Array | None:
+    """Return the output the row itself gives."""
+    given = case.expect.output
+    return None if given is None else np.broadcast_to(np.array(given, np.float64), draw.dy.shape)
+
+
+def _conducts(case: Case, drawn: Mapping[str, Draw]) -> Mapping[str, Mapping[str, Ways]]:
+    """Return by the label of each output what different right implementations would give, where that differs."""
+    activations = [layer.activation for layer in case.layers]
+    told = {label: conducts(draw, activations, case.dtype) for label, draw in drawn.items()}
+    return {label: ways for label, ways in told.items() if ways}
 
 
 def _fed_as(dtype: str | None, steps: Sequence[Step]) -> Iterator[Step]:

@@ -107,8 +107,8 @@ def _from_zero(kept: Reference) -> Reference:
     """
     Return the reference that allows all from 0 to what comes out where nothing is flushed to zero.
 
-    All terms are positive, so flushing any of them, or a result, makes the answer smaller and never negative. Halves are
-    exact: results are even multiples of the smallest subnormal, or too large for it to matter.
+    All terms are positive, so flushing any of them, or a result, makes the answer smaller and never negative. Halves
+    are exact: results are even multiples of the smallest subnormal, or too large for it to matter.
     """
 
     def widened(enclosure: Enclosure) -> Enclosure:
@@ -192,11 +192,14 @@ def _not_finite(arithmetic: Arithmetic, left: Enclosure, right: Enclosure, bias:
         y = (left.exact[:, :, None] * right.exact[None]).sum(axis=1)
         if bias is not None:
             y = y + bias.exact
-    operands = (replace(each, exact=np.where(np.isfinite(each.exact), each.exact, 0.0)) for each in (left, right))
-    finite_bias = None if bias is None else replace(bias, exact=np.where(np.isfinite(bias.exact), bias.exact, 0.0))
-    without = _product(arithmetic, *operands, finite_bias)
+    without = _product(arithmetic, _zeroed(left), _zeroed(right), None if bias is None else _zeroed(bias))
     met = ~np.isfinite(y)
     return Enclosure(exact=np.where(met, y, without.exact), allowed=np.where(met, 0.0, without.allowed))
+
+
+def _zeroed(numbers: Enclosure) -> Enclosure:
+    """Return the numbers with 0 in place of what is not finite."""
+    return replace(numbers, exact=np.where(np.isfinite(numbers.exact), numbers.exact, 0.0))
 
 
 def _flushable(arithmetic: Arithmetic, left: Enclosure, right: Enclosure) -> Float64 | float:

@@ -77,10 +77,10 @@ class Writer:
         self.counts[record["outcome"]] += 1
         self._line({"type": "cell", **record})
 
-    def footer(self, *, complete: bool, seconds: float) -> None:
-        """Write the last line: every outcome with its count, and how long the run took (seconds of wall time)."""
+    def footer(self, *, complete: bool, seconds: float, **content: object) -> None:
+        """Write the last line: every outcome with its count, how long the run took (seconds of wall time), and more."""
         counts = {outcome: self.counts[outcome] for outcome in OUTCOMES}
-        self._line({"type": "footer", "counts": counts, "complete": complete, "seconds": seconds})
+        self._line({"type": "footer", "counts": counts, "complete": complete, "seconds": seconds, **content})
 
     def _line(self, content: Mapping[str, object]) -> None:
         self.stream.write(json.dumps(finite(content), ensure_ascii=False, allow_nan=False) + "\n")

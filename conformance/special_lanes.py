@@ -2,8 +2,8 @@
 Lanes beyond the ordinary numbers: `special`, infinities and NaN, and `denormal`, numbers below the normal range.
 
 `special`: small integers as on the exact lane, with infinities and NaN among them, or with one product that overflows.
-What comes out is exact: IEEE 754 leaves no choice, whatever the order, since a sum that meets NaN, or infinities of both
-signs, is NaN in any order.
+What comes out is exact: IEEE 754 leaves no choice, whatever the order, since a sum that meets NaN, or infinities of
+both signs, is NaN in any order.
 
 `denormal`: all numbers are positive, so that whatever an implementation flushes to zero, operands, products or results,
 its answer lies between 0 and the one in which all is kept. Both ends are right; which one is seen is recorded.
@@ -96,14 +96,22 @@ def _overflowing(plan: Plan, small: Draw) -> Draw:
 
 
 def denormal_draws(plan: Plan) -> Iterator[Draw]:
-    """Yield draws of positive numbers: x below the normal range, the kernel so, and their products alone."""
+    """
+    Yield draws of positive numbers: x below the normal range, kernel and bias so, and the products alone.
+
+    The bias is 0 in the others, so that they show what becomes of x, and of the products.
+    """
     small = _small(plan, "denormal", low=1)
     below = plan.format.smallest_normal * 2.0 ** -min(plan.format.significand - 4, 10)
     half = 2.0 ** (plan.format.emin // 2 - 4)
     other = 2.0 ** (plan.format.emin - plan.format.emin // 2)
     first, *rest = small.kernels
-    for name, of_x, of_kernel in (("x", below, 1.0), ("kernel", 1.0, below), ("products", half, other)):
-        biases = tuple(None if each is None else _times(each, below) for each in small.biases)
+    for name, of_x, of_kernel, of_bias in (
+        ("x", below, 1.0, 0.0),
+        ("kernel", 1.0, below, below),
+        ("products", half, other, 0.0),
+    ):
+        biases = tuple(None if each is None else _times(each, of_bias) for each in small.biases)
         yield replace(
             small,
             name=f"{name} denormal",

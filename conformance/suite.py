@@ -18,13 +18,14 @@ from conformance import checks, metamorphic
 from conformance.adapters.registry import Implementation
 from conformance.case import CHECKS, Case
 from conformance.checks import CONFORMS, UNSUPPORTED, VIOLATES, Evidence, Finding, Missing
+from conformance.conduct import seen
 from conformance.ledger import Crash, Entry
 from conformance.metamorphic import RELATIONS, relations_asked
 from conformance.question import REPEATED, Question, question, refusal
 from conformance.results import OUTCOMES, finite
 from conformance.sandbox import InProcess, Investigator, Limits, Respondent, Sandbox, StartError
 from conformance.settlement import settle
-from conformance.steps import Hello, Transcript
+from conformance.steps import Hello, Output, Transcript
 from conformance.values import NoDraw
 
 #: Where JAX keeps what it compiled; the sandbox keys it by version.
@@ -221,7 +222,10 @@ def judge(cell: Cell, asked: Question, transcript: Transcript) -> Iterator[Findi
 
 
 def _output(cell: Cell, asked: Question, evidence: Evidence) -> Finding:
-    return checks.check_output(evidence, asked.outputs, asked.expected)
+    found = checks.check_output(evidence, asked.outputs, asked.expected)
+    told = seen((evidence.get("output", label, Output).y, ways) for label, ways in asked.conducts.items())
+    margins = {} if found.margin is None else {"output": found.margin}
+    return replace(found, facts={**found.facts, **({"conduct": told} if told else {}), "margins": margins})
 
 
 def _gradients(cell: Cell, asked: Question, evidence: Evidence) -> Finding:
@@ -231,6 +235,7 @@ def _gradients(cell: Cell, asked: Question, evidence: Evidence) -> Finding:
     # What the registry declares is on the record, with whether this cell needed it.
     without = checks.check_gradients(evidence, asked.unreduced, cell.case.dtype, cell.case.input_dtype)
     declared = {
+        **without.facts,
         "reduces_in_output_dtype": sorted(cell.implementation.reduces_in_output_dtype[cell.case.dtype]),
         "needed": found.outcome == CONFORMS != without.outcome,
     }

@@ -8,9 +8,9 @@ Nothing here knows an expected value or an implementation.
 The lanes, each with what it proves:
 
 `exact` (`conformance.exact_lane`): numbers on a grid, every sum of which is exact in any order; a right layer has no
-error at all. `uniform`, `wide` and `cancelling` (`conformance.uniform_lanes`): numbers with all their bits, of one scale,
-of scales far apart, or such that results nearly vanish. `special` and `denormal` (`conformance.special_lanes`): what is not
-finite, and what lies below the normal range. `literal`: arrays that the row itself gives.
+error at all. `uniform`, `wide` and `cancelling` (`conformance.uniform_lanes`): numbers with all their bits, of one
+scale, of scales far apart, or such that results nearly vanish. `special` and `denormal` (`conformance.special_lanes`):
+what is not finite, and what lies below the normal range. `literal`: arrays that the row itself gives.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from conformance.report import claims, columns, details, text, view
+from conformance.report.numerics import numerics
 from conformance.results import Run
 
 #: How many kinds of failure are listed before the table; all cells are in the table and in the details.
@@ -126,6 +127,7 @@ def render_with(made: Environment, runs: Sequence[Run]) -> str:
         problems=problems,
         questions={row.case: _questions(row) for row in table.rows},
         divergences=details.divergences(table),
+        numerics=numerics(runs),
         unasked=details.unasked(table),
         unasked_anchor=details.unasked_anchor,
         unanswered=details.unanswered(table),
