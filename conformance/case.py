@@ -38,9 +38,11 @@ DTYPES: Final = ("float64", "float32", "float16", "bfloat16")
 #: What an input may be where it is not of the layer's own dtype.
 INTEGER_DTYPES: Final = ("bool", "uint8", "int8", "int32", "int64")
 INPUT_DTYPES: Final = (*DTYPES, *INTEGER_DTYPES)
-LANES: Final = ("exact", "uniform", "wide", "cancelling", "special", "denormal", "literal")
+LANES: Final = ("exact", "uniform", "wide", "cancelling", "special", "denormal", "literal", "shapes")
 #: The lanes of a row that names none.
 DEFAULT_LANES: Final = ("exact", "uniform")
+#: Environment variables a row may set: switches of the frameworks that change what is computed, and no others.
+SWITCHES: Final = ("JAX_DEFAULT_MATMUL_PRECISION", "JAX_ENABLE_X64", "TF_ENABLE_ONEDNN_OPTS")
 #: Lanes whose answers are worked out for layers without an activation alone.
 LINEAR_LANES: Final = ("special", "denormal")
 LAYOUTS: Final = ("contiguous", "transposed", "strided", "broadcast")
@@ -62,6 +64,8 @@ CHECKS: Final = (
     "refusal",
 )
 """Every check, in the order in which a cell reports them; `refusal` is asked of rows that expect an error, alone."""
+#: The checks of the lane `shapes`, for which nothing is computed.
+SHAPE_CHECKS: Final = ("output_shape", "parameters")
 
 MAX_RANK: Final = 8
 MAX_BYTES: Final = 2**30
@@ -122,7 +126,8 @@ class Case:
     batch axis at all. `lane` says how values are drawn, `data` holds them where the lane is `literal`. `input_dtype` is
     that of the input where it is not `dtype`, which is that of weights, arithmetic and output. `feed_shape` is the full
     shape fed at the call, batch included, where the row is about feeding something else than the layer was built for.
-    `name` is the row's own id, if it has one. `row` is where the case comes from, as `file:line`.
+    `environment` holds switches the process is started with beside the implementation's own, as (name, value). `name`
+    is the row's own id, if it has one. `row` is where the case comes from, as `file:line`.
     """
 
     input_shape: tuple[int | None, ...]
@@ -133,6 +138,7 @@ class Case:
     lane: str = "uniform"
     data: Data | None = None
     layout: str = "contiguous"
+    environment: tuple[tuple[str, str], ...] = ()
     feed_shape: tuple[int, ...] | None = None
     expect: Expect = field(default_factory=Expect)
     implementations: tuple[str, ...] = ("*",)
@@ -194,6 +200,8 @@ class Case:
         # Left out where they say nothing, so that cases without them draw what they always drew.
         if self.input_dtype is not None:
             asked["input_dtype"] = self.input_dtype
+        if self.environment:
+            asked["environment"] = dict(self.environment)
         if self.data is not None:
             asked["data"] = dataclasses.asdict(self.data)
         return asked
@@ -227,6 +235,7 @@ def _content_id(case: Case) -> str:
         parts.append(case.layout)
     if case.feed_shape is not None:
         parts.append("fed" + ("x".join(map(str, case.feed_shape)) or "scalar"))
+    parts += [f"{switch.lower()}-{value}" for switch, value in case.environment]
     if case.data is not None:
         parts.append(f"data{case.digest.hex()[:8]}")
     return "-".join(parts)

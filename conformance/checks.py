@@ -127,20 +127,23 @@ def _first_line(text: str) -> str:
     return line if len(line) <= 200 else line[:199] + "…"
 
 
-def check_output_shape(case: Case, evidence: Evidence, arrays: Mapping[str, tuple[int, ...]]) -> Finding:
+def check_output_shape(
+    case: Case, evidence: Evidence, inferred: Mapping[str, int | None], arrays: Mapping[str, tuple[int, ...]]
+) -> Finding:
     """
     Hold the inferred shapes, one per layer for an unknown batch, and the shapes of the arrays to the rule.
 
-    `arrays` maps the label of a forward step to the shape its output must have; a second batch size is among them.
-    Shapes are inferred only where there is one leading axis.
+    `inferred` maps the label of a step to the batch it infers for, `arrays` the label of a forward step to the shape
+    its output must have; a second batch size is among them. Shapes are inferred only where there is one leading axis.
     """
     check = "output_shape"
     units = [layer.units for layer in case.layers]
     expected: Any = None
     observed: Any = None
-    if case.leading_axes == 1:
-        expected = output_shapes(case.input_shape, units, leading_axes=1)
-        observed = evidence.get(check, "infer", Inferred).shapes
+    for label, batch in inferred.items() if case.leading_axes == 1 else ():
+        shapes = output_shapes(case.input_shape, units, leading_axes=1)
+        expected = shapes if batch is None else tuple((batch, *shape[1:]) for shape in shapes)
+        observed = evidence.get(check, label, Inferred).shapes
         if observed != expected:
             message = f"inferred {_shapes(observed)}, but the rule gives {_shapes(expected)}"
             return Finding(check=check, outcome=VIOLATES, message=message, expected=expected, observed=observed)

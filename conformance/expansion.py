@@ -18,6 +18,7 @@ from conformance.case import (
     INTEGER_DTYPES,
     LINEAR_LANES,
     MAX_BYTES,
+    SHAPE_CHECKS,
     Case,
     Expect,
     Layer,
@@ -78,6 +79,7 @@ def _lanes(row: Row, where: str) -> Iterator[Case]:
         "data": None if row.data is None else data_of(row.data, len(units)),
         "batch": tuple(row.batch) if isinstance(row.batch, list) else row.batch,
         "layout": row.layout,
+        "environment": tuple(sorted((row.environment or {}).items())),
         "feed_shape": _tuple(row.feed_shape),
         "expect": _expect(row),
         "implementations": tuple(row.implementations or ["*"]),
@@ -109,7 +111,7 @@ def _lane_names(row: Row) -> list[str]:
 
 def _lane(case: Case, place: Place) -> Iterator[Problem]:
     """Yield why a case cannot have the lane it asks for."""
-    values = place.at("values")
+    values, expect = place.at("values"), place.at("expect")
     if (case.lane == "literal") != (case.data is not None):
         where = place.at("data") if case.data is not None else values
         yield where, "data is for the lane literal, and that lane for data"
@@ -118,17 +120,34 @@ def _lane(case: Case, place: Place) -> Iterator[Problem]:
     if case.lane == "special" and not case.expect.nonfinite:
         yield values, "a row with special values says so: expect: {nonfinite: true}"
     if case.expect.nonfinite and case.lane not in ("special", "literal"):
-        yield place.at("expect", "nonfinite"), f"on the lane {case.lane} everything is finite"
+        yield expect.at("nonfinite"), f"on the lane {case.lane} everything is finite"
     if case.lane == "cancelling" and not _can_cancel(case):
         yield values, "nothing can cancel: a layer without a bias needs two features or more"
     if case.expect.output is not None and case.data is None:
-        yield place.at("expect", "output"), "an output is expected of data, and the row gives none"
+        yield expect.at("output"), "an output is expected of data, and the row gives none"
+    yield from _input(case, place)
+    yield from _shapes_alone(case, place)
+
+
+def _input(case: Case, place: Place) -> Iterator[Problem]:
+    """Yield why a case cannot have an input of the dtype it asks for."""
     if case.input_dtype == case.dtype:
         yield place.at("input_dtype"), f"the layer's own dtype is {case.dtype} already"
     if case.input_dtype is not None and case.lane not in ("exact", "uniform", "literal"):
-        yield values, f"{case.lane} exists for inputs of the layer's own dtype alone"
+        yield place.at("values"), f"{case.lane} exists for inputs of the layer's own dtype alone"
     if case.input_dtype in INTEGER_DTYPES and case.lane not in ("exact", "literal"):
-        yield values, f"{case.input_dtype} holds integers: its lanes are exact and literal"
+        yield place.at("values"), f"{case.input_dtype} holds integers: its lanes are exact and literal"
+
+
+def _shapes_alone(case: Case, place: Place) -> Iterator[Problem]:
+    """Yield why shapes alone cannot be asked of a case."""
+    if case.lane != "shapes":
+        return
+    if case.leading_axes != 1 or None in case.input_shape:
+        yield place.at("values"), "shapes are inferred for one batch axis, and axes that are known"
+    for index, check in enumerate(case.checks or ()):
+        if check not in SHAPE_CHECKS:
+            yield place.at("checks", index), f"{check} needs values, and the lane shapes has none"
 
 
 def _can_cancel(case: Case) -> bool:
@@ -237,6 +256,8 @@ def _differing(place: Place, given: object, said: object) -> Iterator[Problem]:
 
 def _sizes(case: Case, place: Place) -> Iterator[Problem]:
     """Yield the arrays of a case that would be too large; a layer that is not legal has none."""
+    if case.lane == "shapes":
+        return
     item = _ITEM_BYTES[case.dtype]
     fed = case.fed_shape
     if math.prod(fed) * item > MAX_BYTES:

@@ -1,24 +1,32 @@
 """
-Everything `conformance lint` looks at: the rows, the ledger, and whether each entry of the ledger can match a cell.
+Everything `conformance lint` looks at: the rows, their values, the ledger, and whether its entries can match a cell.
 
-The scope of the ledger is checked over the full table and registry, so that what is installed here plays no part.
+A row is held to what the reference says of its values: they can be drawn, the answer is finite or not as the row says,
+and an output that the row gives is the right one. The scope of the ledger is checked over the full table and registry, so that what is installed here plays no part.
 """
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from conformance.adapters.registry import registered
-from conformance.case import Case
+from conformance.case import DEFAULT_LANES, Case
+from conformance.checks import VIOLATES, compare
 from conformance.document import DocumentError, Fault
 from conformance.ledger import lint_scope, load_ledger
-from conformance.suite import checks_asked
-from conformance.table import default_cases, lint, load
+from conformance.question import REPEATED, question
+from conformance.suite import checks_asked, concerns
+from conformance.table import Table, default_cases, lint, load
+from conformance.values import NoDraw, draws
 
 #: Devices a ledger entry may be about.
 DEVICES = ("cpu", "gpu")
+#: Elements of an operand from which values are not drawn here: a command that says what is wrong with a row is quick.
+MOST_DRAWN: Final = 2**20
 
 
 def faults_of(cases: Sequence[str]) -> tuple[Fault, ...]:
@@ -29,22 +37,54 @@ def faults_of(cases: Sequence[str]) -> tuple[Fault, ...]:
     """
     paths = [Path(each) for each in cases] or [default_cases()]
     faults = list(lint(paths))
+    table = None if faults else load(paths)
+    if table is not None:
+        faults += _faults_of_values(table)
     if not cases:
         try:
             entries = load_ledger(paths)
         except DocumentError as error:
             return tuple(sorted([*faults, *error.faults]))
-        if not faults:
-            faults += lint_scope(entries, list(_cells(load(paths).cases)))
+        if table is not None:
+            faults += lint_scope(entries, list(_cells(table.cases)))
     return tuple(sorted(faults))
+
+
+def _faults_of_values(table: Table) -> Iterator[Fault]:
+    """Yield the cases whose values cannot be drawn, or contradict what their rows say."""
+    for case in table.cases:
+        if case.expect.error or _most_elements(case) > MOST_DRAWN:
+            continue
+        try:
+            if case.lane in DEFAULT_LANES:
+                draws(case)
+                continue
+            asked = question(case, "cpu")
+        except NoDraw as error:
+            where = "values" if case.data is None else "data"
+            yield table.fault(case, f"{case.id}: {error}", where)
+            continue
+        if asked.expected is not None:
+            reference = asked.outputs[REPEATED[0]]
+            given = compare("output", "the output given", asked.expected, reference.y, reference.line)
+            if given.outcome == VIOLATES:
+                yield table.fault(case, f"{case.id}: {given.message}", "expect", "output")
+
+
+def _most_elements(case: Case) -> int:
+    """Return the number of elements of the largest of a legal case's input, kernels and outputs."""
+    fed, positions = case.fed_shape, math.prod(case.fed_shape[:-1])
+    widths = [fed[-1], *(layer.units for layer in case.layers if isinstance(layer.units, int))]
+    kernels = (features * units for features, units in itertools.pairwise(widths))
+    return max(*kernels, *(positions * width for width in widths))
 
 
 def _cells(cases: Sequence[Case]) -> list[tuple[str, str, str, Sequence[str]]]:
     """Return (implementation, device, case id, checks) of every cell there could be."""
     return [
         (name, device, case.id, checks_asked(case))
-        for name in registered()
+        for name, each in registered().items()
         for device in DEVICES
         for case in cases
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in case.implementations)
+        if concerns(case, each)
     ]

@@ -6,9 +6,8 @@ A number stands for an array filled with it. Nothing here computes with the numb
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from conformance.case import Case, Data, Numbers
 from conformance.document import Place
@@ -17,6 +16,15 @@ from conformance.row import Data as DataFields
 
 Problem = tuple[Place, str]
 Shape = tuple[int, ...]
+
+#: The least and the largest number of an input of integers; of the wider ones what float32 holds as well.
+_HELD: Final = {
+    "bool": (0, 1),
+    "uint8": (0, 255),
+    "int8": (-128, 127),
+    "int32": (-(2**24), 2**24),
+    "int64": (-(2**24), 2**24),
+}
 
 
 def data_of(given: DataFields, layers: int) -> Data:
@@ -42,6 +50,8 @@ def data_problems(case: Case, place: Place) -> Iterator[Problem]:
             yield given.at(name), f"{name} has {len(arrays)} arrays, units has {layers} entries: give a list of them"
             return
     yield from _shaped(given.at("x"), "x", data.x, case.fed_shape)
+    if case.input_dtype in _HELD and (wrong := _not_held(data.x, *_HELD[case.input_dtype])) is not None:
+        yield given.at("x"), f"x holds {shown(wrong)}, and an input of {case.input_dtype} cannot"
     features = case.input_shape[-1]
     for index, (layer, kernel, bias) in enumerate(zip(case.layers, data.kernels, data.biases, strict=True)):
         at = (index,) if layers > 1 else ()
@@ -60,8 +70,27 @@ def data_problems(case: Case, place: Place) -> Iterator[Problem]:
 
 
 def _shaped(place: Place, name: str, array: Numbers | None, shape: tuple[Any, ...]) -> Iterator[Problem]:
-    if isinstance(array, tuple) and shape_of(array) != shape:
+    if array is None:
+        yield place, f"{name} is missing"
+    elif isinstance(array, tuple) and shape_of(array) != shape:
         yield place, f"{name} has the shape {shown(list(shape_of(array)))}, the row needs {shown(list(shape))}"
+    elif isinstance(array, tuple) and not _is_filled(array, shape):
+        # What could be a list with an array for each layer is read as one, where the layer is single.
+        yield place, f"{name} is not {shown(list(shape))} throughout"
+
+
+def _is_filled(array: Numbers | None, shape: tuple[Any, ...]) -> bool:
+    """Return whether every list in an array is as long as its shape says, and holds numbers at the end."""
+    if not isinstance(array, tuple) or not shape:
+        return not shape and isinstance(array, float)
+    return len(array) == shape[0] and all(_is_filled(each, shape[1:]) for each in array)
+
+
+def _not_held(array: Numbers, least: int, most: int) -> float | None:
+    """Return a number of an array that is no integer from `least` to `most`, None where all are."""
+    if isinstance(array, tuple):
+        return next((found for each in array if (found := _not_held(each, least, most)) is not None), None)
+    return None if least <= array <= most and array == int(array) else array
 
 
 def shape_of(array: Numbers) -> Shape:
@@ -69,10 +98,3 @@ def shape_of(array: Numbers) -> Shape:
     if not isinstance(array, tuple):
         return ()
     return (len(array), *(shape_of(array[0]) if array else ()))
-
-
-def is_finite(array: Numbers | None) -> bool:
-    """Return whether there is neither an infinity nor a NaN in an array."""
-    if isinstance(array, tuple):
-        return all(map(is_finite, array))
-    return array is None or math.isfinite(array)

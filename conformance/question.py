@@ -39,14 +39,15 @@ class Question:
     `outputs` and `gradients` map the label of a step to its reference, `arrays` the label of a forward step to the
     shape its output must have, `alone` and `kept` the labels of the positions check to positions. `after` holds the
     labels of the steps that follow a replacement of the weights, `relations` what the metamorphic checks need.
-    `expected` is the output the row itself gives, `conducts` maps the label of a forward step to the answers by which
-    right implementations differ. `unreduced` are the gradients without the declaration that some are added up in the
-    dtype, where there is one.
+    `inferred` maps the label of each step that infers shapes to its batch. `expected` is the output the row itself
+    gives, `conducts` maps the label of a forward step to the answers by which right implementations differ. `unreduced`
+    are the gradients without the declaration that some are added up in the dtype, where there is one.
     """
 
     steps: tuple[Step, ...]
     outputs: Mapping[str, Reference] = field(default_factory=dict)
     gradients: Mapping[str, Reference] = field(default_factory=dict)
+    inferred: Mapping[str, int | None] = field(default_factory=lambda: {"infer": None})
     expected: Array | None = None
     conducts: Mapping[str, Mapping[str, Ways]] = field(default_factory=dict)
     unreduced: Mapping[str, Reference] = field(default_factory=dict)
@@ -67,6 +68,8 @@ def question(case: Case, device: str, index: int = 0, reduced: frozenset[str] = 
     Raises:
         NoDraw: no values of the lane exist for the case.
     """
+    if case.lane == "shapes":
+        return _shapes_alone(case, device)
     first, *others = draws(case, index)
     activations = [layer.activation for layer in case.layers]
     stack = stack_of(case, first)
@@ -143,6 +146,18 @@ def refusal(case: Case, device: str) -> Question:
             Forward(label="output", x=fed),
         )
     )
+
+
+def _shapes_alone(case: Case, device: str) -> Question:
+    """Return the question of a case of which shapes and counts are asked, and nothing is computed."""
+    (batch,) = case.leading
+    steps: tuple[Step, ...] = (
+        Build(label="build", stack=stack_of(case, None), device=device),
+        InferShapes(label="infer", batch=None),
+        InferShapes(label=f"infer, batch {batch}", batch=batch),
+        ReadParameters(label="parameters"),
+    )
+    return Question(steps=steps, inferred={"infer": None, f"infer, batch {batch}": batch})
 
 
 def _hold_to_what_is_expected(case: Case, reference: Reference) -> None:

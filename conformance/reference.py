@@ -95,7 +95,7 @@ def answer(draw: Draw, activations: Sequence[str], dtype: str, reduced: frozense
         layers=tuple(layers),
         line="exact" if draw.exact else "declared" if declared else line,
     )
-    return _from_zero(found) if draw.denormal else found
+    return _from_zero(found, draw, FORMATS[dtype].smallest_normal) if draw.denormal else found
 
 
 def _is_finite(draw: Draw) -> bool:
@@ -103,20 +103,40 @@ def _is_finite(draw: Draw) -> bool:
     return all(bool(np.isfinite(each.astype(np.float64)).all()) for each in operands)
 
 
-def _from_zero(kept: Reference) -> Reference:
+def _from_zero(kept: Reference, draw: Draw, smallest_normal: float) -> Reference:
     """
     Return the reference that allows all from 0 to what comes out where nothing is flushed to zero.
 
-    All terms are positive, so flushing any of them, or a result, makes the answer smaller and never negative. Halves
-    are exact: results are even multiples of the smallest subnormal, or too large for it to matter.
+    All terms are positive, so flushing any of them, or a result, makes the answer smaller and never negative. A number
+    beyond the reach of terms that could be flushed is made of others, and has to be right. Halves are exact: results
+    are even multiples of the smallest subnormal, or too large for it to matter.
     """
+    reach = smallest_normal * _reach(draw)
 
     def widened(enclosure: Enclosure) -> Enclosure:
-        half = enclosure.exact / 2.0
-        return Enclosure(exact=half, allowed=enclosure.allowed + half)
+        half = np.where(enclosure.exact > reach, 0.0, enclosure.exact / 2.0)
+        return Enclosure(exact=enclosure.exact - half, allowed=enclosure.allowed + half)
 
     layers = tuple((widened(kernel), None if bias is None else widened(bias)) for kernel, bias in kept.layers)
     return replace(kept, y=widened(kept.y), dx=widened(kept.dx), layers=layers)
+
+
+def _reach(draw: Draw) -> float:
+    """
+    Return how many times the smallest normal number a result is at most, if any of its terms could be flushed.
+
+    The largest number of an operand is at most `spread` times the smallest, so where one could be flushed all are near
+    it, and a product of two of them; what these are multiplied by, and how many are added, is bounded over the stack.
+    """
+    numbers = [np.abs(each.astype(np.float64)).ravel() for each in (draw.x, draw.dy, *draw.kernels)]
+    numbers = [each[each > 0.0] for each in numbers if each.any()]
+    spread = max((float(each.max() / each.min()) for each in numbers), default=1.0)
+    reach = spread**2 * max(as_matrix(draw.x).shape[0], 1)
+    for each in numbers:
+        reach *= max(float(each.max()), 1.0)
+    for features, units in (kernel.shape for kernel in draw.kernels):
+        reach *= (features + 1.0) * (units + 1.0)
+    return reach
 
 
 def _centred(enclosure: Enclosure, centre: Split | None) -> Enclosure:
@@ -189,7 +209,9 @@ def _not_finite(arithmetic: Arithmetic, left: Enclosure, right: Enclosure, bias:
     are formed term by term here, since a library may leave out a product with 0.
     """
     with np.errstate(invalid="ignore", over="ignore"):
-        y = (left.exact[:, :, None] * right.exact[None]).sum(axis=1)
+        y = np.empty((left.exact.shape[0], right.exact.shape[1]))
+        for index, row in enumerate(left.exact):
+            y[index] = (row[:, None] * right.exact).sum(axis=0)
         if bias is not None:
             y = y + bias.exact
     without = _product(arithmetic, _zeroed(left), _zeroed(right), None if bias is None else _zeroed(bias))

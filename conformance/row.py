@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from conformance.case import ACTIVATIONS, CHECKS, DTYPES, INPUT_DTYPES, LANES, LAYOUTS, MAX_RANK, TIERS
+from conformance.case import ACTIVATIONS, CHECKS, DTYPES, INPUT_DTYPES, LANES, LAYOUTS, MAX_RANK, SWITCHES, TIERS
 from conformance.model import Globs, Link, Maybe, Model, NaturalNumber, Word, about, one_of, shown, without, wrong
 
 MAX_ID: Final = 100
@@ -185,6 +185,13 @@ class Row(Family):
     layout: Annotated[
         str, *one_of("layout", LAYOUTS), *about("Memory layout of the input.", f"one of {', '.join(LAYOUTS)}")
     ] = "contiguous"
+    environment: Annotated[
+        Maybe[dict[Annotated[str, *one_of("switch", SWITCHES)], Word]],
+        *about(
+            "Environment variables that the framework's process is started with, in quotes.",
+            f"a mapping of {', '.join(SWITCHES)} to text in quotes",
+        ),
+    ] = None
     feed_shape: Annotated[
         Maybe[Annotated[list[NaturalNumber], Field(max_length=_MAX_FED)]],
         *about(

@@ -7,9 +7,8 @@ device other than the CPU has to be looked for.
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +18,7 @@ from conformance.case import TIERS, Case
 from conformance.document import DocumentError
 from conformance.ledger import Entry, load_ledger
 from conformance.sandbox import Sandbox, StartError
-from conformance.suite import Cell
+from conformance.suite import Cell, cell_of, concerns
 from conformance.table import TableError, default_cases, load
 
 DEVICES: Final = ("cpu", "gpu", "auto")
@@ -34,7 +33,7 @@ class Selection:
     """
     What was asked for, as on the command line.
 
-    `implementations` are names or globs, none for all of the registry; `cases` are files or folders, none for the
+    `implementations` are names or globs, none for those of the tier; `cases` are files or folders, none for the
     default table; `shard` is (I, N), the I-th of N parts.
     """
 
@@ -78,7 +77,7 @@ class Selection:
             SelectionError: a name is unknown, or one asked for by name is not installed.
         """
         try:
-            chosen = tuple(select(self.implementations) if self.implementations else registered().values())
+            chosen = tuple(select(self.implementations) if self.implementations else self._usual())
         except UnknownImplementation as error:
             raise SelectionError(str(error)) from None
         for each in chosen:
@@ -87,6 +86,10 @@ class Selection:
             if missing and each.name in self.implementations:
                 raise SelectionError(f"{each.name} was asked for, but is not installed: {', '.join(missing)}")
         return chosen
+
+    def _usual(self) -> Iterator[Implementation]:
+        """Yield the implementations that are asked where none is named: those of the tier."""
+        return (each for each in registered().values() if TIERS.index(each.tier) <= TIERS.index(self.tier))
 
     def devices(self, chosen: Sequence[Implementation]) -> Mapping[str, tuple[str, ...]]:
         """
@@ -111,11 +114,11 @@ class Selection:
         """Return the cells of this shard, those of one process side by side."""
         index, shards = self.shard
         found = (
-            Cell(case=case, implementation=each, device=device)
+            cell_of(case, each, device)
             for each in chosen
             for device in devices[each.name]
-            for case in cases
-            if any(fnmatch.fnmatchcase(each.name, pattern) for pattern in case.implementations)
+            for case in sorted(cases, key=lambda case: case.environment)
+            if concerns(case, each)
         )
         return tuple(cell for cell in found if shards == 1 or _shard(cell.id, shards) == index - 1)
 

@@ -6,6 +6,7 @@ The test function at the end is what pytest runs, in a checkout and from the whe
 
 from __future__ import annotations
 
+import fnmatch
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ import pytest
 
 from conformance import checks, metamorphic
 from conformance.adapters.registry import Implementation
-from conformance.case import CHECKS, Case
+from conformance.case import CHECKS, SHAPE_CHECKS, Case
 from conformance.checks import CONFORMS, UNSUPPORTED, VIOLATES, Evidence, Finding, Missing
 from conformance.conduct import seen
 from conformance.ledger import Crash, Entry
@@ -30,6 +31,10 @@ from conformance.values import NoDraw
 
 #: Where JAX keeps what it compiled; the sandbox keys it by version.
 DEFAULT_CACHE: Final = Path("~/.cache/dense-conformance")
+
+
+#: What one process is for: an implementation's name, and its environment.
+Process = tuple[str, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,10 +51,26 @@ class Cell:
         return f"{self.device}/{self.implementation.name}/{self.case.id}"
 
 
+def concerns(case: Case, implementation: Implementation) -> bool:
+    """Return whether a case is asked of an implementation: the row names it, and it can answer something of it."""
+    named = any(fnmatch.fnmatchcase(implementation.name, pattern) for pattern in case.implementations)
+    return named and (case.lane == "shapes" or not implementation.shapes_only)
+
+
+def cell_of(case: Case, implementation: Implementation, device: str) -> Cell:
+    """Return the cell of a case, the switches of its row in the environment of its implementation."""
+    if case.environment:
+        environment = {**implementation.environment, **dict(case.environment)}
+        implementation = replace(implementation, environment=environment)
+    return Cell(case=case, implementation=implementation, device=device)
+
+
 def checks_asked(case: Case) -> tuple[str, ...]:
     """Return the names of the checks a case is held to, in the order in which they are reported."""
     if case.expect.error:
         return ("refusal",)
+    if case.lane == "shapes":
+        return SHAPE_CHECKS if case.checks is None else tuple(each for each in SHAPE_CHECKS if each in case.checks)
     related = set(relations_asked(case))
     asked = tuple(each for each in CHECKS if each != "refusal" and (each not in RELATIONS or each in related))
     return asked if case.checks is None else tuple(each for each in asked if each in case.checks)
@@ -72,8 +93,8 @@ class Runner:
     cache: Path | None = None
     _respondent: Respondent | None = None
     _sandbox: Sandbox | None = None
-    _held: str | None = None
-    _failed: dict[str, StartError] = field(default_factory=dict)
+    _held: Process | None = None
+    _failed: dict[Process, StartError] = field(default_factory=dict)
     hellos: dict[str, Hello] = field(default_factory=dict)
     announced: set[str] = field(default_factory=set)
 
@@ -130,21 +151,23 @@ class Runner:
     def _hold(self, implementation: Implementation) -> Respondent:
         """Return the running process of an implementation, ending that of another first."""
         name = implementation.name
-        if name in self._failed:
-            raise self._failed[name]
-        if self._held != name:
+        process = (name, tuple(sorted(implementation.environment.items())))
+        if process in self._failed:
+            raise self._failed[process]
+        if self._held != process:
             self.close()
             if self.in_process:
                 self._respondent = InProcess(implementation, threads=self.threads, cache=self.cache)
             else:
                 self._sandbox = Sandbox(implementation, limits=self.limits, threads=self.threads, cache=self.cache)
                 self._respondent = Investigator(self._sandbox)
-            self._held = name
+            self._held = process
         assert self._respondent is not None
         try:
-            self.hellos[name] = self._respondent.start()
+            # What a process with a row's own switches says of itself stands for no other.
+            self.hellos.setdefault(name, self._respondent.start())
         except StartError as error:
-            self._failed[name] = error
+            self._failed[process] = error
             self.close()
             raise
         return self._respondent
@@ -249,7 +272,9 @@ def _weights_live(cell: Cell, asked: Question, evidence: Evidence) -> Finding:
 
 
 _JUDGES: Final[Mapping[str, Callable[[Cell, Question, Evidence], Finding]]] = {
-    "output_shape": lambda cell, asked, evidence: checks.check_output_shape(cell.case, evidence, asked.arrays),
+    "output_shape": lambda cell, asked, evidence: checks.check_output_shape(
+        cell.case, evidence, asked.inferred, asked.arrays
+    ),
     "parameters": lambda cell, asked, evidence: checks.check_parameters(cell.case, evidence),
     "output_dtype": lambda cell, asked, evidence: checks.check_output_dtype(cell.case, evidence),
     "placement": lambda cell, asked, evidence: checks.check_placement(cell.device, evidence),

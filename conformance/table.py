@@ -39,9 +39,16 @@ class TableError(DocumentError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """The cases of one or more files, in the order of files and rows."""
+    """The cases of one or more files, in the order of files and rows, and where the row of each stands, by its id."""
 
     cases: tuple[Case, ...]
+    rows: Mapping[str, tuple[str, Place]] = field(default_factory=dict)
+
+    def fault(self, case: Case, message: str, *path: str | int) -> Fault:
+        """Return a fault of a case, at the value at `path` in its row."""
+        file, row = self.rows[case.id]
+        place = row.at(*path)
+        return Fault(file, place.line, place.column, message)
 
 
 def load(paths: Sequence[Path]) -> Table:
@@ -54,7 +61,8 @@ def load(paths: Sequence[Path]) -> Table:
     reading = _Reading.of(paths)
     if reading.faults:
         raise TableError(sorted(reading.faults))
-    return Table(cases=tuple(found.case for found in reading.kept))
+    rows = {found.case.id: (found.file, found.place) for found in reading.kept}
+    return Table(cases=tuple(found.case for found in reading.kept), rows=rows)
 
 
 def lint(paths: Sequence[Path]) -> tuple[Fault, ...]:

@@ -10,7 +10,8 @@ The lanes, each with what it proves:
 `exact` (`conformance.exact_lane`): numbers on a grid, every sum of which is exact in any order; a right layer has no
 error at all. `uniform`, `wide` and `cancelling` (`conformance.uniform_lanes`): numbers with all their bits, of one
 scale, of scales far apart, or such that results nearly vanish. `special` and `denormal` (`conformance.special_lanes`):
-what is not finite, and what lies below the normal range. `literal`: arrays that the row itself gives.
+what is not finite, and what lies below the normal range. `literal`: arrays that the row itself gives. `shapes` has no
+values at all.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ def draws(case: Case, index: int = 0) -> tuple[Draw, ...]:
         NoDraw: the case's units or axes are not numbers a layer can have, or its numbers cannot be made exact.
     """
     plan = Plan.of(case, index)
+    if case.lane == "shapes":
+        raise NoDraw("the lane shapes has no values")
     if case.data is not None:
         given = _literal_draw(plan, case.data)
         return (given, _negated(given))

@@ -33,7 +33,8 @@ class Implementation:
     `not_run`, and an exception counts as a refusal when raised inside one of them), `environment` the variables its
     process is started with, `unanswerable` the checks it cannot answer, each with the reason.
     `reduces_in_output_dtype` maps a dtype of 16 bits to the gradients, of `dW` and `db`, that it adds up over positions
-    in the dtype itself and not in float32: they are allowed the errors of such a sum.
+    in the dtype itself and not in float32: they are allowed the errors of such a sum. `tier` is the first tier in which
+    it is asked without being named. `shapes_only` says that it holds no values: it is asked the lane `shapes` alone.
     """
 
     name: str
@@ -43,6 +44,8 @@ class Implementation:
     environment: Mapping[str, str] = field(default_factory=dict)
     unanswerable: Mapping[str, str] = field(default_factory=dict)
     reduces_in_output_dtype: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    tier: str = "full"
+    shapes_only: bool = False
 
     def missing_packages(self) -> tuple[str, ...]:
         """Return the packages that are not installed, found without importing any."""
