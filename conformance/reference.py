@@ -93,7 +93,7 @@ def answer(draw: Draw, activations: Sequence[str], dtype: str, reduced: frozense
         y=a.reshape((*draw.x.shape[:-1], a.exact.shape[-1])),
         dx=da.reshape(draw.x.shape),
         layers=tuple(layers),
-        line="exact" if draw.exact else "declared" if declared else line,
+        line="exact" if draw.exact and not draw.denormal else "declared" if declared else line,
     )
     return _from_zero(found, draw, FORMATS[dtype].smallest_normal) if draw.denormal else found
 

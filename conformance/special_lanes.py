@@ -29,8 +29,6 @@ _SPECIAL: Final = (np.inf, -np.inf, np.nan)
 def special_draws(plan: Plan) -> Iterator[Draw]:
     """Yield a draw for each operand with infinities and NaN in it, and one whose result overflows."""
     small = _small(plan, "special")
-    # Long sums of small integers are rounded too, in a format of few bits.
-    small = replace(small, exact=is_exact(small, plan.activations, plan.format))
     yield _x_not_finite(plan, small)
     yield _kernel_not_finite(plan, small)
     if small.biases[-1] is not None:
@@ -52,7 +50,7 @@ def _small(plan: Plan, lane: str, low: int = -2) -> Draw:
         return (numbers + (numbers >= 0) if low < 1 else numbers).astype(plan.format.dtype)
 
     shapes = list(zip(plan.features, plan.units, strict=True))
-    return Draw(
+    draw = Draw(
         name=lane,
         x=plan.fed(nonzero(drawn("x"), plan.x_shape)),
         kernels=tuple(
@@ -64,6 +62,8 @@ def _small(plan: Plan, lane: str, low: int = -2) -> Draw:
         dy=nonzero(drawn("dy"), plan.dy_shape),
         exact=False,
     )
+    # Long sums of small integers are rounded too, in a format of few bits.
+    return replace(draw, exact=is_exact(draw, plan.activations, plan.format))
 
 
 def _x_not_finite(plan: Plan, small: Draw) -> Draw:
@@ -120,7 +120,6 @@ def denormal_draws(plan: Plan) -> Iterator[Draw]:
             x=plan.fed(_times(small.x, of_x)),
             kernels=(_times(first, of_kernel), *rest),
             biases=biases,
-            exact=False,
             denormal=True,
         )
 

@@ -160,9 +160,11 @@ class NumPyModel:
     def parameter_count(self) -> int | None:
         return self.fault.count(self.parameters())
 
+    @np.errstate(over="ignore", invalid="ignore")
     def forward(self, x: Array) -> Array:
         return self.fault.output(self._run(x)[-1][2])
 
+    @np.errstate(over="ignore", invalid="ignore")
     def gradients(self, x: Array, dy: Array) -> Gradients:
         trail = self._run(x)
         da = self.fault.upstream(dy)
