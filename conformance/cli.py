@@ -166,6 +166,35 @@ def list_cases(cases: tuple[str, ...]) -> None:
         raise _Fault(str(error)) from None
 
 
+@listing.command("divergences")
+def list_divergences() -> None:
+    """Say what differs between the frameworks' dense layers, and since when: the ledger, as a document."""
+    import shutil
+    from datetime import date
+
+    from conformance.known import document
+    from conformance.selection import Selection, SelectionError
+
+    try:
+        entries = Selection().ledger()
+    except SelectionError as error:
+        raise _Fault(str(error)) from None
+    click.echo(document(entries, date.today(), shutil.get_terminal_size((100, 24)).columns))
+
+
+@listing.command("coverage")
+@_CASES
+def list_coverage(cases: tuple[str, ...]) -> None:
+    """Count the pairs of rank, batch, bias, activation, dtype, layout, lane and depth that cases combine."""
+    from conformance.coverage import coverage, document
+    from conformance.selection import Selection, SelectionError
+
+    try:
+        click.echo(document(coverage(Selection(cases=cases, tier="nightly").table())))
+    except SelectionError as error:
+        raise _Fault(str(error)) from None
+
+
 @listing.command("checks")
 def list_checks() -> None:
     """List every check."""

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
 from fnmatch import translate
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import AfterValidator, Field
 
 from conformance.case import CHECKS
 from conformance.document import Place
-from conformance.model import Globs, Link, Maybe, Model, Word, about, one_of, wrong
+from conformance.model import Globs, Link, Maybe, Model, Word, about, one_of, shown, wrong
 
 KINDS: Final = ("by_design", "bug", "numeric")
 OBSERVATIONS: Final = ("raises", "equals", "margin", "message", "crash", "timed_out")
@@ -83,8 +85,10 @@ class Entry:
     """
     One known difference.
 
-    `devices` is None for all of them; `checks` may be empty where a build raises or a process ends, since
-    no check is then answered. `line` and `column` are where the entry stands in `file`.
+    `devices` is None for all of them; `checks` may be empty where a build raises or a process ends, since no check is
+    then answered. `except_cases` are not covered though `cases` has them. `versions` maps distributions to the versions
+    the entry is about: with others it lapses, and what it asserts is red again. `review` is the day on which to look
+    whether it still says what is so. `line` and `column` are where the entry stands in `file`.
     """
 
     implementations: tuple[str, ...]
@@ -97,6 +101,9 @@ class Entry:
     link: str | None
     evidence: str | None
     since: str | None
+    except_cases: tuple[str, ...] = ()
+    versions: Mapping[str, SpecifierSet] = field(default_factory=dict)
+    review: date | None = None
     file: str
     line: int
     column: int
@@ -106,12 +113,21 @@ class Entry:
         """Where the entry stands, as `file:line`."""
         return f"{self.file}:{self.line}"
 
-    def covers(self, *, implementation: str, case: str, device: str) -> bool:
-        """Return whether a cell is one of those the entry is about; `case` is the case's id."""
+    def covers(self, *, implementation: str, case: str, device: str, versions: Mapping[str, str] | None = None) -> bool:
+        """
+        Return whether a cell is one of those the entry is about.
+
+        `case` is the case's id, `versions` the versions of the distributions that take part, None where not known.
+        """
         return (
             self.covers_implementation(implementation)
             and self._cases.fullmatch(case) is not None
+            and self._excepted.fullmatch(case) is None
             and (self.devices is None or device in self.devices)
+            and all(
+                name not in (versions or {}) or wanted.contains((versions or {})[name], prereleases=True)
+                for name, wanted in self.versions.items()
+            )
         )
 
     def covers_implementation(self, implementation: str) -> bool:
@@ -125,6 +141,29 @@ class Entry:
     @cached_property
     def _cases(self) -> re.Pattern[str]:
         return _any_of(self.cases)
+
+    @cached_property
+    def _excepted(self) -> re.Pattern[str]:
+        # Of no globs the pattern is empty, and the empty text is no id.
+        return _any_of(self.except_cases)
+
+
+def _specifier(text: str) -> str:
+    try:
+        return str(SpecifierSet(text))
+    except InvalidSpecifier:
+        raise wrong(f"{shown(text)} is not a range of versions, such as '<2.22'") from None
+
+
+def _day(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise wrong(f"{shown(text)} is not a day, such as 2027-05-22") from None
+
+
+Specifier = Annotated[str, AfterValidator(_specifier)]
+Day = Annotated[str, AfterValidator(_day)]
 
 
 class _RaisesFields(Model):
@@ -169,6 +208,9 @@ class EntryFields(Model):
 
     implementations: Annotated[Globs, *about("Globs over implementations.", "a list of globs")]
     cases: Annotated[Globs, *about("Globs over case ids.", "a list of globs")]
+    except_cases: Annotated[
+        Maybe[Globs], *about("Globs over case ids that are not covered after all.", "a list of globs")
+    ] = None
     devices: Annotated[
         Maybe[Annotated[list[Word], Field(min_length=1)]], *about("Devices; without it, all.", "a list of devices")
     ] = None
@@ -184,12 +226,18 @@ class EntryFields(Model):
     link: Annotated[Maybe[Link], *about("Where it is reported.", "an http or https link")] = None
     evidence: Annotated[Maybe[Word], *about("How it is known, where there is no link.", "text")] = None
     since: Annotated[Maybe[Word], *about("The version it was first seen in.", "text, a version in quotes")] = None
+    versions: Annotated[
+        Maybe[dict[Word, Specifier]],
+        *about("The versions it is about.", "distributions, each with a range like '<2.22'"),
+    ] = None
+    review: Annotated[Maybe[Day], *about("When to look at it again.", "a day such as 2027-05-22")] = None
 
 
 class LedgerFile(Model):
     """One file of the ledger; its entries are checked one by one."""
 
     description: Annotated[Maybe[Word], *about("What the ledger holds.", "text")] = None
+    review: Annotated[Maybe[Day], *about("When to look at entries that do not say.", "a day such as 2027-05-22")] = None
     divergences: Annotated[list[dict[str, Any]], *about("The entries.", "a list of entries, each a mapping")]
 
 
@@ -221,8 +269,8 @@ def _matches_all(globs: Sequence[str]) -> bool:
     return any(set(glob) <= set("*?") for glob in globs)
 
 
-def entry_of(fields: EntryFields, file: str, place: Place) -> Entry:
-    """Return the entry that fields without problems make."""
+def entry_of(fields: EntryFields, file: str, place: Place, review: str | None = None) -> Entry:
+    """Return the entry that fields without problems make; `review` is the day of entries that do not say."""
     return Entry(
         implementations=tuple(fields.implementations),
         cases=tuple(fields.cases),
@@ -234,6 +282,9 @@ def entry_of(fields: EntryFields, file: str, place: Place) -> Entry:
         link=fields.link,
         evidence=fields.evidence,
         since=fields.since,
+        except_cases=tuple(fields.except_cases or ()),
+        versions={name: SpecifierSet(wanted) for name, wanted in (fields.versions or {}).items()},
+        review=date.fromisoformat(day) if (day := fields.review or review) else None,
         file=file,
         line=place.line,
         column=place.column,

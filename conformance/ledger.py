@@ -107,7 +107,8 @@ def _read_entries(document: Document, entries: list[Entry], faults: list[Fault])
     def note(where: Place, message: str) -> None:
         faults.append(Fault(document.file, where.line, where.column, message))
 
-    validate(LedgerFile, document.data, document.place, note)
+    file = validate(LedgerFile, document.data, document.place, note)
+    review = None if file is None else file.review
     listed = document.data.get(LEDGER_KEY) if isinstance(document.data, dict) else None
     for index, data in enumerate(listed if isinstance(listed, list) else ()):
         place = document.place.at(LEDGER_KEY, index)
@@ -116,4 +117,4 @@ def _read_entries(document: Document, entries: list[Entry], faults: list[Fault])
             for problem in problems:
                 note(*problem)
             if not problems:
-                entries.append(entry_of(fields, document.file, place))
+                entries.append(entry_of(fields, document.file, place, review))

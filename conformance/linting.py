@@ -2,7 +2,8 @@
 Everything `conformance lint` looks at: the rows, their values, the ledger, and whether its entries can match a cell.
 
 A row is held to what the reference says of its values: they can be drawn, the answer is finite or not as the row says,
-and an output that the row gives is the right one. The scope of the ledger is checked over the full table and registry, so that what is installed here plays no part.
+and an output that the row gives is the right one. The scope of the ledger is checked over the full table and registry,
+so that what is installed here plays no part.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ Anal. Appl. 34(2), 2013. For exp, tanh and division, which no theory bounds: the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -131,7 +132,7 @@ def _reach(draw: Draw) -> float:
     numbers = [np.abs(each.astype(np.float64)).ravel() for each in (draw.x, draw.dy, *draw.kernels)]
     numbers = [each[each > 0.0] for each in numbers if each.any()]
     spread = max((float(each.max() / each.min()) for each in numbers), default=1.0)
-    reach = spread**2 * max(as_matrix(draw.x).shape[0], 1)
+    reach = spread**2 * max(math.prod(draw.x.shape[:-1]), 1)
     for each in numbers:
         reach *= max(float(each.max()), 1.0)
     for features, units in (kernel.shape for kernel in draw.kernels):

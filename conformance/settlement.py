@@ -38,13 +38,16 @@ def settle(
     checks: Sequence[CheckRecord],
     crash: Mapping[str, Any] | None,
     timed_out: bool,
+    versions: Mapping[str, str] | None = None,
 ) -> Settled:
     """
     Return what the findings of a cell amount to under the entries that cover it.
 
-    `crash` is how the process ended, with `timed_out` where it was ended for passing its deadline.
+    `versions` are those of the distributions that take part. `crash` is how the process ended, with `timed_out` where
+    it was ended for passing its deadline.
     """
-    covering = [each for each in entries if each.covers(implementation=implementation, case=case, device=device)]
+    named: dict[str, Any] = {"implementation": implementation, "case": case, "device": device, "versions": versions}
+    covering = [each for each in entries if each.covers(**named)]
     endings = [each for each in covering if isinstance(each.observed, Crash | TimedOut)]
     if crash is not None:
         reason = f"{crash['step']}: {crash['reason']}"
@@ -81,7 +84,7 @@ def _settled(check: CheckRecord, entries: Sequence[Entry]) -> CheckRecord:
     known = next((each for each in entries if _observed_so(each, check)), None)
     if known is not None:
         return {**check, "outcome": "diverges", "divergence": _divergence(known)}
-    expected = "; ".join(f"{each.where} expects {_words(each)}" for each in entries)
+    expected = "; ".join(f"{each.where} expects {words(each)}" for each in entries)
     return {**check, "message": f"{check.get('message', '')} (not what the ledger says: {expected})"}
 
 
@@ -106,11 +109,12 @@ def _observed_so(entry: Entry, check: CheckRecord) -> bool:
 
 
 def _gone(entry: Entry) -> dict[str, Any]:
-    message = f"a known divergence went away: {entry.where} asserts {_words(entry)}; remove the entry or mend it"
+    message = f"a known divergence went away: {entry.where} asserts {words(entry)}; remove the entry or mend it"
     return {"check": "ledger", "outcome": "violates", "message": message}
 
 
-def _words(entry: Entry) -> str:
+def words(entry: Entry) -> str:
+    """Return what an entry asserts, in words."""
     match entry.observed:
         case Raises(stage=stage, type=kind, message=message):
             return f"{kind} at {stage} with {message!r}"
@@ -133,4 +137,7 @@ def _divergence(entry: Entry) -> dict[str, Any]:
         "why": entry.why,
         "link": entry.link,
         "evidence": entry.evidence,
+        "since": entry.since,
+        "versions": {name: str(wanted) for name, wanted in entry.versions.items()},
+        "review": None if entry.review is None else entry.review.isoformat(),
     }

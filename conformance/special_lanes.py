@@ -77,13 +77,24 @@ def _x_not_finite(plan: Plan, small: Draw) -> Draw:
 
 
 def _kernel_not_finite(plan: Plan, small: Draw) -> Draw:
-    """Return the draw with one special number in each of up to three units, the first of them left as it is."""
-    kernel = small.kernels[0].copy()
+    """
+    Return the draw with one special number in each of up to three units, the first of them left as it is.
+
+    At the first of several positions x is 0 where the kernel is not finite: 0 times infinity is NaN.
+    """
+    x, kernel = as_matrix(small.x).copy(), small.kernels[0].copy()
     if kernel.size:
         columns = np.arange(1, kernel.shape[1])[: len(_SPECIAL)] if kernel.shape[1] > 1 else np.zeros(1, np.int64)
         rows = Stream(plan.digest, "special", "rows").integers(0, kernel.shape[0] - 1, (columns.size,))
         kernel[rows, columns] = _SPECIAL[: columns.size]
-    return replace(small, name="kernel not finite", kernels=(kernel, *small.kernels[1:]))
+        if x.shape[0] > 1:
+            x[0, rows] = 0
+    return replace(
+        small,
+        name="kernel not finite",
+        x=plan.fed(x.reshape(plan.x_shape)),
+        kernels=(kernel, *small.kernels[1:]),
+    )
 
 
 def _overflowing(plan: Plan, small: Draw) -> Draw:

@@ -174,8 +174,16 @@ class Runner:
 
     def _asking(self, cell: Cell, respondent: Respondent) -> Respondent:
         """Return who asks a cell's question: a crash the ledger knows is not looked into again on every run."""
-        named = {"implementation": cell.implementation.name, "case": cell.case.id, "device": cell.device}
-        known = any(isinstance(each.observed, Crash) and each.covers(**named) for each in self.entries)
+        known = any(
+            isinstance(each.observed, Crash)
+            and each.covers(
+                implementation=cell.implementation.name,
+                case=cell.case.id,
+                device=cell.device,
+                versions=self.hellos[cell.implementation.name].versions,
+            )
+            for each in self.entries
+        )
         return self._sandbox if known and self._sandbox is not None else respondent
 
     def _judge(self, cell: Cell, asked: Question, transcript: Transcript) -> dict[str, Any]:
@@ -200,6 +208,7 @@ class Runner:
             checks=[each.record() for each in findings],
             crash=crash,
             timed_out=transcript.timed_out,
+            versions=self.hellos[cell.implementation.name].versions,
         )
         content: dict[str, Any] = {"outcome": settled.outcome, "checks": list(settled.checks)}
         if settled.reason is not None:

@@ -24,9 +24,13 @@ _REACH: Final = {"float64": (-240, 240), "float32": (-40, 40), "float16": (-6, 3
 _UNIT_REACH: Final = {"float64": 40, "float32": 8, "float16": 1, "bfloat16": 8}
 #: How far the elements of one position lie apart, either way.
 _WITHIN: Final = 2
-#: The largest scale where an activation is to be driven deep into its flat parts, without overflow.
-_LARGEST_FOR: Final = {"exponential": -1, "linear": 1023, "relu": 1023, "leaky_relu": 1023}
-_LARGEST_FOR_OTHERS: Final = 5
+#: Activations that a power of two passes through; the others are driven deep into their flat parts, to where exp alone
+#: overflows (float32: 89), and no further. exponential itself must not.
+_SCALABLE: Final = ("linear", "relu", "leaky_relu")
+_LARGEST_FOR: Final = {"exponential": -1}
+_LARGEST_FOR_OTHERS: Final = 8
+#: Below this scale those others are their own tangent.
+_SMALLEST_FOR_OTHERS: Final = -24
 
 
 def uniform_draws(plan: Plan) -> Iterator[Draw]:
@@ -97,9 +101,9 @@ def _wide_draw(plan: Plan, number: str, attempt: int) -> Draw:
 
     even = _uniform_draw(plan, number, attempt)
     smallest, largest = _REACH[plan.dtype]
-    largest = min(largest, *(_LARGEST_FOR.get(each, _LARGEST_FOR_OTHERS) for each in plan.activations))
-    smallest = max(smallest, -24) if largest <= _LARGEST_FOR_OTHERS else smallest
-    reach = _UNIT_REACH[plan.dtype] if largest > _LARGEST_FOR_OTHERS else 0
+    reach = _UNIT_REACH[plan.dtype]
+    if limits := [_LARGEST_FOR.get(each, _LARGEST_FOR_OTHERS) for each in plan.activations if each not in _SCALABLE]:
+        smallest, largest, reach = max(smallest, _SMALLEST_FOR_OTHERS), min(largest, *limits), 0
     positions = as_matrix(even.x).shape[0]
     scales = _apart(stream("positions"), positions, smallest, largest)
     within = stream("within").integers(-_WITHIN, 0, as_matrix(even.x).shape)

@@ -293,3 +293,45 @@ def test_whatever_an_entry_holds_the_answer_is_an_entry_or_faults(values: dict[s
 @settings(max_examples=100, deadline=None)
 def test_whatever_a_file_holds_the_answer_is_a_fault(content: bytes) -> None:
     assert faults_of(content)
+
+
+def test_excepted_cases_are_not_covered() -> None:
+    (entry,) = entries_of(GOOD | {"except_cases": '["*-jax_enable_x64-1-*"]'})
+    assert entry.covers(implementation="keras-jax", case="5-3-nobatch-exact", device="cpu")
+    assert not entry.covers(implementation="keras-jax", case="5-3-nobatch-jax_enable_x64-1-exact", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("versions", "covered"),
+    [
+        ({"tensorflow": "2.21.0"}, True),
+        ({"tensorflow": "2.22.0"}, False),
+        ({"tensorflow": "2.22.0.dev20261101"}, False),
+        ({"keras": "3.15.1"}, True),
+        (None, True),
+    ],
+)
+def test_an_entry_lapses_with_versions_it_is_not_about(versions: dict[str, str] | None, covered: bool) -> None:
+    (entry,) = entries_of(GOOD | {"versions": '{tensorflow: "<2.22"}'})
+    cell = {"implementation": "keras-jax", "case": "5-3-nobatch-exact", "device": "cpu"}
+    assert entry.covers(**cell, versions=versions) is covered
+
+
+def test_a_day_of_review_is_the_entrys_or_else_the_files() -> None:
+    Path("known.yaml").write_text("review: 2027-05-22\n" + ledger_of(GOOD, GOOD | {"review": "2026-12-01"}))
+    assert [str(each.review) for each in load_ledger([Path("known.yaml")])] == ["2027-05-22", "2026-12-01"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "fault"),
+    [
+        ("versions", '{tensorflow: "2.22 or so"}', '"2.22 or so" is not a range of versions, such as \'<2.22\''),
+        ("versions", "2.22", "versions must be distributions, each with a range like '<2.22', not 2.22"),
+        ("review", "next year", '"next year" is not a day, such as 2027-05-22'),
+        ("except_cases", "[]", "except_cases must be a list of globs, not []"),
+    ],
+)
+def test_a_bound_that_cannot_be_read_is_one_fault(field: str, value: str, fault: str) -> None:
+    (found,) = faults_of(ledger_of(GOOD | {field: value}))
+    assert found.startswith("10:")
+    assert fault in found

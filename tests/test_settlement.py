@@ -42,7 +42,7 @@ def entry(observed: Observed, checks: tuple[str, ...] = ("output",), **fields: A
 def settled(
     entries: list[Entry], *checks: dict[str, Any], crash: dict[str, Any] | None = None, timed_out: bool = False
 ) -> Any:
-    cell = {"implementation": "keras-jax", "device": "cpu", "case": "4-3-nobatch-exact"}
+    cell: dict[str, Any] = {"implementation": "keras-jax", "device": "cpu", "case": "4-3-nobatch-exact"}
     return settle(entries, checks=checks, crash=crash, timed_out=timed_out, **cell)
 
 

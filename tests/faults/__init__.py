@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tests.faults import arithmetic, backward, conduct, places, reporting, structure
+from tests.faults import arithmetic, backward, conduct, extremes, places, reporting, structure
 from tests.faults.base import PLANTED, Planted, Sized
 from tests.faulty import FAULTS, Honest, NumPyAdapter
 
 __all__ = ["EVERY", "PLANTED", "Fault", "Planted", "Sized"]
 #: Importing a module puts its faults on the list.
-_MODULES: Final = (structure, arithmetic, backward, reporting, conduct, places)
+_MODULES: Final = (structure, arithmetic, backward, reporting, conduct, places, extremes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -366,7 +366,7 @@ class ProductsCutShort(Planted):
         return terms.view(np.float32).sum(axis=-2, dtype=np.float32).astype(x.dtype)
 
 
-@planted("data", open_because="no lane draws a NaN")
+@planted("data")
 class NaNIsZero(Planted):
     """A NaN in the input is read as zero."""
 
@@ -374,7 +374,7 @@ class NaNIsZero(Planted):
         return np.nan_to_num(x, nan=0.0, posinf=np.inf, neginf=-np.inf)
 
 
-@planted("data", open_because="no lane draws an infinity")
+@planted("data")
 class InfinityIsFinite(Planted):
     """An infinity in the input is read as the largest number."""
 
@@ -382,7 +382,7 @@ class InfinityIsFinite(Planted):
         return np.nan_to_num(x, nan=np.nan)
 
 
-@planted("data", open_because="no lane draws inputs far below 1, where flushing would be a fault")
+@planted("data")
 class TinyInputsFlushed(Planted):
     """Inputs below 2**-30 are read as zero, though they are normal numbers."""
 

@@ -1,0 +1,123 @@
+"""
+Which ways of being different the table combines: pairs of values of two factors, covered or not.
+
+A fault that needs two things at once, a rank and a dtype, is seen only by a row that has both. So every pair of values
+of two factors is counted, over the cases that expect an answer; pairs that the format excludes are not asked for.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from conformance.case import ACTIVATIONS, DTYPES, EXACT_ACTIVATIONS, LANES, LAYOUTS, LINEAR_LANES, Case
+
+#: A factor and one of its values.
+Value = tuple[str, str]
+Pair = tuple[Value, Value]
+
+
+def _rank(case: Case) -> str:
+    return str(len(case.input_shape)) if len(case.input_shape) < 5 else "5 and more"
+
+
+def _batch(case: Case) -> str:
+    if case.batch is None:
+        return "none"
+    if len(case.leading) > 1:
+        return "several axes"
+    (batch,) = case.leading
+    return str(batch) if batch < 2 else "2 and more"
+
+
+def _bias(case: Case) -> str:
+    biases = {layer.use_bias for layer in case.layers}
+    return "mixed" if len(biases) > 1 else "bias" if biases == {True} else "no bias"
+
+
+def _activation(case: Case) -> str:
+    activations = {layer.activation for layer in case.layers}
+    return "mixed" if len(activations) > 1 else activations.pop()
+
+
+def _depth(case: Case) -> str:
+    return str(len(case.layers)) if len(case.layers) < 3 else "3 and more"
+
+
+#: Every factor: its values, and which of them a case has.
+FACTORS: Final[Mapping[str, tuple[tuple[str, ...], Callable[[Case], str]]]] = {
+    "rank": (("1", "2", "3", "4", "5 and more"), _rank),
+    "batch": (("none", "0", "1", "2 and more", "several axes"), _batch),
+    "bias": (("bias", "no bias", "mixed"), _bias),
+    "activation": ((*ACTIVATIONS, "mixed"), _activation),
+    "dtype": (DTYPES, lambda case: case.dtype),
+    "layout": (LAYOUTS, lambda case: case.layout),
+    "lane": (tuple(each for each in LANES if each != "shapes"), lambda case: case.lane),
+    "depth": (("1", "2", "3 and more"), _depth),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """Which pairs there are, and which of them some case has."""
+
+    pairs: frozenset[Pair]
+    covered: frozenset[Pair]
+
+    @property
+    def missing(self) -> tuple[Pair, ...]:
+        """The pairs that no case has, in the order of the factors and their values."""
+        return tuple(sorted(self.pairs - self.covered, key=_order))
+
+
+def coverage(cases: Sequence[Case]) -> Coverage:
+    """Return the pairs that cases which expect an answer cover, of all there may be."""
+    pairs = frozenset(_pairs())
+    found: set[Pair] = set()
+    for case in cases:
+        if not case.expect.error and case.lane != "shapes":
+            values = [(factor, of(case)) for factor, (_, of) in FACTORS.items()]
+            found.update(itertools.combinations(values, 2))
+    return Coverage(pairs=pairs, covered=pairs & found)
+
+
+def _pairs() -> Iterator[Pair]:
+    """Yield every pair of values of two factors that a row could have."""
+    for one, other in itertools.combinations(FACTORS, 2):
+        for first, second in itertools.product(FACTORS[one][0], FACTORS[other][0]):
+            if not _excluded({one: first, other: second}):
+                yield (one, first), (other, second)
+
+
+def _excluded(pair: Mapping[str, str]) -> bool:
+    """Return whether the format has no row with both values."""
+    lane, activation, depth = pair.get("lane"), pair.get("activation"), pair.get("depth")
+    if lane == "exact" and activation not in (*EXACT_ACTIVATIONS, "mixed", None):
+        return True
+    if lane in LINEAR_LANES and activation not in ("linear", None):
+        return True
+    if depth == "1" and (activation == "mixed" or pair.get("bias") == "mixed"):
+        return True
+    # Without a batch a vector has no axis before its last that memory could be permuted or repeated along.
+    flat = pair.get("rank") == "1" or pair.get("batch") == "none"
+    return flat and pair.get("layout") == "transposed" and pair.get("rank") in (None, "1") and pair.get("batch") is None
+
+
+def _order(pair: Pair) -> tuple[int, ...]:
+    names = list(FACTORS)
+    return tuple(each for factor, value in pair for each in (names.index(factor), FACTORS[factor][0].index(value)))
+
+
+def document(found: Coverage) -> str:
+    """Return how many pairs are covered, by two factors, and all that are not."""
+    lines = [f"{len(found.covered)} of {len(found.pairs)} pairs of values are covered by some case.", ""]
+    for one, other in itertools.combinations(FACTORS, 2):
+        wanted = {pair for pair in found.pairs if (pair[0][0], pair[1][0]) == (one, other)}
+        lines.append(f"  {one + ' x ' + other:<22} {len(wanted & found.covered):>4} of {len(wanted):>4}")
+    if found.missing:
+        lines += ["", "Not covered:"]
+    for (one, first, other), group in itertools.groupby(found.missing, key=lambda pair: (*pair[0], pair[1][0])):
+        lines.append(f"  {one} {first}: {other} {', '.join(pair[1][1] for pair in group)}")
+    return "\n".join(lines)
