@@ -42,7 +42,14 @@ LANES: Final = ("exact", "uniform", "wide", "cancelling", "special", "denormal",
 #: The lanes of a row that names none.
 DEFAULT_LANES: Final = ("exact", "uniform")
 #: Environment variables a row may set: switches of the frameworks that change what is computed, and no others.
-SWITCHES: Final = ("JAX_DEFAULT_MATMUL_PRECISION", "JAX_ENABLE_X64", "TF_ENABLE_ONEDNN_OPTS")
+SWITCHES: Final = (
+    "JAX_DEFAULT_MATMUL_PRECISION",
+    "JAX_ENABLE_X64",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_USE_LEGACY_KERAS",
+)
+#: What a row may need of the machine to say anything.
+NEEDS: Final = ("cuda", "mps", "arm")
 #: Lanes whose answers are worked out for layers without an activation alone.
 LINEAR_LANES: Final = ("special", "denormal")
 LAYOUTS: Final = ("contiguous", "transposed", "strided", "broadcast")
@@ -139,6 +146,7 @@ class Case:
     data: Data | None = None
     layout: str = "contiguous"
     environment: tuple[tuple[str, str], ...] = ()
+    needs: str | None = None
     feed_shape: tuple[int, ...] | None = None
     expect: Expect = field(default_factory=Expect)
     implementations: tuple[str, ...] = ("*",)

@@ -80,6 +80,7 @@ def _lanes(row: Row, where: str) -> Iterator[Case]:
         "batch": tuple(row.batch) if isinstance(row.batch, list) else row.batch,
         "layout": row.layout,
         "environment": tuple(sorted((row.environment or {}).items())),
+        "needs": row.needs,
         "feed_shape": _tuple(row.feed_shape),
         "expect": _expect(row),
         "implementations": tuple(row.implementations or ["*"]),

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from conformance.case import ACTIVATIONS, CHECKS, DTYPES, INPUT_DTYPES, LANES, LAYOUTS, MAX_RANK, SWITCHES, TIERS
+from conformance.case import ACTIVATIONS, CHECKS, DTYPES, INPUT_DTYPES, LANES, LAYOUTS, MAX_RANK, NEEDS, SWITCHES, TIERS
 from conformance.model import Globs, Link, Maybe, Model, NaturalNumber, Word, about, one_of, shown, without, wrong
 
 MAX_ID: Final = 100
@@ -191,6 +191,10 @@ class Row(Family):
             "Environment variables that the framework's process is started with, in quotes.",
             f"a mapping of {', '.join(SWITCHES)} to text in quotes",
         ),
+    ] = None
+    needs: Annotated[
+        Maybe[Annotated[str, *one_of("need", NEEDS)]],
+        *about("What the machine must have; elsewhere the row is not run.", f"one of {', '.join(NEEDS)}"),
     ] = None
     feed_shape: Annotated[
         Maybe[Annotated[list[NaturalNumber], Field(max_length=_MAX_FED)]],

@@ -7,6 +7,7 @@ The test function at the end is what pytest runs, in a checkout and from the whe
 from __future__ import annotations
 
 import fnmatch
+import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -126,6 +127,9 @@ class Runner:
 
     def _outcome(self, cell: Cell) -> dict[str, Any]:
         """Return outcome, checks and what explains them."""
+        lacking = _lacking(cell)
+        if lacking is not None:
+            return _unjudged("not_run", lacking)
         try:
             respondent = self._hold(cell.implementation)
         except StartError as error:
@@ -219,6 +223,22 @@ class Runner:
             content["crash"] = crash
         content["steps"] = {label: round(reply.seconds, 6) for label, reply in transcript.replies.items()}
         return content
+
+
+def _lacking(cell: Cell) -> str | None:
+    """Return why the machine cannot show what a row is about, None where it can."""
+    mac = platform.system() == "Darwin"
+    there = {
+        "cuda": cell.device == "gpu" and not mac,
+        "mps": cell.device == "gpu" and mac,
+        "arm": platform.machine().lower() in ("arm64", "aarch64"),
+    }
+    need = cell.case.needs
+    return (
+        None
+        if need is None or there[need]
+        else f"the row is about {need}, and this is {cell.device} on {platform.machine()}"
+    )
 
 
 def _unjudged(outcome: str, reason: str) -> dict[str, Any]:

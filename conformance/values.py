@@ -56,6 +56,7 @@ def draws(case: Case, index: int = 0) -> tuple[Draw, ...]:
     return tuple(_DRAWN[case.lane](plan))
 
 
+@np.errstate(over="ignore")
 def _literal_draw(plan: Plan, data: Data) -> Draw:
     """Return the arrays of the row, rounded to the dtype; exact where every sum of theirs is."""
 

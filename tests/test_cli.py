@@ -6,15 +6,20 @@ import json
 import os
 import subprocess
 import sys
+import time
 import venv
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from conformance import linting
+from conformance.case import Case
 from conformance.cli import main
 from conformance.results import read
 from conformance.triage import drafts
+from conformance.values import NoDraw
 
 ROOT = Path(__file__).parent.parent
 ROW = "rows:\n  - {input_shape: [4], units: 3}\n"
@@ -90,6 +95,49 @@ def test_lint_prints_every_fault_with_its_place(tmp_path: Path) -> None:
     assert "a.yaml:2:" in done.output
     assert "did you mean" in done.output
     assert "b.yaml:2:" in done.output
+
+
+LITERAL = "{input_shape: [1], units: 1, batch: 1, data: {x: 2, kernel: 3, bias: 1}"
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "said"),
+    [
+        (f"{LITERAL}, expect: {{output: 8}}}}", 95, "the output given[0, 0] = 8.0, expected 7.0"),
+        (f"{LITERAL}, expect: {{nonfinite: true}}}}", 50, "the answer is finite"),
+        (LITERAL.replace("x: 2", "x: .inf") + "}", 50, "the answer is not finite"),
+        (LITERAL.replace("x: 2", "x: 1e39") + "}", 50, "the answer is not finite"),
+        ("{input_shape: [0], units: 3, values: special, expect: {nonfinite: true}}", 42, "the answer is finite"),
+        ("{input_shape: [8], units: 1, batch: 1, activation: relu, data: {x: 1, kernel: 1, bias: 1}}", None, ""),
+    ],
+)
+def test_lint_draws_values_and_holds_rows_to_them(tmp_path: Path, row: str, column: int | None, said: str) -> None:
+    (tmp_path / "a.yaml").write_text(f"rows:\n  - {row}\n", encoding="utf-8")
+    done = CliRunner().invoke(main, ["lint", str(tmp_path / "a.yaml")])
+    assert done.exit_code == (0 if column is None else 2), done.output
+    faults = [line for line in done.output.splitlines() if "a.yaml:" in line]
+    assert len(faults) == (column is not None), done.output
+    assert all(f"a.yaml:2:{column}: " in line and said in line for line in faults), done.output
+
+
+def test_lint_says_of_each_case_that_cannot_be_drawn_where_its_row_is(tmp_path: Path, monkeypatch: Any) -> None:
+    """No row of a table is known to have no draw, so one is refused here."""
+
+    def refused(case: Case) -> None:
+        if case.lane == "exact":
+            raise NoDraw("no exact draw exists")
+
+    monkeypatch.setattr(linting, "draws", refused)
+    (tmp_path / "a.yaml").write_text("rows:\n  - {input_shape: [4], units: 3, values: exact}\n", encoding="utf-8")
+    (fault,) = linting.faults_of([str(tmp_path / "a.yaml")])
+    assert (fault.line, fault.column, fault.message) == (2, 42, "4-3-exact: no exact draw exists")
+
+
+def test_lint_draws_no_values_of_large_cases(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("rows:\n  - {input_shape: [8192], units: 16384}\n", encoding="utf-8")
+    started = time.monotonic()
+    assert linting.faults_of([str(tmp_path / "a.yaml")]) == ()
+    assert time.monotonic() - started < 2.0
 
 
 def test_list_names_implementations_cases_and_checks() -> None:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance import files
-from conformance.case import MAX_BYTES, Case, Layer
+from conformance.case import MAX_BYTES, Case, Data, Layer
 from conformance.document import read
 from conformance.table import (
     MAX_CASES,
@@ -341,6 +341,98 @@ FAULTS = [
     ("input_shape: [20000, 20000]\nunits: -4\nexpect: {error: true}", "3:18", "would take more"),
     ("input_shape: [1, 1, 1, 1, 1, 1, 1, 1]\nunits: [1, 100000000, 100000000]", "4:27", "the kernel"),
     ("input_shape: [1]\nunits: [" + "1, " * 60 + "1]", "3:5", "makes an id of 129 characters: give the row an id"),
+    # Lanes, data and inputs of another dtype.
+    ("input_shape: [3]\nunits: 4\nvalues: literal", "5:13", "data is for the lane literal, and that lane for data"),
+    ("input_shape: [3]\nunits: 4\nvalues: exact\ndata: {x: 1, kernel: 1, bias: 1}", "6:11", "data is for the lane"),
+    ("input_shape: [3]\nunits: 4\nvalues: special", "5:13", "a row with special values says so: expect: {nonfinite"),
+    ("input_shape: [3]\nunits: 4\nvalues: wide\nexpect: {nonfinite: true}", "6:25", "on the lane wide everything is"),
+    ("input_shape: [3]\nunits: 4\nvalues: wide\nexpect: {nonfinite: 1}", "6:25", "nonfinite must be true or false"),
+    (
+        "input_shape: [3]\nunits: 4\nvalues: special\nactivation: relu\nexpect: {nonfinite: true}",
+        "5:13",
+        "special exists for linear layers alone",
+    ),
+    ("input_shape: [3]\nunits: [4, 2]\nvalues: denormal\nactivation: [linear, tanh]", "5:13", "denormal exists for"),
+    ("input_shape: [1]\nunits: 4\nvalues: cancelling\nuse_bias: false", "5:13", "nothing can cancel: a layer without"),
+    (
+        "input_shape: [3]\nunits: [1, 4]\nvalues: cancelling\nuse_bias: [true, false]",
+        "5:13",
+        "nothing can cancel: a layer without a bias needs two features",
+    ),
+    ("input_shape: [3]\nunits: 4\ninput_dtype: float32", "5:18", "the layer's own dtype is float32 already"),
+    ("input_shape: [3]\nunits: 4\ninput_dtype: int16", "5:18", "no such dtype: \"int16\"; did you mean 'int64'?"),
+    ("input_shape: [3]\nunits: 4\ninput_dtype: int8\nvalues: uniform", "6:13", "int8 holds integers: its lanes are"),
+    ("input_shape: [3]\nunits: 4\ninput_dtype: float16\nvalues: wide", "6:13", "wide exists for inputs of the layer's"),
+    (
+        "input_shape: [3]\nunits: 4\nexpect: {output: 1}",
+        "5:22",
+        "an output is expected of data, and the row gives none",
+    ),
+    *(
+        (f"input_shape: [2]\nunits: {units}\ndata: {{{data}}}{more}", where, message)
+        for units, data, more, where, message in [
+            ("3", "kernel: 1, bias: 1", "", "5:11", "x is missing"),
+            ("3", "x: 1, bias: 1", "", "5:11", "kernel is missing"),
+            ("3", "x: 1, kernel: 1", "", "5:11", "the bias is missing"),
+            ("3", "x: 1, kernel: 1, bias: 1", "\nuse_bias: false", "5:35", "a bias is given, and use_bias is false"),
+            ("3", "x: [[1, 2]], kernel: 1, bias: 1", "", "5:15", "x has the shape [1, 2], the row needs [2, 2]"),
+            ("3", "x: [1, 2], kernel: 1, bias: 1", "", "5:15", "x has the shape [2], the row needs [2, 2]"),
+            ("3", "x: 1, kernel: [[1, 2]], bias: 1", "", "5:26", "kernel has the shape [1, 2], the row needs [2, 3]"),
+            ("3", "x: 1, kernel: [], bias: 1", "", "5:26", "kernel has the shape [0], the row needs [2, 3]"),
+            ("3", "x: 1, kernel: 1, bias: [1, 2]", "", "5:35", "bias has the shape [2], the row needs [3]"),
+            ("3", "x: 1, kernel: 1, bias: 1, dy: [1]", "", "5:42", "dy has the shape [1], the row needs [2, 3]"),
+            ("3", "x: [[1, 2], [3]], kernel: 1, bias: 1", "", "5:15", "the lists of an array are not of one length"),
+            ("3", "x: 1, kernel: [[1, 2, 3], [4]], bias: 1", "", "5:26", "kernel is not [2, 3] throughout"),
+            ("2", "x: 1, kernel: [[1, 2], 3], bias: 1", "", "5:26", "kernel is not [2, 2] throughout"),
+            ("2", "x: 1, kernel: 1, bias: [1, null]", "", "5:35", "bias is not [2] throughout"),
+            ("3", "x: yes, kernel: 1, bias: 1", "", "5:15", '"yes" is not a number, nor a list of them'),
+            ("3", "x: [[1, true], [1, 2]], kernel: 1, bias: 1", "", "5:15", "true is not a number"),
+            ("3", "x: 1, kernel: {a: 1}, bias: 1", "", "5:26", '{"a": 1} is not a number, nor a list of them'),
+            ("3", "x: null, kernel: 1, bias: 1", "", "5:15", "null is not a number"),
+            ("3", "x: 1, kernel: 1, bias: 1, dz: 1", "", "5:38", 'unknown field "dz"'),
+            ("[3, 1]", "x: 1, kernel: 1, bias: [1, 1]", "", "5:26", "kernel has 1 arrays, units has 2 entries"),
+            ("[3, 1]", "x: 1, kernel: [1, 1], bias: [1, 1, 1]", "", "5:40", "bias has 3 arrays, units has 2 entries"),
+            (
+                "[3, 1]",
+                "x: 1, kernel: [1, [[1], [2]]], bias: [1, 1]",
+                "",
+                "5:30",
+                "kernel has the shape [2, 1], the row",
+            ),
+            ("[3, 1]", "x: 1, kernel: [1, null], bias: [1, 1]", "", "5:30", "kernel is missing"),
+            ("[3, 1]", "x: 1, kernel: [1, 1], bias: [1, null]", "", "5:11", "the bias is missing"),
+            (
+                "3",
+                "x: 1, kernel: 1, bias: 1",
+                "\nexpect: {output: [1, 2, 3]}",
+                "6:22",
+                "output has the shape [3], the row",
+            ),
+            ("3", "x: 1, kernel: 1, bias: 1", "\nexpect: {output: x}", "6:22", '"x" is not a number'),
+            (
+                "3",
+                "x: 0.5, kernel: 1, bias: 1",
+                "\ninput_dtype: int8",
+                "5:15",
+                "x holds 0.5, and an input of int8 cannot",
+            ),
+            ("3", "x: -1, kernel: 1, bias: 1", "\ninput_dtype: uint8", "5:15", "x holds -1.0, and an input of uint8"),
+            (
+                "3",
+                "x: 2, kernel: 1, bias: 1",
+                "\ninput_dtype: bool",
+                "5:15",
+                "x holds 2.0, and an input of bool cannot",
+            ),
+            (
+                "3",
+                "x: .inf, kernel: 1, bias: 1",
+                "\ninput_dtype: int64",
+                "5:15",
+                "x holds Infinity, and an input of int64",
+            ),
+        ]
+    ),
     # Families.
     ("input_shape: [3]\nunits: 4\neach: [1]", "5:11", "each must be a mapping of fields"),
     ("input_shape: [3]\nunits: 4\neach:", "5:5", "empty"),
@@ -561,12 +653,23 @@ def test_reading_the_table_imports_no_framework() -> None:
 
 VALUES = st.recursive(
     st.sampled_from(
-        ["3", "-1", "2.5", "true", "null", "relu", "exact", "'x y'", "error", "[]", "{}", str(10**17), ".nan"]
+        [
+            *("3", "-1", "2.5", "true", "null", "relu", "exact", "'x y'", "error", "[]", "{}", str(10**17), ".nan"),
+            *(".inf", "literal", "special", "cancelling", "int8", "[[1, 2], [3]]", "[1, null]"),
+            "{x: 1, kernel: 1, bias: 1}",
+        ]
     ),
     lambda inner: (
         st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")
         | st.dictionaries(
-            st.sampled_from(["error", "parameters", "output_shape", "dtype", "units", "batch", "id"]), inner, max_size=2
+            st.sampled_from(
+                [
+                    *("error", "parameters", "output_shape", "dtype", "units", "batch", "id"),
+                    *("x", "kernel", "bias", "dy", "nonfinite", "output"),
+                ]
+            ),
+            inner,
+            max_size=3,
         ).map(lambda items: "{" + ", ".join(f"{key}: {value}" for key, value in items.items()) + "}")
     ),
     max_leaves=6,
@@ -593,6 +696,8 @@ FIELDS = st.sampled_from(
         "each",
         "unit",
         "rows",
+        "data",
+        "input_dtype",
     ]
 )
 
@@ -618,6 +723,50 @@ def test_whatever_rows_hold_the_answer_is_cases_or_faults(rows: list[dict[str, s
 @settings(max_examples=200, deadline=None)
 def test_whatever_a_file_holds_the_answer_is_a_fault(content: bytes) -> None:
     assert faults_of(content)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        ("[" * 27 + "1" + "]" * 27, "the row needs [2, 2]"),
+        ("[" * 60 + "1" + "]" * 60, "nested more than 32 deep"),
+        ("[" + "1, " * 200_000 + "1]", "x has the shape [200001], the row needs [2, 2]"),
+        ("[" + "[], " * 100_000 + "[1]]", "the lists of an array are not of one length"),
+        ("1e999", None),
+        ("[[.nan, -.inf], [1, 2]]", None),
+        ("9" * 400, "an integer of more than"),
+        ("nan", '"nan" is not a number'),
+    ],
+    ids=["deep", "deeper", "long", "ragged", "too large", "not finite", "digits", "word"],
+)
+def test_an_array_however_nasty_is_told_in_a_line_and_soon(array: str, message: str | None) -> None:
+    started = time.monotonic()
+    faults = faults_of(table_of(f"input_shape: [2]\nunits: 3\ndata: {{x: {array}, kernel: 1, bias: 1}}"))
+    assert time.monotonic() - started < 20.0
+    if message is None:
+        # What is not finite is a number: whether the answer may be is for its values to show.
+        assert faults == []
+    else:
+        (fault,) = faults
+        assert message in fault
+        assert len(fault) < 300
+
+
+def test_data_make_a_literal_case_with_arrays_by_layer() -> None:
+    (case,) = cases_of(
+        "input_shape: [2]\nunits: [3, 1]\nuse_bias: [true, false]\ndata: {x: 1, kernel: [2, 3], bias: [4, null]}"
+    )
+    assert case.lane == "literal"
+    assert case.data == Data(x=1.0, kernels=(2.0, 3.0), biases=(4.0, None))
+    other = cases_of("input_shape: [2]\nunits: 3\ndata: {x: 1, kernel: 2, bias: [1, 2, 3]}\nexpect: {output: 1}")[0]
+    assert other.data == Data(x=1.0, kernels=(2.0,), biases=((1.0, 2.0, 3.0),))
+    assert other.id.startswith("2-3-data")
+    assert case.id != other.id
+
+
+def test_an_input_of_integers_is_asked_exactly_alone() -> None:
+    assert ids(cases_of("input_shape: [3]\nunits: 4\ninput_dtype: int8")) == ["3-4-fromint8-exact"]
+    assert [each.lane for each in cases_of("input_shape: [3]\nunits: 4\ninput_dtype: float64")] == ["exact", "uniform"]
 
 
 def test_arrays_of_the_largest_size_are_allowed() -> None:

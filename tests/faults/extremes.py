@@ -1,4 +1,4 @@
-"""Faults at the extremes: infinities and NaN, denormals, numbers far smaller than others, and inputs of other dtypes."""
+"""Faults at the extremes: infinities, NaN, denormals, numbers far smaller than others, and inputs of other dtypes."""
 
 from __future__ import annotations
 
