@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: report test lint lint-workflows schema power rules wheel clean
+.PHONY: report test lint lint-workflows schema power rules found wheel clean
 
 # The whole default table on the CPU; results and page under reports/. A red cell makes the exit code 1.
 report: $(STAMP)
@@ -41,6 +41,11 @@ power: $(STAMP)
 # This suite's rule beside those of others: docs/rules.md.
 rules: $(STAMP)
 	$(BIN)/python -m benchmarks.rules
+
+# What was found: a run of everything, and the README's table from it.
+found: $(STAMP)
+	$(BIN)/conformance run --tier nightly -o build/found || true
+	$(BIN)/python -m benchmarks.found build/found/results.jsonl
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist

@@ -135,15 +135,23 @@ def check_output_shape(
 
     `inferred` maps the label of a step to the batch it infers for, `arrays` the label of a forward step to the shape
     its output must have; a second batch size is among them. Shapes are inferred only where there is one leading axis.
+    Where a model declines to infer, the arrays are held all the same.
     """
     check = "output_shape"
     units = [layer.units for layer in case.layers]
     expected: Any = None
     observed: Any = None
+    declined: Missing | None = None
     for label, batch in inferred.items() if case.leading_axes == 1 else ():
         shapes = output_shapes(case.input_shape, units, leading_axes=1)
         expected = shapes if batch is None else tuple((batch, *shape[1:]) for shape in shapes)
-        observed = evidence.get(check, label, Inferred).shapes
+        try:
+            observed = evidence.get(check, label, Inferred).shapes
+        except Missing as missing:
+            if missing.finding.declined is None:
+                raise
+            declined = missing
+            continue
         if observed != expected:
             message = f"inferred {_shapes(observed)}, but the rule gives {_shapes(expected)}"
             return Finding(check=check, outcome=VIOLATES, message=message, expected=expected, observed=observed)
@@ -154,6 +162,8 @@ def check_output_shape(
         if computed[label] != shape:
             message = f"{label} has shape {computed[label]}, but the rule gives {shape}"
             return Finding(check=check, outcome=VIOLATES, message=message, expected=shape, observed=computed[label])
+    if declined is not None:
+        raise declined
     return Finding(check=check, expected=expected, observed=observed, facts={"arrays": list(computed.values())})
 
 
@@ -422,10 +432,24 @@ def check_weights_live(
     dtype: str,
     input_dtype: str | None = None,
 ) -> Finding:
-    """Hold outputs and gradients computed after weights were replaced to the reference for the new weights."""
+    """
+    Hold outputs and gradients computed after weights were replaced to the reference for the new weights.
+
+    Where a model declines to differentiate, the outputs are held all the same.
+    """
+    declined: Missing | None = None
     for label in (*outputs, *gradients):
-        evidence.get("weights_live", label, Output if label in outputs else Gradients)
-    found = worst_of([check_output(evidence, outputs), check_gradients(evidence, gradients, dtype, input_dtype)])
+        try:
+            evidence.get("weights_live", label, Output if label in outputs else Gradients)
+        except Missing as missing:
+            if missing.finding.declined is None or label in outputs:
+                raise
+            declined = missing
+    found = check_output(evidence, outputs)
+    if declined is None:
+        found = worst_of([found, check_gradients(evidence, gradients, dtype, input_dtype)])
+    elif found.outcome != VIOLATES:
+        raise declined
     message = found.message and f"after weights were replaced: {found.message}"
     return replace(found, check="weights_live", message=message)
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import importlib
+import inspect
 import os
 import resource
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from typing import TypedDict
 
 from conformance.adapters.protocol import Adapter
@@ -66,11 +68,26 @@ def main(orders: Orders) -> None:
 
 
 def load(path: str, mode: str | None) -> Adapter:
-    """Return the adapter that `module:Class` names: `Class()`, or `Class(mode=mode)`; raises whatever that raises."""
+    """
+    Return the adapter that `module:Class` names: `Class()`, or `Class(mode=mode)`; raises whatever that raises.
+
+    Raises:
+        TypeError: it names a function that needs arguments, which makes no adapter.
+    """
     module, _, attribute = path.partition(":")
     kind = getattr(importlib.import_module(module), attribute)
+    if inspect.isfunction(kind) and mode is None and _needs_arguments(kind):
+        raise TypeError(f"{path} makes no adapter; a function (x, kernel, bias) -> y is named {path}@numpy, @torch ...")
     adapter: Adapter = kind() if mode is None else kind(mode=mode)
     return adapter
+
+
+def _needs_arguments(function: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return True
+    return False
 
 
 def end_with_parent(parent: int) -> None:

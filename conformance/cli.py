@@ -29,7 +29,13 @@ def main() -> None:
 
 @main.command()
 @_CASES
-@click.option("-i", "--implementation", multiple=True, metavar="NAME", help="Name, glob or module:Class; repeatable.")
+@click.option(
+    "-i",
+    "--implementation",
+    multiple=True,
+    metavar="NAME",
+    help="Name, glob, module:Class or module:function; repeatable.",
+)
 @click.option("--device", type=click.Choice(["cpu", "gpu", "auto"]), default="cpu", show_default=True)
 @click.option("--tier", type=click.Choice(["quick", "full", "nightly"]), default="full", show_default=True)
 @click.option("-n", "workers", default="auto", show_default=True, metavar="N", help="Processes of pytest; 0 for none.")

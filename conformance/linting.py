@@ -27,7 +27,7 @@ from conformance.values import NoDraw, draws
 #: Devices a ledger entry may be about.
 DEVICES = ("cpu", "gpu")
 #: Elements of an operand from which values are not drawn here: a command that says what is wrong with a row is quick.
-MOST_DRAWN: Final = 2**20
+MOST_DRAWN: Final = 2**18
 
 
 def faults_of(cases: Sequence[str]) -> tuple[Fault, ...]:

@@ -263,9 +263,10 @@ def arrange(x: Array, layout: str) -> Array:
         wide[..., ::2] = x
         return wide[..., ::2]
     if layout == "broadcast":
-        if x.shape[0] > 1 and not (x[:1] == x[1:]).all():
+        # A number that is not equal to itself is NaN.
+        if x.shape[0] > 1 and not ((x[:1] == x[1:]) | ((x[:1] != x[:1]) & (x[1:] != x[1:]))).all():
             raise ValueError("a broadcast layout needs an input that is equal along its first axis")
-        return np.broadcast_to(_aligned(x.shape[1:], x.dtype, x[0]), x.shape)
+        return np.broadcast_to(_aligned(x.shape[1:], x.dtype, x[0] if x.shape[0] else None), x.shape)
     raise ValueError(f"no such layout: {layout!r}")
 
 

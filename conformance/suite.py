@@ -55,7 +55,9 @@ class Cell:
 def concerns(case: Case, implementation: Implementation) -> bool:
     """Return whether a case is asked of an implementation: the row names it, and it can answer something of it."""
     named = any(fnmatch.fnmatchcase(implementation.name, pattern) for pattern in case.implementations)
-    return named and (case.lane == "shapes" or not implementation.shapes_only)
+    known = implementation.activations
+    taken = known is None or all(layer.activation in known for layer in case.layers)
+    return named and taken and (case.lane == "shapes" or not implementation.shapes_only)
 
 
 def cell_of(case: Case, implementation: Implementation, device: str) -> Cell:

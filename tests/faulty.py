@@ -148,13 +148,14 @@ class NumPyModel:
 
     def parameters(self) -> Sequence[Parameter]:
         found = []
+        features = self.stack.input_shape[-1]
         for index, layer in enumerate(self.stack.layers):
-            for name, array in (("kernel", layer.kernel), ("bias", layer.bias)):
-                if array is not None:
-                    one = Parameter(
-                        layer=index, name=name, shape=array.shape, dtype=str(array.dtype), trainable=True, reported=name
-                    )
-                    found.append(one)
+            kernel = (features, layer.units) if layer.kernel is None else layer.kernel.shape
+            bias = (layer.units,) if layer.bias is None else layer.bias.shape
+            for name, shape in (("kernel", kernel), *([("bias", bias)] if layer.use_bias else [])):
+                dtype = self.stack.dtype if layer.kernel is None else str(layer.kernel.dtype)
+                found.append(Parameter(layer=index, name=name, shape=shape, dtype=dtype, trainable=True, reported=name))
+            features = layer.units  # type: ignore[assignment]
         return self.fault.parameters(found)
 
     def parameter_count(self) -> int | None:

@@ -20,7 +20,7 @@ U = 2.0**-24
 
 
 def test_the_constants_follow_from_the_stated_probability() -> None:
-    assert ELEMENTS * 2 * math.exp(-(LAMBDA**2) / 2) == pytest.approx(FALSE_ALARM)
+    assert ELEMENTS * 2 * math.exp(-(LAMBDA**2) / 2) == pytest.approx(FALSE_ALARM, rel=1e-9, abs=0.0)
     t = math.log(ARRAYS / FALSE_ALARM)
     assert root_mean_square(98, 100) ** 2 == pytest.approx(100 * (1 + 2 * math.sqrt(t / 100) + 2 * t / 100))
 

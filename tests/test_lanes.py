@@ -345,7 +345,7 @@ def test_all_that_may_be_flushed_may_and_nothing_else(dtype: str, features: int)
     for draw in draws(case):
         assert draw.exact
         x, kernel, dy = (wide(each) for each in (draw.x, draw.kernels[0], draw.dy))
-        bias = wide(draw.biases[0])  # type: ignore[arg-type]
+        bias = wide(draw.biases[0])
         answers = {
             "y": with_flushes(x, kernel, bias, smallest_normal),
             "dx": with_flushes(dy, kernel.T, np.zeros(features), smallest_normal),
@@ -353,7 +353,7 @@ def test_all_that_may_be_flushed_may_and_nothing_else(dtype: str, features: int)
         }
         of = enclosures(answer_of(draw, case))
         for name, given_out in answers.items():
-            for how, got in literal.items():
+            for how, got in given_out.items():
                 found = compare("output", how, got, of[name], "proven")
                 assert found.outcome == CONFORMS, (draw.name, name, found.message)
             kept = given_out["kept"]

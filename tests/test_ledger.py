@@ -325,7 +325,7 @@ def test_a_day_of_review_is_the_entrys_or_else_the_files() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "fault"),
     [
-        ("versions", '{tensorflow: "2.22 or so"}', '"2.22 or so" is not a range of versions, such as \'<2.22\''),
+        ("versions", '{tensorflow: "2.22 or so"}', "\"2.22 or so\" is not a range of versions, such as '<2.22'"),
         ("versions", "2.22", "versions must be distributions, each with a range like '<2.22', not 2.22"),
         ("review", "next year", '"next year" is not a day, such as 2027-05-22'),
         ("except_cases", "[]", "except_cases must be a list of globs, not []"),

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from conformance.adapters.protocol import Array
+from conformance.adapters.protocol import Array, Stack
 from conformance.adapters.registry import Implementation
 from conformance.case import Case, Layer
-from conformance.metamorphic import RELATIONS, relations_asked
+from conformance.checks import Evidence
+from conformance.draw import Draw
+from conformance.enclosure import Enclosure
+from conformance.metamorphic import (
+    RELATIONS,
+    Relations,
+    check_linear_in_x,
+    check_memory_layouts,
+    check_positions_permuted,
+    check_weights_read_back,
+    relations,
+    relations_asked,
+)
 from conformance.question import question
-from conformance.steps import Transcript, perform
+from conformance.reference import Reference, answer
+from conformance.steps import Forward, Output, Reply, Transcript, perform
 from conformance.suite import Cell, checks_asked, judge
 from tests.faulty import Honest, NumPyAdapter
 
@@ -99,3 +113,87 @@ def test_a_case_is_asked_the_relations_that_make_sense_for_it() -> None:
     assert asked(layout="strided") == set(RELATIONS) - {"memory_layouts"}
     assert asked(input_shape=(5,), batch=None) == {"weights_read_back", "linear_in_x"}
     assert set(checks_asked(CASE)) >= set(RELATIONS)
+
+
+def test_a_layer_that_is_not_linear_spoils_a_stack_for_relations_of_linear_ones() -> None:
+    stack = (Layer(units=6), Layer(units=2, activation="relu"))
+    assert set(relations_asked(replace(CASE, layers=stack))) == {"positions_permuted", "memory_layouts"}
+
+
+def test_every_unit_vector_is_asked_beside_zero_and_every_layout() -> None:
+    asked = question(CASE, "cpu").relations
+    assert list(asked.read_back) == ["output, zero input", "output, one-hot input"]
+    assert list(asked.layouts) == ["output, transposed", "output, strided"]
+    hot = next(each.x for each in asked.steps if isinstance(each, Forward) and "one-hot" in each.label).reshape(-1, 5)
+    assert np.array_equal(hot[:5], np.eye(5))
+
+
+def test_sums_that_would_be_rounded_are_not_asked_to_be_additive() -> None:
+    one = np.ones((1, 1), np.float32)
+    case = Case(input_shape=(1,), layers=(Layer(units=1),), lane="exact", batch=1)
+    stack = Stack(input_shape=(1,), leading_axes=1, dtype="float32", layers=())
+    draw = Draw(name="", x=one, kernels=(one,), biases=(one[0],), dy=one, exact=True)
+    for x, asked in ((one * 2.0**20, True), (one * (2.0**24 - 1), False)):
+        found = relations(case, stack, replace(draw, x=x), answer(draw, ["linear"], "float32"), "cpu")
+        assert bool(found.addends) is asked
+    assert check_linear_in_x(Relations(), outputs_of({})).facts == {"asked": False}
+
+
+def outputs_of(outputs: Mapping[str, object]) -> Evidence:
+    answers = {
+        label: Output(y=np.asarray(y, np.float32), placement="cpu", strides=(4,)) for label, y in outputs.items()
+    }
+    replies = {label: Reply(label=label, answer=each, seconds=0.0) for label, each in answers.items()}
+    return Evidence(transcript=Transcript(replies=replies))
+
+
+def reference_of(exact: object, allowed: float) -> Reference:
+    centre = np.asarray(exact, np.float64)
+    y = Enclosure(exact=centre, allowed=np.full_like(centre, allowed))
+    return Reference(y=y, dx=y, layers=(), line="proven")
+
+
+@pytest.mark.parametrize("off", ["first", "second"])
+def test_every_output_read_back_and_of_every_layout_is_looked_at(off: str) -> None:
+    references = dict.fromkeys(("first", "second"), reference_of([1.0], 0.25))
+    asked = Relations(read_back=references, layouts=references)
+    for spoilt, outcome in (({}, "conforms"), ({off: [2.0]}, "violates")):
+        evidence = outputs_of({"first": [1.0], "second": [1.25]} | spoilt)
+        assert check_weights_read_back(asked, evidence).outcome == outcome
+        layouts = check_memory_layouts(asked, evidence)
+        assert (layouts.outcome, layouts.facts["strides"]) == (outcome, {"first": (4,), "second": (4,)})
+
+
+@pytest.mark.parametrize(
+    ("outputs", "outcome"),
+    [
+        (([1.0], [2.0], [2.5], [0.5]), "conforms"),
+        (([1.0], [2.0], [2.5], [0.25]), "violates"),
+        (([1.0], [2.0], [2.25], [0.5]), "violates"),
+        (([1.5], [2.0], [2.5], [0.5]), "violates"),
+        (([1.0], [2.5], [2.5], [0.5]), "violates"),
+        (([1.0], [2.0], [[2.5]], [0.5]), "violates"),
+        (([1.0], [2.0], [3.0, 3.0], [0.0]), "violates"),
+        (([1.0, 1.0], [2.0], [3.0, 3.0], [0.0]), "violates"),
+    ],
+)
+def test_outputs_are_additive_in_all_four_or_not_at_all(outputs: tuple[object, ...], outcome: str) -> None:
+    evidence = outputs_of(dict(zip("abcd", outputs, strict=True)))
+    assert check_linear_in_x(Relations(addends=tuple("abcd")), evidence).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("main", "permuted", "outcome"),
+    [
+        ([[[1.0], [2.0]]], [[[1.0]], [[2.0]]], "conforms"),
+        ([[[1.0], [2.0]]], [[[1.0]], [[2.5]]], "conforms"),
+        ([[[1.0], [2.0]]], [[[1.0]], [[2.75]]], "violates"),
+        ([[[1.0], [2.0]]], [[[1.0], [2.0]]], "violates"),
+        ([[1.0, 2.0]], [[[1.0]], [[2.0]]], "violates"),
+    ],
+)
+def test_permuted_outputs_differ_by_both_bounds_at_most(main: object, permuted: object, outcome: str) -> None:
+    evidence = outputs_of({"output": main, "permuted": permuted})
+    reference = reference_of([[[1.0], [2.0]]], 0.25)
+    found = check_positions_permuted(Relations(permuted={"permuted": (1, 0, 2)}), evidence, reference)
+    assert found.outcome == outcome

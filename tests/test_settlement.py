@@ -168,3 +168,35 @@ def test_a_crash_that_went_away_violates() -> None:
     result = settled([entry(Crash(reason="SIGABRT"), checks=())], {"check": "output", "outcome": "conforms"})
     assert result.outcome == "violates"
     assert "went away" in result.checks[-1]["message"]
+
+
+def test_what_conforms_before_a_known_crash_stays_as_it_was() -> None:
+    conforms = {"check": "parameters", "outcome": "conforms"}
+    result = settled([entry(Crash(reason="SIGABRT"), checks=())], conforms, violation(), crash=ABORT)
+    assert [each["outcome"] for each in result.checks] == ["conforms", "diverges"]
+
+
+def test_an_entry_of_a_crash_says_nothing_of_checks() -> None:
+    conforms = {"check": "parameters", "outcome": "conforms"}
+    result = settled([entry(Crash(reason="SIGABRT"), checks=())], conforms, violation())
+    assert result.checks[:2] == (conforms, violation())
+
+
+def test_an_observation_is_known_of_the_check_it_is_named_for_alone() -> None:
+    assert settled([entry(Equals(value=3), checks=("parameters",))], violation(observed=3)).outcome == "violates"
+
+
+def test_a_divergence_outweighs_what_conforms() -> None:
+    conforms = {"check": "parameters", "outcome": "conforms"}
+    assert settled([entry(Equals(value=3))], violation(observed=3), conforms).outcome == "diverges"
+
+
+def test_any_entry_of_several_may_be_the_one_that_knows() -> None:
+    entries = [entry(Equals(value=2), line=5), entry(Equals(value=3), line=9)]
+    (check,) = settled(entries, violation(observed=3)).checks
+    assert check["divergence"]["where"] == "cases/divergences.yaml:9"
+
+
+def test_an_entry_leaves_a_check_that_is_not_supported_alone() -> None:
+    unsupported = {"check": "output", "outcome": "unsupported", "message": "why"}
+    assert settled([entry(Equals(value=3))], unsupported).checks == (unsupported,)

@@ -123,6 +123,28 @@ def test_the_check_of_exactness_bites() -> None:
     assert not is_exact(backwards, ["linear"], FORMATS["float32"])
 
 
+def test_the_check_of_exactness_looks_at_every_sum_of_every_layer() -> None:
+    one, zero, large = np.ones((1, 1)), np.zeros((1, 1)), np.full((1, 1), 2.0**23 + 1)
+
+    def exact(
+        x: np.ndarray, *kernels: np.ndarray, dy: np.ndarray = one, activation: str = "linear", **more: str
+    ) -> bool:
+        dtype = more.get("dtype", "float32")
+        biases = (np.zeros(1),) * len(kernels)
+        draw = Draw(name="", x=x, kernels=kernels, biases=biases, dy=dy, exact=True)
+        return is_exact(draw, [activation, *["linear"] * (len(kernels) - 1)], FORMATS[dtype])
+
+    assert exact(one * 2.0**11, one, dtype="float16")
+    assert not exact(one * (2.0**11 + 1), one, dtype="float16")  # though its accumulator holds it
+    assert not exact(np.array([[2.0**24, 1.0]]), np.array([[1.0], [-1.0]]))  # though the sum is small
+    assert exact(large, one)
+    assert not exact(large, one, activation="relu")  # its numbers are halves
+    assert not exact(np.zeros((2, 1)), one, dy=np.repeat(large, 2, axis=0))  # db alone is large
+    assert exact(one, one, one, dy=large)
+    assert not exact(one, one, one, dy=large, activation="relu")
+    assert not exact(2.0 * one, zero, one, dy=large)  # dW of the first layer alone
+
+
 def test_no_exact_draw_sits_on_the_kink_of_relu() -> None:
     for use_bias in (True, False):
         case = Case(input_shape=(16, 9), layers=(Layer(units=12, activation="relu", use_bias=use_bias),), lane="exact")

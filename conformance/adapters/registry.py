@@ -3,25 +3,29 @@ The implementations there are, as plain data, readable without importing any of 
 
 An implementation is named `ADAPTER` or `ADAPTER:MODE`. Others add theirs through the entry-point group
 `conformance.adapters` (an entry point names an `Implementation` or a sequence of them), or are named on the command
-line as `module:Class`. An implementation has one environment, the one its users get; another environment is another
-implementation.
+line: as `module:Class`, or as `module:function` where a plain function of `(x, kernel, bias)` is to be held, with
+`@torch`, `@jax` or `@tensorflow` after it where it takes other arrays than NumPy's. An implementation has one
+environment, the one its users get; another environment is another implementation.
 """
 
 from __future__ import annotations
 
+import ast
 import fnmatch
 import importlib.metadata
 import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import Final
 
 ENTRY_POINTS: Final = "conformance.adapters"
 
 
 class UnknownImplementation(LookupError):
-    """A name that is neither in the registry nor of the form `module:Class`."""
+    """A name that is neither in the registry nor of the form `module:Class` or `module:function@framework`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +39,7 @@ class Implementation:
     `reduces_in_output_dtype` maps a dtype of 16 bits to the gradients, of `dW` and `db`, that it adds up over positions
     in the dtype itself and not in float32: they are allowed the errors of such a sum. `tier` is the first tier in which
     it is asked without being named. `shapes_only` says that it holds no values: it is asked the lane `shapes` alone.
+    `activations` are those it has, None for all: a row with another is not asked.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Implementation:
     reduces_in_output_dtype: Mapping[str, frozenset[str]] = field(default_factory=dict)
     tier: str = "full"
     shapes_only: bool = False
+    activations: frozenset[str] | None = None
 
     def missing_packages(self) -> tuple[str, ...]:
         """Return the packages that are not installed, found without importing any."""
@@ -64,6 +70,65 @@ def _keras(backend: str, *packages: str, reduces: Mapping[str, frozenset[str]] |
         packages=("keras", *packages),
         environment={"KERAS_BACKEND": backend},
         reduces_in_output_dtype=reduces or {},
+    )
+
+
+#: What neither NumPy nor a function can be asked, whatever it computes.
+_HOLDS_NOTHING: Final = {
+    "output_shape": "no shape is inferred without computing; those of arrays are held",
+    "parameters": "no parameters are held: the caller does",
+    "refusal": "no layer is there to refuse a shape; what refuses in native code cannot be told from the adapter",
+}
+_NOT_DIFFERENTIABLE: Final = {
+    "gradients": "NumPy does not differentiate",
+    "weights_live": "NumPy does not differentiate; outputs with new weights are held",
+}
+#: Activations that need no function of a framework.
+_SIMPLE: Final = frozenset({"linear", "relu"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Arrays:
+    """What follows from whose arrays a function takes."""
+
+    unanswerable: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    reduces: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+_FRAMEWORKS: Final[Mapping[str, _Arrays]] = {
+    "numpy": _Arrays(unanswerable=_NOT_DIFFERENTIABLE),
+    "torch": _Arrays(),
+    # A function is handed float64 where that is asked; without x64 JAX would make it float32 before.
+    "jax": _Arrays(environment={"JAX_ENABLE_X64": "1"}, reduces=_JAX_SUMS),
+    "tensorflow": _Arrays(reduces=_TENSORFLOW_SUMS),
+}
+
+
+def of_function(path: str, framework: str = "numpy", *, name: str | None = None) -> Implementation:
+    """Return the implementation by a function `(x, kernel, bias) -> y`, `module:function`, on a framework's arrays."""
+    arrays = _FRAMEWORKS[framework]
+    return Implementation(
+        name=name or f"{path}@{framework}",
+        adapter="conformance.adapters.function:FunctionAdapter",
+        mode=f"{path}@{framework}",
+        packages=(path.partition(":")[0].partition(".")[0], framework),
+        environment=arrays.environment,
+        unanswerable=_HOLDS_NOTHING | dict(arrays.unanswerable),
+        reduces_in_output_dtype=arrays.reduces,
+        activations=_SIMPLE,
+    )
+
+
+def _tensorflow(product: str, *summed: str) -> Implementation:
+    return Implementation(
+        name=f"tensorflow:{product}",
+        adapter="conformance.adapters.tensorflow_module:TensorFlowModuleAdapter",
+        mode=product,
+        packages=("tensorflow",),
+        # Seen: what is added to or multiplied with a whole batch has a gradient that is added up in its own dtype.
+        reduces_in_output_dtype={"float16": frozenset(summed), "bfloat16": frozenset(summed)},
+        tier="nightly",
     )
 
 
@@ -91,6 +156,25 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
         environment={"TF_USE_LEGACY_KERAS": "1"},
         reduces_in_output_dtype=_TENSORFLOW_SUMS,
     ),
+    _tensorflow("matmul", "db", "dW"),
+    _tensorflow("tensordot", "db"),
+    _tensorflow("einsum", "db", "dW"),
+    Implementation(
+        name="keras2",
+        adapter="conformance.adapters.keras2:Keras2Adapter",
+        packages=("tf_keras", "tensorflow"),
+        environment={"TF_USE_LEGACY_KERAS": "1"},
+        reduces_in_output_dtype=_TENSORFLOW_SUMS,
+        tier="nightly",
+    ),
+    Implementation(
+        name="numpy",
+        adapter="conformance.adapters.numpy_arrays:NumPyAdapter",
+        packages=("numpy",),
+        unanswerable=_HOLDS_NOTHING | _NOT_DIFFERENTIABLE,
+        tier="nightly",
+        activations=_SIMPLE,
+    ),
 )
 
 
@@ -109,7 +193,8 @@ def select(names: Iterable[str]) -> Sequence[Implementation]:
     Return the implementations asked for, in the order asked for; a name may be a glob over the registry.
 
     Raises:
-        UnknownImplementation: a name is not registered, matches nothing, and is not of the form `module:Class`.
+        UnknownImplementation: a name is not registered, matches nothing, and is not of the form `module:Class` or
+            `module:function@framework`.
     """
     known = registered()
     chosen: dict[str, Implementation] = {}
@@ -122,14 +207,45 @@ def select(names: Iterable[str]) -> Sequence[Implementation]:
 
 
 def _from_path(name: str, known: Mapping[str, Implementation]) -> Implementation:
-    """Return the implementation that `module:Class` names."""
-    module, _, attribute = name.partition(":")
-    if not (attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))) or module in known:
+    """Return the implementation that `module:Class` or `module:function@framework` names."""
+    path, at, framework = name.partition("@")
+    module, _, attribute = path.partition(":")
+    adapters = {each.partition(":")[0] for each in known}
+    if not (attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))) or module in adapters:
         near = get_close_matches(name, known, n=1)
         hint = (
             f"; did you mean {near[0]!r}?"
             if near
-            else f"; there are {', '.join(sorted(known))}, or name a module:Class"
+            else f"; there are {', '.join(sorted(known))}, or name a module:Class or module:function"
         )
         raise UnknownImplementation(f"no implementation is named {name!r}{hint}")
+    if at and framework not in _FRAMEWORKS:
+        raise UnknownImplementation(f"{name!r}: a function is one of {', '.join(_FRAMEWORKS)}, not of {framework!r}")
+    if at or _is_function(module, attribute):
+        return of_function(path, framework or "numpy", name=name)
     return Implementation(name=name, adapter=name, packages=(module.partition(".")[0],))
+
+
+def _is_function(module: str, attribute: str) -> bool:
+    """
+    Return whether the source of a module defines a function that can be called with x, kernel and bias.
+
+    A class, and a function without required arguments, make an adapter. The module is read and not imported, since it
+    may import a framework; what it only imports from elsewhere, or builds, has to be named with its framework.
+    """
+    parts = module.split(".")
+    spec = importlib.util.find_spec(parts[0])
+    for end in range(1, len(parts)):
+        spec = spec and PathFinder.find_spec(".".join(parts[: end + 1]), spec.submodule_search_locations)
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return False
+    try:
+        source = ast.parse(Path(spec.origin).read_bytes())
+    except (OSError, SyntaxError):
+        return False  # the process that imports it will say so
+    for each in source.body:
+        if isinstance(each, ast.FunctionDef) and each.name == attribute:
+            positional = len(each.args.posonlyargs) + len(each.args.args)
+            required = positional - len(each.args.defaults)
+            return 0 < required <= 3 <= positional
+    return False

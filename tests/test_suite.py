@@ -1,0 +1,88 @@
+"""What becomes of findings on their way to the outcome of a cell: the worst draw counts, and nothing is lost."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conformance import suite
+from conformance.adapters.registry import select
+from conformance.case import Case, Layer
+from conformance.checks import Finding
+from conformance.question import question
+from conformance.steps import Transcript, perform
+from conformance.suite import Cell, Runner, concerns, judge
+from tests.faulty import Exact
+
+CASE = Case(input_shape=(3,), layers=(Layer(units=2),), lane="exact")
+EXACT = select(["tests.faulty:Exact"])[0]
+CELL = Cell(case=CASE, implementation=EXACT, device="cpu")
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_the_worst_of_several_draws_is_the_outcome(bad: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = iter(["violates" if each == bad else "conforms" for each in range(3)])
+    monkeypatch.setattr(Runner, "_judge", lambda *_: {"outcome": next(outcomes), "checks": []})
+    runner = Runner(in_process=True, draws=3)
+    assert runner.run(CELL)["outcome"] == "violates"
+    runner.close()
+
+
+def test_what_is_declined_is_unsupported_where_the_registry_says_why_alone() -> None:
+    allowed = replace(EXACT, unanswerable={"gradients": "why"})
+    declined = Finding(check="gradients", outcome="violates", message="no evidence", declined="cannot")
+    found = suite._excused(declined, allowed)
+    assert (found.outcome, found.message) == ("unsupported", "why")
+    assert suite._excused(declined, EXACT) is declined
+    for other in (replace(declined, declined=None), replace(declined, check="output")):
+        assert suite._excused(other, allowed) is other
+
+
+def test_a_gradient_is_reduced_where_sums_are_rounded_alone() -> None:
+    declaring = replace(EXACT, reduces_in_output_dtype={"bfloat16": frozenset({"db"})})
+    for lane, reduced in (("uniform", True), ("exact", False)):
+        cell = Cell(case=replace(CASE, lane=lane, dtype="bfloat16"), implementation=declaring, device="cpu")
+        assert bool(suite._asked(cell, 0).unreduced) is reduced
+
+
+def test_the_output_a_row_gives_is_held_to_the_reference() -> None:
+    asked = question(CASE, "cpu")
+    replies = {each.label: each for each in perform(Exact(), asked.steps)}
+    right = next(iter(asked.outputs.values())).y.exact
+    for expected, outcome in ((right, "conforms"), (np.asarray(right + 1.0), "violates")):
+        findings = judge(CELL, replace(asked, expected=expected), Transcript(replies=replies))
+        assert next(each.outcome for each in findings if each.check == "output") == outcome
+
+
+def test_one_of_the_names_of_a_row_is_enough_and_who_infers_shapes_is_asked_for_shapes() -> None:
+    row = replace(CASE, implementations=("keras-*", "tests.*"))
+    assert concerns(row, EXACT)
+    assert not concerns(replace(CASE, implementations=("keras-*",)), EXACT)
+    shapes = replace(EXACT, shapes_only=True)
+    assert not concerns(row, shapes)
+    assert concerns(replace(row, lane="shapes"), shapes)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "raised"),
+    [
+        ("conforms", None),
+        ("violates", pytest.fail.Exception),
+        ("crashed", pytest.fail.Exception),
+        ("timed_out", pytest.fail.Exception),
+        ("diverges", pytest.xfail.Exception),
+        ("unsupported", pytest.skip.Exception),
+        ("not_run", pytest.skip.Exception),
+    ],
+)
+def test_only_what_conforms_passes(outcome: str, raised: type[BaseException] | None) -> None:
+    record = {"outcome": outcome, "checks": [], "device": "cpu", "implementation": "x", "case": "y", "row": "z:1"}
+    runner: Any = SimpleNamespace(run=lambda cell: record)
+    request: Any = SimpleNamespace(node=SimpleNamespace(stash={}))
+    with nullcontext() if raised is None else pytest.raises(raised):
+        suite.test_dense(CELL, runner, request)
