@@ -39,8 +39,9 @@ DOCUMENT: Final = ROOT / "docs" / "power.md"
 KILLERS: Final = ROOT / "benchmarks" / "power.json"
 #: Where an adapter lives, for the check that a refusal comes from the framework and not from beside it.
 IMPLEMENTATION: Final = Implementation(name="planted", adapter="tests.faults:planted", packages=("tests",))
-#: Cells of this many fed elements and more are not part of the matrix.
+#: Cells of more fed elements, or products, are not part of the matrix, and neither are those of the nightly tier.
 MOST_FED: Final = 2**20
+MOST_PRODUCTS: Final = 2**22
 #: How many of the cheapest cells that catch a fault are kept for the test.
 KEPT: Final = 3
 PROCESSES: Final = 2
@@ -79,7 +80,9 @@ def asked_of(cases: Iterable[Case]) -> Mapping[str, Asked]:
     """Return the questions of the cases for which values exist, by the id of the case, cheapest first."""
     found = []
     for case in cases:
-        if math.prod(axis or 1 for axis in case.fed_shape) > MOST_FED:
+        elements = math.prod(axis or 1 for axis in case.fed_shape)
+        units = max((layer.units for layer in case.layers if isinstance(layer.units, int)), default=1)
+        if case.tier == "nightly" or elements > MOST_FED or elements * units > MOST_PRODUCTS:
             continue
         try:
             own = refusal(case, "cpu") if case.expect.error else question(case, "cpu")

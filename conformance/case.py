@@ -65,6 +65,7 @@ CHECKS: Final = (
     "weights_live",
     "positions_independent",
     "positions_permuted",
+    "axes_merged",
     "weights_read_back",
     "linear_in_x",
     "memory_layouts",

@@ -76,7 +76,7 @@ def load(path: str, mode: str | None) -> Adapter:
     """
     module, _, attribute = path.partition(":")
     kind = getattr(importlib.import_module(module), attribute)
-    if inspect.isfunction(kind) and mode is None and _needs_arguments(kind):
+    if mode is None and not inspect.isclass(kind) and _needs_arguments(kind):
         raise TypeError(f"{path} makes no adapter; a function (x, kernel, bias) -> y is named {path}@numpy, @torch ...")
     adapter: Adapter = kind() if mode is None else kind(mode=mode)
     return adapter

@@ -38,8 +38,11 @@ def main() -> None:
 )
 @click.option("--device", type=click.Choice(["cpu", "gpu", "auto"]), default="cpu", show_default=True)
 @click.option("--tier", type=click.Choice(["quick", "full", "nightly"]), default="full", show_default=True)
+@click.option("--random", type=click.IntRange(min=0), default=0, metavar="N", help="Add N random cases.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, metavar="S", help="The seed of the random cases.")
 @click.option("-n", "workers", default="auto", show_default=True, metavar="N", help="Processes of pytest; 0 for none.")
 @click.option("--shard", default="1/1", metavar="I/N", help="Run the I-th of N parts.")
+@click.option("--no-ledger", is_flag=True, help="Known divergences violate, as if nobody knew of them.")
 @click.option("--draws", type=click.IntRange(min=1), default=1, metavar="N", help="Ask every question N times.")
 @click.option(
     "-o", "output", type=click.Path(file_okay=False, path_type=Path), default=Path("reports"), show_default=True
@@ -49,13 +52,18 @@ def run(
     implementation: tuple[str, ...],
     device: str,
     tier: str,
+    random: int,
+    seed: int,
     workers: str,
     shard: str,
     draws: int,
+    no_ledger: bool,
     output: Path,
 ) -> None:
     """
     Run CASES (files or folders; the default table without any) and write results and page into DIR.
+
+    With --random so many random cases are run as well; `conformance list random` writes them to a file of their own.
 
     Exit code 0: all conform, or diverge as the ledger says. 1: something violates, crashed or timed out, or a known
     divergence went away. 2: the table or the command is at fault. 3: nothing ran.
@@ -67,6 +75,8 @@ def run(
     results = output / "results.jsonl"
     options = [f"--cases={each}" for each in cases] + [f"--implementation={each}" for each in implementation]
     options += [f"--device={device}", f"--tier={tier}", f"--shard={shard}", f"--draws={draws}", f"--results={results}"]
+    options += ["--no-ledger"] if no_ledger else []
+    options += [f"--random={random}", f"--random-seed={seed}"]
     package = Path(suite.__file__).parent
     # Nothing of the folder the command is called in has a say: no ini file, no conftest, no plugin, no cache.
     isolation = ["-c", str(package / "run.ini"), "--rootdir", str(package), "--noconftest", "-p", "no:cacheprovider"]
@@ -170,6 +180,16 @@ def list_cases(cases: tuple[str, ...]) -> None:
             click.echo(f"{case.id:<60} {case.row}")
     except SelectionError as error:
         raise _Fault(str(error)) from None
+
+
+@listing.command("random")
+@click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, metavar="N")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S")
+def list_random(count: int, seed: int) -> None:
+    """Print random rows as a file of the table, for `conformance lint` and `conformance run`, or to take rows from."""
+    from conformance.random_cases import document
+
+    click.echo(document(count, seed), nl=False)
 
 
 @listing.command("divergences")

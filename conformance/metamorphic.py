@@ -2,21 +2,23 @@
 Relations between answers: what must not change, or change in a known way, when the question is changed.
 
 They need no second opinion on the values: a zero input reads the bias back and a one-hot input the kernel, row by
-row; a linear layer is additive in its input; permuted positions give permuted outputs; and the memory layout of the
-input plays no part. Each relation has the steps it asks for (`relations`) and the check that holds it.
+row; a linear layer is additive in its input; permuted positions give permuted outputs, and positions laid out on fewer
+axes or more the same ones; and the memory layout of the input plays no part. Each relation has the steps it asks for
+(`relations`) and the check that holds it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
 
 from conformance.adapters.protocol import Array, Stack
-from conformance.case import Case
+from conformance.case import MAX_RANK, Case
 from conformance.checks import VIOLATES, Evidence, Finding, between, compare, worst_of
 from conformance.enclosure import Enclosure
 from conformance.formats import FORMATS
@@ -25,7 +27,12 @@ from conformance.steps import Build, Forward, Output, Step
 from conformance.values import Draw, is_exact
 
 #: The checks that are relations: which of them a case is held to follows from its content.
-RELATIONS: Final = ("positions_permuted", "weights_read_back", "linear_in_x", "memory_layouts")
+RELATIONS: Final = ("positions_permuted", "axes_merged", "weights_read_back", "linear_in_x", "memory_layouts")
+#: The most axes, batch included, that TensorFlow's softmax takes on the CPU.
+_MOST_OF_SOFTMAX: Final = 5
+
+#: Puts the axes before the last into another order, or makes them fewer or more: the same for an input and its output.
+Rearrangement = Callable[[Array], Array]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +41,14 @@ class Relations:
     What a case is asked beside its own question.
 
     `read_back` and `layouts` map the label of a step to its reference. `addends` names the steps f(x), f(x'), f(x + x')
-    and f(0) of an additive stack. `permuted` maps a label to the order of axes its input was put into.
+    and f(0) of an additive stack. `rearranged` maps a check, then a label, to what was done to the axes of its input.
     """
 
     steps: tuple[Step, ...] = ()
     read_back: Mapping[str, Reference] = field(default_factory=dict)
     layouts: Mapping[str, Reference] = field(default_factory=dict)
     addends: tuple[str, ...] = ()
-    permuted: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    rearranged: Mapping[str, Mapping[str, Rearrangement]] = field(default_factory=dict)
 
 
 def relations_asked(case: Case) -> Iterator[str]:
@@ -52,10 +59,59 @@ def relations_asked(case: Case) -> Iterator[str]:
         yield "weights_read_back"
     if linear and nonempty and case.lane == "exact":
         yield "linear_in_x"
-    if case.leading_axes == 1 and len(case.input_shape) > 2 and case.feed_shape is None:
-        yield "positions_permuted"
+    yield from dict.fromkeys(each.check for each in _rearrangements(case))
     if nonempty and len(case.fed_shape) > 1 and case.layout == "contiguous":
         yield "memory_layouts"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Rearranged:
+    """One way to rearrange the axes of a case, for a model built for another shape."""
+
+    check: str
+    name: str
+    input_shape: tuple[int | None, ...]
+    move: Rearrangement
+
+
+def _rearrangements(case: Case) -> Iterator[_Rearranged]:
+    """
+    Yield the ways in which the axes of a case are rearranged.
+
+    The inner axes are reversed, made one, and the first of them made two, of which the first is as short as can be.
+    """
+    shape, rank = case.input_shape, len(case.input_shape)
+    if case.feed_shape is not None or rank < 2:
+        return
+    if case.leading_axes == 1 and rank > 2:
+        reverse = (*reversed(range(rank - 1)), rank - 1)
+        order = (0, *(axis + 1 for axis in reverse))
+        yield _Rearranged(
+            check="positions_permuted",
+            name="permuted",
+            input_shape=tuple(shape[axis] for axis in reverse),
+            move=partial(np.transpose, axes=order),
+        )
+    sizes = tuple(axis for axis in shape if axis is not None)
+    if len(sizes) < rank:
+        return
+    if case.leading_axes == 1 and rank > 2:
+        yield _reshaped(case, "merged", (math.prod(sizes[:-1]), sizes[-1]))
+    first, *others = sizes
+    most = _MOST_OF_SOFTMAX if any("softmax" in each.activation for each in case.layers) else MAX_RANK
+    if rank <= 3 and first > 0 and case.leading_axes + rank < most:
+        factor = next((each for each in range(2, math.isqrt(first) + 1) if first % each == 0), 1)
+        yield _reshaped(case, "split", (factor, first // factor, *others))
+
+
+def _reshaped(case: Case, name: str, input_shape: tuple[int, ...]) -> _Rearranged:
+    leading = (*case.leading, *input_shape[:-1])
+    return _Rearranged(
+        check="axes_merged",
+        name=name,
+        input_shape=input_shape,
+        move=lambda array: array.reshape((*leading, array.shape[-1])),
+    )
 
 
 def relations(case: Case, stack: Stack, draw: Draw, reference: Reference, device: str) -> Relations:
@@ -66,7 +122,7 @@ def relations(case: Case, stack: Stack, draw: Draw, reference: Reference, device
     read_back: dict[str, Reference] = {}
     layouts: dict[str, Reference] = {}
     addends: tuple[str, ...] = ()
-    permuted: dict[str, tuple[int, ...]] = {}
+    rearranged: dict[str, dict[str, Rearrangement]] = {}
     if "weights_read_back" in asked:
         for name, x in (("zero", np.zeros_like(draw.x)), ("one-hot", _one_hot(draw.x))):
             label = f"output, {name} input"
@@ -81,21 +137,33 @@ def relations(case: Case, stack: Stack, draw: Draw, reference: Reference, device
             steps += [Forward(label=label, x=x) for label, x in zip(addends[1:], inputs, strict=True)]
         else:
             addends = ()
-    if "positions_permuted" in asked:
-        order = (0, *range(draw.x.ndim - 2, 0, -1), draw.x.ndim - 1)
-        label = "output, axes permuted"
-        shape = tuple(stack.input_shape[axis - 1] for axis in order[1:])
-        steps.append(
-            Build(label="build permuted", model="permuted", stack=replace(stack, input_shape=shape), device=device)
-        )
-        steps.append(Forward(label=label, model="permuted", x=np.ascontiguousarray(draw.x.transpose(order))))
-        permuted[label] = order
+    for each in _rearrangements(case):
+        label, built = f"output, axes {each.name}", replace(stack, input_shape=each.input_shape)
+        steps.append(Build(label=f"build {each.name}", model=each.name, stack=built, device=device))
+        steps.append(Forward(label=label, model=each.name, x=np.ascontiguousarray(each.move(draw.x))))
+        rearranged.setdefault(each.check, {})[label] = each.move
     if "memory_layouts" in asked:
         for layout in ("transposed", "strided"):
             label = f"output, {layout}"
             steps.append(Forward(label=label, x=draw.x, layout=layout))
             layouts[label] = reference
-    return Relations(steps=tuple(steps), read_back=read_back, layouts=layouts, addends=addends, permuted=permuted)
+        if len(draw.x) > 1:
+            # Equal samples have equal errors, of which chance says nothing: `_moved` leaves out what is said by it.
+            label = "output, broadcast"
+            steps.append(Forward(label=label, x=np.ascontiguousarray(_first_repeated(draw.x)), layout="broadcast"))
+            layouts[label] = replace(reference, y=_moved(reference.y, _first_repeated))
+    return Relations(steps=tuple(steps), read_back=read_back, layouts=layouts, addends=addends, rearranged=rearranged)
+
+
+def _first_repeated(array: Array) -> Array:
+    """Return an array of the shape of another, all along its first axis as at its beginning."""
+    return np.broadcast_to(array[:1], array.shape)
+
+
+def _moved(enclosure: Enclosure, move: Rearrangement) -> Enclosure:
+    """Return the enclosure of an output whose axes are rearranged, each element held to its own bounds alone."""
+    tail = None if enclosure.tail is None else move(enclosure.tail)
+    return Enclosure(exact=move(enclosure.exact), allowed=move(enclosure.allowed), tail=tail)
 
 
 def _one_hot(x: Array) -> Array:
@@ -112,7 +180,11 @@ def check_weights_read_back(asked: Relations, evidence: Evidence) -> Finding:
 
 
 def check_memory_layouts(asked: Relations, evidence: Evidence) -> Finding:
-    """Hold the output for the same input in other memory layouts to the reference; record what strides were handed."""
+    """
+    Hold the output for the input in other memory layouts to the reference; record what strides were handed.
+
+    In the layout `broadcast` all samples are the first, and held to its answer.
+    """
     found = _outputs("memory_layouts", asked.layouts, evidence)
     strides = {label: evidence.get("memory_layouts", label, Output).strides for label in asked.layouts}
     return replace(found, facts={"strides": strides})
@@ -145,16 +217,14 @@ def check_linear_in_x(asked: Relations, evidence: Evidence) -> Finding:
     return compare(check, "f(x + x') + f(0)", together + nothing, exactly, "exact")
 
 
-def check_positions_permuted(asked: Relations, evidence: Evidence, reference: Reference) -> Finding:
-    """Hold that a layer built for permuted axes gives the permuted outputs, within the sum of both bounds."""
-    check = "positions_permuted"
+def check_rearranged(check: str, asked: Relations, evidence: Evidence, reference: Reference) -> Finding:
+    """Hold that a layer built for rearranged axes gives the rearranged outputs, within the sum of both bounds."""
     main = evidence.get(check, "output", Output).y
+    if main.shape != reference.y.exact.shape:
+        message = f"output has shape {main.shape}, expected {reference.y.exact.shape}"
+        return Finding(check=check, outcome=VIOLATES, message=message)
     findings = []
-    for label, order in asked.permuted.items():
+    for label, move in asked.rearranged[check].items():
         got = evidence.get(check, label, Output).y
-        if main.ndim != len(order):
-            message = f"output has shape {main.shape}, expected {len(order)} axes"
-            return Finding(check=check, outcome=VIOLATES, message=message)
-        expected = Enclosure(exact=reference.y.exact.transpose(order), allowed=reference.y.allowed.transpose(order))
-        findings.append(between(check, label, got, main.transpose(order), expected, reference.line))
+        findings.append(between(check, label, got, move(main), _moved(reference.y, move), reference.line))
     return worst_of(findings)

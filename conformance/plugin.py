@@ -41,9 +41,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--device", choices=DEVICES, default="cpu", help="auto: the CPU, and the GPU where one is visible")
     group.addoption("--tier", choices=TIERS, default="full", help="a tier includes the ones before it")
     group.addoption("--cases", action="append", default=[], metavar="PATH", help="YAML file or folder; repeatable")
+    group.addoption("--random", type=int, default=0, metavar="N", help="add N random cases to those of the table")
+    group.addoption("--random-seed", type=int, default=0, metavar="S", help="the seed of the random cases")
     group.addoption("--shard", default="1/1", metavar="I/N", help="run the I-th of N parts")
     group.addoption("--results", default=None, metavar="FILE", help="write the results, a JSON object a line")
     group.addoption("--draws", type=int, default=1, metavar="N", help="ask every question N times")
+    group.addoption("--no-ledger", action="store_true", help="known divergences violate, as if nobody knew of them")
     group.addoption("--in-process", action="store_true", help="for a debugger: no process of its own")
 
 
@@ -55,11 +58,15 @@ class State:
         self.draws = int(config.getoption("--draws"))
         if self.draws < 1:
             raise SelectionError("--draws is at least 1")
+        if config.getoption("--random") < 0 or config.getoption("--random-seed") < 0:
+            raise SelectionError("--random and --random-seed are at least 0")
         self.selection = Selection(
             cases=tuple(config.getoption("--cases")),
             implementations=tuple(config.getoption("--implementation")),
             device=config.getoption("--device"),
             tier=config.getoption("--tier"),
+            random=config.getoption("--random"),
+            random_seed=config.getoption("--random-seed"),
             shard=parse_shard(config.getoption("--shard")),
         )
         self.in_process = bool(config.getoption("--in-process"))
@@ -95,7 +102,7 @@ class State:
             self.devices = dict(self.selection.devices(self.chosen))
         # Read here and not when tests are generated, where a fault would come with a traceback.
         self.cells = self.selection.cells(self.selection.table(), self.chosen, self.devices)
-        self.entries = self.selection.ledger()
+        self.entries = () if self.config.getoption("--no-ledger") else self.selection.ledger()
         target = self.config.getoption("--results")
         if target and self.worker is None and not self.config.option.collectonly:
             try:
@@ -138,8 +145,10 @@ class State:
                     "implementations": [each.name for each in self.chosen],
                     "device": self.selection.device,
                     "tier": self.selection.tier,
+                    "random": {"count": self.selection.random, "seed": self.selection.random_seed},
                     "shard": "/".join(map(str, self.selection.shard)),
                     "draws": self.draws,
+                    "ledger": not self.config.getoption("--no-ledger"),
                 },
                 cells=len(self.expected),
             )

@@ -17,6 +17,7 @@ from conformance.adapters.registry import Implementation, UnknownImplementation,
 from conformance.case import TIERS, Case
 from conformance.document import DocumentError
 from conformance.ledger import Entry, load_ledger
+from conformance.random_cases import random_cases
 from conformance.sandbox import Sandbox, StartError
 from conformance.suite import Cell, cell_of, concerns
 from conformance.table import TableError, default_cases, load
@@ -34,18 +35,21 @@ class Selection:
     What was asked for, as on the command line.
 
     `implementations` are names or globs, none for those of the tier; `cases` are files or folders, none for the
-    default table; `shard` is (I, N), the I-th of N parts.
+    default table; so many `random` cases of `random_seed` are added to those, whatever the tier; `shard` is (I, N), the
+    I-th of N parts.
     """
 
     cases: tuple[str, ...] = ()
     implementations: tuple[str, ...] = ()
     device: str = "cpu"
     tier: str = "full"
+    random: int = 0
+    random_seed: int = 0
     shard: tuple[int, int] = (1, 1)
 
     def table(self) -> tuple[Case, ...]:
         """
-        Return the cases of the tier asked for.
+        Return the cases of the tier asked for, then the random ones that none of these asks already.
 
         Raises:
             SelectionError: the table has faults; the message lists all of them.
@@ -53,9 +57,16 @@ class Selection:
         paths = [Path(each) for each in self.cases] or [default_cases()]
         try:
             cases = load(paths).cases
+            drawn = random_cases(self.random, self.random_seed)
         except (TableError, DocumentError) as error:
             raise SelectionError("\n".join(map(str, error.faults))) from None
-        return tuple(case for case in cases if TIERS.index(case.tier) <= TIERS.index(self.tier))
+        named = tuple(case for case in cases if TIERS.index(case.tier) <= TIERS.index(self.tier))
+        asked, taken = {case.digest for case in named}, {case.id: case.row for case in named}
+        added = [case for case in drawn if case.digest not in asked]
+        for case in added:
+            if case.id in taken:
+                raise SelectionError(f"{case.row}: the id {case.id} is taken by {taken[case.id]}")
+        return (*named, *added)
 
     def ledger(self) -> tuple[Entry, ...]:
         """

@@ -316,8 +316,11 @@ _JUDGES: Final[Mapping[str, Callable[[Cell, Question, Evidence], Finding]]] = {
     "positions_independent": lambda cell, asked, evidence: checks.check_positions_independent(
         evidence, asked.alone, asked.kept, asked.outputs[REPEATED[0]]
     ),
-    "positions_permuted": lambda cell, asked, evidence: metamorphic.check_positions_permuted(
-        asked.relations, evidence, asked.outputs[REPEATED[0]]
+    "positions_permuted": lambda cell, asked, evidence: metamorphic.check_rearranged(
+        "positions_permuted", asked.relations, evidence, asked.outputs[REPEATED[0]]
+    ),
+    "axes_merged": lambda cell, asked, evidence: metamorphic.check_rearranged(
+        "axes_merged", asked.relations, evidence, asked.outputs[REPEATED[0]]
     ),
     "weights_read_back": lambda cell, asked, evidence: metamorphic.check_weights_read_back(asked.relations, evidence),
     "linear_in_x": lambda cell, asked, evidence: metamorphic.check_linear_in_x(asked.relations, evidence),

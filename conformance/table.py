@@ -25,7 +25,7 @@ from conformance.files import LEDGER_KEY, Named, default_cases, is_ledger, named
 from conformance.model import validate, without
 from conformance.row import OWN_FIELDS, Family, RefusedRow, Row, TableFile, schema
 
-__all__ = ["Fault", "Table", "TableError", "default_cases", "lint", "load", "schema", "write_schema"]
+__all__ = ["Fault", "Table", "TableError", "default_cases", "lint", "load", "read_rows", "schema", "write_schema"]
 
 SCHEMA: Final = Path(__file__).with_name("case.schema.json")
 #: Bounds on what `each` can make of a few lines.
@@ -58,11 +58,25 @@ def load(paths: Sequence[Path]) -> Table:
     Raises:
         TableError: anything is wrong with any file; carries all of it.
     """
-    reading = _Reading.of(paths)
-    if reading.faults:
-        raise TableError(sorted(reading.faults))
-    rows = {found.case.id: (found.file, found.place) for found in reading.kept}
-    return Table(cases=tuple(found.case for found in reading.kept), rows=rows)
+    return _Reading.of(paths).table()
+
+
+def read_rows(rows: Sequence[Mapping[str, Any]], file: str) -> Table:
+    """
+    Read the table from rows that are data already, as if each stood on a line of its own in a file of that name.
+
+    Raises:
+        TableError: anything is wrong with any row; carries all of it.
+    """
+    places: dict[str | int, Place] = {index: _on_line(index + 1, row) for index, row in enumerate(rows)}
+    place = Place(1, 1, items={"rows": Place(1, 1, items=places)})
+    return _Reading.of_document(Document(file=file, data={"rows": list(rows)}, place=place, faults=())).table()
+
+
+def _on_line(line: int, row: Mapping[str, Any]) -> Place:
+    """Return the places of a row all of which stands on one line."""
+    here = Place(line, 1)
+    return Place(line, 1, dict.fromkeys(row, here), dict.fromkeys(row, here))
 
 
 def lint(paths: Sequence[Path]) -> tuple[Fault, ...]:
@@ -102,6 +116,26 @@ class _Reading:
             reading.faults.add(Fault(shown(paths[0]), 1, 1, "no rows here"))
         reading._compare()
         return reading
+
+    @classmethod
+    def of_document(cls, document: Document) -> _Reading:
+        """Read one document, and hold its rows against each other."""
+        reading = cls()
+        reading._file(document)
+        reading._compare()
+        return reading
+
+    def table(self) -> Table:
+        """
+        Return what was read.
+
+        Raises:
+            TableError: anything is wrong with it; carries all of it.
+        """
+        if self.faults:
+            raise TableError(sorted(self.faults))
+        rows = {found.case.id: (found.file, found.place) for found in self.kept}
+        return Table(cases=tuple(found.case for found in self.kept), rows=rows)
 
     def _files(self, paths: Sequence[Path]) -> Iterator[Named]:
         """Yield each file of the table once, in the order asked for."""

@@ -168,8 +168,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "the first draw's output only",
-            '        [\n            compare("output", label, evidence.get("output", label, Output).y, reference.y, reference.line)\n            for label, reference in references.items()\n',
-            '        [\n            compare("output", label, evidence.get("output", label, Output).y, reference.y, reference.line)\n            for label, reference in list(references.items())[:1]\n',
+            "Output).y, reference.y, reference.line)\n            for label, reference in references.items()",
+            "Output).y, reference.y, reference.line)\n            for label, reference in list(references.items())[:1]",
             "checks::a_changed_answer_turns_its_checks_red",
         ),
         (

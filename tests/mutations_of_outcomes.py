@@ -171,8 +171,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "permuted of two axes",
-            "len(case.input_shape) > 2",
-            "len(case.input_shape) > 1",
+            "if case.leading_axes == 1 and rank > 2:\n        reverse",
+            "if case.leading_axes == 1 and rank > 1:\n        reverse",
             "metamorphic::a_case_is_asked_the_relations_that_make_sense_for_it",
         ),
         (
@@ -207,8 +207,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "axes stay in order",
-            "order = (0, *range(draw.x.ndim - 2, 0, -1), draw.x.ndim - 1)",
-            "order = tuple(range(draw.x.ndim))",
+            "reverse = (*reversed(range(rank - 1)), rank - 1)",
+            "reverse = tuple(range(rank))",
             "metamorphic::a_fault_the_values_do_not_show_is_found_by_its_relation",
         ),
         (
@@ -250,15 +250,63 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "axes of the permuted",
-            "if main.ndim != len(order):",
+            "if main.shape != reference.y.exact.shape:",
             "if False:",
             "metamorphic::permuted_outputs_differ_by_both_bounds_at_most",
         ),
         (
             "permuted radius",
-            "allowed=reference.y.allowed.transpose(order))",
-            "allowed=reference.y.allowed.transpose(order) * 1e9)",
+            "allowed=move(enclosure.allowed), tail",
+            "allowed=move(enclosure.allowed) * 1e9, tail",
             "metamorphic::permuted_outputs_differ_by_both_bounds_at_most",
+        ),
+        (
+            "merged of two axes",
+            'if case.leading_axes == 1 and rank > 2:\n        yield _reshaped(case, "merged"',
+            'if case.leading_axes == 1 and rank > 1:\n        yield _reshaped(case, "merged"',
+            "metamorphic::axes_are_rearranged_where_they_can_be",
+        ),
+        (
+            "split of many axes",
+            "if rank <= 3 and first > 0",
+            "if rank <= 4 and first > 0",
+            "metamorphic::axes_are_rearranged_where_they_can_be",
+        ),
+        (
+            "split of none",
+            "if rank <= 3 and first > 0",
+            "if rank <= 3 and first > -1",
+            "metamorphic::axes_are_rearranged_where_they_can_be",
+        ),
+        (
+            "split in one and all",
+            "range(2, math.isqrt(first) + 1)",
+            "range(2, 2)",
+            "metamorphic::axes_are_rearranged_where_they_can_be",
+        ),
+        (
+            "an axis too many for softmax",
+            "case.leading_axes + rank < most",
+            "case.leading_axes + rank <= most",
+            "metamorphic::axes_are_rearranged_where_they_can_be",
+        ),
+        (
+            "unknown axes split",
+            "if len(sizes) < rank:",
+            "if len(sizes) < 1:",
+            "metamorphic::axes_are_rearranged_where_they_can_be",
+        ),
+        (
+            "broadcast of one",
+            "if len(draw.x) > 1:",
+            "if len(draw.x) > 0:",
+            "metamorphic::one_sample_is_broadcast_where_there_are_others",
+        ),
+        (
+            "broadcast held to all samples",
+            "layouts[label] = replace(reference, y=_moved(reference.y, _first_repeated))",
+            "layouts[label] = reference",
+            "metamorphic::a_right_layer_satisfies_every_relation",
         ),
         (
             "no strides recorded",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,17 +17,18 @@ from conformance.draw import Draw
 from conformance.enclosure import Enclosure
 from conformance.metamorphic import (
     RELATIONS,
+    Rearrangement,
     Relations,
     check_linear_in_x,
     check_memory_layouts,
-    check_positions_permuted,
+    check_rearranged,
     check_weights_read_back,
     relations,
     relations_asked,
 )
 from conformance.question import question
 from conformance.reference import Reference, answer
-from conformance.steps import Forward, Output, Reply, Transcript, perform
+from conformance.steps import Build, Forward, Output, Reply, Transcript, perform
 from conformance.suite import Cell, checks_asked, judge
 from tests.faulty import Honest, NumPyAdapter
 
@@ -60,6 +62,31 @@ class CountsAxes(Honest):
         return y + 1 if x.ndim > 3 and x.shape[1] == 4 else y
 
 
+class CountsPositions(Honest):
+    """Has room for so many positions on an axis, and begins again at the first where there are more."""
+
+    def product(self, x: Array, kernel: Array) -> Array:
+        y = x @ kernel
+        return y[:, np.arange(y.shape[1]) % 8] if y.ndim == 3 else y
+
+
+class SqueezesOnes(Honest):
+    """Takes an inner axis of one for no axis."""
+
+    def output(self, y: Array) -> Array:
+        return y.squeeze(1) if y.ndim > 2 and y.shape[1] == 1 else y
+
+
+class SkipsStrideOfZero(Honest):
+    """Goes on to the next sample by the stride, and stops where that leads nowhere."""
+
+    def product(self, x: Array, kernel: Array) -> Array:
+        y = x @ kernel
+        if x.ndim > 1 and x.strides[0] == 0:
+            y[1:] = 0
+        return y
+
+
 class IgnoresStrides(Honest):
     """Reads memory from the first element on, whatever the strides."""
 
@@ -74,6 +101,7 @@ FAULTS = {
     "weights_read_back": NoBiasOnZeros,
     "linear_in_x": OffForEvenInputs,
     "positions_permuted": CountsAxes,
+    "axes_merged": CountsPositions,
     "memory_layouts": IgnoresStrides,
 }
 
@@ -100,6 +128,18 @@ def test_a_fault_the_values_do_not_show_is_found_by_its_relation(check: str) -> 
     assert "output" not in red(FAULTS[check]())
 
 
+@pytest.mark.parametrize(
+    ("fault", "check"), [(CountsPositions, "axes_merged"), (SqueezesOnes, "axes_merged")], ids=["merged", "split"]
+)
+def test_a_fault_that_hangs_on_the_number_of_axes_shows_in_other_shapes_alone(fault: type[Honest], check: str) -> None:
+    assert red(fault()) == {check}
+
+
+def test_a_fault_of_a_stride_of_zero_shows_where_one_sample_is_broadcast() -> None:
+    assert red(SkipsStrideOfZero()) == {"memory_layouts"}
+    assert red(SkipsStrideOfZero(), replace(CASE, batch=1)) == set()
+
+
 def test_a_case_is_asked_the_relations_that_make_sense_for_it() -> None:
     def asked(**fields: object) -> set[str]:
         return set(relations_asked(replace(CASE, **fields)))  # type: ignore[arg-type]
@@ -107,9 +147,12 @@ def test_a_case_is_asked_the_relations_that_make_sense_for_it() -> None:
     assert asked() == set(RELATIONS)
     assert asked(lane="uniform") == set(RELATIONS) - {"linear_in_x"}
     assert asked(input_shape=(4, 5)) == set(RELATIONS) - {"positions_permuted"}
+    assert asked(batch=(2, 3)) == asked(batch=None) == set(RELATIONS) - {"positions_permuted"}
+    assert asked(input_shape=(0, 5)) == set()
+    assert asked(feed_shape=(2, 3, 4, 5)) == set(RELATIONS) - {"positions_permuted", "axes_merged"}
     assert asked(layers=(Layer(units=6), Layer(units=2))) == set(RELATIONS) - {"weights_read_back"}
-    assert asked(layers=(Layer(units=6, activation="relu"),)) == {"positions_permuted", "memory_layouts"}
-    assert asked(batch=0) == {"positions_permuted"}
+    assert asked(layers=(Layer(units=6, activation="relu"),)) == {"positions_permuted", "axes_merged", "memory_layouts"}
+    assert asked(batch=0) == {"positions_permuted", "axes_merged"}
     assert asked(layout="strided") == set(RELATIONS) - {"memory_layouts"}
     assert asked(input_shape=(5,), batch=None) == {"weights_read_back", "linear_in_x"}
     assert set(checks_asked(CASE)) >= set(RELATIONS)
@@ -117,15 +160,59 @@ def test_a_case_is_asked_the_relations_that_make_sense_for_it() -> None:
 
 def test_a_layer_that_is_not_linear_spoils_a_stack_for_relations_of_linear_ones() -> None:
     stack = (Layer(units=6), Layer(units=2, activation="relu"))
-    assert set(relations_asked(replace(CASE, layers=stack))) == {"positions_permuted", "memory_layouts"}
+    assert set(relations_asked(replace(CASE, layers=stack))) == {"positions_permuted", "axes_merged", "memory_layouts"}
 
 
 def test_every_unit_vector_is_asked_beside_zero_and_every_layout() -> None:
     asked = question(CASE, "cpu").relations
     assert list(asked.read_back) == ["output, zero input", "output, one-hot input"]
-    assert list(asked.layouts) == ["output, transposed", "output, strided"]
+    assert list(asked.layouts) == ["output, transposed", "output, strided", "output, broadcast"]
     hot = next(each.x for each in asked.steps if isinstance(each, Forward) and "one-hot" in each.label).reshape(-1, 5)
     assert np.array_equal(hot[:5], np.eye(5))
+
+
+def built(**fields: object) -> dict[str, tuple[int | None, ...]]:
+    """Return what the models of rearranged axes are built for, by their names."""
+    steps = question(replace(CASE, **fields), "cpu").relations.steps  # type: ignore[arg-type]
+    return {each.model: each.stack.input_shape for each in steps if isinstance(each, Build)}
+
+
+def test_axes_are_rearranged_where_they_can_be() -> None:
+    assert built() == {"permuted": (4, 3, 5), "merged": (12, 5), "split": (1, 3, 4, 5)}
+    assert built(input_shape=(5,)) == {}
+    for axis, split in {0: None, 1: (1, 1), 2: (1, 2), 4: (2, 2), 7: (1, 7), 9: (3, 3), 15: (3, 5)}.items():
+        assert built(input_shape=(axis, 5)) == ({} if split is None else {"split": (*split, 5)})
+    assert built(input_shape=(2, 1, 3, 5)) == {"permuted": (3, 1, 2, 5), "merged": (6, 5)}
+    assert built(input_shape=(0, 3, 5)) == {"permuted": (3, 0, 5), "merged": (0, 5)}
+    assert built(input_shape=(4, 5), batch=None) == built(input_shape=(4, 5), batch=(2, 3)) == {"split": (2, 2, 5)}
+    assert built(input_shape=(None, 4, 5)) == {"permuted": (4, None, 5)}
+    assert built(feed_shape=(2, 3, 4, 5)) == {}
+
+
+def test_axes_are_split_as_far_as_anyone_takes_so_many() -> None:
+    assert "split" in built(batch=(1,) * 4)
+    assert "split" not in built(batch=(1,) * 5)
+    softmax = (Layer(units=6, activation="log_softmax"), Layer(units=2))
+    assert "split" in built(layers=softmax, lane="uniform")
+    assert "split" not in built(layers=softmax, lane="uniform", batch=(1, 2))
+
+
+def test_one_sample_is_broadcast_where_there_are_others() -> None:
+    def fed(**fields: object) -> list[Array]:
+        steps = question(replace(CASE, **fields), "cpu").relations.steps  # type: ignore[arg-type]
+        return [each.x for each in steps if isinstance(each, Forward) and each.layout == "broadcast"]
+
+    (x,) = fed()
+    assert x.shape == (2, 3, 4, 5)
+    assert np.array_equal(x[0], x[1])
+    assert len(fed(input_shape=(3, 5), batch=None)) == 1
+    assert fed(batch=1) == fed(batch=0) == fed(layout="strided") == fed(input_shape=(5,), batch=None) == []
+
+
+def test_equal_samples_are_not_judged_by_chance() -> None:
+    asked = question(replace(CASE, input_shape=(32,), layers=(Layer(units=40),), lane="uniform"), "cpu")
+    assert asked.outputs["output"].y.unit is not None
+    assert asked.relations.layouts["output, broadcast"].y.unit is None
 
 
 def test_sums_that_would_be_rounded_are_not_asked_to_be_additive() -> None:
@@ -195,5 +282,20 @@ def test_outputs_are_additive_in_all_four_or_not_at_all(outputs: tuple[object, .
 def test_permuted_outputs_differ_by_both_bounds_at_most(main: object, permuted: object, outcome: str) -> None:
     evidence = outputs_of({"output": main, "permuted": permuted})
     reference = reference_of([[[1.0], [2.0]]], 0.25)
-    found = check_positions_permuted(Relations(permuted={"permuted": (1, 0, 2)}), evidence, reference)
-    assert found.outcome == outcome
+    order: Rearrangement = partial(np.transpose, axes=(1, 0, 2))
+    asked = Relations(rearranged={"positions_permuted": {"permuted": order}})
+    assert check_rearranged("positions_permuted", asked, evidence, reference).outcome == outcome
+
+
+@pytest.mark.parametrize("off", [None, "merged", "split"])
+def test_every_output_of_rearranged_axes_is_looked_at(off: str | None) -> None:
+    outputs: dict[str, object] = {"output": [[[1.0], [2.0]]], "merged": [[1.0], [2.0]], "split": [[[1.0]], [[2.0]]]}
+    if off is not None:
+        outputs[off] = -np.asarray(outputs[off])
+    moves: dict[str, Rearrangement] = {
+        "merged": partial(np.reshape, shape=(2, 1)),
+        "split": partial(np.reshape, shape=(2, 1, 1)),
+    }
+    asked = Relations(rearranged={"axes_merged": moves})
+    found = check_rearranged("axes_merged", asked, outputs_of(outputs), reference_of([[[1.0], [2.0]]], 0.25))
+    assert (found.outcome, found.where) == (("conforms", "merged") if off is None else ("violates", off))

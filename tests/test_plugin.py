@@ -145,6 +145,21 @@ def test_in_process_gives_the_same_verdicts(rows: Path) -> None:
     assert run("--implementation=tests.faulty:DropsBias", f"--cases={rows}", "--in-process").returncode == 1
 
 
+def test_with_no_ledger_what_was_known_is_red(tmp_path: Path) -> None:
+    """On the real frameworks: a refused vector, a missing dtype, an abort, a bias that is lost."""
+    cells = "(/torch/ and frombool) or (/tensorflow-v1/ and (0-3-exact or 0-3-tf_enable_onednn_opts-0-exact) and not 5-0-3)"
+    outcomes = {}
+    for options in ((), ("--no-ledger",)):
+        path = tmp_path / f"{len(options)}.jsonl"
+        chosen = ("--implementation=torch", "--implementation=tensorflow-v1", "-k", cells, f"--results={path}")
+        assert run(*chosen, *options).returncode == len(options)
+        found = (each for each in lines(path) if each["type"] == "cell" and each["outcome"] != "not_run")
+        outcomes[options] = sorted((each["case"], each["outcome"]) for each in found)
+    cases = ["0-3-exact", "0-3-tf_enable_onednn_opts-0-exact", "16-8-frombool-batch4-exact"]
+    assert outcomes[()] == [(case, "diverges") for case in cases]
+    assert outcomes[("--no-ledger",)] == list(zip(cases, ("crashed", "violates", "violates"), strict=True))
+
+
 def test_shards_are_disjoint_and_complete(rows: Path) -> None:
     found = [run(EXACT, f"--shard={part}/3", "--collect-only", "-q").stdout.split() for part in (1, 2, 3)]
     cells = [[each for each in part if "test_dense[" in each] for part in found]

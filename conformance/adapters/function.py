@@ -23,7 +23,7 @@ import numpy as np
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack, Unsupported
 
 Function = Callable[[Any, Any, Any], Any]
-Weights = Sequence[tuple[Any, Any]]
+Weights = Sequence[Sequence[Any]]
 """For each layer its kernel and its bias or None, as arrays of a framework."""
 Call = Callable[[Any, Weights], Any]
 
@@ -185,7 +185,7 @@ class Framework(Protocol):
 class _NumPy:
     """NumPy, which does not differentiate."""
 
-    distributions = ("numpy",)
+    distributions: tuple[str, ...] = ("numpy",)
 
     def __init__(self) -> None:
         self.settings: Mapping[str, object] = {}
@@ -211,7 +211,7 @@ class _NumPy:
 class _Torch:
     """PyTorch, eager, with autograd; float32 products at full precision."""
 
-    distributions = ("torch",)
+    distributions: tuple[str, ...] = ("torch",)
 
     def __init__(self) -> None:
         import torch
@@ -268,7 +268,7 @@ class _Torch:
 class _Jax:
     """JAX at full precision, operation by operation."""
 
-    distributions = ("jax", "jaxlib")
+    distributions: tuple[str, ...] = ("jax", "jaxlib")
 
     def __init__(self) -> None:
         import jax
@@ -306,7 +306,7 @@ class _Jax:
 class _TensorFlow:
     """TensorFlow, eager, with a gradient tape; TF32 off."""
 
-    distributions = ("tensorflow",)
+    distributions: tuple[str, ...] = ("tensorflow",)
 
     def __init__(self) -> None:
         import tensorflow as tf

@@ -1,0 +1,105 @@
+"""
+The other direction: random cases in great number, and not one false alarm.
+
+`make soak` runs the rows of `conformance list random` over every implementation and ends here. Printed are the cells,
+the output elements compared, and the largest margin by implementation, dtype and line, where 1 is the bound. It fails
+where a cell is red, was not run or is missing, or where fewer elements were compared than asked.
+
+An output element is counted once for each draw it was compared in: of a cell that computed, the elements of the output
+of the forward step `output`, and of one such step for each further set of weights. Repeated calls, other batches,
+single positions, relations between calls and gradients are compared as well, and not counted.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from conformance.results import Run, read
+
+#: Output elements that have to be compared.
+ENOUGH: Final = 10**7
+#: Outcomes of a cell that was asked and has nothing against it.
+_GREEN: Final = ("conforms", "diverges")
+#: What only follows new weights, `SetWeights` of a draw: its output is a step named after the same draw.
+_NEW_WEIGHTS: Final = "new weights, "
+
+
+def elements(cell: Mapping[str, Any]) -> int:
+    """Return how many output elements of a cell were compared, over all its draws."""
+    if not any(each["check"] == "output" and each.get("margin") is not None for each in cell["checks"]):
+        return 0
+    steps = cell["steps"]
+    draws = sum(each.startswith(_NEW_WEIGHTS) for each in steps) + ("output" in steps)
+    return draws * math.prod(_output_shape(cell["question"]))
+
+
+def _output_shape(question: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the shape of the output: what was fed, its last axis replaced by the units of the last layer."""
+    batch = question["batch"]
+    leading = [] if batch is None else batch if isinstance(batch, list) else [batch]
+    fed = question["feed_shape"] or [*leading, *question["input_shape"]]
+    return (*fed[:-1], question["units"][-1])
+
+
+def margins(run: Run) -> Mapping[tuple[str, str, str], tuple[float, str]]:
+    """Return by implementation, dtype and line the largest margin of an output or a gradient, with the case."""
+    found: dict[tuple[str, str, str], tuple[float, str]] = {}
+    for cell in run.cells:
+        for check in cell["checks"]:
+            if check.get("margin") is not None:
+                key = (cell["implementation"], cell["question"]["dtype"], _line(cell, check))
+                found[key] = max(found.get(key, (-1.0, "")), (float(check["margin"]), cell["case"]))
+    return found
+
+
+def _line(cell: Mapping[str, Any], check: Mapping[str, Any]) -> str:
+    """Return what a check was held to: the line it names, or else the lane."""
+    return str(check.get("line") or cell["question"]["lane"])
+
+
+def report(run: Run) -> Iterator[str]:
+    """Yield what is printed of a run."""
+    outcomes = Counter(cell["outcome"] for cell in run.cells)
+    compared = sum(map(elements, run.cells))
+    said = ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.most_common())
+    rows = len({cell["case"] for cell in run.cells})
+    yield f"{len(run.cells):,} cells of {rows:,} cases: {said}"
+    yield f"{compared:,} output elements compared"
+    footer = run.footer or {}
+    yield f"{footer.get('seconds', 0.0):,.0f} seconds"
+    yield "largest margin by implementation, dtype and line:"
+    for (implementation, dtype, line), (margin, case) in sorted(margins(run).items()):
+        yield f"  {implementation:<22} {dtype:<9} {line:<24} {margin:8.4f}  {case}"
+    for cell in run.cells:
+        if cell["outcome"] not in _GREEN:
+            yield f"{cell['outcome']}: {cell['implementation']} {cell['case']} {cell.get('reason', '')}"
+
+
+def problems(run: Run, enough: int = ENOUGH) -> Iterator[str]:
+    """Yield why a run does not show what it is for."""
+    if not run.complete:
+        yield "the run did not come to its end"
+    red = sum(cell["outcome"] not in _GREEN for cell in run.cells)
+    if red:
+        yield f"{red} cells are red or were not run"
+    compared = sum(map(elements, run.cells))
+    if compared < enough:
+        yield f"{compared:,} output elements were compared, fewer than {enough:,}"
+
+
+def main(paths: Sequence[str]) -> None:
+    """Print what a results file shows; exit with what is wrong with it."""
+    (path,) = paths
+    run = read(Path(path))
+    print("\n".join(report(run)))
+    if found := list(problems(run)):
+        sys.exit("\n".join(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,225 @@
+"""
+Random cases: rows that nobody chose, read as the rows of the table are, so that a seed names them on any machine.
+
+They are the other direction of the table. A row of it shows that a fault is caught; random rows in great number show
+that nothing right is called wrong. What frameworks are known to do otherwise than the rule is therefore left out here,
+each kind with its reason, and belongs to the table and its ledger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from ruamel.yaml import YAML
+
+from conformance.case import ACTIVATIONS, EXACT_ACTIVATIONS, Case
+from conformance.draw import Stream
+from conformance.table import read_rows
+
+T = TypeVar("T")
+
+#: Lengths: of an axis before the last, of the last, of a batch, of one of several leading axes; and units.
+MOST_ALONG_AN_AXIS: Final = 12
+MOST_FEATURES: Final = 1024
+MOST_SAMPLES: Final = 64
+MOST_LEADING: Final = 6
+MOST_UNITS: Final = 512
+#: Multiplications, and elements of one array, that a case is bounded by: it takes about a second, reference and all.
+MOST_PRODUCTS: Final = {"float64": 2**19, "float32": 2**23, "float16": 2**22, "bfloat16": 2**22}
+MOST_ELEMENTS: Final = 2**16
+#: Results of the narrowest layer, from which on a draw is hardly ever all zero or all on the flat side of a relu.
+FEWEST_RESULTS: Final = 16
+#: On the exact lane gradients of the 16-bit formats are exact only where few of them are added up.
+MOST_EXACT_IN_SHORT: Final = 48
+
+#: Names with how often they are taken: what is used most has the most ways of being computed.
+_DTYPES: Final = {"float32": 8, "bfloat16": 3, "float16": 3, "float64": 2}
+_ACTIVATIONS: Final = {"linear": 12, "relu": 8} | dict.fromkeys(ACTIVATIONS[2:], 2) | {"softmax": 3}
+_LAYOUTS: Final = {"contiguous": 8, "strided": 2, "broadcast": 1, "transposed": 2}
+_BATCHES: Final = {"samples": 7, "leading axes": 2, "none": 1}
+_LANES: Final = {"uniform": 3, "exact": 1}
+#: Axes of the input of a softmax, batch included: TensorFlow's refuses more on the CPU.
+_MOST_AXES_OF_SOFTMAX: Final = 5
+_NORMALISED: Final = ("softmax", "log_softmax")
+#: Functions that TensorFlow (the first three) and torch compute with constants of float32 in float64 too.
+_SHORT_CONSTANTS: Final = ("leaky_relu", "gelu", "gelu_tanh", "hard_sigmoid")
+#: Everything but Keras on JAX and torch, and Flax, which compute float64 in float32. By what the names do not begin
+#: with, so that an implementation of somebody else's is asked too.
+_WITH_FLOAT64: Final = ("[!fk]*", "keras-tensorflow", "keras2")
+#: Everything but TensorFlow, Keras on it and Keras 2. TensorFlow takes the derivative of selu from its output, which is
+#: 0 for small negative numbers, and then it is that of the other side: in 16 bits that is one number in thousands.
+_WITHOUT_TENSORFLOW: Final = ("[!kt]*", "t[!e]*", "te[!n]*", "keras-jax", "keras-torch")
+
+
+def random_cases(count: int, seed: int) -> tuple[Case, ...]:
+    """
+    Return the first `count` random cases of a seed, the same on every machine; where each is from is `random:SEED:I`.
+
+    Raises:
+        TableError: a row has a fault, as it would be found in a file.
+    """
+    rows = random_rows(count, seed)
+    return read_rows(rows, f"random:{seed}").cases if rows else ()
+
+
+def random_rows(count: int, seed: int) -> tuple[Mapping[str, Any], ...]:
+    """Return the rows of `random_cases`, as a file of the table would hold them: no two ask the same."""
+    rows: list[Mapping[str, Any]] = []
+    asked: set[str] = set()
+    for index in range(1, count + 1):
+        digest = hashlib.sha256(f"random {seed} {index}".encode()).digest()
+        candidates = (_row(digest, turn) for turn in itertools.count())
+        row = next(each for each in candidates if repr(each) not in asked)
+        asked.add(repr(row))
+        rows.append({"id": f"random-{seed}-{index}", **row})
+    return tuple(rows)
+
+
+def document(count: int, seed: int) -> str:
+    """Return a file of the table with the rows of `random_cases`."""
+    stream = io.StringIO()
+    yaml = YAML()
+    yaml.width = 110
+    yaml.default_flow_style = None
+    described = f"{count} random rows of the seed {seed}, from `conformance list random`."
+    yaml.dump({"description": described, "rows": [dict(each) for each in random_rows(count, seed)]}, stream)
+    return stream.getvalue()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Kind:
+    """What a row is about, chosen before its sizes, so that no kind is rare because its rows are large."""
+
+    dtype: str
+    lane: str
+    layout: str
+    batch: str
+    rank: int
+    activations: tuple[str, ...]
+    use_bias: tuple[bool, ...]
+
+
+class _Choice:
+    """Choices from a stream of bits, by integers alone: no machine rounds them differently."""
+
+    def __init__(self, digest: bytes, *purpose: object) -> None:
+        self._stream = Stream(digest, "random", *purpose)
+
+    def integer(self, low: int, high: int) -> int:
+        """Return an integer in [low, high]."""
+        return int(self._stream.integers(low, high, (1,))[0])
+
+    def length(self, most: int) -> int:
+        """
+        Return a length from 1 to `most`, as likely in one octave as in another.
+
+        One in four is a power of two, and one in eight lies beside one: kernels differ where vectors and tiles end.
+        """
+        power: int = 1 << self.integer(0, most.bit_length() - 1)
+        how = self.integer(0, 7)
+        if how < 2:
+            return power
+        return min(most, power + 1 if how == 2 else self.integer(power, 2 * power - 1))
+
+    def of(self, weights: Mapping[T, int]) -> T:
+        """Return one of the keys, each as often as its weight says."""
+        left = self.integer(0, sum(weights.values()) - 1)
+        for name, weight in weights.items():
+            left -= weight
+            if left < 0:
+                return name
+        raise AssertionError("the weights have been used up")
+
+
+def _row(digest: bytes, turn: int) -> Mapping[str, Any]:
+    """Return the row that follows from a digest, with the first sizes that are within the bounds."""
+    kind = _kind(_Choice(digest, "kind", turn))
+    sizes = (_sizes(kind, _Choice(digest, "sizes", turn, attempt)) for attempt in itertools.count())
+    shape, batch, units = next(each for each in sizes if _within(kind, *each))
+    row: dict[str, Any] = {"input_shape": shape, "units": _one_of_one(units)}
+    if set(kind.activations) != {"linear"}:
+        row["activation"] = _one_of_one(kind.activations)
+    if not all(kind.use_bias):
+        row["use_bias"] = _one_of_one(kind.use_bias)
+    if kind.dtype != "float32":
+        row["dtype"] = kind.dtype
+    row["batch"] = batch
+    row["values"] = kind.lane
+    if kind.layout != "contiguous":
+        row["layout"] = kind.layout
+    if kind.dtype == "float64":
+        row["implementations"] = list(_WITH_FLOAT64)
+    elif "selu" in kind.activations:
+        row["implementations"] = list(_WITHOUT_TENSORFLOW)
+    return row
+
+
+def _one_of_one(values: Sequence[T]) -> T | list[T]:
+    """Return the value of a single layer, or the list of a stack's."""
+    return values[0] if len(values) == 1 else list(values)
+
+
+def _kind(choice: _Choice) -> _Kind:
+    dtype, lane, layout = choice.of(_DTYPES), choice.of(_LANES), choice.of(_LAYOUTS)
+    rank, layers = choice.integer(1, 5), choice.of({1: 3, 2: 2, 3: 1})
+    # A vector alone is refused by Keras: without a batch there are two axes or more.
+    batch = choice.of(_BATCHES if rank > 1 else {"samples": 3, "leading axes": 1})
+    leading = {"samples": 1, "leading axes": choice.integer(2, 3), "none": 0}[batch]
+    allowed = {name: weight for name, weight in _ACTIVATIONS.items() if _is_asked(name, dtype, lane, leading + rank)}
+    activations = [choice.of(allowed) for _ in range(layers)]
+    # Of exponentials of exponentials some are not finite.
+    activations[:-1] = ["linear" if each == "exponential" else each for each in activations[:-1]]
+    biases = tuple(choice.integer(0, 3) > 0 for _ in range(layers))
+    # What lies before the last axis is permuted, or repeated: there must be something.
+    if layout == "transposed" and leading + rank < 3:
+        layout = "strided"
+    return _Kind(
+        dtype=dtype,
+        lane=lane,
+        layout=layout,
+        batch=batch if leading < 2 else f"{batch} {leading}",
+        rank=rank,
+        activations=tuple(activations),
+        use_bias=biases,
+    )
+
+
+def _is_asked(activation: str, dtype: str, lane: str, axes: int) -> bool:
+    """Return whether an activation is in the territory of random cases, beside a dtype, a lane and so many axes fed."""
+    if lane == "exact":
+        return activation in EXACT_ACTIVATIONS
+    if activation in _NORMALISED and axes > _MOST_AXES_OF_SOFTMAX:
+        return False
+    return not (dtype == "float64" and activation in _SHORT_CONSTANTS)
+
+
+def _sizes(kind: _Kind, choice: _Choice) -> tuple[list[int], int | list[int] | None, list[int]]:
+    """Return the shape of a sample, the batch, and the units of every layer."""
+    shape = [*(choice.length(MOST_ALONG_AN_AXIS) for _ in range(kind.rank - 1)), choice.length(MOST_FEATURES)]
+    batch: int | list[int] | None = None
+    if kind.batch == "samples":
+        batch = choice.length(MOST_SAMPLES)
+    elif kind.batch != "none":
+        batch = [choice.length(MOST_LEADING) for _ in range(int(kind.batch[-1]))]
+    return shape, batch, [choice.length(MOST_UNITS) for _ in kind.activations]
+
+
+def _within(kind: _Kind, shape: list[int], batch: int | list[int] | None, units: list[int]) -> bool:
+    """Return whether a row of these sizes is neither too dear to ask nor too small to say anything."""
+    leading = batch if isinstance(batch, list) else [1 if batch is None else batch]
+    positions = math.prod((*leading, *shape[:-1]))
+    widths = [shape[-1], *units]
+    kernels = sum(features * width for features, width in itertools.pairwise(widths))
+    # In the layout `broadcast` the input repeats itself along its first axis.
+    repeated = (shape[0] if batch is None else leading[0]) if kind.layout == "broadcast" else 1
+    if positions // repeated * min(units) < FEWEST_RESULTS:
+        return False
+    if kind.lane == "exact" and kind.dtype in ("float16", "bfloat16") and max(units) > MOST_EXACT_IN_SHORT:
+        return False
+    return positions * kernels <= MOST_PRODUCTS[kind.dtype] and positions * max(widths) <= MOST_ELEMENTS
