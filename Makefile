@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: report test lint lint-workflows schema power rules found wheel clean
+.PHONY: report test lint lint-workflows schema power rules found soak wheel clean
 
 # The whole default table on the CPU; results and page under reports/. A red cell makes the exit code 1.
 report: $(STAMP)
@@ -46,6 +46,16 @@ rules: $(STAMP)
 found: $(STAMP)
 	$(BIN)/conformance run --tier nightly -o build/found || true
 	$(BIN)/python -m benchmarks.found build/found/results.jsonl
+
+# The other direction: random cases over everything, of another seed each day, without one false alarm. What the run's
+# exit code says, and that enough was compared, is judged by the last line, which also prints what there is to see.
+RANDOM_CASES ?= 400
+RANDOM_SEED ?= $(shell date -u +%Y%m%d)
+soak: $(STAMP)
+	mkdir -p build/soak && rm -f build/soak/results.jsonl
+	$(BIN)/conformance list random --count $(RANDOM_CASES) --seed $(RANDOM_SEED) > build/soak/rows.yaml
+	$(BIN)/conformance run build/soak/rows.yaml -o build/soak || true
+	$(BIN)/python -m benchmarks.soak build/soak/results.jsonl
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist

@@ -118,6 +118,24 @@ def report(results: tuple[Path, ...], output: Path) -> None:
 
 
 @main.command()
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True)
+def diff(old: Path, new: Path, form: str) -> None:
+    """Say what changed from the results file OLD to NEW. Exit code 1: something got worse."""
+    from conformance.diff import as_json, as_markdown, as_text
+    from conformance.diff import diff as changes
+    from conformance.results import ResultsError, read
+
+    try:
+        found = changes(read(old), read(new))
+    except ResultsError as error:
+        raise _Fault(str(error)) from None
+    click.echo({"text": as_text, "markdown": as_markdown, "json": as_json}[form](found))
+    sys.exit(1 if found.is_worse else 0)
+
+
+@main.command()
 @_CASES
 def lint(cases: tuple[str, ...]) -> None:
     """Print every fault of CASES (the default table and its ledger without any), as file:line:column: message."""

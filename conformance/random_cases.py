@@ -94,12 +94,16 @@ def document(count: int, seed: int) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Kind:
-    """What a row is about, chosen before its sizes, so that no kind is rare because its rows are large."""
+    """
+    What a row is about, chosen before its sizes, so that no kind is rare because its rows are large.
+
+    `leading` counts the axes in front of a sample: none without a batch, one for a number of samples, or more.
+    """
 
     dtype: str
     lane: str
     layout: str
-    batch: str
+    leading: int
     rank: int
     activations: tuple[str, ...]
     use_bias: tuple[bool, ...]
@@ -183,7 +187,7 @@ def _kind(choice: _Choice) -> _Kind:
         dtype=dtype,
         lane=lane,
         layout=layout,
-        batch=batch if leading < 2 else f"{batch} {leading}",
+        leading=leading,
         rank=rank,
         activations=tuple(activations),
         use_bias=biases,
@@ -203,10 +207,10 @@ def _sizes(kind: _Kind, choice: _Choice) -> tuple[list[int], int | list[int] | N
     """Return the shape of a sample, the batch, and the units of every layer."""
     shape = [*(choice.length(MOST_ALONG_AN_AXIS) for _ in range(kind.rank - 1)), choice.length(MOST_FEATURES)]
     batch: int | list[int] | None = None
-    if kind.batch == "samples":
+    if kind.leading == 1:
         batch = choice.length(MOST_SAMPLES)
-    elif kind.batch != "none":
-        batch = [choice.length(MOST_LEADING) for _ in range(int(kind.batch[-1]))]
+    elif kind.leading:
+        batch = [choice.length(MOST_LEADING) for _ in range(kind.leading)]
     return shape, batch, [choice.length(MOST_UNITS) for _ in kind.activations]
 
 

@@ -57,6 +57,7 @@ def concerns(case: Case, implementation: Implementation) -> bool:
     named = any(fnmatch.fnmatchcase(implementation.name, pattern) for pattern in case.implementations)
     known = implementation.activations
     taken = known is None or all(layer.activation in known for layer in case.layers)
+    taken = taken and (implementation.ranks is None or len(case.input_shape) in implementation.ranks)
     return named and taken and (case.lane == "shapes" or not implementation.shapes_only)
 
 

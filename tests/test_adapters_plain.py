@@ -18,7 +18,7 @@ import pytest
 import conformance
 from conformance.adapters.registry import BUILT_IN, UnknownImplementation, select
 from conformance.case import Case, Layer
-from conformance.suite import Cell, Runner, checks_asked, concerns
+from conformance.suite import Runner, cell_of, checks_asked, concerns
 from conformance.table import default_cases, load
 
 ROOT = Path(conformance.__file__).parents[1]
@@ -27,6 +27,7 @@ JOINING = ROOT / "tests" / "joining"
 #: Two layers over two axes: every check there is but refusal and permuted positions.
 CASE = Case(input_shape=(3, 2), layers=(Layer(units=4), Layer(units=5)), lane="exact")
 WITH_LAYERS = ("tensorflow:matmul", "tensorflow:tensordot", "tensorflow:einsum", "keras2")
+ONEDNN = (("TF_ENABLE_ONEDNN_OPTS", "1"),)
 UNDIFFERENTIATED = {"output_shape", "parameters", "gradients", "weights_live"}
 
 
@@ -43,7 +44,7 @@ def records(name: str, cases: tuple[Case, ...] = ()) -> Sequence[Mapping[str, An
     runner = Runner()
     asked = [each for each in (cases or tuple(seeds())) if concerns(each, implementation)]
     try:
-        return [runner.run(Cell(case=each, implementation=implementation, device="cpu")) for each in asked]
+        return [runner.run(cell_of(each, implementation, "cpu")) for each in asked]
     finally:
         runner.close()
 
@@ -74,7 +75,7 @@ def test_numpy_is_asked_linear_and_relu_alone() -> None:
 
 
 def test_a_product_of_tensorflow_that_crashes_costs_one_cell() -> None:
-    crashing = Case(input_shape=(1, 16, 32), layers=(Layer(units=64),), lane="exact", batch=64)
+    crashing = Case(input_shape=(1, 16, 32), layers=(Layer(units=64),), lane="exact", batch=64, environment=ONEDNN)
     crashed, after = records("tensorflow:matmul", (crashing, CASE))
     assert crashed["outcome"] == "crashed"
     assert crashed["crash"]["reason"] == "SIGSEGV"

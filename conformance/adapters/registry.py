@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 ENTRY_POINTS: Final = "conformance.adapters"
 
@@ -39,7 +39,8 @@ class Implementation:
     `reduces_in_output_dtype` maps a dtype of 16 bits to the gradients, of `dW` and `db`, that it adds up over positions
     in the dtype itself and not in float32: they are allowed the errors of such a sum. `tier` is the first tier in which
     it is asked without being named. `shapes_only` says that it holds no values: it is asked the lane `shapes` alone.
-    `activations` are those it has, None for all: a row with another is not asked.
+    `activations` are those it has, None for all: a row with another is not asked. `ranks` are the ranks of
+    `input_shape` it can take, None for all: a row of another is not asked.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Implementation:
     tier: str = "full"
     shapes_only: bool = False
     activations: frozenset[str] | None = None
+    ranks: tuple[int, ...] | None = None
 
     def missing_packages(self) -> tuple[str, ...]:
         """Return the packages that are not installed, found without importing any."""
@@ -126,9 +128,34 @@ def _tensorflow(product: str, *summed: str) -> Implementation:
         adapter="conformance.adapters.tensorflow_module:TensorFlowModuleAdapter",
         mode=product,
         packages=("tensorflow",),
+        # With oneDNN, its default on x86, tf.matmul writes beyond its memory for some shapes, and a damaged heap then
+        # answers for other rows too. A row about that turns it on.
+        environment={"TF_ENABLE_ONEDNN_OPTS": "0"} if product == "matmul" else {},
         # Seen: what is added to or multiplied with a whole batch has a gradient that is added up in its own dtype.
         reduces_in_output_dtype={"float16": frozenset(summed), "bfloat16": frozenset(summed)},
         tier="nightly",
+    )
+
+
+def _torch(mode: str, **said: Any) -> Implementation:
+    return Implementation(
+        name=f"torch:{mode}",
+        adapter="conformance.adapters.torch:TorchAdapter",
+        mode=mode,
+        packages=("torch",),
+        tier="nightly",
+        **said,
+    )
+
+
+def _torch_equivalent(mode: str, **said: Any) -> Implementation:
+    return Implementation(
+        name=f"torch:{mode}",
+        adapter="conformance.adapters.torch_equivalents:TorchEquivalentsAdapter",
+        mode=mode,
+        packages=("torch",),
+        tier="nightly",
+        **said,
     )
 
 
@@ -137,6 +164,13 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
     _keras("jax", "jax", reduces=_JAX_SUMS),
     _keras("torch", "torch"),
     Implementation(name="torch", adapter="conformance.adapters.torch:TorchAdapter", packages=("torch",)),
+    # Its compiler would start processes of its own.
+    _torch("compile", environment={"TORCHINDUCTOR_COMPILE_THREADS": "1"}),
+    _torch("export"),
+    _torch("meta", shapes_only=True),
+    _torch_equivalent("lazy"),
+    _torch_equivalent("functional", unanswerable={"parameters": _HOLDS_NOTHING["parameters"]}),
+    _torch_equivalent("conv1d", ranks=(2,)),
     Implementation(
         name="flax-linen",
         adapter="conformance.adapters.flax_linen:FlaxLinenAdapter",

@@ -178,7 +178,14 @@ class IgnoresStrides(Planted):
     """The input's memory is read as if it were contiguous."""
 
     def entered(self, x: Array) -> Array:
-        return np.lib.stride_tricks.as_strided(x, strides=np.empty(x.shape, x.dtype).strides) if x.size else x
+        if not x.size:
+            return x
+        # No more than there is of it: an input with a stride of 0 has less memory than elements, the rest reads as 0.
+        extent = 1 + sum((n - 1) * step for n, step in zip(x.shape, x.strides, strict=True)) // x.itemsize
+        flat = np.zeros(x.size, x.dtype)
+        memory = np.lib.stride_tricks.as_strided(x, shape=(extent,), strides=(x.itemsize,))[: x.size]
+        flat[: memory.size] = memory
+        return flat.reshape(x.shape)
 
 
 @planted("layout")
@@ -195,6 +202,28 @@ class WrongWhereStrided(Planted):
 
     def entered(self, x: Array) -> Array:
         return np.roll(x, 1, axis=-1) if x.ndim and x.size and x.strides[-1] != x.itemsize else x
+
+
+@planted("layout")
+class PairsAtOneAddress(Planted):
+    """Two vectors at one address are read as one, and the second as zero."""
+
+    def entered(self, x: Array) -> Array:
+        if x.ndim != 2 or len(x) != 2 or x.strides[0] or not x.size:
+            return x
+        x = x.copy()
+        x[1] = 0
+        return x
+
+
+@planted("layout")
+class ManyAxesOfStrideZero(Planted):
+    """From rank 5 on, a first axis of stride 0 is stepped along by one element."""
+
+    def entered(self, x: Array) -> Array:
+        if x.ndim < 5 or x.strides[0] or len(x) < 2 or not x.size:
+            return x
+        return np.stack([np.roll(each.reshape(-1), -index).reshape(each.shape) for index, each in enumerate(x)])
 
 
 @planted("layout")

@@ -241,6 +241,47 @@ class OrderOfPositions(Planted):
 
 
 @planted("axis")
+class RoomForFewPositions(Planted):
+    """An axis of more than 48 positions of two to seven features begins again at the first."""
+
+    def product(self, x: Array, kernel: Array) -> Array:
+        y = times(x, kernel)
+        return y[:, np.arange(y.shape[1]) % 48] if y.ndim == 3 and x.shape[1] > 48 and 1 < x.shape[-1] < 8 else y
+
+
+@planted("axis")
+class SkipsAxisOfOne(Planted):
+    """An axis of one before an odd one is skipped, and with it every second position."""
+
+    def product(self, x: Array, kernel: Array) -> Array:
+        y = times(x, kernel)
+        if y.ndim == 4 and y.shape[1] == 1 and y.shape[2] > 1 and y.shape[2] % 2:
+            y[:, :, 1::2] = 0
+        return y
+
+
+@planted("axis")
+class OtherDtypesOfManyAxes(Planted):
+    """Products in another dtype than float32 are wrong from rank 5 on."""
+
+    def product(self, x: Array, kernel: Array) -> Array:
+        y = times(x, kernel)
+        return y + y.dtype.type(1) if y.ndim >= 5 and y.dtype != np.float32 else y
+
+
+@planted("axis")
+class TanhOfManyAxes(Planted):
+    """From rank 5 on, tanh is left out at the first inner position."""
+
+    def activated(self, activation: str, z: Array) -> Array:
+        y = super().activated(activation, z)
+        if y.ndim >= 5 and activation == "tanh":
+            y = y.copy()
+            y[:, :1] = z[:, :1]
+        return y
+
+
+@planted("axis")
 class AddsBatchAxis(Planted):
     """A vector without a batch comes back as a batch of one."""
 
