@@ -288,7 +288,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "an axis too many for softmax",
             "case.leading_axes + rank < most",
             "case.leading_axes + rank <= most",
-            "metamorphic::axes_are_rearranged_where_they_can_be",
+            "metamorphic::axes_are_split_as_far_as_anyone_takes_so_many",
         ),
         (
             "unknown axes split",

@@ -154,12 +154,13 @@ def off_by_one(output: Output) -> Output:
         ("infer", lambda a: Inferred(shapes=((None, 3, 4),)), {"output_shape"}),
         ("infer", lambda a: Inferred(shapes=((2, 3, 4), (2, 3, 5))), {"output_shape"}),
         ("infer", lambda a: Inferred(shapes=((None, 3, 5), (None, 3, 4))), {"output_shape"}),
-        ("output", off_by_one, {"output", "repeatable", "positions_independent", "linear_in_x"}),
+        ("output", off_by_one, {"output", "repeatable", "positions_independent", "axes_merged", "linear_in_x"}),
         ("output once more", off_by_one, {"output", "repeatable"}),
         ("output, dy wide", off_by_one, {"output", "weights_live"}),
         ("output", lambda a: replace(a, placement="gpu"), {"placement"}),
         ("output", lambda a: replace(a, y=a.y.astype(np.float64)), {"output_dtype", "repeatable"}),
         ("positions as samples", off_by_one, {"positions_independent"}),
+        ("output, axes split", off_by_one, {"axes_merged"}),
     ],
 )
 def test_a_changed_answer_turns_its_checks_red(label: str, change: Any, red: set[str]) -> None:

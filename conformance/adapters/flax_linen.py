@@ -1,94 +1,109 @@
 """
-Flax Linen: `nn.Dense` and activation functions in an `nn.Sequential`, applied eagerly.
+Flax Linen: `nn.Dense`, or another module that does the same, and activation functions in an `nn.Sequential`.
 
-Everything the suite knows of Flax Linen is here. The module must not import flax or jax before it is asked for, compute
-a shape of its own, or check what Flax is there to check. x64 stays off, as JAX is installed.
+What the suite knows of Flax Linen is here, what it knows of JAX in `jax_arrays`. The module must not import flax or jax
+before it is asked for, compute a shape of its own, or check what Flax is there to check.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
-from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack
+from conformance.adapters.jax_arrays import (
+    activations,
+    devices,
+    first_device,
+    from_numpy,
+    known,
+    layer_outputs,
+    placement_of,
+    set_full_precision,
+    settings,
+    symbolic,
+    to_numpy,
+    versions,
+)
+from conformance.adapters.protocol import Array, Dense, Gradients, Parameter, Shape, Stack, Unsupported
+from conformance.case import Units
 
 if TYPE_CHECKING:
     import jax
     from flax import linen as nn
-    from jax import export
+
+MODES: Final = (None, "jit", "abstract", "dense-general", "einsum")
 
 
 class FlaxLinenAdapter:
-    """Flax Linen: the forward pass eager, gradients by one jitted vector-Jacobian product."""
+    """
+    Flax Linen: the forward pass eager, gradients by one jitted vector-Jacobian product.
 
-    def __init__(self) -> None:
+    `mode` is None for `nn.Dense`, `jit` for the same with a jitted forward pass, `abstract` for `jax.eval_shape` and no
+    values; `dense-general` and `einsum` are `nn.DenseGeneral` and `nn.Einsum` in its place.
+
+    Raises:
+        ValueError: there is no such mode.
+    """
+
+    def __init__(self, *, mode: str | None = None) -> None:
         import flax.linen  # noqa: F401 - loaded here, so that its time is the start's and not the first cell's
-        import jax
 
-        jax.config.update("jax_default_matmul_precision", "highest")
+        if mode not in MODES:
+            raise ValueError(f"no such mode: {mode!r}")
+        self._mode = mode
+        set_full_precision()
 
     def versions(self) -> Mapping[str, str]:
-        """Return the versions of flax, of jax with its compiler, and of what carries arrays to them."""
-        return {each: importlib.metadata.version(each) for each in ("flax", "jax", "jaxlib", "numpy", "ml_dtypes")}
+        """Return the versions of flax, of jax, and of what carries arrays to them."""
+        return versions("flax")
 
     def settings(self) -> Mapping[str, object]:
-        """Return the flags that bear on values, read back from jax, and what XLA was told at its start."""
-        import jax
-
-        return {
-            "matmul_precision": jax.config.jax_default_matmul_precision,
-            "x64": jax.config.jax_enable_x64,
-            "default_backend": jax.default_backend(),
-            "disable_jit": jax.config.jax_disable_jit,
-            "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
-        }
+        """Return the flags of jax that bear on values."""
+        return settings()
 
     def devices(self) -> Sequence[str]:
-        """Return `cpu`, and `gpu` where that is what jax computes on unless told otherwise."""
-        import jax
-
-        return ("cpu", "gpu") if jax.default_backend() == "gpu" else ("cpu",)
+        """Return the devices visible to jax."""
+        return devices()
 
     def build(self, stack: Stack, *, device: str) -> FlaxLinenModel:
         """Return the stack as an `nn.Sequential`, its parameters on the first device of the kind asked for."""
-        import jax
-
-        return FlaxLinenModel(stack, device=jax.devices(device)[0])
+        return FlaxLinenModel(stack, device=first_device(device), mode=self._mode)
 
 
 class FlaxLinenModel:
-    """An `nn.Sequential` of `nn.Dense` layers, each followed by its activation unless that is linear."""
+    """An `nn.Sequential` of layers, each followed by its activation unless that is linear."""
 
-    def __init__(self, stack: Stack, *, device: jax.Device) -> None:
+    def __init__(self, stack: Stack, *, device: jax.Device, mode: str | None) -> None:
         import jax
         from flax import linen as nn
         from jax import export
 
         self._stack = stack
         self._device = device
+        self._mode = mode
         self._output: jax.Array | None = None
+        make = {"dense-general": _dense_general, "einsum": _einsum}.get(mode or "", _dense)
         layers: list[Any] = []
         self._names: list[str] = []
+        # Only nn.Einsum is told its input width. A scalar has no last axis to read it from: one number, one feature.
+        width: Units = stack.input_shape[-1] if stack.input_shape else 1
         for layer in stack.layers:
             # The name nn.Sequential gives a layer: its place among layers and activations.
             self._names.append(f"layers_{len(layers)}")
-            layers.append(nn.Dense(layer.units, use_bias=layer.use_bias, dtype=stack.dtype, param_dtype=stack.dtype))
-            layers += _activations()[layer.activation]
+            layers.append(make(layer, width, stack.dtype))
+            layers += activations(nn)[layer.activation]
+            width = layer.units
         self._module = nn.Sequential(tuple(layers))
         # Linen infers the input width from a sample, whose shape is enough: drawing initial values costs a compilation.
         # Of that shape the last axis alone matters. A symbol belongs to a scope, which is why the model keeps one.
         self._scope = export.SymbolicScope()
         front = (*[None] * stack.leading_axes, *stack.input_shape[:-1])
         sample = (*(1 if size is None else size for size in front), *stack.input_shape[-1:])
-        self._sample = jax.ShapeDtypeStruct(_sizes(sample, self._scope), stack.dtype)
+        self._sample = jax.ShapeDtypeStruct(symbolic(sample, self._scope), stack.dtype)
         self._shapes = jax.eval_shape(self._module.init, jax.random.key(0), self._sample)
         self._weights: Any = None
-        if all(layer.kernel is not None for layer in stack.layers):
+        if mode != "abstract" and all(layer.kernel is not None for layer in stack.layers):
             self.set_weights(stack)
 
     def infer_output_shapes(self, batch: int | None) -> Sequence[Shape]:
@@ -97,18 +112,10 @@ class FlaxLinenModel:
         from flax import linen as nn
 
         def outputs(weights: Any, x: jax.Array) -> Sequence[jax.Array]:
-            found: list[jax.Array] = []
-            for layer in self._module.bind(weights).layers:
-                x = layer(x)
-                if not isinstance(layer, nn.Dense):
-                    found.pop()  # an activation belongs to the layer before it
-                found.append(x)
-            return found
+            return layer_outputs(self._module.bind(weights).layers, nn.Module, x)
 
-        sizes = _sizes((batch, *self._stack.input_shape), self._scope)
-        found = jax.eval_shape(outputs, self._shapes, jax.ShapeDtypeStruct(sizes, self._stack.dtype))
-        unknown = [size for size in sizes if not isinstance(size, int)]
-        return [tuple(_axis(size, unknown) for size in each.shape) for each in found]
+        sizes = symbolic((batch, *self._stack.input_shape), self._scope)
+        return known(jax.eval_shape(outputs, self._shapes, jax.ShapeDtypeStruct(sizes, self._stack.dtype)), sizes)
 
     def parameters(self) -> Sequence[Parameter]:
         """Return every leaf of every collection `init` made, under its path; only those of `params` are trained."""
@@ -133,14 +140,18 @@ class FlaxLinenModel:
         return sum(each.size for each in jax.tree.leaves(self._shapes))
 
     def forward(self, x: Array) -> Array:
-        """Return the output for x (*leading, *input_shape), operation by operation."""
-        self._output = self._module.apply(self._values(), from_numpy(x, self._device))
+        """Return the output for x (*leading, *input_shape), operation by operation, or compiled as a whole."""
+        weights, handed = self._values(), from_numpy(x, self._device)
+        if self._mode == "jit":
+            self._output = _compiled_call()(self._module, weights, handed)
+        else:
+            self._output = self._module.apply(weights, handed)
         return to_numpy(self._output)
 
     def gradients(self, x: Array, dy: Array) -> Gradients:
         """Return what the vector-Jacobian product of `apply` gives for sum(dy * y)."""
-        handed, cotangent = from_numpy(x, self._device), from_numpy(dy, self._device)
-        self._output, found, dx = _pull_back()(self._module, self._values(), handed, cotangent)
+        weights, handed, cotangent = self._values(), from_numpy(x, self._device), from_numpy(dy, self._device)
+        self._output, found, dx = _pull_back()(self._module, weights, handed, cotangent)
         layers = tuple(
             (to_numpy(each["kernel"]), to_numpy(each["bias"]) if "bias" in each else None)
             for each in (found["params"][name] for name in self._names)
@@ -157,10 +168,17 @@ class FlaxLinenModel:
         }
 
     def _values(self) -> Any:
-        """Return the parameters, drawn by Flax itself where none were given."""
+        """
+        Return the parameters, drawn by Flax itself where none were given.
+
+        Raises:
+            Unsupported: the mode has shapes alone.
+        """
         import jax
         import jax.numpy as jnp
 
+        if self._mode == "abstract":
+            raise Unsupported("jax.eval_shape gives shapes and no values")
         if self._weights is None:
             drawn = self._module.init(jax.random.key(0), jnp.zeros(self._sample.shape, self._sample.dtype))
             self._weights = jax.device_put(drawn, self._device)
@@ -168,55 +186,40 @@ class FlaxLinenModel:
 
     def placement(self) -> str:
         """Return the kind of the device the last output is on."""
-        if self._output is None:
-            raise RuntimeError("nothing has been computed yet")
         return placement_of(self._output)
 
     def handed_strides(self) -> None:
         """Return None: a jax array has no strides."""
 
 
-def from_numpy(array: Array, device: jax.Device | None = None) -> jax.Array:
-    """Return the array on `device`; with x64 off JAX makes float64 float32, as it does for its users."""
-    import jax
+def _dense(layer: Dense, width: Units, dtype: str) -> nn.Module:
+    from flax import linen as nn
 
-    return jax.device_put(array, device)
-
-
-def to_numpy(array: jax.Array) -> Array:
-    """Return an array of the same shape and dtype, bfloat16 as that of `ml_dtypes`."""
-    return np.asarray(array)
+    return nn.Dense(layer.units, use_bias=layer.use_bias, dtype=dtype, param_dtype=dtype)
 
 
-def placement_of(array: jax.Array) -> str:
-    """Return `cpu`, `gpu`, or jax's own words where an array is on other or several kinds of devices."""
-    return "+".join(sorted({each.platform for each in array.devices()}))
+def _dense_general(layer: Dense, width: Units, dtype: str) -> nn.Module:
+    from flax import linen as nn
+
+    return nn.DenseGeneral(layer.units, axis=-1, use_bias=layer.use_bias, dtype=dtype, param_dtype=dtype)
+
+
+def _einsum(layer: Dense, width: Units, dtype: str) -> nn.Module:
+    from flax import linen as nn
+
+    return nn.Einsum((width, layer.units), "...d,dm->...m", use_bias=layer.use_bias, dtype=dtype, param_dtype=dtype)
 
 
 @cache
-def _activations() -> Mapping[str, Sequence[Callable[[jax.Array], jax.Array]]]:
-    """Return the functions by name; always the same objects, so that equal stacks share one compilation."""
-    import jax.numpy as jnp
-    from flax import linen as nn
+def _compiled_call() -> Callable[..., jax.Array]:
+    """Return (module, weights, x) -> y, compiled once per module and shapes."""
+    import jax
 
-    return {
-        "linear": (),
-        "relu": (nn.relu,),
-        "sigmoid": (nn.sigmoid,),
-        "softmax": (partial(nn.softmax, axis=-1),),
-        "tanh": (nn.tanh,),
-        "leaky_relu": (partial(nn.leaky_relu, negative_slope=0.01),),
-        "elu": (partial(nn.elu, alpha=1.0),),
-        "selu": (nn.selu,),
-        "softplus": (nn.softplus,),
-        "softsign": (nn.soft_sign,),
-        "silu": (nn.silu,),
-        "gelu": (partial(nn.gelu, approximate=False),),
-        "gelu_tanh": (partial(nn.gelu, approximate=True),),
-        "hard_sigmoid": (nn.hard_sigmoid,),
-        "log_softmax": (partial(nn.log_softmax, axis=-1),),
-        "exponential": (jnp.exp,),
-    }
+    @partial(jax.jit, static_argnums=0)
+    def call(module: nn.Module, weights: Any, x: jax.Array) -> jax.Array:
+        return module.apply(weights, x)
+
+    return call
 
 
 @cache
@@ -230,17 +233,3 @@ def _pull_back() -> Callable[..., Any]:
         return y, *pull(dy)
 
     return pull_back
-
-
-def _sizes(shape: Shape, scope: export.SymbolicScope) -> tuple[Any, ...]:
-    """Return `shape` with a symbol of its own, named after its place, for each unknown axis."""
-    from jax import export
-
-    unknown = ", ".join(f"axis_{axis}" for axis, size in enumerate(shape) if size is None)
-    symbols = iter(export.symbolic_shape(unknown, scope=scope) if unknown else ())
-    return tuple(next(symbols) if size is None else size for size in shape)
-
-
-def _axis(size: Any, unknown: Sequence[object]) -> int | None:
-    """Return None for an unknown axis, else the constant; jax raises where a size is neither."""
-    return None if not isinstance(size, int) and size in unknown else int(size)

@@ -137,6 +137,26 @@ def _tensorflow(product: str, *summed: str) -> Implementation:
     )
 
 
+#: What a runtime for inference cannot be asked, whatever it runs.
+_INFERS_ALONE: Final = {
+    "gradients": "a runtime for inference does not differentiate",
+    "weights_live": "a runtime for inference does not differentiate; outputs with new weights are held",
+    "parameters": "the exported graph holds constants, folded and transposed, and no parameters of layers",
+}
+
+
+def _onnxruntime(exporter: str, *packages: str, environment: Mapping[str, str] | None = None) -> Implementation:
+    return Implementation(
+        name=f"onnxruntime:{exporter}",
+        adapter="conformance.adapters.onnxruntime:OnnxRuntimeAdapter",
+        mode=exporter,
+        packages=("onnxruntime", "onnx", *packages),
+        environment=environment or {},
+        unanswerable=_INFERS_ALONE,
+        tier="nightly",
+    )
+
+
 def _torch(mode: str, **said: Any) -> Implementation:
     return Implementation(
         name=f"torch:{mode}",
@@ -159,6 +179,33 @@ def _torch_equivalent(mode: str, **said: Any) -> Implementation:
     )
 
 
+def _flax(interface: str, mode: str | None = None) -> Implementation:
+    module, adapter = {
+        "linen": ("flax_linen", "FlaxLinenAdapter"),
+        "nnx": ("flax_nnx", "FlaxNnxAdapter"),
+    }[interface]
+    return Implementation(
+        name=f"flax-{interface}" + (f":{mode}" if mode else ""),
+        adapter=f"conformance.adapters.{module}:{adapter}",
+        mode=mode,
+        packages=("flax", "jax"),
+        reduces_in_output_dtype={} if mode == "abstract" else _JAX_SUMS,
+        tier="nightly" if mode else "full",
+        shapes_only=mode == "abstract",
+    )
+
+
+def _on_jax(name: str, adapter: str, *packages: str, unanswerable: Mapping[str, str] | None = None) -> Implementation:
+    return Implementation(
+        name=name,
+        adapter=f"conformance.adapters.{adapter}",
+        packages=(*packages, "jax"),
+        unanswerable=unanswerable or {},
+        reduces_in_output_dtype=_JAX_SUMS,
+        tier="nightly",
+    )
+
+
 BUILT_IN: Final[tuple[Implementation, ...]] = (
     _keras("tensorflow", "tensorflow", reduces=_TENSORFLOW_SUMS),
     _keras("jax", "jax", reduces=_JAX_SUMS),
@@ -169,19 +216,27 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
     _torch("export"),
     _torch("meta", shapes_only=True),
     _torch_equivalent("lazy"),
-    _torch_equivalent("functional", unanswerable={"parameters": _HOLDS_NOTHING["parameters"]}),
+    _torch_equivalent("functional", unanswerable={each: _HOLDS_NOTHING[each] for each in ("parameters", "refusal")}),
     _torch_equivalent("conv1d", ranks=(2,)),
-    Implementation(
-        name="flax-linen",
-        adapter="conformance.adapters.flax_linen:FlaxLinenAdapter",
-        packages=("flax", "jax"),
-        reduces_in_output_dtype=_JAX_SUMS,
-    ),
-    Implementation(
-        name="flax-nnx",
-        adapter="conformance.adapters.flax_nnx:FlaxNnxAdapter",
-        packages=("flax", "jax"),
-        reduces_in_output_dtype=_JAX_SUMS,
+    _onnxruntime("torch", "onnxscript", "torch"),
+    # Keras exports to ONNX by itself from torch alone; from its other backends it asks for further packages.
+    _onnxruntime("keras", "keras", "torch", environment={"KERAS_BACKEND": "torch"}),
+    _flax("linen"),
+    _flax("nnx"),
+    _flax("linen", "jit"),
+    _flax("linen", "abstract"),
+    _flax("linen", "dense-general"),
+    _flax("linen", "einsum"),
+    _flax("nnx", "jit"),
+    _flax("nnx", "abstract"),
+    _flax("nnx", "linear-general"),
+    _flax("nnx", "einsum"),
+    _on_jax("equinox", "equinox:EquinoxAdapter", "equinox"),
+    _on_jax("haiku", "haiku:HaikuAdapter", "haiku"),
+    _on_jax(
+        "jax-numpy",
+        "jax_numpy:JaxNumPyAdapter",
+        unanswerable={"parameters": _HOLDS_NOTHING["parameters"]},
     ),
     Implementation(
         name="tensorflow-v1",

@@ -251,17 +251,20 @@ class _Functional:
     waits = False
 
     def __init__(self, width: Units, layer: Dense, *, dtype: torch.dtype, device: str) -> None:
-        import torch
-
-        self._weight = torch.randn((layer.units, width), dtype=dtype, device=device, requires_grad=True)
-        self._bias: torch.Tensor | None = None
-        if layer.use_bias:
-            self._bias = torch.zeros(layer.units, dtype=dtype, device=device, requires_grad=True)
+        if layer.kernel is None:
+            raise Unsupported("a function is handed its kernel, and does not make one or refuse to")
+        self._weight: torch.Tensor
+        self._bias: torch.Tensor | None
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         import torch
 
-        return torch.nn.functional.linear(x, self._weight, self._bias)
+        try:
+            return torch.nn.functional.linear(x, self._weight, self._bias)
+        except RuntimeError as error:
+            if x.dtype != self._weight.dtype:
+                raise  # for no reason of shape, and no refusal of what the rule forbids
+            raise Unsupported(f"refused in native code, where no frame says by whom: {error}") from error
 
     def held(self) -> Mapping[str, torch.Tensor]:
         raise Unsupported("a function holds no parameters: its caller does")
