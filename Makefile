@@ -47,8 +47,9 @@ found: $(STAMP)
 	$(BIN)/conformance run --tier nightly -o build/found || true
 	$(BIN)/python -m benchmarks.found build/found/results.jsonl
 
-# The other direction: random cases over everything, of another seed each day, without one false alarm. What the run's
-# exit code says, and that enough was compared, is judged by the last line, which also prints what there is to see.
+# The other direction: random cases of another seed each day, without one false alarm. What the run's exit code says, and
+# that enough was compared, is judged by the last line, which also prints what there is to see. The implementations of the
+# nightly tier are left out: they differ in whole dtypes, which the ledger knows for the cases of the table alone.
 RANDOM_CASES ?= 400
 RANDOM_SEED ?= $(shell date -u +%Y%m%d)
 soak: $(STAMP)

@@ -44,7 +44,7 @@ from conformance.steps import (
 )
 
 ROOT = Path(conformance.__file__).parents[1]
-FRAMEWORKS = ("flax", "jax", "keras", "tensorflow", "tf_keras", "torch")
+FRAMEWORKS = ("flax", "jax", "keras", "tensorflow", "tf_keras", "torch", "equinox", "haiku")
 Finding = tuple[str, bool, object]
 """What was asked, whether it came out right, and what came out."""
 

@@ -13,7 +13,7 @@ import pytest
 import conformance
 
 PACKAGE = Path(conformance.__file__).parent
-FRAMEWORKS = ("tensorflow", "keras", "tf_keras", "torch", "jax", "flax")
+FRAMEWORKS = ("tensorflow", "keras", "tf_keras", "torch", "jax", "flax", "equinox", "haiku")
 
 #: Module -> the modules of the package it may import. A module that is not listed has to be added, with thought.
 ALLOWED: dict[str, set[str]] = {
@@ -132,6 +132,16 @@ ALLOWED: dict[str, set[str]] = {
         "triage",
     },
 }
+#: What adapters of relatives share, of a library and not of its layers -> who may import it.
+SHARED = {
+    "adapters.jax_arrays": {
+        "adapters.equinox",
+        "adapters.flax_linen",
+        "adapters.flax_nnx",
+        "adapters.haiku",
+        "adapters.jax_numpy",
+    },
+}
 #: What may never be reached from these modules, however indirectly.
 BORDERS = {
     "reference": {"adapters", "steps", "suite", "plugin"},
@@ -184,8 +194,14 @@ def test_every_module_has_its_place_in_the_order() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(each for each in GRAPH if each.startswith("adapters.")))
-def test_an_adapter_knows_the_protocol_and_the_case_alone(name: str) -> None:
-    assert GRAPH[name] <= {"adapters.protocol", "case"}
+def test_an_adapter_knows_the_protocol_the_case_and_what_is_shared_with_it(name: str) -> None:
+    shared = {each for each, users in SHARED.items() if name in users}
+    assert GRAPH[name] <= {"adapters.protocol", "case", *shared}
+
+
+def test_what_is_shared_is_shared() -> None:
+    for name, users in SHARED.items():
+        assert {each for each in GRAPH if name in GRAPH[each]} == users
 
 
 def test_no_import_goes_in_a_circle() -> None:

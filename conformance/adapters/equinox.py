@@ -202,9 +202,8 @@ def _pull_back() -> Callable[..., Any]:
     """Return (module, x, dy) -> (y, gradients of the module, dx), compiled once per structure and shapes."""
     import equinox as eqx
 
-    @eqx.filter_jit
     def pull_back(module: eqx.nn.Sequential, x: jax.Array, dy: jax.Array) -> Any:
         y, pull = eqx.filter_vjp(_over_leading_axes, module, x)
         return y, *pull(dy)
 
-    return pull_back
+    return eqx.filter_jit(pull_back)

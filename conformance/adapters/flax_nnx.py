@@ -221,11 +221,10 @@ def _compiled_call() -> Callable[..., jax.Array]:
     """Return (module, x) -> y, compiled once per structure of a module and shapes."""
     from flax import nnx
 
-    @nnx.jit
     def call(module: nnx.Module, x: jax.Array) -> jax.Array:
         return module(x)
 
-    return call
+    return nnx.jit(call)
 
 
 @cache
@@ -234,10 +233,9 @@ def _pull_back() -> Callable[..., Any]:
     import jax
     from flax import nnx
 
-    @nnx.jit
     def pull_back(module: nnx.Module, x: jax.Array, dy: jax.Array) -> Any:
         definition, weights = nnx.split(module)
         y, pull = jax.vjp(lambda weights, x: nnx.merge(definition, weights)(x), weights, x)
         return y, *pull(dy)
 
-    return pull_back
+    return nnx.jit(pull_back)

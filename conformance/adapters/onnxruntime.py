@@ -17,6 +17,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import ml_dtypes
 import numpy as np
 
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack, Unsupported
@@ -139,9 +140,15 @@ Export = Callable[[Stack, Shape, bool], "onnx.ModelProto"]
 
 def from_numpy(array: Array) -> onnxruntime.OrtValue:
     """Return a value of the shape and dtype of `array`, a copy where that is not contiguous."""
+    import onnx
     import onnxruntime
 
-    return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+    contiguous = np.ascontiguousarray(array)
+    if array.dtype == ml_dtypes.bfloat16:
+        # The runtime knows no NumPy bfloat16: its bits cross as integers of the same width.
+        kind = onnx.TensorProto.BFLOAT16
+        return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(contiguous.view(np.int16), kind)
+    return onnxruntime.OrtValue.ortvalue_from_numpy(contiguous)
 
 
 def to_numpy(value: onnxruntime.OrtValue) -> Array:
