@@ -42,10 +42,11 @@ power: $(STAMP)
 rules: $(STAMP)
 	$(BIN)/python -m benchmarks.rules
 
-# What was found: a run of everything, and the README's table from it.
+# What was found and measured: a run of everything, the README's table and docs/measured.md from it.
 found: $(STAMP)
 	$(BIN)/conformance run --tier nightly -o build/found || true
 	$(BIN)/python -m benchmarks.found build/found/results.jsonl
+	$(BIN)/python -m benchmarks.measured build/found/results.jsonl
 
 # The other direction: random cases of another seed each day, without one false alarm. What the run's exit code says, and
 # that enough was compared, is judged by the last line, which also prints what there is to see. The implementations of the

@@ -217,7 +217,8 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
     _torch("meta", shapes_only=True),
     _torch_equivalent("lazy"),
     _torch_equivalent("functional", unanswerable={each: _HOLDS_NOTHING[each] for each in ("parameters", "refusal")}),
-    _torch_equivalent("conv1d", ranks=(2,)),
+    # Seen: over a batch, the gradient of a convolution's float16 kernel is added up in float16.
+    _torch_equivalent("conv1d", ranks=(2,), reduces_in_output_dtype={"float16": frozenset({"dW"})}),
     _onnxruntime("torch", "onnxscript", "torch"),
     # Keras exports to ONNX by itself from torch alone; from its other backends it asks for further packages.
     _onnxruntime("keras", "keras", "torch", environment={"KERAS_BACKEND": "torch"}),
