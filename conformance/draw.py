@@ -291,4 +291,5 @@ def _pre_activations(draw: Draw, activations: Sequence[str]) -> Iterator[Float64
 
 
 def _logistic(z: Float64) -> Float64:
-    return 1.0 / (1.0 + np.exp(-z))
+    # Beyond 700 exp would overflow, and the result is 0 long before.
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(z, -700.0, 700.0))))

@@ -42,7 +42,7 @@ def spoilt(run: Run, suffix: str) -> Run:
         header=_spoilt(run.header, suffix),
         implementations=tuple(_spoilt(each, suffix) for each in run.implementations),
         cells=tuple(_spoilt(each, suffix) for each in run.cells),
-        footer=run.footer,
+        footer=None if run.footer is None else _spoilt(run.footer, suffix),
     )
 
 
