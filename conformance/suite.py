@@ -54,6 +54,8 @@ class Cell:
 
 def concerns(case: Case, implementation: Implementation) -> bool:
     """Return whether a case is asked of an implementation: the row names it, and it can answer something of it."""
+    if implementation.by_name and implementation.name not in case.implementations:
+        return False
     named = any(fnmatch.fnmatchcase(implementation.name, pattern) for pattern in case.implementations)
     known = implementation.activations
     taken = known is None or all(layer.activation in known for layer in case.layers)

@@ -60,10 +60,12 @@ def _observations(cell: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]
         if raised:
             message = str(raised["message"]).strip().split("\n", 1)[0][:100]
             observed = {"raises": {"stage": raised["stage"], "type": raised["type"], "message": message}}
-        elif check.get("margin") is not None:
+        elif float(check.get("margin") or 0.0) > 1.0:
             observed = {"margin": _around(float(check["margin"]))}
+        elif "observed" in check:
+            observed = {"equals": check["observed"]}
         else:
-            observed = {"equals": check.get("observed")}
+            observed = {"message": str(check.get("message", ""))[:100]}
         yield f"{implementation} {observed}", observed, [check["check"]]
 
 

@@ -134,6 +134,8 @@ ALLOWED: dict[str, set[str]] = {
 }
 #: What adapters of relatives share, of a library and not of its layers -> who may import it.
 SHARED = {
+    "adapters.keras_backends": {"adapters.keras"},
+    "adapters.keras_layers": {"adapters.keras"},
     "adapters.jax_arrays": {
         "adapters.equinox",
         "adapters.flax_linen",

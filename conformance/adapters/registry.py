@@ -35,12 +35,13 @@ class Implementation:
 
     `adapter` is `module:Class`, `packages` the import names its framework consists of (their absence makes its cells
     `not_run`, and an exception counts as a refusal when raised inside one of them), `environment` the variables its
-    process is started with, `unanswerable` the checks it cannot answer, each with the reason.
-    `reduces_in_output_dtype` maps a dtype of 16 bits to the gradients, of `dW` and `db`, that it adds up over positions
-    in the dtype itself and not in float32: they are allowed the errors of such a sum. `tier` is the first tier in which
-    it is asked without being named. `shapes_only` says that it holds no values: it is asked the lane `shapes` alone.
-    `activations` are those it has, None for all: a row with another is not asked. `ranks` are the ranks of
-    `input_shape` it can take, None for all: a row of another is not asked.
+    process is started with, `unanswerable` the checks it cannot answer, each with the reason. `reduces_in_output_dtype`
+    maps a dtype of 16 bits to the gradients, of `dW` and `db`, that it adds up over positions in the dtype itself and
+    not in float32: they are allowed the errors of such a sum. `tier` is the first tier in which it is asked without
+    being named. `shapes_only` says that it holds no values: it is asked the lane `shapes` alone. `by_name` says that it
+    is a way known to be wrong, asked by rows that name it alone. `activations` are those it has, None for all: a row
+    with another is not asked. `ranks` are the ranks of `input_shape` it can take, None for all: a row of another is not
+    asked.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Implementation:
     unanswerable: Mapping[str, str] = field(default_factory=dict)
     reduces_in_output_dtype: Mapping[str, frozenset[str]] = field(default_factory=dict)
     tier: str = "full"
+    by_name: bool = False
     shapes_only: bool = False
     activations: frozenset[str] | None = None
     ranks: tuple[int, ...] | None = None
@@ -63,15 +65,61 @@ class Implementation:
 #: Seen: the gradient of a broadcast bias is added up in its own dtype, by JAX in both, by TensorFlow in bfloat16 alone.
 _JAX_SUMS: Final = {"float16": frozenset({"db"}), "bfloat16": frozenset({"db"})}
 _TENSORFLOW_SUMS: Final = {"bfloat16": frozenset({"db"})}
+_BOTH_SUMS: Final = {"float16": frozenset({"db", "dW"}), "bfloat16": frozenset({"db", "dW"})}
 
 
-def _keras(backend: str, *packages: str, reduces: Mapping[str, frozenset[str]] | None = None) -> Implementation:
+def _keras(
+    backend: str,
+    *packages: str,
+    reduces: Mapping[str, frozenset[str]] | None = None,
+    mode: str | None = None,
+    tier: str = "full",
+    **said: Any,
+) -> Implementation:
     return Implementation(
-        name=f"keras-{backend}",
+        name=f"keras-{backend}" + (f":{mode}" if mode else ""),
         adapter="conformance.adapters.keras:KerasAdapter",
+        mode=mode,
         packages=("keras", *packages),
         environment={"KERAS_BACKEND": backend},
         reduces_in_output_dtype=reduces or {},
+        tier=tier,
+        **said,
+    )
+
+
+#: What `predict` says nothing of: it takes arrays of NumPy and gives some back.
+_PREDICTS: Final = {
+    "gradients": "predict differentiates nothing",
+    "weights_live": "predict differentiates nothing; outputs with new weights are held",
+}
+
+
+_ONE_RANK: Final = "the layer is for samples of certain ranks, and has none of another rank beside it"
+
+
+def _keras_modes(backend: str, *packages: str, reduces: Mapping[str, frozenset[str]]) -> tuple[Implementation, ...]:
+    """Return the modes that Keras has on every backend, and those of this one."""
+    own: Mapping[str, tuple[str, ...]] = {"tensorflow": ("graph", "xla"), "jax": ("jit",), "torch": ()}
+    said: Mapping[str, Mapping[str, Any]] = {
+        "predict": {"unanswerable": _PREDICTS},
+        "symbolic": {"shapes_only": True},
+        "time-distributed": {"ranks": tuple(range(2, 9)), "unanswerable": {"positions_independent": _ONE_RANK}},
+        "conv1d": {"ranks": (2,), "unanswerable": dict.fromkeys(("positions_independent", "axes_merged"), _ONE_RANK)},
+        "conv2d": {"ranks": (3,), "unanswerable": dict.fromkeys(("positions_independent", "axes_merged"), _ONE_RANK)},
+    }
+    modes = ("functional", "predict", "symbolic", "einsum-dense", "time-distributed", "conv1d", "conv2d", *own[backend])
+    return tuple(
+        _keras(
+            backend,
+            *packages,
+            # TensorFlow's einsum adds up the kernel's gradient over a batch in its own dtype.
+            reduces=_BOTH_SUMS if (backend, mode) == ("tensorflow", "einsum-dense") else reduces,
+            mode=mode,
+            tier="nightly",
+            **said.get(mode, {}),
+        )
+        for mode in modes
     )
 
 
@@ -210,6 +258,10 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
     _keras("tensorflow", "tensorflow", reduces=_TENSORFLOW_SUMS),
     _keras("jax", "jax", reduces=_JAX_SUMS),
     _keras("torch", "torch"),
+    *_keras_modes("tensorflow", "tensorflow", reduces=_TENSORFLOW_SUMS),
+    _keras("tensorflow", "tensorflow", reduces=_TENSORFLOW_SUMS, mode="decorated", by_name=True),
+    *_keras_modes("jax", "jax", reduces=_JAX_SUMS),
+    *_keras_modes("torch", "torch", reduces={}),
     Implementation(name="torch", adapter="conformance.adapters.torch:TorchAdapter", packages=("torch",)),
     # Its compiler would start processes of its own.
     _torch("compile", environment={"TORCHINDUCTOR_COMPILE_THREADS": "1"}),
