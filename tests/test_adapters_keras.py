@@ -1,4 +1,4 @@
-"""The ways of calling Keras, and its layers that promise to be dense: each on the real framework, in its own process."""
+"""Ways of calling Keras, and its layers that promise to be dense: each on the real framework, in its own process."""
 
 from __future__ import annotations
 
