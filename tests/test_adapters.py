@@ -306,7 +306,10 @@ def _devices(module: Any, adapter: Adapter, implementation: Implementation) -> I
 
         yield "read from the tensor", module.placement_of(torch.empty(1, device="meta")) == "meta", None
         wide = arrange(np.ones((2, 3, 5), "float32"), "broadcast")
-        moved = (module.from_numpy if implementation.name == "torch" else module._torch_tensor)(wide, "meta")
+        moving = module.from_numpy
+        if implementation.name != "torch":
+            moving = import_module("conformance.adapters.keras_backends").torch_tensor
+        moved = moving(wide, "meta")
         kept = tuple(step * 4 for step in moved.stride()) == wide.strides and moved.device.type == "meta"
         yield "strides survive the move to a device", kept, str(moved.stride())
     elif "jax" in implementation.packages:

@@ -29,7 +29,7 @@ def from_numpy(array: Array, device: str = "cpu") -> Any:
 
     with keras.device(device):
         # Given an array, Keras would copy it for torch, and with that lose its layout.
-        given = array if keras.config.backend() != "torch" else _torch_tensor(array, device.replace("gpu", "cuda"))
+        given = array if keras.config.backend() != "torch" else torch_tensor(array, device.replace("gpu", "cuda"))
         return keras.ops.convert_to_tensor(given)
 
 
@@ -45,7 +45,7 @@ def placement_of(tensor: Any) -> str:
     return backend().placement_of(tensor)
 
 
-def _torch_tensor(array: Array, device: str) -> Any:
+def torch_tensor(array: Array, device: str) -> Any:
     """Return a torch tensor of the strides of `array`, on the CPU over the same memory."""
     import torch
 
