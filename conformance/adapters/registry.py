@@ -93,8 +93,13 @@ _PREDICTS: Final = {
     "gradients": "predict differentiates nothing",
     "weights_live": "predict differentiates nothing; outputs with new weights are held",
 }
-
-
+#: Seen: TensorFlow's einsum and torch's convolution add up the kernel's gradient in its own dtype, and gradients of what
+#: is called once for each time step are added up over the steps in theirs.
+_KERAS_SUMS: Final = {
+    "tensorflow:einsum-dense": _BOTH_SUMS,
+    **dict.fromkeys((f"{each}:time-distributed" for each in ("tensorflow", "jax", "torch")), _BOTH_SUMS),
+    **dict.fromkeys(("torch:conv1d", "torch:conv2d"), {"float16": frozenset({"dW"})}),
+}
 _ONE_RANK: Final = "the layer is for samples of certain ranks, and has none of another rank beside it"
 
 
@@ -113,8 +118,7 @@ def _keras_modes(backend: str, *packages: str, reduces: Mapping[str, frozenset[s
         _keras(
             backend,
             *packages,
-            # TensorFlow's einsum adds up the kernel's gradient over a batch in its own dtype.
-            reduces=_BOTH_SUMS if (backend, mode) == ("tensorflow", "einsum-dense") else reduces,
+            reduces=_KERAS_SUMS.get(f"{backend}:{mode}", reduces),
             mode=mode,
             tier="nightly",
             **said.get(mode, {}),
