@@ -182,6 +182,10 @@ class Case:
             return self.feed_shape
         return (*self.leading, *(4 if axis is None else axis for axis in self.input_shape))
 
+    def asks(self, check: str) -> bool:
+        """Return whether the row asks a check: all that apply, unless it names some."""
+        return self.checks is None or check in self.checks
+
     @property
     def id(self) -> str:
         """The case's id: every way in which it is not the default, and always its shape, units and lane."""

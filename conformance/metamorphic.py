@@ -52,7 +52,11 @@ class Relations:
 
 
 def relations_asked(case: Case) -> Iterator[str]:
-    """Yield the names of the relations a case can be held to, by its content alone."""
+    """Yield the names of the relations a case can be held to and is asked, by its content alone."""
+    yield from filter(case.asks, _possible(case))
+
+
+def _possible(case: Case) -> Iterator[str]:
     linear = all(layer.activation == "linear" for layer in case.layers)
     nonempty = math.prod(case.fed_shape) > 0
     if linear and nonempty and len(case.layers) == 1:
@@ -137,7 +141,7 @@ def relations(case: Case, stack: Stack, draw: Draw, reference: Reference, device
             steps += [Forward(label=label, x=x) for label, x in zip(addends[1:], inputs, strict=True)]
         else:
             addends = ()
-    for each in _rearrangements(case):
+    for each in filter(lambda each: each.check in asked, _rearrangements(case)):
         label, built = f"output, axes {each.name}", replace(stack, input_shape=each.input_shape)
         steps.append(Build(label=f"build {each.name}", model=each.name, stack=built, device=device))
         steps.append(Forward(label=label, model=each.name, x=np.ascontiguousarray(each.move(draw.x))))

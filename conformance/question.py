@@ -8,12 +8,14 @@ which step. It asks; judging is `conformance.checks`'.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
+import cachetools
 import numpy as np
 
 from conformance.adapters.protocol import Array, Dense, Stack
@@ -27,6 +29,8 @@ from conformance.values import Draw, NoDraw, Stream, draws
 
 #: Calls on the same buffer that `repeatable` compares.
 REPEATED: Final = ("output", "output again", "output once more")
+#: Memory that questions of the past may take.
+MOST_BYTES_KEPT: Final = 2**29
 #: Single samples fed alone where the input has no positions but the batch.
 MOST_ALONE: Final = 4
 
@@ -58,7 +62,29 @@ class Question:
     relations: Relations = field(default_factory=Relations)
 
 
-@functools.lru_cache(maxsize=256)
+def _arrays(value: Any) -> Iterator[Array]:
+    """Yield every array that a question holds, as often as it is held."""
+    if isinstance(value, np.ndarray):
+        yield value
+    elif dataclasses.is_dataclass(value):
+        for each in dataclasses.fields(value):
+            yield from _arrays(getattr(value, each.name))
+    elif isinstance(value, Mapping):
+        yield from _arrays(tuple(value.values()))
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _arrays(each)
+
+
+def _bytes_held(asked: Question) -> int:
+    return 10_000 + sum({id(each): each.nbytes for each in _arrays(asked)}.values())
+
+
+#: Every implementation is asked the same: its questions, with their references, are kept as long as there is room.
+_KEPT: Final[cachetools.LRUCache[Any, Question]] = cachetools.LRUCache(MOST_BYTES_KEPT, getsizeof=_bytes_held)
+
+
+@cachetools.cached(_KEPT)
 def question(case: Case, device: str, index: int = 0, reduced: frozenset[str] = frozenset()) -> Question:
     """
     Return the question of a case that expects an answer.
@@ -86,13 +112,15 @@ def question(case: Case, device: str, index: int = 0, reduced: frozenset[str] = 
         steps.append(Forward(label="output, other batch", x=other.x, layout="contiguous"))
         outputs["output, other batch"] = answer(other, activations, case.dtype)
     kept = {}
-    for position, x in _replaced(first.x):
+    apart = case.asks("positions_independent")
+    for position, x in _replaced(first.x) if apart else ():
         label = f"output, only position {position} kept"
         steps.append(Forward(label=label, x=x, layout="contiguous"))
         kept[label] = position
     alone = {}
-    steps.append(Build(label="build alone", model="alone", stack=_alone(stack), device=device))
-    for label, positions, x in _fed_alone(case, first.x):
+    if apart:
+        steps.append(Build(label="build alone", model="alone", stack=_alone(stack), device=device))
+    for label, positions, x in _fed_alone(case, first.x) if apart else ():
         steps.append(Forward(label=label, model="alone", x=x))
         alone[label] = positions
     _hold_to_what_is_expected(case, reference)

@@ -76,10 +76,10 @@ def checks_asked(case: Case) -> tuple[str, ...]:
     if case.expect.error:
         return ("refusal",)
     if case.lane == "shapes":
-        return SHAPE_CHECKS if case.checks is None else tuple(each for each in SHAPE_CHECKS if each in case.checks)
+        return tuple(filter(case.asks, SHAPE_CHECKS))
     related = set(relations_asked(case))
-    asked = tuple(each for each in CHECKS if each != "refusal" and (each not in RELATIONS or each in related))
-    return asked if case.checks is None else tuple(each for each in asked if each in case.checks)
+    possible = (each for each in CHECKS if each != "refusal" and (each not in RELATIONS or each in related))
+    return tuple(filter(case.asks, possible))
 
 
 @dataclass

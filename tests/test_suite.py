@@ -7,9 +7,11 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import cachetools
 import numpy as np
 import pytest
 
+from conformance import question as questions
 from conformance import suite
 from conformance.adapters.registry import select
 from conformance.case import Case, Layer
@@ -48,6 +50,31 @@ def test_a_gradient_is_reduced_where_sums_are_rounded_alone() -> None:
     for lane, reduced in (("uniform", True), ("exact", False)):
         cell = Cell(case=replace(CASE, lane=lane, dtype="bfloat16"), implementation=declaring, device="cpu")
         assert bool(suite._asked(cell, 0).unreduced) is reduced
+
+
+def test_what_a_row_does_not_ask_is_not_computed() -> None:
+    wide = replace(CASE, input_shape=(4, 3))
+    everything = {each.label for each in question(wide, "cpu").steps}
+    apart = {each for each in everything if "position" in each or "alone" in each}
+    related = {"output, zero input", "output, signs of x", "build split", "output, axes split", "output, strided"}
+    assert apart
+    assert related < everything
+    few = {each.label for each in question(replace(wide, checks=("output", "axes_merged")), "cpu").steps}
+    assert few.isdisjoint(apart)
+    assert related & few == {"build split", "output, axes split"}
+    assert {each.label for each in question(replace(wide, checks=("positions_independent",)), "cpu").steps} > apart
+
+
+def test_questions_are_kept_for_the_next_implementation_as_long_as_there_is_room() -> None:
+    kept = cachetools.LRUCache[Any, Any](30_000, getsizeof=questions._KEPT.getsizeof)
+    asked = cachetools.cached(kept)(question.__wrapped__)
+    cases = [replace(CASE, batch=batch) for batch in (2, 3, 4)]
+    first, *_ = (asked(each, "cpu") for each in cases)
+    assert asked(cases[2], "cpu") is asked(cases[2], "cpu")
+    assert asked(cases[0], "cpu") is not first
+    many = replace(CASE, batch=4096)
+    assert asked(many, "cpu") is not asked(many, "cpu"), "it is larger than all the room there is"
+    assert 20_000 < kept.currsize <= 30_000
 
 
 def test_the_output_a_row_gives_is_held_to_the_reference() -> None:

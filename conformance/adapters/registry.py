@@ -93,12 +93,13 @@ _PREDICTS: Final = {
     "gradients": "predict differentiates nothing",
     "weights_live": "predict differentiates nothing; outputs with new weights are held",
 }
-#: Seen: TensorFlow's einsum and torch's convolution add up the kernel's gradient in its own dtype, and gradients of what
-#: is called once for each time step are added up over the steps in theirs.
+_FLOAT16_KERNEL_SUMS: Final = {"float16": frozenset({"dW"})}
+#: Seen: TensorFlow's einsum and torch's convolution add up the kernel's gradient in its own dtype, and gradients of
+#: what is called once for each time step are added up over the steps in theirs.
 _KERAS_SUMS: Final = {
     "tensorflow:einsum-dense": _BOTH_SUMS,
     **dict.fromkeys((f"{each}:time-distributed" for each in ("tensorflow", "jax", "torch")), _BOTH_SUMS),
-    **dict.fromkeys(("torch:conv1d", "torch:conv2d"), {"float16": frozenset({"dW"})}),
+    **dict.fromkeys(("torch:conv1d", "torch:conv2d"), _FLOAT16_KERNEL_SUMS),
 }
 _ONE_RANK: Final = "the layer is for samples of certain ranks, and has none of another rank beside it"
 
@@ -274,7 +275,12 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
     _torch_equivalent("lazy"),
     _torch_equivalent("functional", unanswerable={each: _HOLDS_NOTHING[each] for each in ("parameters", "refusal")}),
     # Seen: over a batch, the gradient of a convolution's float16 kernel is added up in float16.
-    _torch_equivalent("conv1d", ranks=(2,), reduces_in_output_dtype={"float16": frozenset({"dW"})}),
+    _torch_equivalent(
+        "conv1d",
+        ranks=(2,),
+        unanswerable={"axes_merged": _ONE_RANK},
+        reduces_in_output_dtype=_FLOAT16_KERNEL_SUMS,
+    ),
     _onnxruntime("torch", "onnxscript", "torch"),
     # Keras exports to ONNX by itself from torch alone; from its other backends it asks for further packages.
     _onnxruntime("keras", "keras", "torch", environment={"KERAS_BACKEND": "torch"}),

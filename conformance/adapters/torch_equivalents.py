@@ -72,7 +72,14 @@ class TorchEquivalentsAdapter:
         return ("cpu", "gpu") if torch.cuda.is_available() else ("cpu",)
 
     def build(self, stack: Stack, *, device: str) -> TorchEquivalentsModel:
-        """Return the stack, one layer of the mode's kind for each, on `device`."""
+        """
+        Return the stack, one layer of the mode's kind for each, on `device`.
+
+        Raises:
+            Unsupported: a convolution over one axis of positions is asked of samples with more.
+        """
+        if self._layer is _Conv1d and len(stack.input_shape) > 2:
+            raise Unsupported(f"conv1d takes samples of one axis of positions, not of {len(stack.input_shape) - 1}")
         return TorchEquivalentsModel(stack, self._layer, device=DEVICES[device])
 
 
