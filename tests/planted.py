@@ -42,8 +42,7 @@ Replace = Callable[[Any, str, Callable[..., Any]], None]
 
 def faults(implementation: str) -> tuple[str, ...]:
     """Return what is wrong with the framework at each question, in order: nothing at first, and at last again."""
-    # Only Keras counts its parameters itself.
-    given = [each for each in FAULTS if each != "counts more parameters" or PLANTS[implementation] is _keras]
+    given = [each for each in FAULTS if each != "counts more parameters" or PLANTS[implementation] in COUNTING]
     return ("nothing", *given, "nothing any more")
 
 
@@ -254,7 +253,7 @@ def _tensorflow_v1(fault: str, replace: Replace) -> None:
     import tf_keras
 
     kind = tf_keras.layers.Dense
-    build, call = kind.build, kind.call
+    build = kind.build
 
     def built(self: Any, input_shape: Any) -> None:
         build(self, input_shape)
@@ -262,12 +261,37 @@ def _tensorflow_v1(fault: str, replace: Replace) -> None:
             with tf.name_scope("/"):
                 tf.Variable(0.0, trainable=False, name="seen")
 
+    if fault == "holds more parameters":
+        replace(kind, "build", built)
+    elif fault.startswith(("infers", "gives")):
+        _keras2_calls_another(fault, kind, replace)
+
+
+def _keras2(fault: str, replace: Replace) -> None:
+    import tf_keras
+
+    kind = tf_keras.layers.Dense
+    if fault == "holds more parameters":
+        _keras_holds_more(kind, replace)
+    elif fault == "counts more parameters":
+        count = tf_keras.Sequential.count_params
+        replace(tf_keras.Sequential, "count_params", lambda self: count(self) + 1)
+    elif fault.startswith(("infers", "gives")):
+        _keras2_calls_another(fault, kind, replace)
+
+
+def _keras2_calls_another(fault: str, kind: Any, replace: Replace) -> None:
+    import tensorflow as tf
+
+    call = kind.call
+
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
-    def called(self: Any, inputs: Any) -> Any:
+    def called(self: Any, inputs: Any, **_: Any) -> Any:
         y = call(self, inputs)
         if self.units != FAULTY:
             return y
-        shape = _misshapen(fault, y.shape.as_list())
+        # An array has the shape it has.
+        shape = None if tf.executing_eagerly() else _misshapen(fault, y.shape.as_list())
         if shape is None:
             return _amended(fault, inputs, self.kernel, self.bias, y, matmul=tf.matmul, stop=tf.stop_gradient)
         # A shape that TensorFlow cannot foresee leaves a tensor of which it may be told any.
@@ -275,10 +299,7 @@ def _tensorflow_v1(fault: str, replace: Replace) -> None:
         y.set_shape(shape)
         return y
 
-    if fault == "holds more parameters":
-        replace(kind, "build", built)
-    elif fault.startswith(("infers", "gives")):
-        replace(kind, "call", called)
+    replace(kind, "call", called)
 
 
 #: How each implementation's framework is given a fault; one that is not in `FAULTS` leaves it sound.
@@ -290,7 +311,10 @@ PLANTS: Final[Mapping[str, Callable[[str, Replace], None]]] = {
     "flax-linen": _flax_linen,
     "flax-nnx": _flax_nnx,
     "tensorflow-v1": _tensorflow_v1,
+    "keras2": _keras2,
 }
+#: Only Keras counts its parameters itself.
+COUNTING: Final = (_keras, _keras2)
 
 
 def __getattr__(name: str) -> object:

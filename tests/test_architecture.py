@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import conformance
+from conformance.adapters.registry import BUILT_IN
 
 PACKAGE = Path(conformance.__file__).parent
-FRAMEWORKS = ("tensorflow", "keras", "tf_keras", "torch", "jax", "flax", "equinox", "haiku")
+FRAMEWORKS = sorted({each for known in BUILT_IN for each in known.packages} - {"numpy"})
 
 #: Module -> the modules of the package it may import. A module that is not listed has to be added, with thought.
 ALLOWED: dict[str, set[str]] = {
