@@ -1,9 +1,11 @@
 """
-What the suite found: the table in the README, from the ledger and a real run.
+What the suite found: the table in the README and `docs/found.md`, from the ledger and a real run.
 
 `make found` runs everything (`--tier nightly`) and writes one line for each known divergence that some cell of the run
 was seen to show, with the implementations and how many cells. An entry that no cell showed has no line: a table typed
-by hand could claim what nobody saw.
+by hand could claim what nobody saw. The README has the faults alone; what differs by design is in the other file.
+
+A cell's divergence is found in the ledger by its kind and its why, since lines move when entries are added.
 """
 
 from __future__ import annotations
@@ -19,39 +21,57 @@ from conformance.ledger import Entry
 from conformance.results import Run, read
 from conformance.selection import Selection
 
-README: Final = Path(__file__).resolve().parent.parent / "README.md"
+ROOT: Final = Path(__file__).resolve().parent.parent
+README: Final = ROOT / "README.md"
+DOCUMENT: Final = ROOT / "docs" / "found.md"
 BEGIN: Final = "<!-- found -->"
 END: Final = "<!-- /found -->"
-_KINDS: Final = {"bug": "bug", "by_design": "by design", "numeric": "numeric"}
+#: Kind of an entry -> how it is called, in the order in which they are told.
+_KINDS: Final = {"bug": "bug", "numeric": "numeric", "by_design": "by design"}
+#: The kinds that the README tells.
+_FAULTS: Final = ("bug", "numeric")
 #: How many implementations a line names.
 _SHORT: Final = 4
 
+#: Kind and why of an entry.
+Words = tuple[str, str]
 
-def seen(runs: Iterable[Run]) -> Mapping[str, Counter[str]]:
-    """Return for each entry of the ledger, by `file:line`, the implementations that showed it, with their cells."""
-    found: dict[str, Counter[str]] = defaultdict(Counter)
+
+def seen(runs: Iterable[Run]) -> Mapping[Words, Counter[str]]:
+    """Return for each divergence, by its kind and why, the implementations that showed it, with their cells."""
+    found: dict[Words, Counter[str]] = defaultdict(Counter)
     for run in runs:
         for cell in run.cells:
-            entries = {each["divergence"]["where"] for each in (cell, *cell["checks"]) if each.get("divergence")}
-            for where in entries:
-                found[where][cell["implementation"]] += 1
+            shown = [each["divergence"] for each in (cell, *cell["checks"]) if each.get("divergence")]
+            for words in {(each["kind"], each["why"]) for each in shown}:
+                found[words][cell["implementation"]] += 1
     return found
 
 
-def table(entries: Sequence[Entry], found: Mapping[str, Counter[str]]) -> str:
-    """Return the table: entries that say the same why share a line, bugs first."""
-    shown: dict[tuple[str, str], Counter[str]] = {}
-    sources: dict[tuple[str, str], str] = {}
+def told(entries: Sequence[Entry], found: Mapping[Words, Counter[str]]) -> Mapping[Words, Entry]:
+    """
+    Return the entries that were seen, faults first, one for all that say the same.
+
+    Raises:
+        ValueError: a run shows what the ledger does not know, so that it is of another ledger than this one.
+    """
+    known: dict[Words, Entry] = {}
     for entry in sorted(entries, key=lambda each: list(_KINDS).index(each.kind)):
-        if entry.where in found:
-            key = (entry.kind, entry.why)
-            shown.setdefault(key, Counter()).update(found[entry.where])
-            sources.setdefault(key, f"[report]({entry.link})" if entry.link else "seen here")
+        known.setdefault((entry.kind, entry.why), entry)
+    if unknown := [why for kind, why in found if (kind, why) not in known]:
+        raise ValueError(f"the ledger has no entry that says: {unknown[0]}")
+    return {words: entry for words, entry in known.items() if words in found}
+
+
+def table(entries: Mapping[Words, Entry], found: Mapping[Words, Counter[str]]) -> str:
+    """Return a line for each entry."""
     lines = ["| what | seen in | cells | kind | source |", "|---|---|---|---|---|"]
-    for (kind, why), counted in shown.items():
+    for (kind, why), entry in entries.items():
+        counted = found[kind, why]
         more = f" and {len(counted) - _SHORT} more" if len(counted) > _SHORT else ""
         names = ", ".join(sorted(counted)[:_SHORT]) + more
-        lines.append(f"| {_cell(why)} | {names} | {counted.total()} | {_KINDS[kind]} | {sources[kind, why]} |")
+        source = f"[report]({entry.link})" if entry.link else "seen here"
+        lines.append(f"| {_cell(why)} | {names} | {counted.total()} | {_KINDS[kind]} | {source} |")
     return "\n".join(lines)
 
 
@@ -59,10 +79,10 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("*", "\\*")
 
 
-def written(readme: str, table: str, summary: str) -> str:
-    """Return the README with the table between its marks."""
+def written(readme: str, content: str) -> str:
+    """Return the README with the content between its marks."""
     pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
-    return pattern.sub(lambda _: f"{BEGIN}\n{summary}\n\n{table}\n{END}", readme)
+    return pattern.sub(lambda _: f"{BEGIN}\n{content}\n{END}", readme)
 
 
 def summary_of(runs: Sequence[Run]) -> str:
@@ -75,12 +95,18 @@ def summary_of(runs: Sequence[Run]) -> str:
 
 
 def main() -> None:
-    """Write the README's table from results files."""
+    """Write the README's table and the document from results files."""
     runs = [read(Path(each)) for each in sys.argv[1:]]
     if not runs or not all(run.complete for run in runs):
         sys.exit("name results files of runs that came to their end")
-    text = written(README.read_text(encoding="utf-8"), table(Selection().ledger(), seen(runs)), summary_of(runs))
-    README.write_text(text, encoding="utf-8")
+    found, summary = seen(runs), summary_of(runs)
+    entries = told(Selection().ledger(), found)
+    faults = {words: entry for words, entry in entries.items() if words[0] in _FAULTS}
+    others = f"What differs by design, {len(entries) - len(faults)} more lines, is in [docs/found.md](docs/found.md)."
+    content = f"{summary}\n\n{table(faults, found)}\n\n{others}"
+    README.write_text(written(README.read_text(encoding="utf-8"), content), encoding="utf-8")
+    title = "# What differs between the frameworks' dense layers"
+    DOCUMENT.write_text(f"{title}\n\n{summary}\n\n{table(entries, found)}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
