@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import ml_dtypes
 import numpy as np
 
-from conformance.adapters.protocol import Array
+from conformance.adapters.protocol import Array, Unsupported
 
 if TYPE_CHECKING:
     import keras
@@ -96,11 +96,12 @@ def activations() -> Mapping[str, str | Callable[[Any], Any]]:
 
 
 @cache
-def backend() -> _TensorFlow | _Jax | _Torch:
+def backend() -> _Backend:
     """
     Return the library that Keras computes with, set to full float32 precision when first asked for.
 
-    Each has `differentiate`, which returns y, dx (None where x is not floating) and the gradient of each variable.
+    Each has `differentiate`, which returns y, dx (None where x is not floating) and the gradient of each variable, or
+    raises Unsupported.
     """
     import keras
 
@@ -277,8 +278,35 @@ class _Torch:
         return y, found[count] if len(found) > count else None, found[:count]
 
 
-_BACKENDS: Final[Mapping[str, type[_TensorFlow | _Jax | _Torch]]] = {
+class _OpenVino:
+    """OpenVINO, which infers alone: an eager call makes a graph, computed in float32 when its array is asked for."""
+
+    distributions = ("openvino",)
+
+    def settings(self) -> Mapping[str, object]:
+        import openvino
+
+        device = openvino.Core()
+        # Keras asks for f32 whatever the device would take by itself, but not in `predict`.
+        hints = ("INFERENCE_PRECISION_HINT", "INFERENCE_NUM_THREADS", "EXECUTION_MODE_HINT")
+        return {f"CPU.{each}": str(device.get_property("CPU", each)) for each in hints}
+
+    def sees_gpu(self) -> bool:
+        return False  # Keras computes on its CPU device alone
+
+    def placement_of(self, tensor: Any) -> str:
+        from keras.src.backend.openvino.core import get_device
+
+        return get_device().lower()  # what a graph is compiled for; its nodes are on no device
+
+    def differentiate(self, call: Call, x: Any, dy: Any) -> tuple[Any, Any, Sequence[Any]]:
+        raise Unsupported("OpenVINO does not differentiate")
+
+
+_Backend = _TensorFlow | _Jax | _Torch | _OpenVino
+_BACKENDS: Final[Mapping[str, type[_Backend]]] = {
     "tensorflow": _TensorFlow,
     "jax": _Jax,
     "torch": _Torch,
+    "openvino": _OpenVino,
 }

@@ -14,6 +14,7 @@ import ast
 import fnmatch
 import importlib.metadata
 import importlib.util
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -34,8 +35,9 @@ class Implementation:
     One way of computing a dense layer.
 
     `adapter` is `module:Class`, `packages` the import names its framework consists of (their absence makes its cells
-    `not_run`, and an exception counts as a refusal when raised inside one of them), `environment` the variables its
-    process is started with, `unanswerable` the checks it cannot answer, each with the reason. `reduces_in_output_dtype`
+    `not_run`, and an exception counts as a refusal when raised inside one of them), `programs` those of the system that
+    its framework cannot do without (their absence does the same), `environment` the variables its process is started
+    with, `unanswerable` the checks it cannot answer, each with the reason. `reduces_in_output_dtype`
     maps a dtype of 16 bits to the gradients, of `dW` and `db`, that it adds up over positions in the dtype itself and
     not in float32: they are allowed the errors of such a sum. `tier` is the first tier in which it is asked without
     being named. `shapes_only` says that it holds no values: it is asked the lane `shapes` alone. `by_name` says that it
@@ -47,6 +49,7 @@ class Implementation:
     name: str
     adapter: str
     packages: tuple[str, ...]
+    programs: tuple[str, ...] = ()
     mode: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     unanswerable: Mapping[str, str] = field(default_factory=dict)
@@ -58,8 +61,9 @@ class Implementation:
     ranks: tuple[int, ...] | None = None
 
     def missing_packages(self) -> tuple[str, ...]:
-        """Return the packages that are not installed, found without importing any."""
-        return tuple(each for each in self.packages if importlib.util.find_spec(each) is None)
+        """Return the packages that are not installed, found without importing any, and the programs that are not."""
+        packages = [each for each in self.packages if importlib.util.find_spec(each) is None]
+        return (*packages, *(each for each in self.programs if shutil.which(each) is None))
 
 
 #: Seen: the gradient of a broadcast bias is added up in its own dtype, by JAX in both, by TensorFlow in bfloat16 alone.
@@ -194,7 +198,7 @@ def _tensorflow(product: str, *summed: str) -> Implementation:
 _INFERS_ALONE: Final = {
     "gradients": "a runtime for inference does not differentiate",
     "weights_live": "a runtime for inference does not differentiate; outputs with new weights are held",
-    "parameters": "the exported graph holds constants, folded and transposed, and no parameters of layers",
+    "parameters": "what was exported or converted holds constants, folded and transposed, and no parameters of layers",
 }
 
 
@@ -259,6 +263,13 @@ def _on_jax(name: str, adapter: str, *packages: str, unanswerable: Mapping[str, 
     )
 
 
+#: What MLX has of the table's activations: it lacks one.
+_ALL_BUT_HARD_SIGMOID: Final = (
+    _SIMPLE
+    | {"sigmoid", "softmax", "log_softmax", "tanh", "leaky_relu", "elu", "selu", "softplus", "softsign"}
+    | {"silu", "gelu", "gelu_tanh", "exponential"}
+)
+
 BUILT_IN: Final[tuple[Implementation, ...]] = (
     _keras("tensorflow", "tensorflow", reduces=_TENSORFLOW_SUMS),
     _keras("jax", "jax", reduces=_JAX_SUMS),
@@ -267,6 +278,12 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
     _keras("tensorflow", "tensorflow", reduces=_TENSORFLOW_SUMS, mode="decorated", by_name=True),
     *_keras_modes("jax", "jax", reduces=_JAX_SUMS),
     *_keras_modes("torch", "torch", reduces={}),
+    _keras(
+        "openvino",
+        "openvino",
+        unanswerable={each: _INFERS_ALONE[each] for each in ("gradients", "weights_live")},
+        tier="nightly",
+    ),
     Implementation(name="torch", adapter="conformance.adapters.torch:TorchAdapter", packages=("torch",)),
     # Its compiler would start processes of its own.
     _torch("compile", environment={"TORCHINDUCTOR_COMPILE_THREADS": "1"}),
@@ -300,6 +317,30 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
         "jax-numpy",
         "jax_numpy:JaxNumPyAdapter",
         unanswerable={"parameters": _HOLDS_NOTHING["parameters"]},
+    ),
+    Implementation(
+        name="mlx",
+        adapter="conformance.adapters.mlx:MlxAdapter",
+        packages=("mlx",),
+        unanswerable={"output_shape": "no axis can be unknown to MLX; the shapes of arrays are held"},
+        tier="nightly",
+        activations=_ALL_BUT_HARD_SIGMOID,
+    ),
+    Implementation(
+        name="tinygrad",
+        adapter="conformance.adapters.tinygrad:TinygradAdapter",
+        packages=("tinygrad",),
+        programs=("clang",),
+        environment={"CC": "clang", "DEV": "CPU"},
+        tier="nightly",
+    ),
+    Implementation(
+        name="litert",
+        adapter="conformance.adapters.litert:LiteRtAdapter",
+        packages=("ai_edge_litert", "tensorflow", "keras"),
+        environment={"KERAS_BACKEND": "tensorflow"},
+        unanswerable=_INFERS_ALONE,
+        tier="nightly",
     ),
     Implementation(
         name="tensorflow-v1",
