@@ -3,8 +3,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# What is installed: everything of `dev` and the frameworks asked by default, in the pinned versions. With an empty
+# CONSTRAINT it is the newest that goes together.
+EXTRAS ?= all,dev
+CONSTRAINT ?= --constraint constraints.txt
 
-.PHONY: report test lint lint-workflows schema power rules found soak wheel clean
+.PHONY: report nightly nightly-run nightly-publish nightly-issues history test lint lint-workflows schema power rules found soak wheel vendor browser clean
 
 # The whole default table on the CPU; results and page under reports/. A red cell makes the exit code 1.
 report: $(STAMP)
@@ -16,8 +20,16 @@ test: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev]'
+	$(BIN)/python -m pip install --quiet $(CONSTRAINT) --editable '.[$(EXTRAS)]'
 	touch $(STAMP)
+
+# The tests of the page need a Chromium, and fail without one. Where none is on the path one is installed: the package of
+# Debian; on Ubuntu, whose package is a snap that no container can run, the one Playwright brings.
+browser: $(STAMP)
+	$(BIN)/python -m tests.browser || \
+	  { $$(test "$$(id -u)" = 0 || echo sudo) sh -c 'apt-get update && apt-get install --yes --no-install-recommends chromium' && \
+	    $(BIN)/python -m tests.browser; } || \
+	  { $(BIN)/python -m playwright install --with-deps chromium && $(BIN)/python -m tests.browser; }
 
 # The table and its ledger, the style, the types.
 lint: $(STAMP)
@@ -34,6 +46,37 @@ lint-workflows:
 schema: $(STAMP)
 	$(BIN)/python -m conformance.table
 
+# A night, as the workflow does it: the table, what is published of it in NIGHTLY_SITE, and random cases. A step is done
+# though the one before was red, and any of them makes the exit code red. Nights are published by environment, the name
+# of a folder; there, what got worse since the last good night makes the exit code 1, a night not fit to be shown 3.
+NIGHTLY ?= build/nightly
+NIGHTLY_ENVIRONMENT ?= pinned
+NIGHTLY_ARGS ?= --tier nightly
+NIGHTLY_SITE ?= build/site
+NIGHTLY_ISSUES ?= build/nightly-issues
+NIGHTLY_EXPECT ?= $(NIGHTLY_ENVIRONMENT)
+NIGHTLY_PUBLISH ?=
+NIGHTLY_STEPS ?= nightly-run nightly-publish soak
+nightly: $(STAMP)
+	$(MAKE) -f $(firstword $(MAKEFILE_LIST)) --no-print-directory --keep-going --jobs 1 $(NIGHTLY_STEPS)
+
+nightly-run: $(STAMP)
+	$(BIN)/conformance nightly run -o $(NIGHTLY)/$(NIGHTLY_ENVIRONMENT) $(NIGHTLY_ARGS)
+
+nightly-publish: $(STAMP)
+	$(BIN)/conformance nightly publish $(NIGHTLY) --site $(NIGHTLY_SITE) --issues $(NIGHTLY_ISSUES) \
+	  $(addprefix --expect=,$(NIGHTLY_EXPECT)) $(NIGHTLY_PUBLISH)
+
+# Opens and updates issues on GitHub: one for each cause. Needs gh, and who calls it must be allowed to.
+nightly-issues: $(STAMP)
+	$(BIN)/conformance nightly issues $(NIGHTLY_ISSUES)
+
+# How long a thousand nights take to search: about 4 GB of made-up results files, removed at the end.
+HISTORY_NIGHTS ?= 1000
+HISTORY_CELLS ?= 2000
+history: $(STAMP)
+	$(BIN)/python -m benchmarks.history build/history $(HISTORY_NIGHTS) $(HISTORY_CELLS)
+
 # Which fault is caught by which row: docs/power.md, and what tests/test_power.py tries first.
 power: $(STAMP)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.power
@@ -47,6 +90,7 @@ found: $(STAMP)
 	$(BIN)/conformance run --tier nightly -o build/found || true
 	$(BIN)/python -m benchmarks.found build/found/results.jsonl
 	$(BIN)/python -m benchmarks.measured build/found/results.jsonl
+	$(BIN)/python -m benchmarks.reproduced build/found/results.jsonl
 
 # The other direction: random cases of another seed each day, without one false alarm. What the run's exit code says, and
 # that enough was compared, is judged by the last line, which also prints what there is to see. The implementations of the
@@ -58,6 +102,17 @@ soak: $(STAMP)
 	$(BIN)/conformance list random --count $(RANDOM_CASES) --seed $(RANDOM_SEED) > build/soak/rows.yaml
 	$(BIN)/conformance run build/soak/rows.yaml -o build/soak || true
 	$(BIN)/python -m benchmarks.soak build/soak/results.jsonl
+
+# What draws the page's plots, fetched anew: exactly these versions, held to the sums that are committed. Needs npm.
+VENDORED := conformance/report/vendor
+vendor:
+	mkdir -p build/vendor
+	cd build/vendor && npm pack --silent d3@7.9.0 @observablehq/plot@0.6.17
+	tar -xzOf build/vendor/d3-7.9.0.tgz package/dist/d3.min.js > $(VENDORED)/d3.min.js
+	tar -xzOf build/vendor/d3-7.9.0.tgz package/LICENSE > $(VENDORED)/d3.LICENSE
+	tar -xzOf build/vendor/observablehq-plot-0.6.17.tgz package/dist/plot.umd.min.js > $(VENDORED)/plot.umd.min.js
+	tar -xzOf build/vendor/observablehq-plot-0.6.17.tgz package/LICENSE > $(VENDORED)/plot.LICENSE
+	cd $(VENDORED) && sha256sum --check SHA256SUMS
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist

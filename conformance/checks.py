@@ -8,6 +8,7 @@ may go unanswered is the registry's to say, not this module's. This module knows
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -338,6 +339,15 @@ def check_output(evidence: Evidence, references: Mapping[str, Reference], expect
             for label, reference in references.items()
         ]
     )
+
+
+def bits(output: Array) -> str:
+    """
+    Return 16 hex digits of an output's shape, dtype and bytes as they are: two outputs have equal ones where every bit
+    is the same, so that +0 and -0 differ.
+    """
+    said = f"{output.dtype.name} {output.shape} ".encode()
+    return hashlib.blake2b(said + np.ascontiguousarray(output).tobytes(), digest_size=8).hexdigest()
 
 
 def check_gradients(

@@ -6,13 +6,18 @@ Each command imports what it needs when it is called, so that `explain` answers 
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from conformance import __version__
+from conformance.nightly_commands import nightly
+
+if TYPE_CHECKING:
+    from conformance.results import Run
 
 #: Exit codes of `run`: the table or the command is at fault, and nothing ran.
 AT_FAULT: Final = 2
@@ -25,6 +30,9 @@ _CASES = click.argument("cases", nargs=-1, type=str)
 @click.version_option(__version__, prog_name="conformance")
 def main() -> None:
     """Hold the dense layers of every framework to one rule."""
+
+
+main.add_command(nightly)
 
 
 @main.command()
@@ -45,6 +53,13 @@ def main() -> None:
 @click.option("--no-ledger", is_flag=True, help="Known divergences violate, as if nobody knew of them.")
 @click.option("--draws", type=click.IntRange(min=1), default=1, metavar="N", help="Ask every question N times.")
 @click.option(
+    "--junit-xml",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="Write the verdicts as JUnit XML as well.",
+)
+@click.option(
     "-o", "output", type=click.Path(file_okay=False, path_type=Path), default=Path("reports"), show_default=True
 )
 def run(
@@ -58,6 +73,7 @@ def run(
     shard: str,
     draws: int,
     no_ledger: bool,
+    junit_xml: Path | None,
     output: Path,
 ) -> None:
     """
@@ -76,6 +92,7 @@ def run(
     options = [f"--cases={each}" for each in cases] + [f"--implementation={each}" for each in implementation]
     options += [f"--device={device}", f"--tier={tier}", f"--shard={shard}", f"--draws={draws}", f"--results={results}"]
     options += ["--no-ledger"] if no_ledger else []
+    options += [f"--junit-xml={junit_xml.absolute()}"] if junit_xml is not None else []
     options += [f"--random={random}", f"--random-seed={seed}"]
     package = Path(suite.__file__).parent
     # Nothing of the folder the command is called in has a say: no ini file, no conftest, no plugin, no cache.
@@ -85,7 +102,9 @@ def run(
     if str(Path.cwd()) not in sys.path:
         # For implementations named as module:Class; at the end, so that it shadows nothing.
         sys.path.append(str(Path.cwd()))
-    code = pytest.main([*isolation, *options, "-q", "--no-header", "--tb=short", f"{package / 'suite.py'}::test_dense"])
+    # The summary shows red cells itself: of thousands, pytest would print every one.
+    quiet = ["-q", "--no-header", "--progress", "--tb=no", "-rN"]
+    code = pytest.main([*isolation, *options, *quiet, f"{package / 'suite.py'}::test_dense"])
     if results.exists() and code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
         write_page([results], output / "index.html")
     sys.exit(_EXIT_CODES.get(int(code), int(code)))
@@ -95,24 +114,53 @@ def run(
 _EXIT_CODES: Final = {4: AT_FAULT, 5: NOTHING_RAN}
 
 
-def write_page(results: list[Path], page: Path) -> None:
-    """Write the HTML page of results files and say where it is."""
+def write_page(results: list[Path], page: Path, against: Path | None = None, history: Path | None = None) -> None:
+    """Write the HTML page of results files, with what changed since another and nights before, and say where it is."""
     from conformance.report import write
     from conformance.results import read
 
-    write([read(each) for each in results], page)
+    runs = [read(each) for each in results]
+    changes = None if against is None else _changes(against, runs)
+    nights = None if history is None else _nights(history)
+    write(runs, page, changes=changes, history=nights)
     click.echo(f"page: {page}")
+
+
+def _changes(against: Path, runs: list[Run]) -> dict[str, Any]:
+    """Return what changed from the results file `against` to the one run, as the page takes it."""
+    from conformance.diff import as_json
+    from conformance.diff import diff as difference
+    from conformance.results import read
+
+    if len(runs) != 1:
+        raise _Fault("--against compares with one results file, so give one alone")
+    old = read(against)
+    since = f"{against.name}, started {old.header.get('started', 'at an unknown time')}"
+    return {**json.loads(as_json(difference(old, runs[0]))), "since": since}
+
+
+def _nights(folder: Path) -> dict[str, Any]:
+    """Return the sum of a folder of results files, as the page takes it."""
+    from conformance.history import summary
+
+    return summary(folder)
 
 
 @main.command()
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "output", type=click.Path(dir_okay=False, path_type=Path), default=Path("reports/index.html"))
-def report(results: tuple[Path, ...], output: Path) -> None:
-    """Write one HTML page from RESULTS files, of several machines or versions if you like."""
+@click.option("--against", type=click.Path(path_type=Path), metavar="OLD", help="Say what changed since OLD.")
+@click.option("--history", type=click.Path(path_type=Path), metavar="FOLDER", help="Show the nights in FOLDER.")
+def report(results: tuple[Path, ...], output: Path, against: Path | None, history: Path | None) -> None:
+    """
+    Write one HTML page from RESULTS files, of several machines or versions if you like.
+
+    OLD is an earlier results file of the same table; FOLDER holds results files, one for each night.
+    """
     from conformance.results import ResultsError
 
     try:
-        write_page(list(results), output)
+        write_page(list(results), output, against, history)
     except (ResultsError, OSError) as error:
         raise _Fault(str(error)) from None
 
@@ -121,18 +169,60 @@ def report(results: tuple[Path, ...], output: Path) -> None:
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True)
-def diff(old: Path, new: Path, form: str) -> None:
-    """Say what changed from the results file OLD to NEW. Exit code 1: something got worse."""
+@click.option("--partial", is_flag=True, help="NEW asked for less on purpose: what it lacks is not missed.")
+def diff(old: Path, new: Path, form: str, partial: bool) -> None:
+    """
+    Say what changed from the results file OLD to NEW. Exit code 1: something got worse.
+
+    A cell that is gone though its row is not counts as worse, unless --partial says that this was meant.
+    """
     from conformance.diff import as_json, as_markdown, as_text
     from conformance.diff import diff as changes
     from conformance.results import ResultsError, read
 
     try:
-        found = changes(read(old), read(new))
+        found = changes(read(old), read(new), partial=partial)
     except ResultsError as error:
         raise _Fault(str(error)) from None
     click.echo({"text": as_text, "markdown": as_markdown, "json": as_json}[form](found))
     sys.exit(1 if found.is_worse else 0)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("cell", required=False)
+@click.option(
+    "--last", type=click.IntRange(min=1), default=30, show_default=True, metavar="N", help="Nights looked at."
+)
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Instead of .cache in FOLDER.")
+def history(folder: Path, cell: str | None, last: int, form: str, cache: Path | None) -> None:
+    """
+    Say what the nights in FOLDER tell: what got worse and since when, what alternates, and the trend of margins.
+
+    FOLDER holds results files, one for each night: .jsonl, .jsonl.gz or .jsonl.zst. With CELL, which is
+    DEVICE/IMPLEMENTATION/CASE or IMPLEMENTATION/CASE, its first bad night with the versions before and after.
+    """
+    from dataclasses import asdict
+
+    from conformance.columnar import HistoryError, open_nights
+    from conformance.history import as_text, life, life_as_text, overview
+
+    try:
+        nights = open_nights(folder, cache)
+        lives = life(nights, cell) if cell else ()
+    except HistoryError as error:
+        raise _Fault(str(error)) from None
+    if cell:
+        told = [
+            {**asdict(each), "turns": [{**asdict(turn), "changed": turn.changed} for turn in each.turns]}
+            for each in lives
+        ]
+        text = json.dumps(told, indent=2, ensure_ascii=False)
+        click.echo(text if form == "json" else "\n\n".join(map(life_as_text, lives)))
+    else:
+        found = overview(nights, last)
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False) if form == "json" else as_text(found, last))
 
 
 @main.command()
@@ -154,22 +244,37 @@ def lint(cases: tuple[str, ...]) -> None:
 @click.option("--units", multiple=True, required=True, type=int, help="One per layer; repeatable.")
 @click.option("--activation", "activations", multiple=True, default=("linear",), help="One for all, or one per layer.")
 @click.option("--bias/--no-bias", "use_bias", default=True)
+@click.option(
+    "--framework",
+    "frameworks",
+    multiple=True,
+    metavar="NAME",
+    help="Show the same layers as a framework's users write them: keras, torch, flax, equinox ... or all; repeatable.",
+)
 def explain(
-    input_shapes: tuple[str, ...], units: tuple[int, ...], activations: tuple[str, ...], use_bias: bool
+    input_shapes: tuple[str, ...],
+    units: tuple[int, ...],
+    activations: tuple[str, ...],
+    use_bias: bool,
+    frameworks: tuple[str, ...],
 ) -> None:
     """Say what dense layers make of a shape, and why."""
     import shutil
 
     from conformance.explain import explain as explanation
     from conformance.explain import parse_shape
+    from conformance.terminal import is_coloured, show
 
     try:
         shapes = [parse_shape(each) for each in input_shapes]
         width = shutil.get_terminal_size((100, 24)).columns
-        text = explanation(shapes, list(units), list(activations), use_bias, width)
+        text = explanation(shapes, list(units), list(activations), use_bias, width, frameworks)
     except ValueError as error:
         raise _Fault(str(error)) from None
-    click.echo(text)
+    if is_coloured():
+        show(text)
+    else:
+        click.echo(text)
 
 
 @main.group("list")
@@ -246,6 +351,43 @@ def list_checks() -> None:
 
     for each in CHECKS:
         click.echo(each)
+
+
+@main.command()
+@click.argument("cell")
+@click.argument("results", type=click.Path(path_type=Path), default=Path("reports/results.jsonl"))
+@click.option("--check", default=None, metavar="NAME", help="Show this failing check; the first one otherwise.")
+def reproduce(cell: str, results: Path, check: str | None) -> None:
+    """
+    Print a standalone script, for a bug report, that shows what CELL of RESULTS was seen to do.
+
+    CELL is DEVICE/IMPLEMENTATION/CASE, as in a test's id, or IMPLEMENTATION/CASE. The script needs the framework and
+    NumPy alone, and prints what is expected, what it got, and the versions.
+    """
+    from conformance.reproduce import NotShown
+    from conformance.reproduce.cells import NoSuchCell
+    from conformance.reproduce.cells import reproduce as written
+    from conformance.results import ResultsError
+
+    try:
+        click.echo(written(cell, results, check), nl=False)
+    except (NoSuchCell, NotShown, ResultsError) as error:
+        raise _Fault(str(error)) from None
+
+
+@main.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option("-o", "output", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR")
+def badge(results: Path, output: Path) -> None:
+    """Write into DIR a badge for each implementation of RESULTS: JSON for an endpoint of shields.io."""
+    from conformance.badge import write
+    from conformance.results import ResultsError, read
+
+    try:
+        for each in write(read(results), output):
+            click.echo(each)
+    except (ResultsError, OSError) as error:
+        raise _Fault(str(error)) from None
 
 
 @main.command()

@@ -53,6 +53,12 @@ class NoDraw(ValueError):
     """No draw of the lane exists for the case; says why."""
 
 
+def stream_key(digest: bytes, *purpose: object) -> int:
+    """Return the key of the Philox generator of a digest and a purpose."""
+    key = hashlib.sha256(digest + "/".join(map(str, purpose)).encode()).digest()
+    return int.from_bytes(key[:16], "little")
+
+
 class Stream:
     """
     Numbers from the raw bits of a Philox generator keyed by SHA-256 of a digest and a purpose.
@@ -61,8 +67,7 @@ class Stream:
     """
 
     def __init__(self, digest: bytes, *purpose: object) -> None:
-        key = hashlib.sha256(digest + "/".join(map(str, purpose)).encode()).digest()
-        self._philox = np.random.Philox(key=int.from_bytes(key[:16], "little"))
+        self._philox = np.random.Philox(key=stream_key(digest, *purpose))
 
     def bits(self, shape: tuple[int, ...]) -> npt.NDArray[np.uint64]:
         """Return uniformly distributed 64-bit numbers."""

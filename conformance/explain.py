@@ -16,12 +16,16 @@ from typing import Final
 
 from conformance.case import ACTIVATIONS
 from conformance.layer_table import Layer, beside, length, stack, table, words
+from conformance.notation import frameworks_named, notations
 from conformance.rule import Shape
 
 #: Narrower than this nothing is wrapped.
 NARROWEST: Final = 40
 #: Longest axis that NumPy and every framework can hold.
 LONGEST: Final = 2**63 - 1
+
+#: What stands in front of every line of code.
+CODE: Final = " " * 4
 
 _LABEL: Final = 12
 
@@ -60,16 +64,17 @@ def explain(
     activations: Sequence[str],
     use_bias: bool = True,
     width: int = 100,
+    frameworks: Sequence[str] = (),
 ) -> str:
     """
-    Return what a stack of dense layers makes of each shape, as tables, and why.
+    Return what a stack of dense layers makes of each shape, as tables, and why; then how each framework writes it.
 
     `input_shapes` are shapes of one sample, without batch; `units` has one entry per layer, `activations` one for all
     layers or one per layer. Lines are at most `width` long where their content allows.
 
     Raises:
         ValueError: there is no shape, the rule forbids one of the layers, an activation is unknown, or there are
-            neither one nor as many activations as layers.
+            neither one nor as many activations as layers, or a framework is unknown.
     """
     if not input_shapes:
         raise ValueError("there is no input shape to explain")
@@ -86,6 +91,8 @@ def explain(
         parts += ["\n".join(_reasons(layer, width)) for layer in layers]
     if len(shapes) > 1:
         parts.append("\n".join(_differences(stacks, width)))
+    for heading, code in notations(frameworks_named(frameworks), list(zip(shapes, stacks, strict=True))):
+        parts.append(f"{heading}\n\n{textwrap.indent(code, CODE)}")
     return "\n\n".join(parts)
 
 

@@ -11,7 +11,7 @@ import importlib.metadata
 import os
 import platform
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
@@ -22,11 +22,13 @@ from conformance.adapters.registry import Implementation
 from conformance.case import TIERS
 from conformance.ledger import Entry
 from conformance.measured import Measured
+from conformance.progress import Progress
 from conformance.results import Writer, finite
 from conformance.scheduler import GroupScheduling
 from conformance.selection import DEVICES, Selection, SelectionError, parse_shard
 from conformance.suite import DEFAULT_CACHE, RECORD, Cell, Runner
 from conformance.summary import summarise
+from conformance.terminal import is_coloured, show_lines
 
 #: Distributions whose versions the header states, beside those each implementation reports of itself.
 DISTRIBUTIONS: Final = ("dense-conformance", "numpy", "pytest", "pytest-xdist", "ml_dtypes", "ruamel.yaml", "pydantic")
@@ -47,6 +49,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--results", default=None, metavar="FILE", help="write the results, a JSON object a line")
     group.addoption("--draws", type=int, default=1, metavar="N", help="ask every question N times")
     group.addoption("--no-ledger", action="store_true", help="known divergences violate, as if nobody knew of them")
+    group.addoption(
+        "--progress", action="store_true", help="how far a run has come and how long it will take, not dots"
+    )
     group.addoption("--in-process", action="store_true", help="for a debugger: no process of its own")
 
 
@@ -83,6 +88,7 @@ class State:
         self.writer: Writer | None = None
         self.stream: IO[str] | None = None
         self.started = datetime.now(UTC)
+        self.progress: Progress | None = None
 
     def prepare(self) -> None:
         """
@@ -171,6 +177,8 @@ class State:
             self.measured.add(record)
             if self.writer is not None:
                 self.writer.cell(record)
+            if self.progress is not None:
+                self.progress.take(record["outcome"])
 
     def finish(self) -> None:
         """Write a line for every cell that was not reached, and the footer."""
@@ -232,6 +240,11 @@ def pytest_configure(config: pytest.Config) -> None:
     except SelectionError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[STATE] = state
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if config.getoption("--progress") and state.worker is None and reporter is not None:
+        writer = config.get_terminal_writer()
+        state.progress = Progress(writer._file, lambda: len(state.expected), live=is_coloured(writer._file))
+        config.pluginmanager.register(state.progress, "conformance-progress")
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(_WithXdist(state), "conformance-xdist")
 
@@ -287,6 +300,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     record = item.stash.get(RECORD, None)
     if call.when == "call" and record is not None:
         report.conformance = record
+        # Of these pytest's own --junit-xml makes properties of a test case; it takes those of the last report.
+        item.user_properties.extend(_properties(record))
         runner: Runner = item.funcargs["conformance_runner"]  # type: ignore[attr-defined]
         report.conformance_hellos = [
             finite(
@@ -303,6 +318,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         ]
         runner.announced.add(record["implementation"])
     return report
+
+
+def _properties(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a JUnit file says of a cell beside pass, skip or failure."""
+    for name in ("outcome", "implementation", "case", "device", "row"):
+        if record.get(name):
+            yield name, str(record[name])
+    margins = [float(each["margin"]) for each in record["checks"] if each.get("margin") is not None]
+    if margins:
+        yield "margin", repr(max(margins))
 
 
 def _plain(value: object) -> object:
@@ -333,6 +358,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitC
     state, _current = _current, None
     if state is None or state.worker is not None or session.config.option.collectonly:
         return
+    if state.progress is not None:
+        state.progress.end()
     state.finish()
     outcomes = {each["outcome"] for each in state.records.values()}
     if exitstatus == pytest.ExitCode.OK and state.asked and outcomes <= {"not_run", "unsupported"}:
@@ -345,5 +372,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if state is None or state.worker is not None or not state.records:
         return
     terminalreporter.section("conformance")
-    for line in summarise(list(state.records.values()), results=config.getoption("--results")):
+    lines = summarise(list(state.records.values()), results=config.getoption("--results"))
+    writer = config.get_terminal_writer()
+    if is_coloured(writer._file) and writer.hasmarkup:
+        show_lines(lines, writer._file)
+        return
+    for line, _ in lines:
         terminalreporter.write_line(line)

@@ -8,8 +8,10 @@ what a results file looks like and nothing of how its content came about.
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -102,14 +104,18 @@ def read(path: Path) -> Run:
     """
     Read one results file.
 
-    A last line that was cut in the middle of being written is dropped, as the run was then broken off.
+    A last line that was cut in the middle of being written is dropped, as the run was then broken off. A file whose
+    name ends with `.gz` is unpacked, as nights are kept so.
 
     Raises:
         ResultsError: the file cannot be opened, is not UTF-8, has a line that is not a record, is of a newer schema, or
             does not begin with a header.
     """
     try:
-        lines = path.read_bytes().split(b"\n")
+        content = path.read_bytes()
+        lines = (gzip.decompress(content) if path.suffix == ".gz" else content).split(b"\n")
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ResultsError(f"{path}: cannot be unpacked: {error}") from None
     except OSError as error:
         raise ResultsError(f"{path}: {error.strerror}") from None
     records = list(_records(path, lines))

@@ -24,7 +24,7 @@ from conformance.conduct import seen
 from conformance.ledger import Crash, Entry
 from conformance.metamorphic import RELATIONS, relations_asked
 from conformance.question import REPEATED, Question, question, refusal
-from conformance.results import OUTCOMES, finite
+from conformance.results import FAILING, OUTCOMES, finite
 from conformance.sandbox import InProcess, Investigator, Limits, Respondent, Sandbox, StartError
 from conformance.settlement import settle
 from conformance.steps import Hello, Output, Transcript
@@ -33,6 +33,9 @@ from conformance.values import NoDraw
 #: Where JAX keeps what it compiled; the sandbox keys it by version.
 DEFAULT_CACHE: Final = Path("~/.cache/dense-conformance")
 
+
+#: A script beyond this is left out of a record; `conformance reproduce` writes it all the same.
+MOST_BYTES_OF_A_SCRIPT: Final = 20_000
 
 #: What one process is for: an implementation's name, and its environment.
 Process = tuple[str, tuple[tuple[str, str], ...]]
@@ -139,7 +142,8 @@ class Runner:
             respondent = self._hold(cell.implementation)
         except StartError as error:
             crash = {"step": "start", "reason": error.reason, "stderr": error.stderr}
-            return {**_unjudged("crashed", f"the process did not start: {error.reason}"), "crash": crash}
+            content = {**_unjudged("crashed", f"the process did not start: {error.reason}"), "crash": crash}
+            return content | _reproduced(cell, content, None)
         hello = self.hellos[cell.implementation.name]
         if cell.device not in hello.devices:
             devices = ", ".join(hello.devices)
@@ -227,7 +231,7 @@ class Runner:
         if crash is not None:
             content["crash"] = crash
         content["steps"] = {label: round(reply.seconds, 6) for label, reply in transcript.replies.items()}
-        return content
+        return content | _reproduced(cell, content, asked)
 
 
 def _lacking(cell: Cell) -> str | None:
@@ -249,6 +253,21 @@ def _lacking(cell: Cell) -> str | None:
 def _unjudged(outcome: str, reason: str) -> dict[str, Any]:
     """Return the outcome of a cell of which nothing was observed."""
     return {"outcome": outcome, "checks": [], "reason": reason}
+
+
+def _reproduced(cell: Cell, content: Mapping[str, Any], asked: Question | None) -> dict[str, str]:
+    """Return the field `reproduce` of a record, a script that shows what was seen; none where all is well."""
+    if content["outcome"] not in (*FAILING, "diverges"):
+        return {}
+    # Imported here: a run in which all is well needs neither templates nor their engine.
+    from conformance.reproduce import script
+
+    named = {"case": cell.case.id, "implementation": cell.implementation.name, "device": cell.device}
+    try:
+        text = script({**named, **finite(content)}, asked, case=cell.case, implementation=cell.implementation)
+    except Exception as error:  # a verdict must not be lost with the script that was to show it
+        text = f"# No script could be written: {error!r}\n"
+    return {"reproduce": text} if len(text.encode()) <= MOST_BYTES_OF_A_SCRIPT else {}
 
 
 def _asked(cell: Cell, index: int) -> Question:
@@ -282,7 +301,8 @@ def _output(cell: Cell, asked: Question, evidence: Evidence) -> Finding:
     found = checks.check_output(evidence, asked.outputs, asked.expected)
     told = seen((evidence.get("output", label, Output).y, ways) for label, ways in asked.conducts.items())
     margins = {} if found.margin is None else {"output": found.margin}
-    return replace(found, facts={**found.facts, **({"conduct": told} if told else {}), "margins": margins})
+    same = {"bits": checks.bits(evidence.get("output", REPEATED[0], Output).y)}
+    return replace(found, facts={**found.facts, **({"conduct": told} if told else {}), "margins": margins, **same})
 
 
 def _gradients(cell: Cell, asked: Question, evidence: Evidence) -> Finding:

@@ -1,11 +1,13 @@
 """
-The end of a run as a person reads it in a terminal: counts per implementation, the slowest cells, what to do next.
+The end of a run as a person reads it in a terminal: the first red cells in full, counts, and what to type next.
 
-Text from records alone; it judges nothing and writes no file.
+Text from records alone; it judges nothing, writes no file and knows no terminal: each line comes with a style, which
+whoever prints it may leave out. What a framework said is shown without the characters that steer a terminal.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -13,32 +15,146 @@ from typing import Any, Final
 from conformance.results import FAILING, OUTCOMES
 
 Record = Mapping[str, Any]
+Line = tuple[str, str]
+"""A line and its style, in words of rich: empty for none."""
 
 SLOWEST: Final = 5
+#: Red cells that are shown in full, and those that are named after them.
+IN_FULL: Final = 3
+NAMED: Final = 10
+#: The end of what a crashed process printed, and the most of a message.
+_LINES_OF_STDERR: Final = 5
+_MOST_OF_A_MESSAGE: Final = 400
 #: The order in which a person wants to see outcomes: what is well first.
 _COLUMNS: Final = ("conforms", "diverges", "violates", "crashed", "timed_out", "unsupported", "not_run")
 assert set(_COLUMNS) == set(OUTCOMES)
 
 
-def summarise(records: Sequence[Record], *, results: str | None) -> Iterator[str]:
+def summarise(records: Sequence[Record], *, results: str | None) -> Iterator[Line]:
     """Yield the lines of the summary; `results` is the file they were written to, if any."""
+    failing = [each for each in records if each["outcome"] in FAILING]
+    if failing:
+        yield from _failures(failing)
+        yield "", ""
     yield from _table(records)
     reasons = Counter((each["implementation"], each.get("reason")) for each in records if each["outcome"] == "not_run")
     if reasons:
-        yield ""
+        yield "", ""
         for (implementation, reason), count in sorted(reasons.items(), key=str):
-            yield f"not run: {count} cells of {implementation}: {reason}"
+            yield f"not run: {count} cells of {implementation}: {_printable(str(reason))}", "yellow"
     slowest = sorted(records, key=lambda each: -float(each["seconds"]))[:SLOWEST]
-    yield ""
-    yield "slowest: " + ", ".join(f"{_name(each)} {float(each['seconds']):.1f} s" for each in slowest)
-    failing = [each for each in records if each["outcome"] in FAILING]
+    yield "", ""
+    yield "slowest: " + ", ".join(f"{_name(each)} {float(each['seconds']):.1f} s" for each in slowest), "dim"
+    yield from _next(failing, results)
+
+
+def _next(failing: Sequence[Record], results: str | None) -> Iterator[Line]:
+    """Yield what a person may want to type, where there is something to be done."""
     if failing:
-        yield f"first to look at: {_name(failing[0])}; alone: pytest -k '{_expression(failing[0])}'"
+        yield f"first to look at: {_name(failing[0])}; alone: pytest -k '{_expression(failing[0])}'", "bold"
+    if failing and results is not None:
+        cell, file = shlex.quote(_name(failing[0])), shlex.quote(results)
+        yield f"a script that shows it: conformance reproduce {cell} {file}", "bold"
+        yield f"a ledger entry for each red cell: conformance triage {file}", "bold"
     if results is not None:
-        yield f"results: {results}"
+        yield f"results: {results}; as a page: conformance report {shlex.quote(results)}", ""
 
 
-def _table(records: Sequence[Record]) -> Iterator[str]:
+def _failures(failing: Sequence[Record]) -> Iterator[Line]:
+    """Yield the first red cells in full, one of each implementation before a second, and the names of the next ones."""
+    first = _apart(failing)
+    for number, record in enumerate(first[:IN_FULL]):
+        if number:
+            yield "", ""
+        yield from _in_full(record)
+    others = first[IN_FULL : IN_FULL + NAMED]
+    if others:
+        yield "", ""
+    for record in others:
+        yield f"{record['outcome']}: {_name(record)}", "red"
+    if len(first) > IN_FULL + NAMED:
+        yield f"and {len(first) - IN_FULL - NAMED} more red cells", "red"
+
+
+def _apart(failing: Sequence[Record]) -> list[Record]:
+    """Return the records in such an order that each implementation is seen before one is seen again."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for record in failing:
+        turns.append(seen[record["implementation"]])
+        seen[record["implementation"]] += 1
+    return [record for _, record in sorted(zip(turns, failing, strict=True), key=lambda each: each[0])]
+
+
+def _in_full(record: Record) -> Iterator[Line]:
+    """Yield the question, and of each check that failed what was expected and observed, and the worst element."""
+    yield f"{record['outcome']}: {_name(record)}  ({record.get('row') or 'no row'})", "bold red"
+    if record.get("question"):
+        yield _item("question", _question(record["question"])), ""
+    if record.get("why"):
+        yield _item("why", str(record["why"])), ""
+    if record.get("reason"):
+        yield _item("reason", str(record["reason"])), ""
+    crash = record.get("crash") or {}
+    for line in str(crash.get("stderr", "")).strip().splitlines()[-_LINES_OF_STDERR:]:
+        yield _item("stderr", line), "dim"
+    told: set[str] = set()
+    for check in record["checks"]:
+        said = str(check.get("message", check["outcome"]))
+        # One exception leaves many checks without evidence, and a crash all that follow: each is told once.
+        follows = said in told or (crash and said.endswith("was never reached"))
+        if check["outcome"] in ("conforms", "unsupported") or follows:
+            continue
+        yield _item(check["check"], said), "red" if check["outcome"] in FAILING else "yellow"
+        if not told:
+            yield from _evidence(check)
+        told.add(said)
+
+
+def _evidence(check: Record) -> Iterator[Line]:
+    """Yield what a finding holds beside its message."""
+    if check.get("worst") is not None:
+        element = f"{check.get('where', '')}{check['worst']}"
+        yield _item("", f"worst element {element}: expected {check['exact']}, observed {check['got']}"), ""
+        bound = f"allowed error {check['allowed']}, by the line {check.get('line', '?')}"
+        yield _item("", f"{bound}; the error is {_times(check.get('margin'))}"), ""
+    elif check.get("expected") is not None or check.get("observed") is not None:
+        yield _item("", f"expected {check.get('expected')}, observed {check.get('observed')}"), ""
+
+
+def _times(margin: Any) -> str:
+    number = float(margin)
+    return f"{number:.3g} times as large" if number not in (float("inf"), float("-inf")) else "not allowed at all"
+
+
+def _question(asked: Record) -> str:
+    """Return a question in words: what is fed to which layers, and how."""
+    layers = zip(asked["units"], asked["activation"], asked["use_bias"], strict=True)
+    stack = ", ".join(
+        f"Dense({units}" + (f", {name}" if name != "linear" else "") + ("" if bias else ", no bias") + ")"
+        for units, name, bias in layers
+    )
+    fed = f"samples of shape {tuple(asked['input_shape'])}, batch {asked['batch']}"
+    if asked.get("feed_shape") is not None:
+        fed += f", fed {tuple(asked['feed_shape'])}"
+    extra = [f"{name} {asked[name]}" for name in ("input_dtype", "environment") if asked.get(name)]
+    extra += [f"layout {asked['layout']}"] if asked.get("layout", "contiguous") != "contiguous" else []
+    extra += [f"values {asked['lane']}"] if asked.get("lane") else ["must be refused"]
+    return "; ".join([fed, stack, str(asked["dtype"]), *extra])
+
+
+def _item(label: str, said: str) -> str:
+    return f"  {label:<21} {_printable(said)}".rstrip()
+
+
+def _printable(text: str) -> str:
+    """Return text of one line, without characters that steer a terminal or turn the direction of writing."""
+    line = " ".join(text.split())
+    shown = "".join(each if each.isprintable() else "?" for each in line)
+    return shown if len(shown) <= _MOST_OF_A_MESSAGE else f"{shown[: _MOST_OF_A_MESSAGE - 1]}…"
+
+
+def _table(records: Sequence[Record]) -> Iterator[Line]:
     """Yield a row per implementation and device, and their sum; outcomes nobody has are left out."""
     counted: dict[str, Counter[str]] = {}
     for each in records:
@@ -46,12 +162,14 @@ def _table(records: Sequence[Record]) -> Iterator[str]:
     total: Counter[str] = Counter(each["outcome"] for each in records)
     columns = [outcome for outcome in _COLUMNS if total[outcome]]
     rows = [["", *columns, "cells"]]
+    styles = ["bold"]
     for name, counts in [*counted.items(), ("all", total)]:
         rows.append([name, *(str(counts[outcome] or ".") for outcome in columns), str(sum(counts.values()))])
+        styles.append("red" if any(counts[each] for each in FAILING) else "yellow" if counts["not_run"] else "green")
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
+    for row, style in zip(rows, styles, strict=True):
         first, *rest = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        yield "  ".join([row[0].ljust(len(first)), *rest])
+        yield "  ".join([row[0].ljust(len(first)), *rest]), style
 
 
 def _name(record: Record) -> str:

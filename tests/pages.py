@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 from conformance.results import OUTCOMES, Run, Writer, read
 
@@ -105,6 +108,60 @@ MEASURED: Final = [
 ]
 
 
+#: A diff as `conformance.diff.as_json` has it, and a history as `conformance.history.summary` gives it.
+CHANGES: Final[Mapping[str, Any]] = {
+    "since": "2026-01-01T03:04:05Z",
+    "worse_overall": True,
+    "broken_off": False,
+    "worse": [
+        {
+            "cell": "cpu/impl-0/784x2-4-uniform",
+            "before": "conforms",
+            "after": "violates",
+            "said": "off by 0.25",
+            "margins": None,
+        }
+    ],
+    "drifted": [
+        {"cell": "cpu/gone/x", "before": "conforms", "after": "conforms", "said": "", "margins": [0.125, 0.375]}
+    ],
+    "fixed": [],
+    "versions": [{"implementation": "torch", "distribution": "torch", "before": "2.12.0", "after": "2.13.0"}],
+}
+HISTORY: Final[Mapping[str, Any]] = {
+    "nights": [
+        {
+            "started": f"2026-01-{day:02d}T03:00:00Z",
+            "file": f"{day}.jsonl",
+            "counts": {"conforms": 40 + day, "violates": day % 2},
+            "versions": {"torch": "2.12.0" if day < 3 else "2.13.0"},
+        }
+        for day in range(1, 6)
+    ],
+    "margins": [
+        {
+            "implementation": name,
+            "dtype": "float32",
+            "medians": [0.25, None, 0.26, 0.27, 0.28],
+            "maxima": [0.5, 0.5, 0.75, 0.8, 0.8125],
+        }
+        for name in ("torch", "flax-nnx")
+    ],
+    "worsened": [
+        {
+            "case": "784x2-4-uniform",
+            "implementation": "impl-0",
+            "device": "cpu",
+            "since": "2026-01-03T03:00:00Z",
+            "before": "conforms",
+            "now": "violates",
+            "versions_before": {"torch": "2.12.0"},
+            "versions_now": {"torch": "2.13.0"},
+        }
+    ],
+}
+
+
 @dataclass
 class Maker:
     """Writes results files as a run does, and reads them back."""
@@ -153,6 +210,17 @@ class Node:
                 yield from child.walk()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A cell of the matrix; `detail` is None where the page leaves it out."""
+
+    case: str
+    column: str
+    outcome: str
+    margin: float | str | None
+    detail: dict[str, Any] | None
+
+
 class Page(HTMLParser):
     """A page as a tree; what a browser would have to repair is an error."""
 
@@ -190,22 +258,78 @@ class Page(HTMLParser):
         (total,) = self.root.all("span", **{"class": "total"})
         return int(total.all("b")[0].text.replace(",", ""))
 
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """What the page's script is given."""
+        (script,) = self.root.all("script", id="data")
+        found = json.loads(script.text)
+        assert isinstance(found, dict)
+        return found
+
+    @cached_property
+    def cells(self) -> list[Shown]:
+        """Every cell as the page's script gets it, its detail put into words."""
+        data = self.data
+        cases = [case for case in data["cases"] for _ in range(case[4])]
+        assert len(cases) == len(data["column"]) == len(data["kind"]) == len(data["margin"]) == len(data["signature"])
+        return [
+            Shown(
+                case=case[0],
+                column=data["columns"][data["column"][index]][0],
+                outcome=data["kinds"][data["letters"].index(data["kind"][index])][0],
+                margin=data["margin"][index],
+                detail=self._detail(index),
+            )
+            for index, case in enumerate(cases)
+        ]
+
+    def _detail(self, index: int) -> dict[str, Any] | None:
+        """Return a cell's detail: its numbers of strings as the strings."""
+        if (found := self.data["details"].get(str(index))) is None:
+            return None
+        summary, checks, ended, steps, reproduce, others, entry = found
+        return {
+            "summary": self._said(summary),
+            "checks": [
+                {
+                    "check": self._said(check),
+                    "outcome": self.data["kinds"][kind][0],
+                    "message": self._said(message),
+                    "found": dict(self._said(numbers)),
+                    "facts": self._said(facts),
+                    "entry": known,
+                }
+                for check, kind, message, numbers, facts, known in checks
+            ],
+            "ended": None if ended is None else self._said(ended),
+            "steps": dict(self._said(steps)),
+            "reproduce": self._said(reproduce),
+            "others": dict(self._said(others)),
+            "entry": entry,
+        }
+
+    def _said(self, numbers: Any) -> Any:
+        return [self._said(each) for each in numbers] if isinstance(numbers, list) else self.data["strings"][numbers]
+
+    def leads(self, address: str) -> bool:
+        """Whether an address on this page names a view of it, and in it what there is."""
+        view, _, query = address.removeprefix("#/").partition("?")
+        state = {key: value for key, (value,) in parse_qs(query, strict_parsing=bool(query)).items()}
+        ids = {each.attributes.get("id") for each in self.root.walk()}
+        known = {
+            "case": {case[1] or case[0] for case in self.data["cases"]},
+            "column": {column[5] for column in self.data["columns"]},
+            "entry": {entry[0] for entry in self.data["entries"]},
+            "at": ids,
+            "outcome": {kind[0] for kind in self.data["kinds"]},
+        }
+        keys = [key for key in known if key in state]
+        return address.startswith("#/") and view in ids and all(state[key] in known[key] for key in keys)
+
     @property
     def marks(self) -> list[tuple[str, str, str]]:
-        """Case, column and outcome of every mark in the table."""
-        (matrix,) = [each for each in self.root.all("table") if "cells" in each.attributes["class"].split()]
-        columns = [each.text for each in matrix.all("thead")[0].all("th")][1:]
-        found = []
-        for row in matrix.all("tr"):
-            if places := row.all("td"):
-                assert len(places) == len(columns)
-                case = row.all("th")[0].text
-                for column, place in zip(columns, places, strict=True):
-                    for mark in (each for each in place.children if isinstance(each, Node) and each.tag in ("a", "b")):
-                        assert mark.attributes["title"]
-                        assert mark.text.strip()
-                        found.append((case, column, mark.attributes["class"].split()[0]))
-        return found
+        """Case, column and outcome of every cell in the matrix."""
+        return [(each.case, each.column, each.outcome) for each in self.cells]
 
     @property
     def headline(self) -> str:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from conformance.adapters.protocol import Gradients, Parameter
+from conformance.adapters.registry import select
 from conformance.case import CHECKS, Case, Expect, Layer
-from conformance.checks import Evidence, Finding, Missing, check_parameters, check_refusal, compare, worst_of
+from conformance.checks import Evidence, Finding, Missing, bits, check_parameters, check_refusal, compare, worst_of
 from conformance.enclosure import Enclosure
 from conformance.question import Question, question
 from conformance.steps import (
@@ -265,3 +266,41 @@ def test_refusal(answers: dict[str, Answer], outcome: str, said: str | None) -> 
 def test_a_row_that_expects_an_error_is_asked_for_refusal_alone() -> None:
     assert checks_asked(replace(CASE, expect=Expect(error=True))) == ("refusal",)
     assert checks_asked(replace(CASE, checks=("output", "parameters"))) == ("parameters", "output")
+
+
+def test_bits_are_equal_where_every_bit_is_and_nowhere_else() -> None:
+    array = np.array([[1.0, -2.0], [0.0, 3.0]], np.float32)
+    digest = bits(array)
+    assert len(digest) == 16
+    assert bits(array.copy()) == bits(np.asfortranarray(array)) == digest
+    one_ulp = array.copy()
+    one_ulp[1, 1] = np.nextafter(one_ulp[1, 1], np.float32(4.0))
+    negative_zero = array.copy()
+    negative_zero[1, 0] = -0.0
+    others: list[Any] = [
+        one_ulp,
+        negative_zero,
+        array.T,
+        array.reshape(4),
+        array.view(np.int32),
+        array.astype(np.float64),
+    ]
+    assert len({digest, *map(bits, others)}) == len(others) + 1
+    assert bits(np.zeros((0, 3), np.float32)) != bits(np.zeros((0, 4), np.float32))
+
+
+def test_the_record_of_an_output_holds_its_bits() -> None:
+    asked = question(CASE, "cpu")
+    cell = Cell(case=CASE, implementation=select(["tests.faulty:Exact"])[0], device="cpu")
+    found = {}
+    for change in (0.0, 2.0**-20):
+        replies = {reply.label: reply for reply in perform(Exact(), asked.steps)}
+        answer = replies["output"].answer
+        assert isinstance(answer, Output)
+        changed = answer.y.copy()
+        changed.flat[0] += change * changed.flat[0]
+        replies["output"] = replace(replies["output"], answer=replace(answer, y=changed))
+        record = next(each for each in judge(cell, asked, Transcript(replies=replies)) if each.check == "output")
+        found[change] = record.facts["bits"]
+        assert found[change] == bits(changed)
+    assert len(set(found.values())) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ def test_every_cell_is_where_it_belongs(old: Run, new: Run) -> None:
     assert cases(found) == {
         "worse": ["broken", "dying", "shy"],
         "lost": ["lost"],
+        "unchecked": [],
         "fixed": ["learnt", "mended"],
         "newly_diverging": ["known"],
         "no_longer_diverging": ["forgotten"],
@@ -136,7 +138,8 @@ def test_text_and_markdown_name_the_cell_and_the_reason(old: Run, new: Run) -> N
     found = diff(old, new)
     assert "  cpu/torch/broken: conforms -> violates: output[0] = `1`, expected 2" in as_text(found)
     assert "- `cpu/torch/broken`: conforms -> violates: `output[0] = '1', expected 2`" in as_markdown(found)
-    assert "torch: torch 2.13.0 -> 2.14.0" in as_text(found)
+    assert "  torch 2.13.0 -> 2.14.0: torch\n" in as_text(found)
+    assert "- `torch 2.13.0 -> 2.14.0`: `torch`\n" in as_markdown(found)
     assert "margin 0.2 -> 0.4" in as_text(found)
 
 
@@ -154,3 +157,113 @@ def test_the_command_exits_1_where_something_got_worse(tmp_path: Path, old: Run,
     nothing = CliRunner().invoke(main, ["diff", old.path, str(tmp_path / "absent.jsonl")])
     assert nothing.exit_code == 2
     assert len(nothing.output.splitlines()) == 1
+
+
+def runs(folder: Path, old: list[dict[str, Any]], new: list[dict[str, Any]]) -> tuple[Run, Run]:
+    return read(written(folder / "a.jsonl", *old)), read(written(folder / "b.jsonl", *new))
+
+
+def test_cells_of_an_implementation_that_is_asked_no_more_are_lost(tmp_path: Path) -> None:
+    both = runs(tmp_path, [cell("a"), cell("a", implementation="jax")], [cell("a")])
+    assert cases(diff(*both))["lost"] == ["a"]
+    assert diff(*both).is_worse
+    assert cases(diff(*both, partial=True))["vanished"] == ["a"]
+    assert not diff(*both, partial=True).is_worse
+
+
+def test_a_case_that_is_gone_though_its_row_is_there_is_lost(tmp_path: Path) -> None:
+    """The row of line 4 is asked with one case fewer; that of line 9 is gone, and line 9 holds another one now."""
+    old = [{**cell("kept"), "row": "r.yaml:4"}, {**cell("dropped"), "row": "r.yaml:4"}]
+    old += [{**cell("retired"), "row": "r.yaml:9"}]
+    new = [{**cell("kept"), "row": "r.yaml:5"}, {**cell("other"), "row": "r.yaml:9"}]
+    found = cases(diff(*runs(tmp_path, old, new)))
+    assert (found["lost"], found["vanished"], found["appeared"]) == (["dropped"], ["retired"], ["other"])
+
+
+@pytest.mark.parametrize("before", ["conforms", "diverges"])
+@pytest.mark.parametrize("after", ["unsupported", "not_run"])
+def test_a_cell_without_evidence_any_more_is_worse(tmp_path: Path, before: str, after: str) -> None:
+    assert cases(diff(*runs(tmp_path, [cell("a", before)], [cell("a", after)])))["worse"] == ["a"]
+
+
+def test_a_check_that_is_held_no_more_is_worse_though_the_cell_is_green(tmp_path: Path) -> None:
+    fewer = {**cell("a"), "checks": [{"check": "gradients", "outcome": "conforms"}, *cell("a")["checks"]]}
+    found = diff(*runs(tmp_path, [fewer], [cell("a")]))
+    assert found.is_worse
+    assert "cpu/torch/a: conforms -> conforms: no longer checked: gradients" in as_text(found)
+    assert diff(*runs(tmp_path, [cell("a")], [fewer])) == Diff()
+
+
+def test_a_red_cell_that_fails_another_check_is_worse(tmp_path: Path) -> None:
+    more = {**cell("a", "violates"), "checks": [{"check": "gradients", "outcome": "violates"}]}
+    assert cases(diff(*runs(tmp_path, [cell("a", "violates")], [more])))["worse"] == ["a"]
+    assert diff(*runs(tmp_path, [more], [more])) == Diff()
+
+
+def test_of_two_lines_for_one_cell_the_worse_counts(tmp_path: Path) -> None:
+    assert cases(diff(*runs(tmp_path, [cell("a")], [cell("a", "violates"), cell("a")])))["worse"] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("factors", "shifted"),
+    [
+        ([1.2] * 60, True),
+        ([0.8] * 60, True),
+        ([1.2, 1 / 1.2] * 30, False),
+        ([1.02] * 60, False),
+        ([1.2] * 10, False),
+        ([1.2] * 75 + [0.8] * 5, True),
+    ],
+    ids=["all up", "all down", "jitter", "too small to matter", "too few to be sure", "most up"],
+)
+def test_a_small_drift_of_many_cells_is_told_from_jitter(tmp_path: Path, factors: list[float], shifted: bool) -> None:
+    old = [cell(f"c{index}", margin=0.3) for index in range(len(factors))]
+    new = [cell(f"c{index}", margin=0.3 * factor) for index, factor in enumerate(factors)]
+    found = diff(*runs(tmp_path, old, new))
+    assert (found.drifted, bool(found.shifts)) == ((), shifted)
+    assert not found.is_worse
+    if shifted:
+        assert "Margins that moved together (1)\n  cpu/torch output: margins times" in as_text(found)
+        assert json.loads(as_json(found))["margins_moved_together"][0]["cell"] == "cpu/torch output"
+
+
+def test_versions_of_the_machine_and_the_suite_and_those_that_came_are_told(tmp_path: Path) -> None:
+    first = read(written(tmp_path / "a.jsonl", cell("a")))
+    second = read(written(tmp_path / "b.jsonl", cell("a"), version="2.14.0"))
+    whole = {"distributions": {"numpy": "2.4"}, "platform": {"python": "3.11.7", "cpus": 2}}
+    later = {"distributions": {"numpy": "2.5", "hypothesis": "6"}, "platform": {"python": "3.11.7", "cpus": 4}}
+    found = diff(replace(first, header={**first.header, **whole}), replace(second, header={**second.header, **later}))
+    assert found.versions == (
+        ("all", "cpus", "2", "4"),
+        ("all", "hypothesis", None, "6"),
+        ("all", "numpy", "2.4", "2.5"),
+        ("torch", "torch", "2.13.0", "2.14.0"),
+    )
+    assert not found.is_worse
+    assert "hypothesis none -> 6: all" in as_text(found)
+
+
+def test_a_version_that_changed_for_many_is_told_once(tmp_path: Path) -> None:
+    names = [f"i{number}" for number in range(9)]
+    found = Diff(versions=tuple((name, "numpy", "2.4", "2.5") for name in names))
+    assert as_text(found).count("numpy") == 1
+    assert "i0, i1, i2, i3, i4, i5 and 3 more" in as_text(found)
+
+
+def test_hostile_text_is_shown_and_not_obeyed(tmp_path: Path) -> None:
+    nasty = "`@all` <script>\x1b[31m\u202ex\x00"
+    found = diff(*runs(tmp_path, [cell(nasty)], [cell(nasty, "violates", message=nasty)]))
+    for text in (as_text(found), as_markdown(found)):
+        assert all(each.isprintable() or each == "\n" for each in text)
+    assert "`'@all' <script>" in as_markdown(found)
+
+
+def test_margins_that_are_not_finite_are_no_fault(tmp_path: Path) -> None:
+    both = runs(tmp_path, [cell("a", margin="inf"), cell("b", margin=0.2)], [cell("a"), cell("b", margin="nan")])
+    assert json.loads(as_json(diff(*both)))["worse_overall"] is False
+
+
+def test_the_command_takes_less_for_meant(tmp_path: Path) -> None:
+    both = [each.path for each in runs(tmp_path, [cell("a"), cell("a", implementation="jax")], [cell("a")])]
+    codes = [CliRunner().invoke(main, ["diff", *both, *more]).exit_code for more in ([], ["--partial"])]
+    assert codes == [1, 0]

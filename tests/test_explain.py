@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from conformance.case import ACTIVATIONS as ALL_ACTIVATIONS
+from conformance.cli import main
 from conformance.explain import explain, parse_shape
+from conformance.layer_table import stack
+from conformance.notation import SNIPPETS as SNIPPETS_OF
+from conformance.notation import frameworks_named, snippet
 
 ROOT = Path(__file__).parents[1]
 UNITS = [4, 10]
@@ -277,7 +286,130 @@ def test_nothing_is_imported_that_would_make_a_person_wait() -> None:
     seconds = time.perf_counter() - started
     modules = set(done.stdout.split())
     ours = {each for each in modules if each.startswith("conformance.")}
-    assert ours == {f"conformance.{each}" for each in ("case", "explain", "layer_table", "rule")}
+    assert ours == {f"conformance.{each}" for each in ("case", "explain", "layer_table", "notation", "rule")}
     heavy = {"numpy", "pydantic", "rich", "jinja2", "ruamel", "torch", "keras", "tensorflow", "jax", "flax", "pytest"}
     assert not modules & heavy
     assert seconds < 5, "half a second on a quiet machine; ten times that means that something heavy came in"
+
+
+SNIPPETS = """
+import contextlib, io, json, math, os, sys
+os.environ["KERAS_BACKEND"] = "jax"
+
+def counted(scope, framework):
+    if framework == "keras":
+        return scope["model"].count_params()
+    if framework == "torch":
+        return sum(each.numel() for each in scope["model"].parameters())
+    if framework == "tensorflow-v1":
+        return sum(each.shape.num_elements() for each in scope["tf1"].global_variables())
+    import jax
+    if framework == "flax-nnx":
+        from flax import nnx
+        held = nnx.state(scope["model"], nnx.Param)
+    else:
+        held = {"flax-linen": "variables", "equinox": "model"}.get(framework, "weights")
+        held = scope[held]
+    return sum(each.size for each in jax.tree.leaves(held) if hasattr(each, "size"))
+
+for framework, code in json.load(sys.stdin):
+    scope = {}
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].compat.v1.reset_default_graph()
+    exec(code, scope)
+    print(json.dumps([list(scope["y"].shape), counted(scope, framework)]))
+"""
+STACKS = [
+    stack((784, 1), UNITS, ACTIVATIONS, True),
+    stack((5,), [4], ["linear"], False),
+    # One layer of every activation there is, all of one size: JAX compiles each shape anew.
+    stack((2, 4), [4] * len(ALL_ACTIVATIONS), list(ALL_ACTIVATIONS), True),
+]
+
+
+@pytest.mark.parametrize("together", [[each for each in SNIPPETS_OF if each != "tensorflow-v1"], ["tensorflow-v1"]])
+def test_each_snippet_makes_the_shapes_and_counts_it_says_on_the_framework_itself(together: list[str]) -> None:
+    asked = [(name, snippet(name, layers), layers) for name in together for layers in STACKS]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SNIPPETS],
+        input=json.dumps([(name, code) for name, code, _ in asked]),
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    for (name, code, layers), (shape, count) in zip(asked, found, strict=True):
+        assert shape[1:] == list(layers[-1].made), (name, code)
+        assert count == sum(each.parameters for each in layers), (name, code)
+        for each in layers:
+            count = f"{each.parameters:,} parameter{'' if each.parameters == 1 else 's'}"
+            assert f"# {(None, *each.made)}, {count}" in code
+
+
+def test_what_stands_beside_a_layer_is_the_rule_and_nothing_without_one_is_said() -> None:
+    wrong = [replace(each, parameters=each.parameters + 1) for each in stack((5,), [4], ["linear"], True)]
+    assert "25 parameters" in snippet("torch", wrong), "the count is not the one of the layer it is told"
+    for name in SNIPPETS_OF:
+        assert snippet(name, wrong).count(" parameters") == 1
+
+
+def test_frameworks_are_found_by_name_and_each_is_shown_once() -> None:
+    assert frameworks_named(["flax"]) == ["flax-linen", "flax-nnx"]
+    assert frameworks_named(["torch", "all", "torch"])[0] == "torch"
+    assert set(frameworks_named(["all"])) == set(SNIPPETS_OF)
+    assert frameworks_named([]) == []
+    text = explain([(5,), (5, 1)], [4], ["linear"], frameworks=["torch"])
+    assert text.count("In torch, for ") == 2
+
+
+def test_an_unknown_framework_is_one_line_and_exit_code_2() -> None:
+    command = ["explain", "--input-shape", "5", "--units", "4", "--framework", "pytorch"]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 2
+    assert done.output.count("\n") == 1
+    assert "no such framework: 'pytorch'; there are keras, torch" in done.output
+
+
+COMMAND = [
+    sys.executable,
+    "-m",
+    "conformance",
+    "explain",
+    "--input-shape",
+    "784,1",
+    "--units",
+    "4",
+    "--framework",
+    "all",
+]
+
+
+def on_a_terminal(**variables: str) -> str:
+    """Return what the command writes to a terminal, its line ends as written."""
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    environment |= {"TERM": "xterm-256color", "COLUMNS": "100", **variables}
+    with subprocess.Popen(COMMAND, stdout=theirs, stderr=theirs, stdin=theirs, env=environment, cwd=ROOT) as process:
+        os.close(theirs)
+        written = b""
+        # The end of a terminal whose other side is closed is an error on Linux.
+        with contextlib.suppress(OSError):
+            while chunk := os.read(ours, 65536):
+                written += chunk
+        assert process.wait(timeout=60) == 0
+    os.close(ours)
+    return written.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_sees_colour_and_the_same_words() -> None:
+    piped = subprocess.run(
+        COMMAND, capture_output=True, text=True, check=True, cwd=ROOT, env={**os.environ, "COLUMNS": "100"}
+    ).stdout
+    assert "\x1b" not in piped
+    coloured = on_a_terminal()
+    assert "\x1b[" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == piped
+    assert on_a_terminal(NO_COLOR="1") == piped
+    assert on_a_terminal(TERM="dumb") == piped

@@ -6,19 +6,23 @@ Every hole of the template is opened in turn to show that the tests would find i
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jinja2 import DictLoader, UndefinedError
+from jinja2 import DictLoader, Environment, UndefinedError
 
 import conformance.report
-from conformance.report import render, text
+from conformance.report import render, script, text
 from conformance.report.page import environment, render_with
 from conformance.results import OUTCOMES, Run
-from tests.pages import ENTRY, EVIDENCE, Maker, Page, all_outcomes, cell
+from tests.pages import CHANGES, ENTRY, EVIDENCE, HISTORY, Maker, Page, all_outcomes, cell
+
+#: Fills the page with runs, and with changes and a history that end in a text.
+Fill = Callable[[Sequence[Run], str], str]
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ HOSTILE = MARKUP + INVISIBLE
 SEEN = MARKUP + r"\x00\x1b[31m\x7f\x9b\x0d[U+202E][U+2066][U+200B][U+2028][U+FEFF][U+D800][U+E0041]"
 #: What must stay what it is for the page to have the same parts.
 FIXED = ("type", "line", "complete", "counts", "cells", "schema", "seconds", "margin")
-FREE = ("versions", "settings", "distributions", "platform", "selection", "facts", "question")
+FREE = ("versions", "settings", "distributions", "platform", "selection", "facts")
 
 
 def spoilt(run: Run, suffix: str) -> Run:
@@ -71,41 +75,69 @@ def every_part(run_of: Maker) -> Run:
     return run_of(cells, complete=False)
 
 
-def hold_text_as_text(fill: Callable[[Sequence[Run]], str], run: Run) -> None:
+def hold_text_as_text(fill: Fill, run: Run) -> None:
     """Raise unless the page with hostile content has the very same elements as the page without, and shows it all."""
     for times in (2, 1):
-        page = fill([spoilt(run, HOSTILE)] * times)
-        assert not text._INVISIBLE.search(page)
+        page = fill([spoilt(run, HOSTILE)] * times, HOSTILE)
+        assert not text._INVISIBLE.search(page.replace(script.vendor(), ""))
         parsed = Page(page)
-        assert skeleton(parsed) == skeleton(Page(fill([spoilt(run, " and more")] * times)))
-        assert SEEN in parsed.root.text
+        assert skeleton(parsed) == skeleton(Page(fill([spoilt(run, " and more")] * times, " and more")))
+        assert SEEN in "".join(each.text for each in parsed.root.all("main"))
+        assert SEEN in "".join(parsed.data["strings"])
         page.encode("utf-8")
+
+
+def full(runs: Sequence[Run], suffix: str) -> str:
+    return render_all(environment(), runs, suffix)
+
+
+def render_all(made: Environment, runs: Sequence[Run], suffix: str) -> str:
+    names = {"device": "cpu", "implementation": "torch", "case": "784xviolates-4-uniform"}
+    changed = [
+        *CHANGES["worse"],
+        {**CHANGES["worse"][0], "cell": "/".join(f"{each}{suffix}" for each in names.values())},
+    ]
+    changes = {**_spoilt(CHANGES, suffix), f"a later kind{suffix}": changed}
+    worsened = [*HISTORY["worsened"], {**HISTORY["worsened"][0], **names}]
+    history = _spoilt({**HISTORY, "worsened": worsened}, suffix)
+    return render_with(made, runs, changes=changes, history=history)
 
 
 def test_hostile_content_is_shown_as_text(run_of: Maker) -> None:
     run = every_part(run_of)
-    hold_text_as_text(render, run)
+    hold_text_as_text(full, run)
     root = Page(render([spoilt(run, HOSTILE)])).root
     assert not [name for each in root.walk() for name in each.attributes if name.startswith("on")]
     assert not [each for each in root.all("a") if not each.attributes["href"].startswith("#")]
     tags = {each.tag for each in root.walk()}
-    assert not tags & {"script", "img", "iframe", "object", "embed", "link", "base", "form", "svg", "template"}
+    assert not tags & {"img", "iframe", "object", "embed", "link", "base", "form", "svg", "template"}
+    kinds = [each.attributes.get("type") for each in root.all("script")]
+    assert kinds == ["application/json", None, "module"]
+
+
+def test_data_that_could_end_its_script_is_found(run_of: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conformance.report.page.script_text", json.dumps)
+    with pytest.raises((AssertionError, json.JSONDecodeError)):
+        hold_text_as_text(full, every_part(run_of))
 
 
 SOURCE = (Path(conformance.report.__file__).parent / "page.html.jinja").read_text(encoding="utf-8")
-STYLE = (Path(conformance.report.__file__).parent / "style.css").read_text(encoding="utf-8")
+STYLES = {
+    name: (Path(conformance.report.__file__).parent / name).read_text(encoding="utf-8")
+    for name in ("style.css", "views.css")
+}
 HOLES = list(re.finditer(r"\{\{-? (.+?) -?\}\}", SOURCE))
 #: Holes filled with words, numbers and anchors of our own, or with an address that was found to be one.
 OUR_OWN = re.compile(
-    r"(facts|chip|bar|mark|links|group|problem)\(|^label$|kind\.|cell\.(shade|sign|copy)|count|total|headline\.|loop\.|unlisted"
-    r"|anchor|fragment|entry|\.loud|length|margin\|short|duration|(asked|group)\.link"
+    r"(facts|chip|bar|links|group|change_list)\(|^(file|policy|matrix|omitted)$|kind\.|count|total|headline\.|loop\.|unlisted"
+    r"|anchor|place|entry|length|\|short|\|commas|duration|group\.link"
 )
 REACHED = [hole for hole in HOLES if not OUR_OWN.search(hole[1])]
 
 
-def filled_by(source: str) -> Callable[[Sequence[Run]], str]:
-    made = environment(DictLoader({"page.html.jinja": source, "style.css": STYLE}))
-    return lambda runs: render_with(made, runs)
+def filled_by(source: str) -> Fill:
+    made = environment(DictLoader({"page.html.jinja": source, **STYLES}))
+    return lambda runs, suffix: render_all(made, runs, suffix)
 
 
 @pytest.mark.parametrize("hole", REACHED, ids=lambda hole: f"{hole.start()}-{hole[1]}")
@@ -119,14 +151,13 @@ def test_a_hole_left_unescaped_is_found(run_of: Maker, hole: re.Match[str]) -> N
 
 def test_the_holes_that_are_opened_are_most_of_those_that_matter() -> None:
     assert len(REACHED) >= 35
-    assert {"cell.case", "check.message", "each.crash.stderr", "value", "warning"} <= {hole[1] for hole in REACHED}
+    assert {"cell.case", "each.summary", "each.said", "each", "warning"} <= {hole[1] for hole in REACHED}
 
 
 def test_escaping_that_is_switched_off_is_found(run_of: Maker) -> None:
     source = "{% autoescape false %}" + SOURCE + "{% endautoescape %}"
-    made = environment(DictLoader({"page.html.jinja": source, "style.css": STYLE}))
     with pytest.raises(AssertionError):
-        hold_text_as_text(lambda runs: render_with(made, runs), every_part(run_of))
+        hold_text_as_text(filled_by(source), every_part(run_of))
 
 
 @pytest.mark.parametrize(
@@ -154,36 +185,51 @@ def test_only_web_addresses_become_links(run_of: Maker, link: object) -> None:
     checks = [{**EVIDENCE["diverges"]["checks"][0], "divergence": {**ENTRY, "link": link}}]
     page = Page(render([run_of([cell("a", "torch", "diverges", source=link, checks=checks)])]))
     assert [each for each in page.root.all("a") if not each.attributes["href"].startswith("#")] == []
+    ((*_, source, is_link),) = page.data["cases"][0][-1]
+    assert not is_link
     if isinstance(link, str):
-        assert page.root.text.count(text.visible(link)) >= 2
+        assert page.data["strings"][source] == text.visible(link)
+        assert text.visible(link) in page.root.all("section", id="divergences")[0].text
 
 
 @pytest.mark.parametrize("link", ["https://a.test/x?y=1&z=%20#f", "http://a.test", "HTTPS://a.test/~(x)"])
 def test_web_addresses_become_links_that_tell_nobody_where_they_were_found(run_of: Maker, link: str) -> None:
-    page = Page(render([run_of([cell("a", "torch", "conforms", source=link)])]))
+    checks = [{**EVIDENCE["diverges"]["checks"][0], "divergence": {**ENTRY, "link": link}}]
+    page = Page(render([run_of([cell("a", "torch", "diverges", source=link, checks=checks)])]))
     (found,) = [each for each in page.root.all("a") if not each.attributes["href"].startswith("#")]
     assert found.attributes == {"href": link, "rel": "noopener noreferrer"}
+    ((*_, source, is_link),) = page.data["cases"][0][-1]
+    assert is_link
+    assert page.data["strings"][source] == link
+
+
+def size(page: str) -> int:
+    """Return the characters of a page beyond those that every page has."""
+    return len(page) - len(render([]))
 
 
 def test_a_long_log_is_cut_at_its_beginning_and_says_so(run_of: Maker) -> None:
     stderr = "x" * 1_000_000 + "\x1b[31mthe reason"
     page = render([run_of([cell("a", "torch", "crashed", crash={"step": "forward", "stderr": stderr})])])
-    assert len(page) < 60_000
-    assert "\\x1b[31mthe reason" in page
-    assert re.search(r"\[cut: 99\d,\d{3} earlier characters in the results file\]", page)
+    assert size(page) < 60_000
+    detail = Page(page).cells[0].detail
+    assert detail is not None
+    shown = detail["ended"][2]
+    assert shown.endswith("x\\x1b[31mthe reason")
+    assert re.match(r"\[cut: 99\d,\d{3} earlier characters in the results file\]", shown)
 
 
 def test_many_long_logs_still_make_a_page_one_can_open(run_of: Maker) -> None:
     crash = {"step": "forward", "stderr": "y" * 50_000}
     page = render([run_of([cell(f"case-{index}", "torch", "crashed", crash=crash) for index in range(500)])])
-    assert len(page) < 3_500_000
+    assert size(page) < 3_500_000
 
 
 def test_long_values_and_names_are_cut_and_say_so(run_of: Maker) -> None:
     check = {"check": "output", "outcome": "violates", "expected": list(range(100_000)), "message": "m" * 100_000}
     cells = [cell("c" * 100_000 + end, "torch", "violates", checks=[check]) for end in "ab"]
     page = render([run_of(cells)])
-    assert len(page) < 120_000
+    assert size(page) < 120_000
     assert "more characters in the results file]" in page
     assert len({case for case, _, _ in Page(page).marks}) == 2
 
@@ -216,12 +262,14 @@ def test_the_page_asks_nothing_of_anybody(run_of: Maker) -> None:
     page = render([run_of(all_outcomes())])
     root = Page(page).root
     (policy,) = root.all("meta", **{"http-equiv": "Content-Security-Policy"})
-    assert policy.attributes["content"].startswith("default-src 'none'; style-src 'unsafe-inline';")
+    assert policy.attributes["content"].startswith("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-")
+    assert "unsafe-eval" not in policy.attributes["content"]
+    assert policy.attributes["content"].count("unsafe-inline") == 1
     assert not [each for each in root.walk() if {"src", "srcset", "action", "data"} & set(each.attributes)]
-    assert "url(" not in STYLE
-    assert "@import" not in STYLE
+    assert "url(" not in "".join(STYLES.values())
+    assert "@import" not in "".join(STYLES.values())
 
 
 def test_a_template_that_names_something_that_is_not_there_is_an_error(run_of: Maker) -> None:
     with pytest.raises(UndefinedError):
-        filled_by(SOURCE.replace("{{ warning }}", "{{ wraning }}"))([run_of([], complete=None)])
+        filled_by(SOURCE.replace("{{ warning }}", "{{ wraning }}"))([run_of([], complete=None)], "")

@@ -76,6 +76,19 @@ def summary_line(runs: Sequence[Run], table: view.Table) -> tuple[str, ...]:
     return (*found, *([text.head(" ".join(platform), 120)] if platform else []))
 
 
+def omitted(cells: int, detailed: int) -> str:
+    """Return what of the results the page leaves out."""
+    if detailed == cells:
+        return (
+            "This page shows what the results files say of every cell; logs and long values are cut where it says so."
+        )
+    return (
+        f"Of {cells - detailed:,} of {cells:,} cells this page has the outcome, the margin and the outcomes of the"
+        " checks alone, as it would be too large with more; red and diverging cells come first. The results files have"
+        " all."
+    )
+
+
 def _count(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 

@@ -7,15 +7,19 @@ any of these must not stand in one column, and shards must not be torn apart.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Final
 
 from conformance.report import text
 from conformance.results import Record, Run
+
+#: Versions that a column is named by, where none of them is the framework's own.
+TELLING: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +44,8 @@ class Column:
 def name(record: Record, key: str) -> str:
     """Return what a record is called, short but still its own, or that it is not called anything."""
     content = record.get(key)
+    if type(content) is str and 0 < len(content) <= text.LONGEST_TITLE:
+        return content
     return text.title(content) if content not in (None, "") else f"(no {key})"
 
 
@@ -85,11 +91,22 @@ def columns(runs: Sequence[Run]) -> dict[tuple[int, str, str], Column]:
             else:
                 alike.append((set(asked), [index]))
         members = [indices for alike in groups.values() for _, indices in alike]
-        for indices in members:
-            source = " + ".join(named[index] for index in indices) if len(members) > 1 else ""
+        telling = _telling([runs[indices[0]] for indices in members], implementation)
+        for indices, versions in zip(members, telling, strict=True):
+            source = ", ".join([*versions, " + ".join(named[index] for index in indices)]) if len(members) > 1 else ""
             column = Column(implementation=implementation, device=device, source=source)
             assigned.update({(index, implementation, device): column for index in indices})
     return assigned
+
+
+def _telling(runs: Sequence[Run], implementation: str) -> list[list[str]]:
+    """Return of each run the versions that tell it from the others: of the framework, before those of what it needs."""
+    said = [[each.get("versions") for each in implementations(run, implementation)] for run in runs]
+    found = [dict(pair for versions in each for pair in text.pairs(versions)) for each in said]
+    differing = [key for key in dict.fromkeys(itertools.chain(*found)) if len({each.get(key) for each in found}) > 1]
+    family = implementation.split(":")[0].split("-")
+    own = [key for key in differing if key in family] or differing[:TELLING]
+    return [[f"{key} {each[key]}" for key in own if key in each] for each in found]
 
 
 def _identity(run: Run, implementation: str) -> str:

@@ -7,8 +7,9 @@ nothing: messages, reasons and links stand as the results file has them.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from conformance.report.columns import Column, name
 from conformance.report.view import KINDS, UNKNOWN, Cell, Kind, Table, kind
 from conformance.results import Record
 
+#: The longest script that is shown, in characters.
+LONGEST_SCRIPT: Final = 50_000
 #: All ends of logs on one page together, in characters: a thousand crashes must still make a page one can open.
 LOGS: Final = 2_000_000
 
@@ -28,15 +31,30 @@ _FOUND: Final = (
     ("got", "got"),
     ("allowed", "allowed error"),
     ("margin", "margin"),
+    ("where", "in"),
     ("worst", "at element"),
-    ("line", "line"),
+    ("line", "line of the bound"),
 )
+#: Where a bound comes from, as its line is called in a results file.
+LINES: Final = {
+    "exact": "no error is allowed: every product and sum of these numbers can be held exactly",
+    "proven": "no order of summation can be further off",
+    "statistical": "by chance no order of summation is further off, with the stated probability of a false alarm",
+    "declared": "a contract for a function that no theory bounds, such as exp or tanh",
+}
 _KNOWN: Final = {"check", "outcome", "message", "raised", "divergence", "facts", "reason", *(key for key, _ in _FOUND)}
+
+
+# What is said of a cell in a place of its own; all else is listed.
+_CELL: Final = {
+    *("type", "case", "implementation", "device", "outcome", "checks", "crash", "divergence", "steps", "reproduce"),
+    *("question", "row", "why", "source"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One check that does not conform; `found` is expected beside observed and the numbers, `facts` all else."""
+    """One check; `found` is expected beside observed and the numbers, `facts` all else."""
 
     name: str
     kind: Kind
@@ -57,15 +75,16 @@ class Crash:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
+class Detail:
     """Everything the page says of one cell; `entry` is the anchor of the ledger entry that knows how it ended."""
 
-    cell: Cell
     entry: str
     summary: str
     checks: tuple[Check, ...]
-    conforming: tuple[str, ...]
     crash: Crash | None
+    steps: tuple[tuple[str, str], ...]
+    reproduce: str
+    others: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,27 +123,39 @@ class Group:
         return sum(len(member.cells) for member in self.members)
 
 
-def problems(table: Table) -> dict[Cell, Problem]:
-    """Return what is to be said of each cell that fails, diverges or contradicts itself, in the table's order."""
-    detailed = [cell for cell in table.cells if cell.detailed]
-    crashes = sum(1 for cell in detailed if cell.record.get("crash"))
-    limit = min(8_000, max(400, LOGS // max(1, crashes)))
-    return {cell: _problem(cell, limit) for cell in detailed}
+def log_limit(cells: Sequence[Cell]) -> int:
+    """Return how many characters of each crash's log a page with all of them can bear."""
+    crashes = sum(1 for cell in cells if cell.record.get("crash"))
+    return min(8_000, max(400, LOGS // max(1, crashes)))
 
 
-def failures(found: Mapping[Cell, Problem]) -> tuple[Failure, ...]:
+def failures(table: Table) -> tuple[Failure, ...]:
     """Return the failing cells, worst first; a framework that does not start at all is one entry, not a thousand."""
     order = [*KINDS.values(), UNKNOWN]
     alike: dict[tuple[Kind, Column, str], list[Cell]] = defaultdict(list)
-    for cell, problem in found.items():
-        if cell.kind.fails:
-            alike[cell.kind, cell.column, problem.summary].append(cell)
+    for cell in table.cells:
+        if cell.kind.fails or cell.contradicts:
+            alike[cell.kind, cell.column, summary(cell)].append(cell)
     listed = [
-        Failure(kind=kind, column=column, summary=summary, cells=tuple(cells))
-        for (kind, column, summary), cells in alike.items()
+        Failure(kind=kind, column=column, summary=said, cells=tuple(cells))
+        for (kind, column, said), cells in alike.items()
     ]
     # Sorting is stable: what is equally bad stays in the order of the table.
     return tuple(sorted(listed, key=lambda each: order.index(each.kind)))
+
+
+def summary(cell: Cell) -> str:
+    """Return what is the matter with a cell in one line, or nothing where nothing is."""
+    if not cell.detailed:
+        return ""
+    said = ""
+    if (crash := _crash(cell, 0)) is not None:
+        said = ": ".join(each for _, each in crash.facts[:2])
+    elif checks := [each for each in cell.checks if each.get("outcome") not in ("conforms", "unsupported")]:
+        worst = next((each for each in checks if kind(each).fails), checks[0])
+        found = worst.get("message") or "; ".join(f"{key} {each}" for key, each in _shown(worst))
+        said = f"{name(worst, 'check')}: {text.value(found)}" if found else name(worst, "check")
+    return text.head(said or "the results file says no more", 300)
 
 
 def unasked(table: Table) -> tuple[Group, ...]:
@@ -183,7 +214,7 @@ def divergences(table: Table) -> tuple[Group, ...]:
             _group(
                 table,
                 list(dict.fromkeys(cell for cell, _ in members)),
-                anchor=_entry_anchor(where),
+                anchor=entry_anchor(where),
                 kind=KINDS["diverges"],
                 title=text.value(entry.get("why") or "no reason given"),
                 facts=(("entry", where), *facts),
@@ -193,24 +224,20 @@ def divergences(table: Table) -> tuple[Group, ...]:
     return tuple(sorted(groups, key=lambda group: (text.natural(group.facts[0][1]), group.title)))
 
 
-def _problem(cell: Cell, limit: int) -> Problem:
-    checks = tuple(_check(each) for each in cell.checks if each.get("outcome") not in ("conforms", "unsupported"))
-    crash = _crash(cell, limit)
-    summary = ""
-    if crash is not None:
-        summary = ": ".join(each for _, each in crash.facts[:2])
-    elif checks:
-        worst = next((each for each in checks if each.kind.fails), checks[0])
-        said = worst.message or "; ".join(f"{key} {each}" for key, each in worst.found)
-        summary = f"{worst.name}: {said}" if said else worst.name
+def detail(cell: Cell, limit: int) -> Detail:
+    """Return everything that is to be said of a cell, with so many characters of a crash's log."""
     divergence = cell.record.get("divergence")
-    return Problem(
-        cell=cell,
-        entry=_entry_anchor(_entry(divergence)) if isinstance(divergence, dict) else "",
-        summary=text.head(summary or "the results file says no more", 300),
-        checks=checks,
-        conforming=tuple(name(each, "check") for each in cell.checks if each.get("outcome") == "conforms"),
-        crash=crash,
+    steps = cell.record.get("steps")
+    reproduce = cell.record.get("reproduce")
+    return Detail(
+        entry=entry_anchor(divergence) if isinstance(divergence, dict) else "",
+        summary=summary(cell),
+        checks=tuple(map(_check, cell.checks)),
+        crash=_crash(cell, limit),
+        steps=tuple(text.pairs(steps)),
+        # A script with a hole in it is worse than none, so that one too long to show is not cut.
+        reproduce=reproduce if isinstance(reproduce, str) and len(reproduce) <= LONGEST_SCRIPT else "",
+        others=tuple(text.pairs({str(key): each for key, each in cell.record.items() if key not in _CELL})),
     )
 
 
@@ -226,14 +253,32 @@ def _check(record: Record) -> Check:
         name=name(record, "check"),
         kind=kind(record),
         message=text.value(record["message"]) if record.get("message") else "",
-        found=tuple((label, _found(key, record[key])) for key, label in _FOUND if record.get(key) is not None),
+        found=tuple(_shown(record)),
         facts=tuple(facts),
-        entry=_entry_anchor(_entry(divergence)) if isinstance(divergence, dict) else "",
+        entry=entry_anchor(divergence) if isinstance(divergence, dict) else "",
     )
 
 
-def _found(key: str, content: Any) -> str:
-    return text.short(text.number(content)) or text.value(content) if key == "margin" else text.value(content)
+def _shown(record: Record) -> Iterator[tuple[str, str]]:
+    """Yield what was expected and found: numbers as the file has them, with what follows from them beside."""
+    for key, label in _FOUND:
+        content = record.get(key)
+        if content is None:
+            continue
+        if key == "line" and isinstance(content, str) and content in LINES:
+            yield label, f"{content}: {LINES[content]}"
+        else:
+            yield label, text.value(content)
+        if key == "got" and (error := _error(record)) is not None:
+            yield "error", error
+
+
+def _error(record: Record) -> str | None:
+    """Return how far the worst element is off: the margin of what is allowed, which is finer than got - exact."""
+    margin, allowed, got, exact = (text.number(record.get(key)) for key in ("margin", "allowed", "got", "exact"))
+    if margin is not None and allowed and math.isfinite(margin * allowed):
+        return f"{margin * allowed:.6g}"
+    return f"{abs(got - exact):.6g}" if got is not None and exact is not None else None
 
 
 def _raised(raised: Any) -> list[tuple[str, str]]:
@@ -259,7 +304,7 @@ def _crash(cell: Cell, limit: int) -> Crash | None:
     facts = [("in step", text.value(crash["step"]))] if crash.get("step") else []
     facts += [("reason", reason)] if reason else []
     notes = crash.get("notes")
-    stderr = crash.get("stderr") or ""
+    stderr = (crash.get("stderr") if limit else "") or ""
     return Crash(
         facts=tuple(facts),
         notes=tuple(text.value(each) for each in (notes if isinstance(notes, list) else [notes]) if each),
@@ -285,8 +330,9 @@ def _entry(divergence: Record) -> str:
     return text.value(divergence.get("where") or divergence.get("why") or "(no entry)")
 
 
-def _entry_anchor(where: str) -> str:
-    return text.anchor("entry", where)
+def entry_anchor(entry: Record | str) -> str:
+    """Return the place where an entry of the ledger is shown, given as a record or by where it stands."""
+    return text.anchor("entry", entry if isinstance(entry, str) else _entry(entry))
 
 
 def _group(

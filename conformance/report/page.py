@@ -2,15 +2,16 @@
 The page as a whole: everything the template is given, and the text that comes of it.
 
 Every hole of the template is filled through `visible` and escaped, wherever its content comes from; nothing is ever
-marked as safe.
+marked as safe. What the page's script shows it gets as JSON, and puts into the page as text alone.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import itertools
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,12 +19,17 @@ from typing import Any, Final
 from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from conformance.report import claims, columns, details, text, view
-from conformance.report.numerics import numerics
+from conformance.report import claims, columns, details, places, script, text, view
+from conformance.report.changes import changes as changed
+from conformance.report.nights import history as nights
+from conformance.report.numerics import numerics, spreads
+from conformance.report.payload import payload, script_text
 from conformance.results import Run
 
-#: How many kinds of failure are listed before the table; all cells are in the table and in the details.
+#: How many ways to fail are listed before the matrix, which has all cells.
 LISTED: Final = 200
+#: How many cells are named where a list of them is opened.
+NAMED: Final = 60
 _TEMPLATE: Final = "page.html.jinja"
 
 
@@ -60,16 +66,37 @@ class Summary:
     margin: float | None
     seconds: float
     versions: tuple[str, ...]
+    settings: tuple[str, ...]
 
 
-def render(runs: Sequence[Run]) -> str:
-    """Return the page for one or more results files; the same files give the same text."""
-    return render_with(environment(), runs)
+def render(
+    runs: Sequence[Run],
+    *,
+    changes: Mapping[str, Any] | None = None,
+    history: Mapping[str, Any] | None = None,
+) -> str:
+    """
+    Return the page for one or more results files; the same files give the same text.
+
+    `changes` is a diff of this run and an earlier one as `conformance.diff.as_json` has it, with `since` naming the
+    earlier. `history` is what `conformance.history.summary` gives: `nights`, oldest first, each with `started`, `file`,
+    `counts` by outcome and `versions`; `margins`, each with `implementation`, `dtype` and for every night one of
+    `medians` and `maxima`, a number or None; and `worsened`, each with `case`, `implementation`, `device`, `since`,
+    `before`, `now`, `versions_before` and `versions_now`.
+    """
+    return render_with(environment(), runs, changes=changes, history=history)
 
 
-def write(runs: Sequence[Run], path: Path) -> None:
-    """Write the page for `runs` to `path`, whole or not at all."""
-    page = render(runs)
+def write(
+    runs: Sequence[Run],
+    path: Path,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    history: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the page for `runs` to `path`, whole or not at all; for the rest see `render`."""
+    with _without_collection():
+        page = render(runs, changes=changes, history=history)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -77,6 +104,18 @@ def write(runs: Sequence[Run], path: Path) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Look for no garbage meanwhile: there is none, and looking through a million records takes half of the time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def environment(loader: BaseLoader | None = None) -> Environment:
@@ -91,8 +130,9 @@ def environment(loader: BaseLoader | None = None) -> Environment:
         keep_trailing_newline=True,
     )
     made.filters.update(
-        fragment=text.fragment,
-        anchor=text.anchor,
+        cell_place=places.cell_place,
+        matrix_place=places.matrix_place,
+        entry_place=places.entry_place,
         short=text.short,
         duration=text.duration,
         commas=lambda count: f"{count:,}",
@@ -105,67 +145,74 @@ def _finalize(content: Any) -> Any:
     return content if isinstance(content, Markup) else text.head(text.visible(str(content)), 20_000)
 
 
-def render_with(made: Environment, runs: Sequence[Run]) -> str:
+def render_with(
+    made: Environment,
+    runs: Sequence[Run],
+    *,
+    changes: Mapping[str, Any] | None = None,
+    history: Mapping[str, Any] | None = None,
+) -> str:
     """Return the page as `made` fills it."""
     table = view.table(runs)
     counts = view.tally(table.cells, sum(map(view.missing, runs)))
-    problems = details.problems(table)
-    failures = details.failures(problems)
+    failures = details.failures(table)
     warnings = (*itertools.chain(*map(claims.warnings, runs, columns.labels(runs))), *claims.oddities(table))
     complete = all(run.complete for run in runs)
-    return made.get_template(_TEMPLATE).render(
+    divergences = details.divergences(table)
+    known = places.Places.among(table)
+    past = None if history is None else nights(history, known)
+    data = payload(table, divergences)
+    page = made.get_template(_TEMPLATE).render(
+        policy=script.policy(),
         headline=claims.headline(counts, complete=complete, sound=not warnings),
         counts=counts,
         total=sum(counts.values()),
         summary=claims.summary_line(runs, table),
+        changes=None if changes is None else changed(changes, known),
         warnings=warnings,
         origins=tuple(map(_origin, runs, columns.labels(runs))),
         table=table,
-        summaries=tuple(_summary(runs, table, column) for column in table.columns),
+        summaries=_summaries(runs, table),
         failures=failures[:LISTED],
         unlisted=sum(len(each.cells) for each in failures[LISTED:]),
-        problems=problems,
-        questions={row.case: _questions(row) for row in table.rows},
-        divergences=details.divergences(table),
+        listed=NAMED,
+        divergences=divergences,
+        spreads=spreads(table),
         numerics=numerics(runs),
+        history=past,
         unasked=details.unasked(table),
-        unasked_anchor=details.unasked_anchor,
         unanswered=details.unanswered(table),
+        omitted=claims.omitted(len(table.cells), len(data["details"])),
     )
+    data["history"] = None if past is None else past.plotted()
+    return script.put(page, script_text(data))
 
 
-def _summary(runs: Sequence[Run], table: view.Table, column: columns.Column) -> Summary:
-    cells = [cell for cell in table.cells if cell.column == column]
+def _summaries(runs: Sequence[Run], table: view.Table) -> tuple[Summary, ...]:
+    found: dict[columns.Column, list[view.Cell]] = {column: [] for column in table.columns}
+    for cell in table.cells:
+        found[cell.column].append(cell)
+    return tuple(_summary(runs, column, cells) for column, cells in found.items())
+
+
+def _summary(runs: Sequence[Run], column: columns.Column, cells: Sequence[view.Cell]) -> Summary:
     seconds = (text.number(cell.record.get("seconds")) for cell in cells)
-    said = itertools.chain.from_iterable(
-        columns.implementations(runs[index], column.implementation) for index in sorted({cell.run for cell in cells})
+    said = [
+        each
+        for index in sorted({cell.run for cell in cells})
+        for each in columns.implementations(runs[index], column.implementation)
+    ]
+    versions, settings = (
+        tuple(dict.fromkeys(" ".join(pair) for each in said for pair in text.pairs(each.get(key))))
+        for key in ("versions", "settings")
     )
     return Summary(
         column=column,
         counts=view.tally(cells),
         margin=text.worst([cell.margin for cell in cells if cell.margin is not None and cell.kind.name == "conforms"]),
         seconds=sum(each for each in seconds if each is not None),
-        versions=tuple(dict.fromkeys(" ".join(pair) for each in said for pair in text.pairs(each.get("versions")))),
-    )
-
-
-def _questions(row: view.Row) -> tuple[dict[str, Any], ...]:
-    """Return what a case asks and why, once for each way in which the files have it."""
-    keys = ("question", "row", "why", "source")
-    found: dict[str, dict[str, Any]] = {}
-    for cell in row.cells:
-        said = {key: cell.record.get(key) for key in keys}
-        found.setdefault(json.dumps(said, sort_keys=True, default=str), said)
-    return tuple(
-        {
-            # What is null or false was not asked for.
-            "question": tuple(pair for pair in text.pairs(said["question"]) if pair[1] not in ("null", "false")),
-            "row": text.value(said["row"] or ""),
-            "why": text.value(said["why"] or ""),
-            "source": text.value(said["source"] or ""),
-            "link": text.link(said["source"]),
-        }
-        for said in found.values()
+        versions=versions,
+        settings=settings,
     )
 
 

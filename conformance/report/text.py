@@ -17,6 +17,8 @@ from urllib.parse import quote, urlsplit
 
 #: Longest text shown of one value that is not the end of a log.
 LONGEST: Final = 4_000
+#: Longest name that is shown whole.
+LONGEST_TITLE: Final = 300
 
 # What a page must never receive raw: controls but tab and newline (ANSI escapes begin with one), soft hyphen, bidi and
 # zero-width marks, line separators, lone surrogates (which UTF-8 cannot write), noncharacters and tags. Ranges are
@@ -27,6 +29,9 @@ _INVISIBLE: Final = re.compile(
 )
 # A prefix and a suffix that cannot be mistaken for part of an id made of these characters.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._:-]{1,120}")
+# As above, for names that stand in an address: columns have a slash in them.
+_ADDRESS: Final = re.compile(r"[A-Za-z0-9._:/-]{1,200}")
+_UNQUOTED: Final = "~:./_-"
 _DIGITS: Final = re.compile(r"([0-9]{1,18})")
 _URL: Final = re.compile(r"https?://[^\s\\\"'<>`{}|^]+", re.IGNORECASE)
 
@@ -63,7 +68,7 @@ def value(content: Any) -> str:
 def title(content: Any) -> str:
     """Return a name of any JSON type as text, which stays a name of one thing where it has to be cut."""
     whole = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, default=str)
-    return whole if len(whole) <= 300 else f"{whole[:280]}… [cut: {_digest(whole)}]"
+    return whole if len(whole) <= LONGEST_TITLE else f"{whole[:280]}… [cut: {_digest(whole)}]"
 
 
 def pairs(content: Any) -> list[tuple[str, str]]:
@@ -75,6 +80,8 @@ def pairs(content: Any) -> list[tuple[str, str]]:
 
 def number(content: Any) -> float | None:
     """Return a number, which results files write as a string where it is not finite, or None."""
+    if type(content) is float:
+        return content
     if isinstance(content, bool) or not isinstance(content, int | float | str):
         return None
     try:
@@ -135,9 +142,17 @@ def _digest(whole: str) -> str:
     return hashlib.sha256(whole.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-def fragment(name: str) -> str:
-    """Return the reference to an anchor on this page."""
-    return "#" + quote(name, safe="~:.-_")
+def address(name: str) -> str:
+    """Return what a thing is called in the page's address: its own name where that can stand there, else a digest."""
+    return name if _ADDRESS.fullmatch(name) else f"~{_digest(name)}"
+
+
+def place(view: str, **state: object) -> str:
+    """Return the address on this page of a view in a state, as the page's own script writes it."""
+    said = "&".join(
+        f"{key}={quote(str(each), safe=_UNQUOTED)}" for key, each in state.items() if each not in ("", None)
+    )
+    return f"#/{view}" + (f"?{said}" if said else "")
 
 
 def natural(text: str) -> tuple[tuple[int, int, str], ...]:

@@ -11,14 +11,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final, TypeGuard
 
 from conformance.report import text
 from conformance.report.columns import Column, columns, name
 from conformance.results import FAILING, OUTCOMES, Record, Run
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Kind:
     """An outcome as the page shows it: its name in the file, a sign, what a number of such cells do, what it means."""
 
@@ -51,6 +51,23 @@ KINDS: Final = {name: Kind(name, *_SHOWN.get(name, ("?", name, ""))) for name in
 UNKNOWN: Final = Kind("unknown", "?", "unknown", "an outcome this version of the report does not know")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """
+    What a cell's checks have in brief.
+
+    `margin` is the largest, `marks` holds of each check its name and its outcome, and `entries` the entry of the ledger
+    that knows of it or None, up to the last that has one. `fails` says whether any does, `digest` is that of the
+    output's bits where the file has it.
+    """
+
+    margin: float | None
+    marks: tuple[tuple[str, Kind], ...]
+    entries: tuple[Record | None, ...]
+    fails: bool
+    digest: str | None
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cell:
     """One line of the results file numbered `run`, and its column; `copy` numbers lines for the same cell."""
@@ -74,76 +91,57 @@ class Cell:
     def checks(self) -> tuple[Record, ...]:
         """The cell's checks, those that are records."""
         checks = self.record.get("checks")
-        return tuple(each for each in checks if isinstance(each, Mapping)) if isinstance(checks, list | tuple) else ()
+        return tuple(filter(_is_record, checks)) if isinstance(checks, list | tuple) else ()
 
     @cached_property
+    def seen(self) -> Seen:
+        """What there is to know of the checks without reading any in full: in one go, as there may be a million."""
+        margin: float | None = None
+        marks: list[tuple[str, Kind]] = []
+        entries: list[Record | None] = []
+        digest = None
+        fails = False
+        for check in self.checks:
+            found = text.number(content) if (content := check.get("margin")) is not None else None
+            # NaN, which equals nothing, is the worst there is.
+            if found is not None and (margin is None or found > margin or found != found):
+                margin = found if margin is None or margin == margin else margin
+            judged = kind(check)
+            said = name(check, "check")
+            marks.append((said, judged))
+            if (entry := check.get("divergence")) is not None:
+                entries += [None] * (len(marks) - 1 - len(entries))
+                entries.append(entry if _is_record(entry) else None)
+            fails = fails or judged.fails
+            if said == "output" and digest is None:
+                digest = _digest(check)
+        return Seen(margin=margin, marks=tuple(marks), entries=tuple(entries), fails=fails, digest=digest)
+
+    @property
     def margin(self) -> float | None:
         """The largest margin of any check: the largest error found over the largest allowed."""
-        margins = (text.number(check.get("margin")) for check in self.checks)
-        return text.worst([each for each in margins if each is not None])
+        return self.seen.margin
 
-    @cached_property
+    @property
     def unanswered(self) -> tuple[Record, ...]:
         """The checks that the implementation cannot answer."""
         return tuple(check for check in self.checks if check.get("outcome") == "unsupported")
 
-    @cached_property
+    @property
     def divergences(self) -> tuple[Record, ...]:
         """The entries of the ledger that know of this cell: of how its process ended, or of one of its checks."""
-        entries = (each.get("divergence") for each in (self.record, *self.checks))
-        return tuple(each for each in entries if isinstance(each, Mapping))
+        own = self.record.get("divergence")
+        return (*([own] if _is_record(own) else []), *(each for each in self.seen.entries if each is not None))
 
-    @property
+    @cached_property
     def contradicts(self) -> bool:
         """Whether the outcome is better than one of its checks'."""
-        return not self.kind.fails and any(kind(check).fails for check in self.checks)
+        return not self.kind.fails and self.seen.fails
 
-    @property
+    @cached_property
     def detailed(self) -> bool:
         """Whether the page says more of this cell than its place in the table."""
         return self.kind.fails or self.kind.name == "diverges" or self.contradicts or bool(self.record.get("crash"))
-
-    @property
-    def anchor(self) -> str:
-        """The place on the page where the cell's details are."""
-        column, copy = self.column, str(self.copy or "")
-        names = (self.case, column.implementation, column.device, column.source, copy)
-        return text.anchor("cell", *filter(None, names))
-
-    @property
-    def title(self) -> str:
-        """The outcome in words, for whoever cannot tell the sign or the colour."""
-        words = [self.kind.name.replace("_", " ")]
-        if self.kind is UNKNOWN:
-            words = [f"unknown outcome {text.value(self.record.get('outcome'))}"]
-        if self.margin is not None:
-            words.append(f"margin {text.short(self.margin)}")
-        if self.kind.name in ("crashed", "timed_out", "not_run", "unsupported") and self.record.get("reason"):
-            words.append(text.head(text.value(self.record["reason"]), 120))
-        failed = [
-            name(check, "check") for check in self.checks if check.get("outcome") not in ("conforms", "unsupported")
-        ]
-        words += [f"in {', '.join(failed)}"] if failed else []
-        words += (
-            [f"cannot answer {', '.join(name(each, 'check') for each in self.unanswered)}"] if self.unanswered else []
-        )
-        return text.head(", ".join(words), 400)
-
-    @property
-    def sign(self) -> str:
-        """The mark in the table; beside it the margin, unless that has nothing to do with the outcome."""
-        margin = self.margin
-        beyond = self.kind.name == "violates" and margin is not None and not margin <= 1
-        said = text.short(margin) if beyond or self.kind.name == "conforms" else ""
-        partly = "*" if self.unanswered and self.kind.name != "unsupported" else ""
-        return f"{self.kind.glyph} {said}".rstrip() + partly
-
-    @property
-    def shade(self) -> str:
-        """How near a conforming cell came to what is allowed, in quarters."""
-        if self.kind.name != "conforms" or self.margin is None or not self.margin > 0:
-            return ""
-        return f" m{min(4, 1 + int(self.margin * 4))}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,21 +156,6 @@ class Row:
     def cells(self) -> tuple[Cell, ...]:
         """All cells of the case, in the order of the columns."""
         return tuple(cell for place in self.places for cell in place)
-
-    @property
-    def anchor(self) -> str:
-        """The place on the page where the case's details are."""
-        return text.anchor("case", self.case)
-
-    @property
-    def counts(self) -> Mapping[Kind, int]:
-        """How many cells of each kind there are in this row, without those there are none of."""
-        return {kind: count for kind, count in tally(self.cells).items() if count}
-
-    @property
-    def loud(self) -> bool:
-        """Whether anything in this row wants to be looked at."""
-        return any(cell.detailed for cell in self.cells)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +187,17 @@ class Table:
     def sizes(self) -> Mapping[Column, int]:
         """How many cells each column has."""
         return Counter(cell.column for cell in self.cells)
+
+
+def _is_record(content: Any) -> TypeGuard[Record]:
+    # The first answers for what is read from a file, and ten times as fast.
+    return type(content) is dict or isinstance(content, Mapping)
+
+
+def _digest(check: Record) -> str | None:
+    facts = check.get("facts")
+    digest = facts.get("bits") if _is_record(facts) else None
+    return digest if isinstance(digest, str) else None
 
 
 def kind(record: Record) -> Kind:

@@ -1,0 +1,317 @@
+"""
+The implementations that come with the suite, as plain data: what each is, and what was seen of it.
+
+The module must not import a framework or an adapter; finding an implementation by name is `registry`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from conformance.adapters.implementation import Implementation
+
+#: Seen: the gradient of a broadcast bias is added up in its own dtype, by JAX in both, by TensorFlow in bfloat16 alone.
+_JAX_SUMS: Final = {"float16": frozenset({"db"}), "bfloat16": frozenset({"db"})}
+_TENSORFLOW_SUMS: Final = {"bfloat16": frozenset({"db"})}
+_BOTH_SUMS: Final = {"float16": frozenset({"db", "dW"}), "bfloat16": frozenset({"db", "dW"})}
+
+
+def _keras(
+    backend: str,
+    *packages: str,
+    reduces: Mapping[str, frozenset[str]] | None = None,
+    mode: str | None = None,
+    tier: str = "full",
+    **said: Any,
+) -> Implementation:
+    return Implementation(
+        name=f"keras-{backend}" + (f":{mode}" if mode else ""),
+        adapter="conformance.adapters.keras:KerasAdapter",
+        mode=mode,
+        packages=("keras", *packages),
+        environment={"KERAS_BACKEND": backend},
+        reduces_in_output_dtype=reduces or {},
+        tier=tier,
+        **said,
+    )
+
+
+#: What `predict` says nothing of: it takes arrays of NumPy and gives some back.
+_PREDICTS: Final = {
+    "gradients": "predict differentiates nothing",
+    "weights_live": "predict differentiates nothing; outputs with new weights are held",
+}
+_FLOAT16_KERNEL_SUMS: Final = {"float16": frozenset({"dW"})}
+#: Seen: TensorFlow's einsum and torch's convolution add up the kernel's gradient in its own dtype, and gradients of
+#: what is called once for each time step are added up over the steps in theirs.
+_KERAS_SUMS: Final = {
+    "tensorflow:einsum-dense": _BOTH_SUMS,
+    **dict.fromkeys((f"{each}:time-distributed" for each in ("tensorflow", "jax", "torch")), _BOTH_SUMS),
+    **dict.fromkeys(("torch:conv1d", "torch:conv2d"), _FLOAT16_KERNEL_SUMS),
+}
+_ONE_RANK: Final = "the layer is for samples of certain ranks, and has none of another rank beside it"
+
+
+def _keras_modes(backend: str, *packages: str, reduces: Mapping[str, frozenset[str]]) -> tuple[Implementation, ...]:
+    """Return the modes that Keras has on every backend, and those of this one."""
+    own: Mapping[str, tuple[str, ...]] = {"tensorflow": ("graph", "xla"), "jax": ("jit",), "torch": ()}
+    said: Mapping[str, Mapping[str, Any]] = {
+        "predict": {"unanswerable": _PREDICTS},
+        "symbolic": {"shapes_only": True},
+        "time-distributed": {"ranks": tuple(range(2, 9)), "unanswerable": {"positions_independent": _ONE_RANK}},
+        "conv1d": {"ranks": (2,), "unanswerable": dict.fromkeys(("positions_independent", "axes_merged"), _ONE_RANK)},
+        "conv2d": {"ranks": (3,), "unanswerable": dict.fromkeys(("positions_independent", "axes_merged"), _ONE_RANK)},
+    }
+    modes = ("functional", "predict", "symbolic", "einsum-dense", "time-distributed", "conv1d", "conv2d", *own[backend])
+    return tuple(
+        _keras(
+            backend,
+            *packages,
+            reduces=_KERAS_SUMS.get(f"{backend}:{mode}", reduces),
+            mode=mode,
+            tier="nightly",
+            **said.get(mode, {}),
+        )
+        for mode in modes
+    )
+
+
+#: What neither NumPy nor a function can be asked, whatever it computes.
+_HOLDS_NOTHING: Final = {
+    "output_shape": "no shape is inferred without computing; those of arrays are held",
+    "parameters": "no parameters are held: the caller does",
+    "refusal": "no layer is there to refuse a shape; what refuses in native code cannot be told from the adapter",
+}
+_NOT_DIFFERENTIABLE: Final = {
+    "gradients": "NumPy does not differentiate",
+    "weights_live": "NumPy does not differentiate; outputs with new weights are held",
+}
+#: Activations that need no function of a framework.
+_SIMPLE: Final = frozenset({"linear", "relu"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Arrays:
+    """What follows from whose arrays a function takes."""
+
+    unanswerable: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    reduces: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+FRAMEWORKS: Final[Mapping[str, _Arrays]] = {
+    "numpy": _Arrays(unanswerable=_NOT_DIFFERENTIABLE),
+    "torch": _Arrays(),
+    # A function is handed float64 where that is asked; without x64 JAX would make it float32 before.
+    "jax": _Arrays(environment={"JAX_ENABLE_X64": "1"}, reduces=_JAX_SUMS),
+    "tensorflow": _Arrays(reduces=_TENSORFLOW_SUMS),
+}
+
+
+def of_function(path: str, framework: str = "numpy", *, name: str | None = None) -> Implementation:
+    """Return the implementation by a function `(x, kernel, bias) -> y`, `module:function`, on a framework's arrays."""
+    arrays = FRAMEWORKS[framework]
+    return Implementation(
+        name=name or f"{path}@{framework}",
+        adapter="conformance.adapters.function:FunctionAdapter",
+        mode=f"{path}@{framework}",
+        packages=(path.partition(":")[0].partition(".")[0], framework),
+        environment=arrays.environment,
+        unanswerable=_HOLDS_NOTHING | dict(arrays.unanswerable),
+        reduces_in_output_dtype=arrays.reduces,
+        activations=_SIMPLE,
+    )
+
+
+def _tensorflow(product: str, *summed: str) -> Implementation:
+    return Implementation(
+        name=f"tensorflow:{product}",
+        adapter="conformance.adapters.tensorflow_module:TensorFlowModuleAdapter",
+        mode=product,
+        packages=("tensorflow",),
+        # With oneDNN, its default on x86, tf.matmul writes beyond its memory for some shapes, and a damaged heap then
+        # answers for other rows too. A row about that turns it on.
+        environment={"TF_ENABLE_ONEDNN_OPTS": "0"} if product == "matmul" else {},
+        # Seen: what is added to or multiplied with a whole batch has a gradient that is added up in its own dtype.
+        reduces_in_output_dtype={"float16": frozenset(summed), "bfloat16": frozenset(summed)},
+        tier="nightly",
+    )
+
+
+#: What a runtime for inference cannot be asked, whatever it runs.
+_INFERS_ALONE: Final = {
+    "gradients": "a runtime for inference does not differentiate",
+    "weights_live": "a runtime for inference does not differentiate; outputs with new weights are held",
+    "parameters": "what was exported or converted holds constants, folded and transposed, and no parameters of layers",
+}
+
+
+def _onnxruntime(exporter: str, *packages: str, environment: Mapping[str, str] | None = None) -> Implementation:
+    return Implementation(
+        name=f"onnxruntime:{exporter}",
+        adapter="conformance.adapters.onnxruntime:OnnxRuntimeAdapter",
+        mode=exporter,
+        packages=("onnxruntime", "onnx", *packages),
+        environment=environment or {},
+        unanswerable=_INFERS_ALONE,
+        tier="nightly",
+    )
+
+
+def _torch(mode: str, **said: Any) -> Implementation:
+    return Implementation(
+        name=f"torch:{mode}",
+        adapter="conformance.adapters.torch:TorchAdapter",
+        mode=mode,
+        packages=("torch",),
+        tier="nightly",
+        **said,
+    )
+
+
+def _torch_equivalent(mode: str, **said: Any) -> Implementation:
+    return Implementation(
+        name=f"torch:{mode}",
+        adapter="conformance.adapters.torch_equivalents:TorchEquivalentsAdapter",
+        mode=mode,
+        packages=("torch",),
+        tier="nightly",
+        **said,
+    )
+
+
+def _flax(interface: str, mode: str | None = None) -> Implementation:
+    module, adapter = {
+        "linen": ("flax_linen", "FlaxLinenAdapter"),
+        "nnx": ("flax_nnx", "FlaxNnxAdapter"),
+    }[interface]
+    return Implementation(
+        name=f"flax-{interface}" + (f":{mode}" if mode else ""),
+        adapter=f"conformance.adapters.{module}:{adapter}",
+        mode=mode,
+        packages=("flax", "jax"),
+        reduces_in_output_dtype={} if mode == "abstract" else _JAX_SUMS,
+        tier="nightly" if mode else "full",
+        shapes_only=mode == "abstract",
+    )
+
+
+def _on_jax(name: str, adapter: str, *packages: str, unanswerable: Mapping[str, str] | None = None) -> Implementation:
+    return Implementation(
+        name=name,
+        adapter=f"conformance.adapters.{adapter}",
+        packages=(*packages, "jax"),
+        unanswerable=unanswerable or {},
+        reduces_in_output_dtype=_JAX_SUMS,
+        tier="nightly",
+    )
+
+
+#: What MLX has of the table's activations: it lacks one.
+_ALL_BUT_HARD_SIGMOID: Final = (
+    _SIMPLE
+    | {"sigmoid", "softmax", "log_softmax", "tanh", "leaky_relu", "elu", "selu", "softplus", "softsign"}
+    | {"silu", "gelu", "gelu_tanh", "exponential"}
+)
+
+BUILT_IN: Final[tuple[Implementation, ...]] = (
+    _keras("tensorflow", "tensorflow", reduces=_TENSORFLOW_SUMS),
+    _keras("jax", "jax", reduces=_JAX_SUMS),
+    _keras("torch", "torch"),
+    *_keras_modes("tensorflow", "tensorflow", reduces=_TENSORFLOW_SUMS),
+    _keras("tensorflow", "tensorflow", reduces=_TENSORFLOW_SUMS, mode="decorated", by_name=True),
+    *_keras_modes("jax", "jax", reduces=_JAX_SUMS),
+    *_keras_modes("torch", "torch", reduces={}),
+    _keras(
+        "openvino",
+        "openvino",
+        unanswerable={each: _INFERS_ALONE[each] for each in ("gradients", "weights_live")},
+        tier="nightly",
+    ),
+    Implementation(name="torch", adapter="conformance.adapters.torch:TorchAdapter", packages=("torch",)),
+    # Its compiler would start processes of its own.
+    _torch("compile", environment={"TORCHINDUCTOR_COMPILE_THREADS": "1"}),
+    _torch("export"),
+    _torch("meta", shapes_only=True),
+    _torch_equivalent("lazy"),
+    _torch_equivalent("functional", unanswerable={each: _HOLDS_NOTHING[each] for each in ("parameters", "refusal")}),
+    # Seen: over a batch, the gradient of a convolution's float16 kernel is added up in float16.
+    _torch_equivalent(
+        "conv1d",
+        ranks=(2,),
+        unanswerable={"axes_merged": _ONE_RANK},
+        reduces_in_output_dtype=_FLOAT16_KERNEL_SUMS,
+    ),
+    _onnxruntime("torch", "onnxscript", "torch"),
+    # Keras exports to ONNX by itself from torch alone; from its other backends it asks for further packages.
+    _onnxruntime("keras", "keras", "torch", environment={"KERAS_BACKEND": "torch"}),
+    _flax("linen"),
+    _flax("nnx"),
+    _flax("linen", "jit"),
+    _flax("linen", "abstract"),
+    _flax("linen", "dense-general"),
+    _flax("linen", "einsum"),
+    _flax("nnx", "jit"),
+    _flax("nnx", "abstract"),
+    _flax("nnx", "linear-general"),
+    _flax("nnx", "einsum"),
+    _on_jax("equinox", "equinox:EquinoxAdapter", "equinox"),
+    _on_jax("haiku", "haiku:HaikuAdapter", "haiku"),
+    _on_jax(
+        "jax-numpy",
+        "jax_numpy:JaxNumPyAdapter",
+        unanswerable={"parameters": _HOLDS_NOTHING["parameters"]},
+    ),
+    Implementation(
+        name="mlx",
+        adapter="conformance.adapters.mlx:MlxAdapter",
+        packages=("mlx",),
+        unanswerable={"output_shape": "no axis can be unknown to MLX; the shapes of arrays are held"},
+        tier="nightly",
+        activations=_ALL_BUT_HARD_SIGMOID,
+    ),
+    Implementation(
+        name="tinygrad",
+        adapter="conformance.adapters.tinygrad:TinygradAdapter",
+        packages=("tinygrad",),
+        programs=("clang",),
+        environment={"CC": "clang", "DEV": "CPU"},
+        tier="nightly",
+    ),
+    Implementation(
+        name="litert",
+        adapter="conformance.adapters.litert:LiteRtAdapter",
+        packages=("ai_edge_litert", "tensorflow", "keras"),
+        environment={"KERAS_BACKEND": "tensorflow"},
+        unanswerable=_INFERS_ALONE,
+        tier="nightly",
+    ),
+    Implementation(
+        name="tensorflow-v1",
+        adapter="conformance.adapters.tensorflow_v1:TensorFlowV1Adapter",
+        packages=("tensorflow", "tf_keras"),
+        environment={"TF_USE_LEGACY_KERAS": "1"},
+        reduces_in_output_dtype=_TENSORFLOW_SUMS,
+    ),
+    _tensorflow("matmul", "db", "dW"),
+    _tensorflow("tensordot", "db"),
+    _tensorflow("einsum", "db", "dW"),
+    Implementation(
+        name="keras2",
+        adapter="conformance.adapters.keras2:Keras2Adapter",
+        packages=("tf_keras", "tensorflow"),
+        environment={"TF_USE_LEGACY_KERAS": "1"},
+        reduces_in_output_dtype=_TENSORFLOW_SUMS,
+        tier="nightly",
+    ),
+    Implementation(
+        name="numpy",
+        adapter="conformance.adapters.numpy_arrays:NumPyAdapter",
+        packages=("numpy",),
+        unanswerable=_HOLDS_NOTHING | _NOT_DIFFERENTIABLE,
+        tier="nightly",
+        activations=_SIMPLE,
+    ),
+)

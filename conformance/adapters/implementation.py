@@ -1,0 +1,50 @@
+"""
+What is known of one way of computing a dense layer before anything of it is imported.
+
+An implementation is named `ADAPTER` or `ADAPTER:MODE`. It has one environment, the one its users get; another
+environment is another implementation.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Implementation:
+    """
+    One way of computing a dense layer.
+
+    `adapter` is `module:Class`, `packages` the import names its framework consists of (their absence makes its cells
+    `not_run`, and an exception counts as a refusal when raised inside one of them), `programs` those of the system that
+    its framework cannot do without (their absence does the same), `environment` the variables its process is started
+    with, `unanswerable` the checks it cannot answer, each with the reason. `reduces_in_output_dtype`
+    maps a dtype of 16 bits to the gradients, of `dW` and `db`, that it adds up over positions in the dtype itself and
+    not in float32: they are allowed the errors of such a sum. `tier` is the first tier in which it is asked without
+    being named. `shapes_only` says that it holds no values: it is asked the lane `shapes` alone. `by_name` says that it
+    is a way known to be wrong, asked by rows that name it alone. `activations` are those it has, None for all: a row
+    with another is not asked. `ranks` are the ranks of `input_shape` it can take, None for all: a row of another is not
+    asked.
+    """
+
+    name: str
+    adapter: str
+    packages: tuple[str, ...]
+    programs: tuple[str, ...] = ()
+    mode: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    unanswerable: Mapping[str, str] = field(default_factory=dict)
+    reduces_in_output_dtype: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    tier: str = "full"
+    by_name: bool = False
+    shapes_only: bool = False
+    activations: frozenset[str] | None = None
+    ranks: tuple[int, ...] | None = None
+
+    def missing_packages(self) -> tuple[str, ...]:
+        """Return the packages that are not installed, found without importing any, and the programs that are not."""
+        packages = [each for each in self.packages if importlib.util.find_spec(each) is None]
+        return (*packages, *(each for each in self.programs if shutil.which(each) is None))

@@ -1,0 +1,190 @@
+"""
+What got worse in a night, by cause, as one issue for each: a title, a text, and a key that is the same every night.
+
+A cause is a framework, the first check that fails and what is said of it, without the numbers: a thousand cells that
+fail in one way are one thing to mend, and the same thing tomorrow. Versions are told and are no part of the key, as the
+next release would make a new issue of it. The same night gives the same text. Knows results files and diffs alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from conformance.diff import Change, Diff
+from conformance.results import FAILING, Record, Run
+from conformance.shown import code, printable
+
+#: Cells named in an issue, for each environment.
+_LISTED: Final = 10
+_LONGEST_TITLE: Final = 120
+_LONGEST_PATTERN: Final = 160
+#: Characters of a script that is shown in full; GitHub takes 65,536 for a whole issue.
+_LONGEST_SCRIPT: Final = 8000
+
+#: What a comparison of values says, whose numbers, places and extent differ from cell to cell and mean one thing.
+_VALUES: Final = re.compile(r"expected .*allowed|elements? (?:is|are) off")
+_BEYOND: Final = "values beyond what is allowed"
+#: What differs from one occurrence to the next: folders, addresses, numbers.
+_PATH: Final = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][\w.\-+@]+){2,}")
+_NUMBER: Final = re.compile(r"\b0x[0-9a-fA-F]+\b|[-+]?(?<![A-Za-z_])\d+(?:\.\d+)*(?:[eE][-+]?\d+)?")
+_SEVERAL: Final = re.compile(r"#(?:\s*,\s*#)+,?")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cause:
+    """Cells of one environment that got worse in one way; `versions` are those that changed meanwhile."""
+
+    environment: str
+    framework: str
+    check: str
+    pattern: str
+    since: str
+    night: str
+    versions: tuple[str, ...] = ()
+    cells: tuple[Change, ...] = ()
+    script: str = ""
+
+    @property
+    def key(self) -> str:
+        """Twelve hexadecimal digits that stand for the cause."""
+        said = "\0".join((self.framework, self.check, self.pattern))
+        return hashlib.sha256(said.encode("utf-8", "backslashreplace")).hexdigest()[:12]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Issue:
+    """What is told of one cause; `body` begins with a mark that holds the key and is not shown."""
+
+    key: str
+    title: str
+    body: str
+
+
+def mark(key: str) -> str:
+    """Return the mark by which the issue of a cause is known again."""
+    return f"<!-- conformance-cause: {key} -->"
+
+
+def pattern(message: str) -> str:
+    """Return the first line of a message without what differs from cell to cell, folders and numbers."""
+    first = message.strip().split("\n", 1)[0]
+    if _VALUES.search(first):
+        return _BEYOND
+    plain = _SEVERAL.sub("#", _NUMBER.sub("#", _PATH.sub("PATH", printable(first))))
+    return " ".join(plain.split())[:_LONGEST_PATTERN] or "nothing is said"
+
+
+def causes(found: Diff, old: Run, new: Run, environment: str) -> list[Cause]:
+    """Return what got worse from the good night `old` to `new`, by cause, the one with the most cells first."""
+    red = [each for each in found.appeared if each.after in FAILING]
+    records = {(str(each["device"]), str(each["implementation"]), str(each["case"])): each for each in new.cells}
+    groups: dict[tuple[str, str, str], list[Change]] = defaultdict(list)
+    for change in (*found.worse, *found.lost, *found.unchecked, *red):
+        record = records.get((change.device, change.implementation, change.case))
+        groups[change.implementation.partition(":")[0], *_symptom(change, record)].append(change)
+    made = [
+        Cause(
+            environment=environment,
+            framework=framework,
+            check=check,
+            pattern=said,
+            since=str(old.header.get("started", "")),
+            night=str(new.header.get("started", "unknown")),
+            versions=tuple(_versions(found, {each.implementation for each in cells})),
+            cells=tuple(cells),
+            script=_script(cells, records),
+        )
+        for (framework, check, said), cells in groups.items()
+    ]
+    return sorted(made, key=lambda each: (-len(each.cells), each.framework, each.check, each.pattern))
+
+
+def _symptom(change: Change, record: Record | None) -> tuple[str, str]:
+    """Return the check that fails first, or what stands for one, and the pattern of what is said."""
+    if record is None:
+        return "lost", "no longer asked, though the row is there"
+    if change.before == change.after and change.after not in FAILING:
+        return "unchecked", change.said
+    crash = record.get("crash")
+    if change.after in ("crashed", "timed_out"):
+        step = crash.get("step") if isinstance(crash, Mapping) else None
+        reason = str((crash or {}).get("reason") or record.get("reason") or "")
+        # Steps are named after draws and samples; which of them it was does not matter.
+        return f"{change.after} in {pattern(str(step)) if step else 'no step'}", pattern(reason)
+    checks: Sequence[Mapping[str, Any]] = record.get("checks", ())
+    failed = next((each for each in checks if each.get("outcome") in FAILING), None)
+    if failed is None:
+        return str(change.after), pattern(str(record.get("reason") or ""))
+    return str(failed.get("check")), pattern(str(failed.get("message") or record.get("reason") or ""))
+
+
+def _versions(found: Diff, implementations: set[str]) -> Iterator[str]:
+    """Yield each version that changed for the run or for one of these implementations, once."""
+    wanted = {"all", *implementations}
+    said = (f"{what} {old or 'none'} -> {new or 'none'}" for name, what, old, new in found.versions if name in wanted)
+    yield from dict.fromkeys(said)
+
+
+def _script(cells: Sequence[Change], records: Mapping[tuple[str, str, str], Record]) -> str:
+    """Return the shortest script that shows one of the cells, none where there is none."""
+    found = (records.get((each.device, each.implementation, each.case), {}).get("reproduce") for each in cells)
+    scripts = [each for each in found if isinstance(each, str) and 0 < len(each) <= _LONGEST_SCRIPT]
+    return min(scripts, key=lambda each: (len(each), each), default="")
+
+
+def kept_aside(environment: str, reason: str, night: str) -> Cause:
+    """Return the cause of a night that was not published."""
+    said = pattern(reason)
+    return Cause(
+        environment=environment, framework="nightly", check="not published", pattern=said, since="", night=night
+    )
+
+
+def issues(found: Iterable[Cause]) -> list[Issue]:
+    """Return an issue for each cause, which may have shown itself in several environments; sorted by key."""
+    groups: dict[str, list[Cause]] = defaultdict(list)
+    for each in found:
+        groups[each.key].append(each)
+    return [_issue(key, sorted(group, key=lambda each: each.environment)) for key, group in sorted(groups.items())]
+
+
+def _issue(key: str, group: Sequence[Cause]) -> Issue:
+    first = group[0]
+    title = printable(f"{first.framework}: {first.check}: {first.pattern}")
+    title = title if len(title) <= _LONGEST_TITLE else f"{title[: _LONGEST_TITLE - 1]}…"
+    return Issue(key=key, title=title, body="\n".join(_body(key, group)) + "\n")
+
+
+def _body(key: str, group: Sequence[Cause]) -> Iterator[str]:
+    first = group[0]
+    yield mark(key)
+    yield f"{code(first.framework)}, {code(first.check)}: {code(first.pattern)}"
+    for each in group:
+        yield ""
+        yield f"### {printable(each.environment)}"
+        yield ""
+        yield f"Night of {code(each.night)}" + (f"; last good night {code(each.since)}." if each.since else ".")
+        yield ""
+        yield from _told(each) if each.cells else ["The night was kept aside, and the one before is still shown."]
+    script = next((each.script for each in group if each.script), "")
+    if script:
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", script)), default=0))
+        shown = "\n".join(map(printable, script.rstrip("\n").split("\n")))
+        yield from ("", "A script that shows it:", "", f"{fence}python", shown, fence)
+
+
+def _told(cause: Cause) -> Iterator[str]:
+    names = sorted({each.implementation for each in cause.cells})
+    yield f"- Implementations: {', '.join(map(code, names))}"
+    yield f"- Versions that changed: {', '.join(map(code, cause.versions)) or 'none'}"
+    yield f"- Cells: {len(cause.cells):,}"
+    for each in cause.cells[:_LISTED]:
+        turn = f"{each.before or 'absent'} -> {each.after or 'absent'}"
+        yield f"  - {code(each.cell)}: {printable(turn)}" + (f": {code(each.said)}" if each.said else "")
+    if len(cause.cells) > _LISTED:
+        yield f"  - and {len(cause.cells) - _LISTED:,} more"

@@ -1,0 +1,313 @@
+"""
+What a folder of nights tells: the first bad night of a cell, what got worse, what cannot make up its mind, and trends.
+
+The questions are put to an embedded engine in its own language; only answers, which are short, become objects here.
+Nothing is judged anew: an outcome is what the night said it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from conformance.columnar import HistoryError, Night, Nights, open_nights
+from conformance.shown import printable
+
+#: Outcomes that speak for a cell. All others, a cell that was not run among them, are no evidence that it is right.
+GOOD: Final = ("conforms", "diverges")
+#: Lines of a kind printed on a terminal; JSON has all.
+_LISTED: Final = 20
+#: Nights in the text of one cell.
+_SHOWN: Final = 30
+_BARS: Final = "▁▂▃▄▅▆▇█"
+
+#: Cells whose last night is among the last ones, is not good, and has a good night somewhere before it.
+_WORSENED: Final = """
+WITH suspect AS (
+    SELECT DISTINCT cell FROM cells WHERE night >= $recent AND NOT list_contains($good, outcome)
+), turned AS (
+    SELECT cell, max(night) AS last, max(night) FILTER (list_contains($good, outcome)) AS right_last
+    FROM cells SEMI JOIN suspect USING (cell) GROUP BY cell HAVING right_last < last AND last >= $recent
+)
+SELECT device, implementation, "case", right_last, last,
+    min(night) FILTER (night > right_last) AS since,
+    arg_max(outcome, night) FILTER (night = right_last) AS before, arg_max(outcome, night) AS now,
+    arg_max(versions, night) FILTER (night = right_last) AS versions_before,
+    arg_min(versions, night) FILTER (night > right_last) AS versions_since,
+    arg_max(versions, night) AS versions_now,
+    arg_max("check", night) AS "check", arg_max(said, night) AS said
+FROM cells JOIN turned USING (cell) WHERE night >= right_last
+GROUP BY device, implementation, "case", right_last, last
+ORDER BY since DESC, implementation, device, "case"
+"""
+
+#: Cells that went from one outcome to another and back with nothing installed anew; `not_run` says nothing of a cell.
+_FLAKY: Final = """
+WITH suspect AS (
+    SELECT cell, versions_id FROM cells WHERE night >= $recent AND outcome <> 'not_run'
+    GROUP BY ALL HAVING min(outcome) <> max(outcome)
+), said AS (
+    SELECT device, implementation, "case", versions_id, outcome, night, versions,
+        lag(outcome) OVER (PARTITION BY cell, versions_id ORDER BY night) AS earlier
+    FROM cells SEMI JOIN suspect USING (cell, versions_id) WHERE night >= $recent AND outcome <> 'not_run'
+)
+SELECT device, implementation, "case", count(*) AS nights, count(*) FILTER (outcome <> earlier) AS turns,
+    list_sort(list_distinct(list(outcome))) AS outcomes, any_value(versions) AS versions
+FROM said GROUP BY device, implementation, "case", versions_id HAVING turns >= 2
+ORDER BY turns DESC, implementation, device, "case"
+"""
+
+_ONE: Final = """
+SELECT night, device, implementation, "case", outcome, margin, "check", said, versions FROM cells
+WHERE "case" = $case AND implementation = $implementation AND ($device IS NULL OR device = $device)
+ORDER BY device, night
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """One night of one cell."""
+
+    started: str
+    file: str
+    outcome: str
+    margin: float | None
+    check: str | None
+    said: str
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """A cell that was good on one night and was not on the next one that has it."""
+
+    before: Moment
+    after: Moment
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The versions that differ between both nights, as `torch 2.12.0 -> 2.13.0`."""
+        return changed(self.before.versions, self.after.versions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Life:
+    """All nights of one cell on one device, oldest first."""
+
+    cell: str
+    moments: tuple[Moment, ...]
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """Every time it went from good to bad, oldest first."""
+        pairs = zip(self.moments, self.moments[1:], strict=False)
+        return tuple(
+            Turn(before=old, after=new) for old, new in pairs if old.outcome in GOOD and new.outcome not in GOOD
+        )
+
+
+def life(nights: Nights, cell: str) -> tuple[Life, ...]:
+    """
+    Return the nights of a cell, `DEVICE/IMPLEMENTATION/CASE` or `IMPLEMENTATION/CASE`; without a device, one life each.
+
+    Raises:
+        HistoryError: no night has the cell.
+    """
+    for device, implementation, case in _readings(cell):
+        rows = nights.ask(_ONE, case=case, implementation=implementation, device=device)
+        if rows:
+            break
+    else:
+        raise HistoryError(f"{cell}: no night has this cell, DEVICE/IMPLEMENTATION/CASE or IMPLEMENTATION/CASE")
+    lives: dict[str, list[Moment]] = {}
+    for row in rows:
+        night = nights.nights[row.pop("night")]
+        name = "/".join(str(row.pop(key)) for key in ("device", "implementation", "case"))
+        moment = Moment(**{**row, "versions": json.loads(row["versions"])}, started=night.started, file=night.file)
+        lives.setdefault(name, []).append(moment)
+    return tuple(Life(cell=name, moments=tuple(moments)) for name, moments in lives.items())
+
+
+def _readings(cell: str) -> Iterator[tuple[str | None, str, str]]:
+    """Yield what a cell's name may mean; an implementation has no slash."""
+    first, _, rest = cell.partition("/")
+    yield None, first, rest
+    second, _, case = rest.partition("/")
+    yield first, second, case
+
+
+def worsened(nights: Nights, last: int | None = None) -> list[dict[str, Any]]:
+    """
+    Return the cells that were good once and are not in their last night, which is one of the `last` nights (or any).
+
+    Each has `case`, `implementation`, `device`, `since` (the first night after the good one, ISO 8601), `before`,
+    `now`, `versions_before`, `versions_since`, `versions_now`, `check` and `said`; newest first.
+    """
+    # Without a number: cells of the last ten nights, as a cell that is asked no more is nobody's trouble now.
+    rows = nights.ask(_WORSENED, recent=_recent(nights, 10 if last is None else last), good=list(GOOD))
+    return [
+        {
+            **{key: row[key] for key in ("case", "implementation", "device", "before", "now", "check", "said")},
+            "since": nights.nights[row["since"]].started,
+            **{key: json.loads(row[key]) for key in ("versions_before", "versions_since", "versions_now")},
+        }
+        for row in rows
+    ]
+
+
+def flaky(nights: Nights, last: int = 90) -> list[dict[str, Any]]:
+    """
+    Return the cells whose outcome changed and changed back under the same versions, in the `last` nights.
+
+    Each has `case`, `implementation`, `device`, `nights`, `turns` (how often the outcome changed), `outcomes` and
+    `versions`; most turns first.
+    """
+    rows = nights.ask(_FLAKY, recent=_recent(nights, last))
+    return [{**row, "versions": json.loads(row["versions"])} for row in rows]
+
+
+def margins(nights: Nights) -> list[dict[str, Any]]:
+    """Return for each implementation and dtype the median and the largest margin of every night, None where none."""
+    found: dict[tuple[str, str], list[tuple[float | None, float | None]]] = {}
+    for index, night in enumerate(nights.nights):
+        for implementation, dtype, median, largest in night.margins:
+            trend = found.setdefault((implementation, dtype), [(None, None)] * len(nights.nights))
+            trend[index] = (median, largest)
+    return [
+        {
+            "implementation": implementation,
+            "dtype": dtype,
+            "medians": [median for median, _ in trend],
+            "maxima": [largest for _, largest in trend],
+        }
+        for (implementation, dtype), trend in sorted(found.items())
+    ]
+
+
+def summary(folder: Path, cache: Path | None = None) -> dict[str, Any]:
+    """
+    Return what the page shows of the nights in `folder`, as JSON can hold it.
+
+    `nights`, oldest first, each with `started`, `file`, `complete`, `counts` by outcome and `versions`; `margins` as
+    `margins` gives them; `worsened` as `worsened` does.
+
+    Raises:
+        HistoryError: as `open_nights`.
+    """
+    nights = open_nights(folder, cache)
+    return {
+        "nights": [_night(each) for each in nights.nights],
+        "margins": margins(nights),
+        "worsened": worsened(nights),
+    }
+
+
+def _night(night: Night) -> dict[str, Any]:
+    return {key: each for key, each in asdict(night).items() if key not in ("margins", "unread")}
+
+
+def _recent(nights: Nights, last: int) -> int:
+    return max(0, len(nights.nights) - last)
+
+
+def changed(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the versions that differ, as `torch 2.12.0 -> 2.13.0`, a side that lacks one as `none`."""
+    return tuple(
+        f"{name} {before.get(name, 'none')} -> {after.get(name, 'none')}"
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    )
+
+
+def overview(nights: Nights, last: int) -> dict[str, Any]:
+    """Return all answers about a folder, as JSON can hold them."""
+    return {
+        "nights": [_night(each) for each in nights.nights],
+        "skipped": nights.skipped,
+        "unread_lines": {each.file: each.unread for each in nights.nights if each.unread},
+        "worsened": worsened(nights, last),
+        "flaky": flaky(nights, last),
+        "margins": margins(nights),
+    }
+
+
+def as_text(found: Mapping[str, Any], last: int) -> str:
+    """Return an overview for a terminal."""
+    return "\n".join(map(printable, _overview_lines(found, last)))
+
+
+def _overview_lines(found: Mapping[str, Any], last: int) -> Iterator[str]:
+    nights = found["nights"]
+    cells = sum(sum(each["counts"].values()) for each in nights)
+    yield f"{len(nights):,} nights, {nights[0]['started']} to {nights[-1]['started']}; {cells:,} cells"
+    newest = nights[-1]
+    counts = ", ".join(f"{count:,} {name}" for name, count in newest["counts"].items() if count)
+    yield f"last: {counts or 'no cell'}{'' if newest['complete'] else '; broken off'}"
+    for name, reason in found["skipped"].items():
+        yield f"skipped: {name}: {reason}"
+    for name, count in found["unread_lines"].items():
+        yield f"{name}: {count} line{'s' if count > 1 else ''} cannot be read"
+    worse = found["worsened"]
+    yield ""
+    yield f"Worse than they were, in the last {last} nights ({len(worse)})"
+    for each in worse[:_LISTED]:
+        versions = ", ".join(changed(each["versions_before"], each["versions_since"])) or "same versions"
+        yield f"  {_cell(each)}: {each['before']} -> {each['now']} since {each['since']} ({versions})"
+    yield from _more(worse)
+    yield ""
+    yield f"Not always the same, with the same versions ({len(found['flaky'])})"
+    for each in found["flaky"][:_LISTED]:
+        yield f"  {_cell(each)}: {' or '.join(each['outcomes'])}, {each['turns']} turns in {each['nights']} nights"
+    yield from _more(found["flaky"])
+    yield ""
+    yield "Median margin, by implementation and dtype"
+    for each in found["margins"]:
+        yield f"  {each['implementation']:<22} {each['dtype']:<9} {_trend(each['medians'])}"
+
+
+def life_as_text(found: Life) -> str:
+    """Return the life of a cell for a terminal: when it turned bad, with what, the trend of its margin, its nights."""
+    return "\n".join(map(printable, _life_lines(found)))
+
+
+def _life_lines(found: Life) -> Iterator[str]:
+    moments = found.moments
+    yield f"{found.cell}: {len(moments)} nights, {moments[0].started} to {moments[-1].started}"
+    for turn in found.turns[-_LISTED:]:
+        before, after = turn.before, turn.after
+        yield f"went bad: {after.started}, {before.outcome} -> {after.outcome}; last good night {before.started}"
+        yield f"  versions: {', '.join(turn.changed) or 'the same'}"
+        yield from [f"  {after.check or 'cell'}: {after.said}"] if after.said else []
+    if not found.turns:
+        good = sum(each.outcome in GOOD for each in moments)
+        yield "always good" if good == len(moments) else "never good" if not good else "never went bad"
+    yield f"margin: {_trend([each.margin for each in moments])}"
+    earlier: Moment | None = None
+    for each in moments[-_SHOWN:]:
+        margin = "" if each.margin is None else f"  margin {each.margin:.3g}"
+        versions = ", ".join(changed(earlier.versions, each.versions)) if earlier else ""
+        yield f"  {each.started}  {each.outcome:<11}{margin}{f'  ({versions})' if versions else ''}"
+        earlier = each
+
+
+def _trend(numbers: Sequence[float | None]) -> str:
+    """Return the first and last of some numbers, and all of them, at most forty, as bars from 0 to the largest."""
+    known = [each for each in numbers if each is not None]
+    if not known:
+        return "none"
+    largest = max(known) or 1.0
+    shown = numbers[:: max(1, -(-len(numbers) // 40))]
+    bars = "".join(" " if each is None else _BARS[min(7, int(8 * each / largest))] for each in shown)
+    return f"{known[0]:.3g} -> {known[-1]:.3g}, largest {max(known):.3g}  {bars}"
+
+
+def _cell(found: Mapping[str, Any]) -> str:
+    return f"{found['device']}/{found['implementation']}/{found['case']}"
+
+
+def _more(found: Sequence[object]) -> Iterator[str]:
+    if len(found) > _LISTED:
+        yield f"  and {len(found) - _LISTED:,} more"

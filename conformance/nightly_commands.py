@@ -1,0 +1,97 @@
+"""
+The commands `conformance nightly ...`: run a night, publish it, open the issues of what got worse.
+
+`make nightly` calls them one after the other, and so does the workflow, in jobs with different permissions.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+#: Exit codes: something got worse; the command is at fault; a night was kept aside, or nothing ran.
+WORSE: Final = 1
+AT_FAULT: Final = 2
+KEPT_ASIDE: Final = 3
+
+_RESULTS: Final = "results.jsonl"
+
+
+class _Fault(click.ClickException):
+    exit_code = AT_FAULT
+
+
+@click.group()
+def nightly() -> None:
+    """Run a night, publish it, and open the issues of what got worse."""
+
+
+@nightly.command(context_settings={"ignore_unknown_options": True})
+@click.option("-o", "output", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run(output: Path, arguments: tuple[str, ...]) -> None:
+    """
+    Run the table into DIR, whose name is that of the environment; ARGUMENTS are those of `conformance run`.
+
+    What an earlier run left in DIR is removed first, so that no night is published twice as another. Red cells are no
+    fault here: what became of them since the last good night is for `publish` to say.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    for each in (_RESULTS, "index.html"):
+        (output / each).unlink(missing_ok=True)
+    done = subprocess.run([sys.executable, "-m", "conformance", "run", *arguments, "-o", str(output)], check=False)
+    sys.exit(0 if done.returncode in (0, 1) else done.returncode)
+
+
+@nightly.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--site", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR")
+@click.option("--issues", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write issues here.")
+@click.option("--expect", multiple=True, metavar="NAME", help="An environment that must be there; repeatable.")
+@click.option("--accept", is_flag=True, help="This is the good night from now on, whatever got worse.")
+@click.option("--keep", type=click.IntRange(min=1), default=400, show_default=True, metavar="N", help="Nights kept.")
+def publish(folder: Path, site: Path, issues: Path | None, expect: tuple[str, ...], accept: bool, keep: int) -> None:
+    """
+    Publish the nights in FOLDER, one folder for each environment, into DIR.
+
+    Exit code 0: nothing got worse. 1: something did; the night is published. 2: the command is at fault. 3: a night was
+    kept aside, as it was broken off, nothing ran or everything failed; what was published before stays.
+    """
+    from conformance import nightly as nights
+    from conformance.columnar import HistoryError
+
+    found = {each.parent.name: each for each in sorted(folder.glob(f"*/{_RESULTS}"))}
+    wanted = found | {name: folder / name / _RESULTS for name in expect if name not in found}
+    if not wanted:
+        raise _Fault(f"{folder}: no night: no folder in it has a {_RESULTS}")
+    try:
+        told = [nights.publish(wanted[name], site, accept=accept, keep=keep) for name in sorted(wanted)]
+        nights.cover(site)
+        written = [] if issues is None else nights.write_issues(told, issues)
+    except (nights.NightlyError, HistoryError) as error:
+        raise _Fault(str(error)) from None
+    except OSError as error:
+        raise _Fault(f"{error.filename}: {error.strerror}") from None
+    for each in told:
+        click.echo(each.sentence())
+    if written:
+        click.echo(f"issues: {len(written)} in {issues}")
+    worst = max((KEPT_ASIDE if each.reason else WORSE if each.is_worse else 0) for each in told)
+    sys.exit(worst)
+
+
+@nightly.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def issues(folder: Path) -> None:
+    """Open or update an issue on GitHub for each one in FOLDER, through `gh`."""
+    from conformance.issue_tracker import TrackerError, open_or_update, read_issues
+
+    try:
+        for each in open_or_update(read_issues(folder)):
+            click.echo(each)
+    except TrackerError as error:
+        raise _Fault(str(error)) from None

@@ -1,0 +1,212 @@
+"""
+What a script has to show of a cell: its first failing check, or its crash, as steps to take and a thing to look at.
+
+Read from the cell's record and from the question it was asked; nothing is judged or computed again here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from conformance.question import REPEATED, Question
+from conformance.steps import Build, Differentiate, Forward, SetWeights, Step
+
+Record = Mapping[str, Any]
+
+#: Checks that are well, or that nobody asked.
+_WELL: Final = ("conforms", "unsupported", "not_run")
+
+
+class NotShown(ValueError):
+    """A script cannot show what a record says; says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Symptom:
+    """
+    What to look at.
+
+    `kind` is `value` (numbers of outputs), `gradient` (a number of a gradient), `shape`, `dtype` (of the output),
+    `inferred` (shapes inferred), `parameters`, `gradients` (their dtypes), `raises`, `crash` or `refusal` (accepted).
+    `steps` are the labels of the steps that show it, one after the other. Where numbers are compared, `got` holds what
+    is added up, as (label, index), and so does `reference`, where it is no number of the record's own.
+    """
+
+    kind: str
+    check: str
+    steps: tuple[str, ...]
+    expected: str
+    got: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    reference: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    gradient: str | None = None
+    exact: float | None = None
+    allowed: float | None = None
+    observed: str = ""
+
+
+def failing(record: Record) -> list[Record]:
+    """Return the checks of a cell that are neither well nor unasked."""
+    return [each for each in record["checks"] if each["outcome"] not in _WELL]
+
+
+def symptom(record: Record, asked: Question, check: str | None = None) -> Symptom:
+    """
+    Return what to show of a cell: its crash, or its first failing check, or the failing check named.
+
+    Raises:
+        NotShown: nothing of the cell fails, or the check does not.
+    """
+    crash = record.get("crash")
+    if crash is not None:
+        step = str(crash["step"])
+        if step not in {each.label for each in asked.steps}:
+            raise NotShown(f"the process ended at {step}: {crash['reason']}")
+        said = "an answer" if record["outcome"] != "timed_out" else "an answer in time"
+        return Symptom(kind="crash", check="crash", steps=(step,), expected=said, observed=str(crash["reason"]))
+    found = failing(record)
+    if check is not None:
+        found = [each for each in found if each["check"] == check]
+    if not found:
+        raise NotShown(f"no check {check} of the cell fails" if check else "no check of the cell fails")
+    return _of_check(found[0], asked)
+
+
+def _of_check(found: Record, asked: Question) -> Symptom:
+    if found["check"] == "refusal":
+        return _of_refusal(found)
+    raised = found.get("raised")
+    if raised is not None:
+        observed = f"{raised['type']}: {raised['message']}"
+        return Symptom(
+            kind="raises", check=found["check"], steps=(raised["step"],), expected="no error", observed=observed
+        )
+    if found.get("worst") is not None:
+        return _number(found, asked)
+    return _of_description(found, asked)
+
+
+def _of_refusal(found: Record) -> Symptom:
+    """Return the symptom of what was accepted, or refused in another way than by the framework."""
+    message, raised = str(found.get("message", "")), found.get("raised")
+    if "sibling" in message:
+        raise NotShown(message)
+    if raised is None:
+        expected = "an error, raised by the framework"
+        return Symptom(kind="refusal", check="refusal", steps=("output",), expected=expected, observed=message)
+    expected = "an error of the framework's own"
+    return Symptom(kind="raises", check="refusal", steps=(raised["step"],), expected=expected, observed=message)
+
+
+def _of_description(found: Record, asked: Question) -> Symptom:
+    """Return the symptom of a check that compared shapes, dtypes or counts."""
+    check, message = found["check"], str(found.get("message", ""))
+    expected, observed = _words(found.get("expected")), _words(found.get("observed"))
+    if check == "output_shape" and expected != "None":
+        kind = "inferred" if message.startswith("inferred") else "shape"
+        steps = ("infer",) if kind == "inferred" else (_label(message, asked, "has shape"),)
+        return Symptom(kind=kind, check=check, steps=steps, expected=expected, observed=observed)
+    if check == "output_dtype":
+        return Symptom(kind="dtype", check=check, steps=(REPEATED[0],), expected=expected, observed=observed)
+    if check == "parameters" and expected != "None":
+        dtype = next(each.stack.dtype for each in asked.steps if isinstance(each, Build))
+        expected = f"{expected} parameters by layer, trainable, {dtype}"
+        return Symptom(kind="parameters", check=check, steps=("parameters",), expected=expected, observed=message)
+    described = re.match(r"(?:after weights were replaced: )?(.+?)(?:: \w+ of layer \d+)? (?:has|is) ", message)
+    step = next((each for each in asked.steps if described is not None and each.label == described[1]), None)
+    expected = message.rpartition(", expected ")[2]
+    if isinstance(step, Differentiate):
+        return Symptom(kind="gradients", check=check, steps=(step.label,), expected=expected, observed=message)
+    if isinstance(step, Forward):
+        return Symptom(kind="shape", check=check, steps=(step.label,), expected=expected, observed=message)
+    raise NotShown(f"{check}: {message}")
+
+
+def _label(message: str, asked: Question, words: str) -> str:
+    label = message.partition(f" {words}")[0]
+    return label if label in {each.label for each in asked.steps} else REPEATED[0]
+
+
+def _words(value: Any) -> str:
+    """Return a value of a record as Python writes it: lists as tuples, names bare."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple):
+        return "(" + ", ".join(map(_words, value)) + ("," if len(value) == 1 else "") + ")"
+    return str(value)
+
+
+def _number(found: Record, asked: Question) -> Symptom:
+    """Return the symptom of a worst element: the number there beside another answer, or beside the exact one."""
+    check, where, worst = found["check"], str(found["where"]), tuple(found["worst"])
+    common: dict[str, Any] = {"kind": "value", "check": check, "expected": "", "allowed": _float(found["allowed"])}
+    gradient = re.fullmatch(r"(.+?): (dx|(?:dW|db) of layer \d+)", where)
+    if gradient:
+        exact = _float(found["exact"])
+        common |= {"kind": "gradient", "gradient": gradient[2], "exact": exact}
+        return Symptom(steps=(gradient[1],), got=((gradient[1], worst),), **common)
+    if check == "linear_in_x":
+        x, signs, together, nothing = asked.relations.addends
+        common |= {"got": ((together, worst), (nothing, worst)), "reference": ((x, worst), (signs, worst))}
+        return Symptom(steps=(x, signs, together, nothing), **common)
+    other = _other(where, worst, asked) if check not in ("output", "weights_live") else None
+    if other is not None:
+        label, index, beside = other
+        main = REPEATED[0]
+        return Symptom(steps=(main, label), got=((label, index),), reference=((main, beside),), **common)
+    if where not in {each.label for each in asked.steps}:
+        raise NotShown(f"{check}: {found.get('message', where)}")
+    return Symptom(steps=(where,), got=((where, worst),), exact=_float(found["exact"]), **common)
+
+
+def _other(where: str, worst: tuple[int, ...], asked: Question) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:
+    """Return the step whose output is held to the first one's, with the index in each; None where none is."""
+    again = where.partition(f" beside {REPEATED[0]}")[0]
+    if again in REPEATED and again != where:
+        return again, worst, worst
+    shape = asked.arrays.get(REPEATED[0], ())
+    leading = shape[:-1]
+    label = where.partition(": ")[0]
+    if label in asked.alone:
+        row = asked.alone[label][worst[0]]
+        return label, worst, (*_unravelled(row, leading), worst[-1])
+    if label in asked.kept:
+        index = (*_unravelled(asked.kept[label], leading), worst[-1])
+        return label, index, index
+    for moves in asked.relations.rearranged.values():
+        if where in moves:
+            places = moves[where](np.arange(math.prod(shape)).reshape(shape))
+            return where, worst, _unravelled(int(places[worst]), shape)
+    return None
+
+
+def _unravelled(place: int, shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(int(each) for each in np.unravel_index(place, tuple(shape))) if shape else ()
+
+
+def _float(value: Any) -> float:
+    """Return a number of a record: those that are not finite are written as strings."""
+    return float(value)
+
+
+def needed(asked: Question, labels: Sequence[str]) -> tuple[Step, ...]:
+    """
+    Return the steps that lead to those named: the build of their model, and the weights it had at that time.
+
+    Where weights were replaced, the first output stays among them: what is wrong may be that it is what comes back.
+    """
+    steps: list[Step] = []
+    last = max(index for index, each in enumerate(asked.steps) if each.label in labels)
+    models = {each.model for each in asked.steps if each.label in labels}
+    weights = [each for each in asked.steps[:last] if isinstance(each, SetWeights) and each.model in models]
+    for each in asked.steps[: last + 1]:
+        before = bool(weights) and each.label == REPEATED[0]
+        built = isinstance(each, Build) and each.model in models
+        if built or before or each.label in labels or any(each is given for given in weights[-1:]):
+            steps.append(each)
+    return tuple(steps)

@@ -1,0 +1,90 @@
+"""What the workflows may do: little, by actions that cannot change, and the nightly one nothing but `make nightly`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def loaded(path: Path) -> Mapping[str, Any]:
+    content: Mapping[str, Any] = YAML(typ="safe").load(path)
+    return content
+
+
+def steps(workflow: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for job in workflow["jobs"].values():
+        yield from job["steps"]
+
+
+NIGHTLY = loaded(ROOT / ".github" / "workflows" / "nightly.yml")
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_every_action_is_pinned_to_a_commit_and_says_its_version(path: Path) -> None:
+    used = [line for line in path.read_text(encoding="utf-8").split("\n") if "uses:" in line]
+    assert used
+    for line in used:
+        assert re.search(r"uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line
+
+
+def test_the_same_action_is_pinned_alike_everywhere() -> None:
+    text = "\n".join(path.read_text(encoding="utf-8") for path in WORKFLOWS)
+    pins = set(re.findall(r"uses: ([\w-]+/[\w-]+)@([0-9a-f]{40})", text))
+    assert len({action for action, _ in pins}) == len(pins)
+
+
+def test_what_runs_frameworks_may_write_nothing_and_what_may_write_runs_none() -> None:
+    assert NIGHTLY["permissions"] == {}
+    for name, job in NIGHTLY["jobs"].items():
+        writes = {key for key, each in job["permissions"].items() if each == "write"}
+        runs = any("nightly-run" in step.get("run", "") for step in job["steps"])
+        assert writes == (set() if runs else {"contents", "issues"}), name
+        kept = [step["with"] for step in job["steps"] if "checkout" in step.get("uses", "") and "with" in step]
+        assert all(each["persist-credentials"] is False for each in kept)
+        assert bool(kept) is runs
+
+
+def test_everything_it_does_is_make_nightly() -> None:
+    """Beside it only what brings nights from job to job and pushes what was published."""
+    commands = [line.strip() for step in steps(NIGHTLY) for line in step.get("run", "").split("\n") if line.strip()]
+    done = [each for each in commands if each.startswith("make ")]
+    assert all(each.startswith("make nightly ") for each in done)
+    named = {name for each in done for name in re.findall(r"nightly-\w+|soak", each.split("NIGHTLY_STEPS=")[1])}
+    assert named == {"nightly-run", "soak", "nightly-publish", "nightly-issues"}
+    others = {each.split()[0] for each in commands} - {"make", "for", "done", "if", "else", "fi"}
+    assert others == {"gh", "git", "cat"}
+
+
+def test_its_steps_are_targets_and_its_settings_are_those_of_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in ("nightly", "nightly-run", "nightly-publish", "nightly-issues", "soak"):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    text = (ROOT / ".github" / "workflows" / "nightly.yml").read_text(encoding="utf-8")
+    used = set(re.findall(r"\b(NIGHTLY_[A-Z]+)[=:]", text)) | {"EXTRAS", "CONSTRAINT"}
+    assert used >= {"NIGHTLY_STEPS", "NIGHTLY_ENVIRONMENT", "NIGHTLY_EXPECT", "NIGHTLY_PUBLISH", "NIGHTLY_ARGS"}
+    for name in used:
+        assert re.search(rf"^{name} \?=", makefile, re.MULTILINE), name
+
+
+def test_there_are_two_environments_and_a_gpu_that_is_off_unless_named() -> None:
+    matrix = NIGHTLY["jobs"]["cpu"]["strategy"]["matrix"]["include"]
+    assert {each["environment"]: each["constraint"] for each in matrix} == {
+        "pinned": "--constraint constraints.txt",
+        "newest": "",
+    }
+    gpu = NIGHTLY["jobs"]["gpu"]
+    assert gpu["if"] == "${{ vars.NIGHTLY_GPU != '' }}"
+    assert gpu["runs-on"] == ["self-hosted", "${{ vars.NIGHTLY_GPU }}"]
+
+
+def test_nothing_a_stranger_writes_becomes_a_command() -> None:
+    """Expressions stand in `env` and `with` alone, never within a script."""
+    assert [step["run"] for step in steps(NIGHTLY) if "${{" in step.get("run", "")] == []
