@@ -31,6 +31,10 @@ from conformance.shown import printable
 
 #: The file that says which night is shown, which is the last good one, and which was kept aside.
 POINTER: Final = "latest.json"
+#: The last nights that are kept with all they said. Older ones would soon be more than a host of pages takes.
+WHOLE: Final = 14
+#: What is kept of a cell of an older night, beside its question's dtype and its checks.
+_KEPT: Final = ("case", "implementation", "device", "outcome", "reason", "row", "seconds")
 #: Nights kept aside; older ones are of no use to anybody.
 _ASIDE: Final = 10
 _ENVIRONMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -89,7 +93,7 @@ def unfit(run: Run) -> str:
     return ""
 
 
-def publish(results: Path, site: Path, *, accept: bool = False, keep: int = 400) -> Night:
+def publish(results: Path, site: Path, *, accept: bool = False, keep: int = 300) -> Night:
     """
     Publish one night, the results file `ENVIRONMENT/results.jsonl`, into the folder `ENVIRONMENT` of `site`.
 
@@ -163,6 +167,7 @@ def _publish(results: Path, folder: Path, environment: str, *, accept: bool, kee
     here = {"file": file, "started": night.started, "counts": run.counts}
     baseline = pointer.get("good") if night.is_worse and not accept else here
     _prune(folder / "history", keep, {file, str((baseline or here)["file"])})
+    _thin(folder / "history")
     _show(run, good, found, folder, environment)
     _point(folder, {"latest": {**here, "worse": night.is_worse}, "good": baseline, "aside": None})
     return night
@@ -196,12 +201,7 @@ def _keep(results: Path, folder: Path, run: Run | None) -> str:
     name = re.sub(r"[^0-9TZ]", "", started) if _STARTED.fullmatch(started) else "unknown"
     target = folder / f"{name}.jsonl.gz"
     folder.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(gzip.compress(results.read_bytes(), mtime=0))
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    _pack(results.read_bytes(), target)
     return f"{folder.name}/{target.name}"
 
 
@@ -211,6 +211,46 @@ def _prune(folder: Path, keep: int, needed: set[str]) -> None:
     for each in files[: max(0, len(files) - keep)]:
         if f"{folder.name}/{each.name}" not in needed:
             each.unlink()
+
+
+def _thin(folder: Path) -> None:
+    """
+    Take what only a page shows out of all but the last nights: evidence, values, scripts.
+
+    What is left, a tenth, is a results file still, with all that a diff or a history asks of it.
+    """
+    for path in sorted(folder.glob("*.jsonl.gz"))[:-WHOLE]:
+        with gzip.open(path, "rb") as stream:
+            head = json.loads(stream.readline())
+        if head.get("thinned"):
+            continue
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            thinned = [json.dumps(_thinned(json.loads(line)), ensure_ascii=False) for line in lines]
+        _pack("".join(f"{line}\n" for line in thinned).encode(), path)
+
+
+def _thinned(record: Mapping[str, Any]) -> dict[str, Any]:
+    if record["type"] == "header":
+        return {**record, "thinned": True}
+    if record["type"] != "cell":
+        return dict(record)
+    kept = {key: record[key] for key in ("type", *_KEPT) if key in record}
+    # Of what is said, what says why a cell is not well.
+    said = (
+        ("check", "outcome", "margin") if record["outcome"] == "conforms" else ("check", "outcome", "margin", "message")
+    )
+    checks = [{key: check[key] for key in said if key in check} for check in record["checks"]]
+    return {**kept, "question": {"dtype": (record.get("question") or {}).get("dtype")}, "checks": checks}
+
+
+def _pack(content: bytes, target: Path) -> None:
+    """Write a compressed file, whole or not at all, and the same bytes for the same content."""
+    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        partial.write_bytes(gzip.compress(content, mtime=0))
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _good(folder: Path, pointer: Mapping[str, Any], file: str) -> Run | None:

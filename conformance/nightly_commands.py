@@ -53,7 +53,7 @@ def run(output: Path, arguments: tuple[str, ...]) -> None:
 @click.option("--issues", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write issues here.")
 @click.option("--expect", multiple=True, metavar="NAME", help="An environment that must be there; repeatable.")
 @click.option("--accept", is_flag=True, help="This is the good night from now on, whatever got worse.")
-@click.option("--keep", type=click.IntRange(min=1), default=400, show_default=True, metavar="N", help="Nights kept.")
+@click.option("--keep", type=click.IntRange(min=1), default=300, show_default=True, metavar="N", help="Nights kept.")
 def publish(folder: Path, site: Path, issues: Path | None, expect: tuple[str, ...], accept: bool, keep: int) -> None:
     """
     Publish the nights in FOLDER, one folder for each environment, into DIR.

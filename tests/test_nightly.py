@@ -17,6 +17,8 @@ from click.testing import CliRunner
 
 from conformance.badge import file_name
 from conformance.cli import main
+from conformance.columnar import open_nights
+from conformance.diff import Diff, diff
 from conformance.nightly import Night, cover, publish, unfit
 from conformance.results import read
 from tests.made_nights import cell, started, written
@@ -168,6 +170,29 @@ def test_the_oldest_nights_go_and_the_good_one_stays(tmp_path: Path, site: Path)
     kept = sorted(each.name[:8] for each in (site / "pinned" / "history").glob("*.gz"))
     assert kept == ["20260101", "20260105", "20260106"]
     assert publish(night(tmp_path, BAD, 6), site, keep=2).is_worse
+
+
+def test_older_nights_are_thinned_and_tell_a_diff_and_a_history_the_same(
+    tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conformance.nightly.WHOLE", 2)
+    heavy = {"reproduce": "x" * 1000, "why": "because", "steps": {"build": 0.1}}
+    cells = [{**each, **heavy} for each in (*GOOD, cell("c", "not_run", reason="stopped"))]
+    whole = []
+    for number in range(4):
+        whole.append(read(night(tmp_path, cells, number)))
+        publish(Path(whole[-1].path), site)
+    files = sorted((site / "pinned" / "history").glob("*.gz"))
+    kept = [read(each) for each in files]
+    assert [bool(each.header.get("thinned")) for each in kept] == [True, True, False, False]
+    assert "reproduce" not in kept[0].cells[0]
+    for run, thinned in zip(whole, kept, strict=True):
+        assert diff(run, thinned) == diff(thinned, run) == Diff()
+        assert run.counts == thinned.counts
+    assert kept[3].cells == whole[3].cells
+    nights = open_nights(site / "pinned" / "history")
+    rows = nights.ask("SELECT DISTINCT * EXCLUDE (night) FROM cells")
+    assert len(rows) == len(cells)
 
 
 def test_badges_of_what_is_asked_no_more_go(tmp_path: Path, site: Path) -> None:
