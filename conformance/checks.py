@@ -31,6 +31,8 @@ Array = npt.NDArray[Any]
 CONFORMS: Final = "conforms"
 VIOLATES: Final = "violates"
 UNSUPPORTED: Final = "unsupported"
+#: Characters kept of an exception's message, at its beginning and at its end.
+END_OF_MESSAGE: Final = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +120,14 @@ def raised_record(reply: Reply, answer: Raised) -> dict[str, str]:
         "stage": reply.stage,
         "step": reply.label,
         "type": answer.type,
-        "message": answer.message[:2000],
+        "message": _both_ends(answer.message),
         "module": module,
     }
+
+
+def _both_ends(text: str) -> str:
+    """Return the beginning and the end of a long message: what went wrong may stand after a trace, or before one."""
+    return text if len(text) <= 2 * END_OF_MESSAGE else f"{text[:END_OF_MESSAGE]}\n…\n{text[-END_OF_MESSAGE:]}"
 
 
 def _first_line(text: str) -> str:

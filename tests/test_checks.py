@@ -11,7 +11,17 @@ import pytest
 from conformance.adapters.protocol import Gradients, Parameter
 from conformance.adapters.registry import select
 from conformance.case import CHECKS, Case, Expect, Layer
-from conformance.checks import Evidence, Finding, Missing, bits, check_parameters, check_refusal, compare, worst_of
+from conformance.checks import (
+    Evidence,
+    Finding,
+    Missing,
+    bits,
+    check_parameters,
+    check_refusal,
+    compare,
+    raised_record,
+    worst_of,
+)
 from conformance.enclosure import Enclosure
 from conformance.question import Question, question
 from conformance.steps import (
@@ -102,6 +112,14 @@ def outcomes(answers: dict[str, Answer]) -> dict[str, str]:
     cell, wanted, _ = asked()
     replies = {label: Reply(label=label, answer=each, seconds=0.0) for label, each in answers.items()}
     return {each.check: each.outcome for each in judge(cell, wanted, Transcript(replies=replies))}
+
+
+@pytest.mark.parametrize("length", [0, 1, 2000, 2001, 100_000])
+def test_of_a_long_message_both_ends_are_kept(length: int) -> None:
+    whole = "".join(chr(97 + index % 26) for index in range(length))
+    raised = Raised(type="ValueError", message=whole, modules=("keras.x",), traceback="")
+    kept = raised_record(Reply(label="output", answer=raised, seconds=0.0), raised)["message"]
+    assert kept == whole if length <= 2000 else kept == f"{whole[:1000]}\n…\n{whole[-1000:]}"
 
 
 def test_with_all_evidence_every_check_conforms() -> None:
