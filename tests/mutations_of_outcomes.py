@@ -483,8 +483,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "what the row names is not kept to",
-            "return asked if case.checks is None else tuple(each for each in asked if each in case.checks)",
-            "return asked",
+            "return tuple(filter(case.asks, possible))",
+            "return tuple(possible)",
             "checks::a_row_that_expects_an_error_is_asked_for_refusal_alone",
         ),
         (

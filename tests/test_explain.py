@@ -327,8 +327,19 @@ STACKS = [
 ]
 
 
-@pytest.mark.parametrize("together", [[each for each in SNIPPETS_OF if each != "tensorflow-v1"], ["tensorflow-v1"]])
-def test_each_snippet_makes_the_shapes_and_counts_it_says_on_the_framework_itself(together: list[str]) -> None:
+#: Frameworks of the extra `more`, and one that needs a process of its own.
+OPTIONAL = ("equinox", "haiku")
+OWN_PROCESS = ("tensorflow-v1",)
+
+
+@pytest.mark.parametrize(
+    "together",
+    [[each for each in SNIPPETS_OF if each not in OPTIONAL + OWN_PROCESS], OWN_PROCESS, *([each] for each in OPTIONAL)],
+    ids=" ".join,
+)
+def test_each_snippet_makes_the_shapes_and_counts_it_says_on_the_framework_itself(together: Sequence[str]) -> None:
+    if missing := [each for each in together if each in OPTIONAL and importlib.util.find_spec(each) is None]:
+        pytest.skip(f"not installed: {', '.join(missing)}")
     asked = [(name, snippet(name, layers), layers) for name in together for layers in STACKS]
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", SNIPPETS],

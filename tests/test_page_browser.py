@@ -206,7 +206,7 @@ def test_an_entry_of_the_ledger_leads_to_its_cells_and_back(opened: Opener, page
     page.get_by_role("link", name="rank 1 is refused").first.click()
     assert page.evaluate("document.activeElement.className").split() == ["group", "reached"]
     page.go_back()
-    assert page.evaluate("document.body.dataset.view") == "cell"
+    page.wait_for_function("document.body.dataset.view === 'cell'")
 
 
 def test_the_matrix_is_walked_through_with_the_arrow_keys(opened: Opener, page_of: Path) -> None:
@@ -218,7 +218,7 @@ def test_the_matrix_is_walked_through_with_the_arrow_keys(opened: Opener, page_o
         places.append(page.evaluate("document.activeElement.dataset.place"))
     assert places == ["1-0", "1-1", "2-1", "2-0", "2-0", "1-0"]
     page.keyboard.press("Enter")
-    assert page.evaluate("document.body.dataset.view") == "cell"
+    page.wait_for_function("document.body.dataset.view === 'cell'")
 
 
 def test_a_cell_shows_question_finding_and_script(opened: Opener, page_of: Path) -> None:
