@@ -102,6 +102,10 @@ class Selection:
         """Yield the implementations that are asked where none is named: those of the tier."""
         return (each for each in registered().values() if TIERS.index(each.tier) <= TIERS.index(self.tier))
 
+    def _is_asked(self, case: Case, implementation: Implementation) -> bool:
+        """Return whether an implementation is asked the rows of a case's tier: all where implementations are named."""
+        return bool(self.implementations) or TIERS.index(case.tier) <= TIERS.index(implementation.rows)
+
     def devices(self, chosen: Sequence[Implementation]) -> Mapping[str, tuple[str, ...]]:
         """
         Return the devices to run each implementation on; looks for a GPU only where one is asked for.
@@ -129,7 +133,7 @@ class Selection:
             for each in chosen
             for device in devices[each.name]
             for case in sorted(cases, key=lambda case: case.environment)
-            if concerns(case, each)
+            if concerns(case, each) and self._is_asked(case, each)
         )
         return tuple(cell for cell in found if shards == 1 or _shard(cell.id, shards) == index - 1)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,6 +89,20 @@ def test_a_tier_has_the_implementations_of_the_tiers_before_it() -> None:
     full = {each.name for each in Selection().chosen()}
     nightly = {each.name for each in Selection(tier="nightly").chosen()}
     assert {"torch", "keras-jax", "flax-nnx", "tensorflow-v1"} <= full < nightly
+
+
+def test_what_is_slow_is_asked_the_rows_of_the_nightly_tier_by_name_alone() -> None:
+    slow = Implementation(name="slow", adapter="tests.faulty:Exact", packages=(), tier="nightly", rows="full")
+    quick = Implementation(name="quick", adapter="tests.faulty:Exact", packages=(), tier="nightly")
+    rows = [replace(ROW, tier=each, batch=number) for number, each in enumerate(("quick", "full", "nightly"), start=1)]
+    devices = {"slow": ("cpu",), "quick": ("cpu",)}
+
+    def asked(**selected: Any) -> dict[str, list[str]]:
+        cells = Selection(tier="nightly", **selected).cells(rows, (slow, quick), devices)
+        return {name: [each.case.tier for each in cells if each.implementation.name == name] for name in devices}
+
+    assert asked() == {"slow": ["quick", "full"], "quick": ["quick", "full", "nightly"]}
+    assert asked(implementations=("slow", "quick"))["slow"] == ["quick", "full", "nightly"]
 
 
 def test_coverage_counts_pairs_and_names_those_that_are_missing() -> None:

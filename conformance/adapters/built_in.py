@@ -51,6 +51,8 @@ _KERAS_SUMS: Final = {
     **dict.fromkeys((f"{each}:time-distributed" for each in ("tensorflow", "jax", "torch")), _BOTH_SUMS),
     **dict.fromkeys(("torch:conv1d", "torch:conv2d"), _FLOAT16_KERNEL_SUMS),
 }
+#: Measured: half a second or more for a call, in which each shape and each set of weights is traced or compiled anew.
+_SLOW_KERAS: Final = frozenset({"tensorflow:predict", "tensorflow:xla", "jax:time-distributed"})
 _ONE_RANK: Final = "the layer is for samples of certain ranks, and has none of another rank beside it"
 
 
@@ -72,6 +74,7 @@ def _keras_modes(backend: str, *packages: str, reduces: Mapping[str, frozenset[s
             reduces=_KERAS_SUMS.get(f"{backend}:{mode}", reduces),
             mode=mode,
             tier="nightly",
+            rows="full" if f"{backend}:{mode}" in _SLOW_KERAS else "nightly",
             **said.get(mode, {}),
         )
         for mode in modes
@@ -157,6 +160,7 @@ def _onnxruntime(exporter: str, *packages: str, environment: Mapping[str, str] |
         environment=environment or {},
         unanswerable=_INFERS_ALONE,
         tier="nightly",
+        rows="full",
     )
 
 
@@ -229,10 +233,11 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
         "openvino",
         unanswerable={each: _INFERS_ALONE[each] for each in ("gradients", "weights_live")},
         tier="nightly",
+        rows="full",
     ),
     Implementation(name="torch", adapter="conformance.adapters.torch:TorchAdapter", packages=("torch",)),
     # Its compiler would start processes of its own.
-    _torch("compile", environment={"TORCHINDUCTOR_COMPILE_THREADS": "1"}),
+    _torch("compile", rows="full", environment={"TORCHINDUCTOR_COMPILE_THREADS": "1"}),
     _torch("export"),
     _torch("meta", shapes_only=True),
     _torch_equivalent("lazy"),
@@ -279,6 +284,7 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
         programs=("clang",),
         environment={"CC": "clang", "DEV": "CPU"},
         tier="nightly",
+        rows="full",
     ),
     Implementation(
         name="litert",
@@ -287,6 +293,7 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
         environment={"KERAS_BACKEND": "tensorflow"},
         unanswerable=_INFERS_ALONE,
         tier="nightly",
+        rows="full",
     ),
     Implementation(
         name="tensorflow-v1",

@@ -21,13 +21,15 @@ class Implementation:
     `adapter` is `module:Class`, `packages` the import names its framework consists of (their absence makes its cells
     `not_run`, and an exception counts as a refusal when raised inside one of them), `programs` those of the system that
     its framework cannot do without (their absence does the same), `environment` the variables its process is started
-    with, `unanswerable` the checks it cannot answer, each with the reason. `reduces_in_output_dtype`
-    maps a dtype of 16 bits to the gradients, of `dW` and `db`, that it adds up over positions in the dtype itself and
-    not in float32: they are allowed the errors of such a sum. `tier` is the first tier in which it is asked without
-    being named. `shapes_only` says that it holds no values: it is asked the lane `shapes` alone. `by_name` says that it
-    is a way known to be wrong, asked by rows that name it alone. `activations` are those it has, None for all: a row
-    with another is not asked. `ranks` are the ranks of `input_shape` it can take, None for all: a row of another is not
-    asked.
+    with, `unanswerable` the checks it cannot answer, each with the reason. `reduces_in_output_dtype` maps a dtype of 16
+    bits to the gradients, of `dW` and `db`, that it adds up over positions in the dtype itself and not in float32: they
+    are allowed the errors of such a sum.
+
+    `tier` is the first tier in which it is asked without being named, `rows` the last tier whose rows it is then asked:
+    where each question is exported, converted or compiled for seconds, not those of every pair. `shapes_only` says that
+    it holds no values: it is asked the lane `shapes` alone. `by_name` says that it is a way known to be wrong, asked by
+    rows that name it alone. `activations` are those it has, None for all: a row with another is not asked. `ranks` are
+    the ranks of `input_shape` it can take, None for all: a row of another is not asked.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Implementation:
     unanswerable: Mapping[str, str] = field(default_factory=dict)
     reduces_in_output_dtype: Mapping[str, frozenset[str]] = field(default_factory=dict)
     tier: str = "full"
+    rows: str = "nightly"
     by_name: bool = False
     shapes_only: bool = False
     activations: frozenset[str] | None = None
