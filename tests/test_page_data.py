@@ -77,7 +77,7 @@ def test_changes_and_history_are_those_given(run_of: Maker) -> None:
     for expected in ("Newly failing (1)", "conforms", "off by 0.25", "margin 0.12", "margin 0.38", "2.12.0 → 2.13.0"):
         assert expected in changes.text
     (sentence,) = root.all("p", **{"class": "since"})
-    assert sentence.text == "Since the last run: 1 newly failing; 1 drifted in margin."
+    assert sentence.text == "Since the last run: 1 newly failing; 1 drifted in margin; 1 version changed."
     assert "Fixed" not in changes.text
     rows = [
         [each.text for each in row.all("td")] for row in root.all("table", id="nights")[0].all("tbody")[0].all("tr")
@@ -98,6 +98,9 @@ def test_a_run_without_changes_or_history_says_nothing_of_them(run_of: Maker) ->
     assert not root.all("section", id="history")
     unchanged = Page(render([run_of(all_outcomes())], changes={"worse": []})).root
     assert unchanged.all("p", **{"class": "since"})[0].text == "Since the last run: nothing changed."
+    version = {"implementation": "torch", "distribution": "torch", "before": "2.12.0", "after": "2.13.0"}
+    upgraded = Page(render([run_of(all_outcomes())], changes={"worse": [], "versions": [version]})).root
+    assert upgraded.all("p", **{"class": "since"})[0].text == "Since the last run: 1 version changed."
 
 
 @pytest.mark.parametrize(

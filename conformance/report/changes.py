@@ -23,6 +23,7 @@ _TITLES: Final = {
     "newly_diverging": "Newly diverging, as the ledger says",
     "no_longer_diverging": "No longer diverging",
     "drifted": "Drifted in margin",
+    "margins_moved_together": "Margins that moved together",
     "other": "Otherwise changed",
     "appeared": "Appeared",
     "vanished": "Vanished",
@@ -77,10 +78,12 @@ def changes(found: Mapping[str, Any], places: Places) -> Changes:
     parts = tuple(_part(_TITLES.get(key, key.replace("_", " ").capitalize()), lists[key], places) for key in order)
     said = [f"{part.count:,} {part.title.split(',')[0].lower()}" for part in parts]
     versions = found.get("versions")
+    told = tuple(map(_version, versions)) if isinstance(versions, list) else ()
+    said += [f"{len(told):,} version{'' if len(told) == 1 else 's'} changed"] if told else []
     return Changes(
         sentence="Since the last run: " + ("; ".join(said) if said else "nothing changed") + ".",
         since=f"Compared with {text.value(found['since'])}." if found.get("since") else "",
-        versions=tuple(map(_version, versions)) if isinstance(versions, list) else (),
+        versions=told,
         parts=parts,
     )
 
