@@ -32,7 +32,7 @@ CONFORMS: Final = "conforms"
 VIOLATES: Final = "violates"
 UNSUPPORTED: Final = "unsupported"
 #: Characters kept of an exception's message, at its beginning and at its end.
-END_OF_MESSAGE: Final = 1000
+END_OF_MESSAGE: Final = 4000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -114,12 +114,12 @@ def outcomes(answers: dict[str, Answer]) -> dict[str, str]:
     return {each.check: each.outcome for each in judge(cell, wanted, Transcript(replies=replies))}
 
 
-@pytest.mark.parametrize("length", [0, 1, 2000, 2001, 100_000])
+@pytest.mark.parametrize("length", [0, 1, 8000, 8001, 100_000])
 def test_of_a_long_message_both_ends_are_kept(length: int) -> None:
     whole = "".join(chr(97 + index % 26) for index in range(length))
     raised = Raised(type="ValueError", message=whole, modules=("keras.x",), traceback="")
     kept = raised_record(Reply(label="output", answer=raised, seconds=0.0), raised)["message"]
-    assert kept == whole if length <= 2000 else kept == f"{whole[:1000]}\n…\n{whole[-1000:]}"
+    assert kept == whole if length <= 8000 else kept == f"{whole[:4000]}\n…\n{whole[-4000:]}"
 
 
 def test_with_all_evidence_every_check_conforms() -> None:
