@@ -164,10 +164,10 @@ def _onnxruntime(exporter: str, *packages: str, environment: Mapping[str, str] |
     )
 
 
-def _torch(mode: str, **said: Any) -> Implementation:
+def _torch(mode: str, *, adapter: str = "torch:TorchAdapter", **said: Any) -> Implementation:
     return Implementation(
         name=f"torch:{mode}",
-        adapter="conformance.adapters.torch:TorchAdapter",
+        adapter=f"conformance.adapters.{adapter}",
         mode=mode,
         packages=("torch",),
         tier="nightly",
@@ -176,14 +176,7 @@ def _torch(mode: str, **said: Any) -> Implementation:
 
 
 def _torch_equivalent(mode: str, **said: Any) -> Implementation:
-    return Implementation(
-        name=f"torch:{mode}",
-        adapter="conformance.adapters.torch_equivalents:TorchEquivalentsAdapter",
-        mode=mode,
-        packages=("torch",),
-        tier="nightly",
-        **said,
-    )
+    return _torch(mode, adapter="torch_equivalents:TorchEquivalentsAdapter", **said)
 
 
 def _flax(interface: str, mode: str | None = None) -> Implementation:
