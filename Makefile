@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 EXTRAS ?= all,dev
 CONSTRAINT ?= --constraint constraints.txt
 
-.PHONY: report nightly nightly-run nightly-publish nightly-issues history test lint lint-workflows schema power rules found soak wheel vendor browser clean
+.PHONY: report nightly nightly-run nightly-publish nightly-issues history test lint lint-workflows schema power rules found bench soak wheel vendor browser clean
 
 # The whole default table on the CPU; results and page under reports/. A red cell makes the exit code 1.
 report: $(STAMP)
@@ -91,6 +91,10 @@ found: $(STAMP)
 	$(BIN)/python -m benchmarks.found build/found/results.jsonl
 	$(BIN)/python -m benchmarks.measured build/found/results.jsonl
 	$(BIN)/python -m benchmarks.reproduced build/found/results.jsonl
+
+# What the suite costs: docs/performance.md. Takes most of an hour, and means something on an idle machine alone.
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.performance $(BENCHMARKS)
 
 # The other direction: random cases of another seed each day, without one false alarm. What the run's exit code says, and
 # that enough was compared, is judged by the last line, which also prints what there is to see. The implementations of the

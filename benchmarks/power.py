@@ -25,7 +25,7 @@ import numpy as np
 
 from conformance.adapters.registry import Implementation
 from conformance.case import Case
-from conformance.checks import VIOLATES
+from conformance.finding import VIOLATES
 from conformance.question import Question, question, refusal
 from conformance.steps import Transcript, perform
 from conformance.suite import Cell, judge

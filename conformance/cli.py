@@ -23,7 +23,18 @@ if TYPE_CHECKING:
 AT_FAULT: Final = 2
 NOTHING_RAN: Final = 3
 
+
+class _Positive(click.FloatRange):
+    """A range of numbers that NaN is not in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        return number if number == number else self.fail(f"{value!r} is not a number.", param, ctx)
+
+
 _CASES = click.argument("cases", nargs=-1, type=str)
+#: From a millisecond or a megabyte to a week and more; not NaN, of which a range by its ends alone knows nothing.
+_MORE_THAN_0 = _Positive(min=0.001, max=1e6)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,6 +63,9 @@ main.add_command(nightly)
 @click.option("--shard", default="1/1", metavar="I/N", help="Run the I-th of N parts.")
 @click.option("--no-ledger", is_flag=True, help="Known divergences violate, as if nobody knew of them.")
 @click.option("--draws", type=click.IntRange(min=1), default=1, metavar="N", help="Ask every question N times.")
+@click.option("--deadline", type=_MORE_THAN_0, metavar="SECONDS", help="Of a cell's answers; 60 without it.")
+@click.option("--start-deadline", type=_MORE_THAN_0, metavar="SECONDS", help="Of a process until it is up; 120.")
+@click.option("--memory", type=_MORE_THAN_0, metavar="GIB", help="Resident, that a framework's process may take; 8.")
 @click.option(
     "--junit-xml",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -73,6 +87,9 @@ def run(
     shard: str,
     draws: int,
     no_ledger: bool,
+    deadline: float | None,
+    start_deadline: float | None,
+    memory: float | None,
     junit_xml: Path | None,
     output: Path,
 ) -> None:
@@ -87,11 +104,14 @@ def run(
     import pytest
 
     from conformance import suite
+    from conformance.results import ResultsError
 
     results = output / "results.jsonl"
     options = [f"--cases={each}" for each in cases] + [f"--implementation={each}" for each in implementation]
     options += [f"--device={device}", f"--tier={tier}", f"--shard={shard}", f"--draws={draws}", f"--results={results}"]
     options += ["--no-ledger"] if no_ledger else []
+    limits = {"deadline": deadline, "start-deadline": start_deadline, "memory": memory}
+    options += [f"--{name}={value!r}" for name, value in limits.items() if value is not None]
     options += [f"--junit-xml={junit_xml.absolute()}"] if junit_xml is not None else []
     options += [f"--random={random}", f"--random-seed={seed}"]
     package = Path(suite.__file__).parent
@@ -104,9 +124,12 @@ def run(
         sys.path.append(str(Path.cwd()))
     # The summary shows red cells itself: of thousands, pytest would print every one.
     quiet = ["-q", "--no-header", "--progress", "--tb=no", "-rN"]
-    code = pytest.main([*isolation, *options, *quiet, f"{package / 'suite.py'}::test_dense"])
-    if results.exists() and code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
-        write_page([results], output / "index.html")
+    try:
+        code = pytest.main([*isolation, *options, *quiet, f"{package / 'suite.py'}::test_dense"])
+        if results.exists() and code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
+            write_page([results], output / "index.html")
+    except (OSError, ResultsError) as error:
+        raise _Fault(str(error)) from None  # the page, or what else cannot be kept: a full disk, no temporary folder
     sys.exit(_EXIT_CODES.get(int(code), int(code)))
 
 
@@ -119,7 +142,8 @@ def write_page(results: list[Path], page: Path, against: Path | None = None, his
     from conformance.report import write
     from conformance.results import read
 
-    runs = [read(each) for each in results]
+    # A page shows whatever there is; what changed can be told of whole records alone.
+    runs = [read(each, strict=against is not None) for each in results]
     changes = None if against is None else _changes(against, runs)
     nights = None if history is None else _nights(history)
     write(runs, page, changes=changes, history=nights)

@@ -225,6 +225,8 @@ class _Builder:
                 raise self.unreadable(line, column, str(error)) from None
         elif found := _FORBIDDEN.search(value):
             self.fault(line, column, _not_allowed(found[0]))
+            # The rest is still looked at, by code that may show the value: half of a surrogate pair cannot be.
+            value = _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", value)
         self._attach(value, Place(line, column))
 
     def _attach(self, value: Any, place: Place) -> None:

@@ -9,6 +9,7 @@ The lanes that make draws are `conformance.values` and `conformance.exact_lane`.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -71,7 +72,7 @@ class Stream:
 
     def bits(self, shape: tuple[int, ...]) -> npt.NDArray[np.uint64]:
         """Return uniformly distributed 64-bit numbers."""
-        size = int(np.prod(shape, dtype=np.int64))
+        size = math.prod(shape)
         raw = np.asarray(self._philox.random_raw(size) if size else np.zeros(0), dtype=np.uint64)
         return raw.reshape(shape)
 
@@ -152,7 +153,7 @@ class Plan:
     @property
     def positions(self) -> int:
         """The number of samples and positions that a layer is applied to."""
-        return int(np.prod(self.x_shape[:-1], dtype=np.int64))
+        return math.prod(self.x_shape[:-1])
 
     @property
     def dy_shape(self) -> tuple[int, ...]:
@@ -210,7 +211,7 @@ def _largest(array: Float64) -> float:
 
 def as_matrix(array: npt.NDArray[Number]) -> npt.NDArray[Number]:
     """Return the array as (positions, features), also where it is empty."""
-    return array.reshape(int(np.prod(array.shape[:-1], dtype=np.int64)), array.shape[-1])
+    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 
 def is_powerless(draw: Draw, activations: Sequence[str]) -> bool:

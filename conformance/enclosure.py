@@ -59,6 +59,11 @@ class Enclosure:
     terms: int = 0
 
     @property
+    def nbytes(self) -> int:
+        """How much memory its arrays take."""
+        return sum(each.nbytes for each in (self.exact, self.allowed, self.tail, self.unit) if each is not None)
+
+    @property
     def largest(self) -> Float64:
         """The largest magnitude any member has."""
         return np.abs(self.exact) + self.allowed

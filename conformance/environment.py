@@ -10,9 +10,11 @@ an implementation comes last and wins. Frameworks are not imported here, and not
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 import sys
+import tempfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,7 +104,34 @@ def of_process(
     """Return the whole environment of a process, as `added` to what is inherited and not `withheld`."""
     gone = withheld(inherited)
     stays = {name: value for name, value in inherited.items() if name not in gone}
+    if not _is_writable(inherited.get("HOME", "")):
+        # A framework that keeps files there, as many do on import, would fail for a reason that is not its own.
+        stays["HOME"] = str(home)
     return stays | added(own, inherited, threads=threads, home=home, cache=cache)
+
+
+def usable(cache: Path) -> Path | None:
+    """Return a folder, made where it is not there, or None where nothing can be kept in it: no home, no permission."""
+    try:
+        if cache.parts[:1] == ("~",) and not Path.home().is_dir():
+            return None  # root could make one anywhere
+        folder = cache.expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return None
+    return folder if _is_writable(str(folder)) else None
+
+
+@functools.cache
+def _is_writable(folder: str) -> bool:
+    """Return whether files can be kept in a folder; tried, as permissions tell nothing of a read-only file system."""
+    if not folder:
+        return False
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _jax_cache(cache: Path) -> dict[str, str]:

@@ -19,8 +19,9 @@ import numpy as np
 
 from conformance.adapters.protocol import Array, Stack
 from conformance.case import MAX_RANK, Case
-from conformance.checks import VIOLATES, Evidence, Finding, between, compare, worst_of
+from conformance.comparison import between, compare, worst_of
 from conformance.enclosure import Enclosure
+from conformance.finding import VIOLATES, Evidence, Finding
 from conformance.formats import FORMATS
 from conformance.reference import Reference, answer
 from conformance.steps import Build, Forward, Output, Step

@@ -7,26 +7,30 @@ of pytest, so that it cannot touch anybody else's test run.
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
+import math
 import os
 import platform
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import pytest
 
 from conformance.adapters.registry import Implementation
 from conformance.case import TIERS
+from conformance.environment import usable
 from conformance.ledger import Entry
 from conformance.measured import Measured
+from conformance.output import OutputError, ResultsFile
 from conformance.progress import Progress
-from conformance.results import Writer, finite
+from conformance.results import finite
 from conformance.scheduler import GroupScheduling
 from conformance.selection import DEVICES, Selection, SelectionError, parse_shard
-from conformance.suite import DEFAULT_CACHE, RECORD, Cell, Runner
+from conformance.suite import DEFAULT_CACHE, GIB, RECORD, Cell, Limits, Runner
 from conformance.summary import summarise
 from conformance.terminal import is_coloured, show_lines
 
@@ -53,6 +57,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--progress", action="store_true", help="how far a run has come and how long it will take, not dots"
     )
     group.addoption("--in-process", action="store_true", help="for a debugger: no process of its own")
+    usual = Limits()
+    group.addoption("--deadline", type=float, default=usual.question, metavar="SECONDS", help="of a cell's answers")
+    group.addoption(
+        "--start-deadline", type=float, default=usual.start, metavar="SECONDS", help="of a process until it is up"
+    )
+    group.addoption(
+        "--memory", type=float, default=usual.memory / GIB, metavar="GIB", help="resident, that a process may take"
+    )
 
 
 class State:
@@ -75,6 +87,7 @@ class State:
             shard=parse_shard(config.getoption("--shard")),
         )
         self.in_process = bool(config.getoption("--in-process"))
+        self.limits = _limits(config)
         self.worker: dict[str, Any] | None = getattr(config, "workerinput", None)
         self.chosen: tuple[Implementation, ...] = ()
         self.devices: dict[str, tuple[str, ...]] = {}
@@ -85,8 +98,8 @@ class State:
         self.records: dict[str, dict[str, Any]] = {}
         self.measured = Measured()
         self.hellos: set[str] = set()
-        self.writer: Writer | None = None
-        self.stream: IO[str] | None = None
+        self.writer: ResultsFile | None = None
+        self.failure: str | None = None
         self.started = datetime.now(UTC)
         self.progress: Progress | None = None
 
@@ -112,11 +125,9 @@ class State:
         target = self.config.getoption("--results")
         if target and self.worker is None and not self.config.option.collectonly:
             try:
-                Path(target).parent.mkdir(parents=True, exist_ok=True)
-                self.stream = Path(target).open("w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - closed in finish()
-            except OSError as error:
-                raise SelectionError(f"{target}: {error.strerror}") from None
-            self.writer = Writer(self.stream)
+                self.writer = ResultsFile.open(Path(target))
+            except OutputError as error:
+                raise SelectionError(str(error)) from None
 
     def runner(self) -> Runner:
         """Return what runs cells in this process of pytest."""
@@ -126,7 +137,8 @@ class State:
             threads=max(1, (os.cpu_count() or 1) // workers),
             draws=self.draws,
             in_process=self.in_process,
-            cache=DEFAULT_CACHE.expanduser(),
+            limits=self.limits,
+            cache=usable(DEFAULT_CACHE),
         )
 
     def expect(self, test_ids: Sequence[str]) -> None:
@@ -155,6 +167,11 @@ class State:
                     "shard": "/".join(map(str, self.selection.shard)),
                     "draws": self.draws,
                     "ledger": not self.config.getoption("--no-ledger"),
+                    "limits": {
+                        "deadline": self.limits.question,
+                        "start_deadline": self.limits.start,
+                        "memory_gib": self.limits.memory / GIB,
+                    },
                 },
                 cells=len(self.expected),
             )
@@ -187,10 +204,28 @@ class State:
             self.records[cell] = _unrun(cell, "not_run", "the run was stopped before this cell")
             if self.writer is not None:
                 self.writer.cell(self.records[cell])
-        if self.writer is not None and self.stream is not None:
+        if self.writer is not None:
             seconds = (datetime.now(UTC) - self.started).total_seconds()
             self.writer.footer(complete=not missing, seconds=round(seconds, 3), measured=self.measured.facts())
-            self.stream.close()
+            self.writer.close()
+
+    def give_up(self, error: OutputError) -> str:
+        """Write nothing more, and return why in a line."""
+        if self.writer is not None:
+            self.writer.close()
+        self.writer, self.failure = None, str(error)
+        return self.failure
+
+
+def _limits(config: pytest.Config) -> Limits:
+    """Return what a process may take, as the options say."""
+    given = {name: float(config.getoption(f"--{name}")) for name in ("deadline", "start-deadline", "memory")}
+    for name, value in given.items():
+        if not 0 < value < math.inf:
+            raise SelectionError(f"--{name} is more than 0")
+    return Limits(
+        question=given["deadline"], start=given["start-deadline"], memory=max(1, round(given["memory"] * GIB))
+    )
 
 
 def _is_cell(test_id: str) -> bool:
@@ -267,7 +302,7 @@ class _WithXdist:
 
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
         """Take note of the tests a worker collected."""
-        self.state.expect(ids)
+        _written(self.state, lambda: self.state.expect(ids))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -287,10 +322,12 @@ def conformance_runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Write the header, where this process collects itself."""
+    """Write the header, where this process collects itself, and let what was collected be."""
+    # Table, ledger and tests live to the end: a collector that walks them again and again finds nothing.
+    gc.freeze()
     state = session.config.stash[STATE]
     if state.worker is None and not session.config.option.collectonly:
-        state.expect([item.nodeid for item in session.items])
+        _written(state, lambda: state.expect([item.nodeid for item in session.items]))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -336,8 +373,17 @@ def _plain(value: object) -> object:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Write results as they come; with xdist, this runs where the results file is."""
-    if _current is not None and (report.when == "call" or report.failed):
-        _current.take(report)
+    state = _current
+    if state is not None and (report.when == "call" or report.failed):
+        _written(state, lambda: state.take(report))
+
+
+def _written(state: State, write: Callable[[], None]) -> None:
+    """Do what writes results; where they can be written no more, end the run: going on would waste it."""
+    try:
+        write()
+    except OutputError as error:
+        pytest.exit(state.give_up(error), returncode=pytest.ExitCode.USAGE_ERROR)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -360,7 +406,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitC
         return
     if state.progress is not None:
         state.progress.end()
-    state.finish()
+    try:
+        state.finish()
+    except OutputError as error:
+        state.give_up(error)
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        return
     outcomes = {each["outcome"] for each in state.records.values()}
     if exitstatus == pytest.ExitCode.OK and state.asked and outcomes <= {"not_run", "unsupported"}:
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
@@ -369,6 +420,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitC
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print counts per implementation, the slowest cells, and where the results are."""
     state = config.stash.get(STATE, None)
+    if state is not None and state.failure is not None:
+        # A summary of what is not in the file would be taken for one of what is.
+        terminalreporter.write_line(f"ERROR: the results cannot be written: {state.failure}", red=True)
+        return
     if state is None or state.worker is not None or not state.records:
         return
     terminalreporter.section("conformance")

@@ -68,7 +68,8 @@ def solve(draw: Draw, activations: Sequence[str]) -> Solution:
 
 def _solve(draw: Draw, activations: Sequence[str]) -> Solution:
     a = _balls(as_matrix(draw.x))
-    kernels = [_balls(each) for each in draw.kernels]
+    # Kernels are only ever multiplied by: a matrix takes them as they are, without an object for every number.
+    kernels = [_matrix(each) for each in draw.kernels]
     inputs, z, y = [], [], []
     for kernel, bias, activation in zip(kernels, draw.biases, activations, strict=True):
         inputs.append(a)
@@ -79,9 +80,9 @@ def _solve(draw: Draw, activations: Sequence[str]) -> Solution:
     dz, dkernel, dbias, dx = [], [], [], []
     for layer in reversed(range(len(kernels))):
         dz.append(_ACTIVATIONS[activations[layer]].backward(z[layer], y[layer], da))
-        dkernel.append(_product(inputs[layer].T, dz[-1]))
-        dbias.append(_product(_balls(np.ones((1, len(dz[-1])))), dz[-1]))
-        da = _product(dz[-1], kernels[layer].T)
+        dkernel.append(_product(inputs[layer].T, _as_matrix(dz[-1])))
+        dbias.append(_product(_balls(np.ones((1, len(dz[-1])))), _as_matrix(dz[-1])))
+        da = _product(dz[-1], kernels[layer].transpose())
         dx.append(da)
     backwards = ([_split(each) for each in reversed(gradients)] for gradients in (dz, dkernel, dbias, dx))
     found_dz, found_dkernel, found_dbias, found_dx = map(tuple, backwards)
@@ -111,12 +112,20 @@ def _shaped(flat: Sequence[Any], shape: tuple[int, ...]) -> Balls:
     return found.reshape(shape)
 
 
-def _product(left: Balls, right: Balls) -> Balls:
-    """Return left (P, K) times right (K, m)."""
-    if 0 in (*left.shape, *right.shape):
-        return np.full((left.shape[0], right.shape[1]), flint.arb(0), object)
-    product = flint.arb_mat(left.tolist()) * flint.arb_mat(right.tolist())
-    return _shaped(product.entries(), (left.shape[0], right.shape[1]))
+def _matrix(array: npt.NDArray[np.generic]) -> Any:
+    """Return numbers (K, m) as a `flint.arb_mat`, also where there is none."""
+    rows = array.astype(np.float64).tolist()
+    return flint.arb_mat(*array.shape, [number for row in rows for number in row])
+
+
+def _as_matrix(balls: Balls) -> Any:
+    return flint.arb_mat(*balls.shape, list(balls.flat))
+
+
+def _product(left: Balls, right: Any) -> Balls:
+    """Return left (P, K) times the matrix right (K, m)."""
+    product = _as_matrix(left) * right
+    return _shaped(product.entries(), (left.shape[0], right.ncols()))
 
 
 def _split(balls: Balls) -> Split:

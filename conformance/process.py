@@ -29,7 +29,7 @@ import weakref
 from collections.abc import Sequence
 from io import FileIO
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import psutil
 
@@ -46,7 +46,7 @@ MARK: Final = "CONFORMANCE_PROCESS"
 GLANCE: Final = 0.05
 #: What is kept of what a process printed, and how large the file may grow before it is emptied (bytes).
 STDERR_KEPT: Final = 8 * 2**10
-STDERR_LARGEST: Final = 64 * 2**20
+STDERR_LARGEST: Final = 16 * 2**20
 #: How long a process whose pipe is closed may take to be gone (seconds).
 DEATH_PATIENCE: Final = 1.5
 #: How long a process may take to say where it is (seconds).
@@ -321,10 +321,17 @@ def _release(resources: contextlib.ExitStack, owner: int) -> None:
 
 
 class _Log:
-    """The file that a child prints to, of which only the end is of interest."""
+    """
+    The file that a child prints to, of which only the end is of interest.
+
+    It is in memory where the kernel has such files: under a full disk a framework that logs would fail for it.
+    """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        if sys.platform == "linux":
+            self._file: IO[bytes] = os.fdopen(os.memfd_create("log"), "r+b", buffering=0)
+        else:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         self.descriptor = self._file.fileno()
         # So that the child goes on at the new end when the file is emptied.
         fcntl.fcntl(self.descriptor, fcntl.F_SETFL, fcntl.fcntl(self.descriptor, fcntl.F_GETFL) | os.O_APPEND)

@@ -8,7 +8,6 @@ which step. It asks; judging is `conformance.checks`'.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,22 +61,27 @@ class Question:
     relations: Relations = field(default_factory=Relations)
 
 
-def _arrays(value: Any) -> Iterator[Array]:
-    """Yield every array that a question holds, as often as it is held."""
-    if isinstance(value, np.ndarray):
-        yield value
-    elif dataclasses.is_dataclass(value):
-        for each in dataclasses.fields(value):
-            yield from _arrays(getattr(value, each.name))
-    elif isinstance(value, Mapping):
-        yield from _arrays(tuple(value.values()))
-    elif isinstance(value, tuple):
-        for each in value:
-            yield from _arrays(each)
-
-
 def _bytes_held(asked: Question) -> int:
-    return 10_000 + sum({id(each): each.nbytes for each in _arrays(asked)}.values())
+    """Return about how much memory a question takes: what its steps feed, and what their answers are held to."""
+    fed = {id(each): each.nbytes for step in asked.steps for each in _fed(step)}
+    references = {id(each): each for group in _references(asked) for each in group.values()}
+    return 10_000 + sum(fed.values()) + sum(each.nbytes for each in references.values())
+
+
+def _fed(step: Step) -> Iterator[Array]:
+    match step:
+        case Forward(x=x):
+            yield x
+        case Differentiate(x=x, dy=dy):
+            yield x
+            yield dy
+        case Build(stack=stack) | SetWeights(stack=stack):
+            yield from (layer.kernel for layer in stack.layers if layer.kernel is not None)
+
+
+def _references(asked: Question) -> Iterator[Mapping[str, Reference]]:
+    yield from (asked.outputs, asked.gradients, asked.unreduced)
+    yield from (asked.relations.read_back, asked.relations.layouts)
 
 
 #: Every implementation is asked the same: its questions, with their references, are kept as long as there is room.

@@ -48,6 +48,12 @@ class Reference:
     layers: tuple[tuple[Enclosure, Enclosure | None], ...]
     line: str
 
+    @property
+    def nbytes(self) -> int:
+        """How much memory its numbers take."""
+        parts = (self.y, self.dx, *(each for pair in self.layers for each in pair if each is not None))
+        return sum(each.nbytes for each in parts)
+
 
 @np.errstate(over="ignore", invalid="ignore")
 def answer(draw: Draw, activations: Sequence[str], dtype: str, reduced: frozenset[str] = frozenset()) -> Reference:
@@ -182,14 +188,18 @@ def _product(arithmetic: Arithmetic, left: Enclosure, right: Enclosure, bias: En
     terms = left.exact.shape[1]
     p = left.exact @ right.exact
     y = p if bias is None else p + bias.exact
-    magnitude = left.largest @ right.largest
+    given = not left.allowed.any() and not right.allowed.any()
+    by_chance = arithmetic.sums_by_chance
+    # Of no terms there is nothing to round: exactly zero, or exactly the bias.
+    rounds = not arithmetic.exact and terms > 0
+    allowed = np.zeros_like(p) if given else left.allowed @ right.largest + np.abs(left.exact) @ right.allowed
+    # Where nothing is rounded nobody asks for B, which is a product as dear as the other.
+    magnitude = left.largest @ right.largest if rounds or by_chance else np.zeros_like(p)
     if bias is not None:
         magnitude = magnitude + np.abs(bias.exact)
-    allowed = left.allowed @ right.largest + np.abs(left.exact) @ right.allowed
-    by_chance = arithmetic.sums_by_chance
-    f = roundings(terms) if by_chance else terms + 2.0
-    if not arithmetic.exact and terms:  # Of no terms there is nothing to round: exactly zero, or exactly the bias.
+    if rounds:
         u = arithmetic.u
+        f = roundings(terms) if by_chance else terms + 2.0
         product_rounded = u * (np.abs(p) + allowed) if bias is not None and u > arithmetic.u_accumulate else 0.0
         rounding = u * (np.abs(y) + allowed) + product_rounded + f * arithmetic.u_accumulate * magnitude
         floor = arithmetic.flushed * (terms + 1 + _flushable(arithmetic, left, right))
@@ -197,7 +207,7 @@ def _product(arithmetic: Arithmetic, left: Enclosure, right: Enclosure, bias: En
         own = 0.0 if arithmetic.format.unit_roundoff == U64 else (terms + 2) * U64 * magnitude
         # The radius itself was summed in float64: inflating it by its own worst relative error keeps it a bound.
         allowed = (allowed + rounding * (1.0 + u) + floor + own) * (1.0 + 4.0 * (terms + 8) * U64)
-    if by_chance and not left.allowed.any() and not right.allowed.any():
+    if by_chance and given:
         return Enclosure(exact=y, allowed=allowed, unit=arithmetic.u * magnitude, terms=terms)
     return Enclosure(exact=y, allowed=allowed).overflowed(arithmetic.format)
 

@@ -17,6 +17,9 @@ from conformance.model import Globs, Link, Maybe, Model, NaturalNumber, Word, ab
 MAX_ID: Final = 100
 #: An id is a file's name, an anchor on a page and a word in a terminal.
 SAFE_ID: Final = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_DEVICES: Final = frozenset(
+    ("CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10)))
+)
 _MAX_FED: Final = 2 * MAX_RANK
 #: Fields that make a row that row: they can be neither a default nor one of `each`.
 OWN_FIELDS: Final = ("each", "id")
@@ -27,6 +30,13 @@ def _distinct(names: list[str]) -> list[str]:
         if name in names[:index]:
             raise wrong(f"{name} is named twice")
     return names
+
+
+def _file_name(name: str) -> str:
+    """Return an id that names a file on every system; on Windows some names, whatever their ending, are devices."""
+    if name.partition(".")[0].upper() in _DEVICES or name.endswith("."):
+        raise wrong(f"{shown(name)} names no file on Windows")
+    return name
 
 
 def _array(value: Any) -> Any:
@@ -215,7 +225,7 @@ class Row(Family):
         str, *one_of("tier", TIERS), *about("A tier includes the ones before it.", f"one of {', '.join(TIERS)}")
     ] = "full"
     id: Annotated[
-        Maybe[Annotated[str, Field(pattern=f"^{SAFE_ID}$", max_length=MAX_ID)]],
+        Maybe[Annotated[str, Field(pattern=f"^{SAFE_ID}$", max_length=MAX_ID), AfterValidator(_file_name)]],
         *about(
             "A name in place of the one that follows from content.",
             f"1 to {MAX_ID} of A-Z a-z 0-9 . _ - with a letter or digit first",

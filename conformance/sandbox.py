@@ -23,6 +23,7 @@ from conformance.process import GIB, ChildProcess, Ended, StartError
 from conformance.steps import Crash, Hello, Raised, Reply, Step, Transcript
 
 __all__ = [
+    "GIB",
     "Culprit",
     "InProcess",
     "Investigated",
@@ -106,13 +107,16 @@ class Sandbox:
         """
         if self._process is None or self._hello is None:
             self._generation += 1
-            self._process = ChildProcess(
-                self._implementation,
-                memory=self._limits.memory,
-                threads=self._threads,
-                cache=self._cache,
-                search_path=self._search_path,
-            )
+            try:
+                self._process = ChildProcess(
+                    self._implementation,
+                    memory=self._limits.memory,
+                    threads=self._threads,
+                    cache=self._cache,
+                    search_path=self._search_path,
+                )
+            except OSError as error:  # no room for its files, no process to be had
+                raise StartError(f"no process could be started: {error}") from None
             try:
                 self._hello = _greeted(self._process, self._limits.start)
             except BaseException:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,13 +20,14 @@ import pytest
 from conformance import checks, metamorphic
 from conformance.adapters.registry import Implementation
 from conformance.case import CHECKS, SHAPE_CHECKS, Case
-from conformance.checks import CONFORMS, UNSUPPORTED, VIOLATES, Evidence, Finding, Missing
+from conformance.comparison import bits
 from conformance.conduct import seen
+from conformance.finding import CONFORMS, UNSUPPORTED, VIOLATES, Evidence, Finding, Missing
 from conformance.ledger import Crash, Entry
 from conformance.metamorphic import RELATIONS, relations_asked
 from conformance.question import REPEATED, Question, question, refusal
 from conformance.results import FAILING, OUTCOMES, finite
-from conformance.sandbox import InProcess, Investigator, Limits, Respondent, Sandbox, StartError
+from conformance.sandbox import GIB, InProcess, Investigator, Limits, Respondent, Sandbox, StartError
 from conformance.settlement import settle
 from conformance.steps import Hello, Output, Transcript
 from conformance.values import NoDraw
@@ -34,6 +36,8 @@ from conformance.values import NoDraw
 DEFAULT_CACHE: Final = Path("~/.cache/dense-conformance")
 
 
+#: How often in a row a process may fail to start that was up before.
+TRIES: Final = 3
 #: A script beyond this is left out of a record; `conformance reproduce` writes it all the same.
 MOST_BYTES_OF_A_SCRIPT: Final = 20_000
 
@@ -91,7 +95,8 @@ class Runner:
     Runs cells one after the other, holding one implementation's process at a time.
 
     `draws` says how often each question is asked, with other values each time. A process that does not start is not
-    tried again: every cell of its implementation says why.
+    tried again: every cell of its implementation says why. One that was up before is, since that may pass, until it
+    has failed `TRIES` times in a row.
     """
 
     entries: Sequence[Entry] = ()
@@ -104,6 +109,8 @@ class Runner:
     _sandbox: Sandbox | None = None
     _held: Process | None = None
     _failed: dict[Process, StartError] = field(default_factory=dict)
+    _tries: Counter[Process] = field(default_factory=Counter)
+    _covering: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
     hellos: dict[str, Hello] = field(default_factory=dict)
     announced: set[str] = field(default_factory=set)
 
@@ -141,20 +148,21 @@ class Runner:
         try:
             respondent = self._hold(cell.implementation)
         except StartError as error:
-            crash = {"step": "start", "reason": error.reason, "stderr": error.stderr}
-            content = {**_unjudged("crashed", f"the process did not start: {error.reason}"), "crash": crash}
-            return content | _reproduced(cell, content, None)
+            return _not_started(cell, error)
         hello = self.hellos[cell.implementation.name]
         if cell.device not in hello.devices:
             devices = ", ".join(hello.devices)
             return _unjudged("not_run", f"no {cell.device} is visible to the framework, which has: {devices}")
         try:
-            questions = [_asked(cell, index) for index in range(self.draws)]
+            questions = questions_of(cell, self.draws)
         except (NoDraw, NotImplementedError) as error:
             return _unjudged("not_run", f"no values can be drawn: {error}")
         worst: dict[str, Any] | None = None
         for asked in questions:
-            transcript = self._asking(cell, respondent).ask(asked.steps, name=cell.case.id)
+            try:
+                transcript = self._asking(cell, respondent).ask(asked.steps, name=cell.case.id)
+            except StartError as error:  # in place of a process that crashed at the draw before, or had grown
+                return _not_started(cell, error)
             judged = self._judge(cell, asked, transcript)
             if worst is None or OUTCOMES.index(judged["outcome"]) < OUTCOMES.index(worst["outcome"]):
                 worst = judged
@@ -180,9 +188,12 @@ class Runner:
             # What a process with a row's own switches says of itself stands for no other.
             self.hellos.setdefault(name, self._respondent.start())
         except StartError as error:
-            self._failed[process] = error
+            self._tries[process] -= 1
+            if self._tries[process] <= 0:
+                self._failed[process] = error
             self.close()
             raise
+        self._tries[process] = TRIES
         return self._respondent
 
     def _asking(self, cell: Cell, respondent: Respondent) -> Respondent:
@@ -195,9 +206,16 @@ class Runner:
                 device=cell.device,
                 versions=self.hellos[cell.implementation.name].versions,
             )
-            for each in self.entries
+            for each in self._entries_of(cell.implementation.name)
         )
         return self._sandbox if known and self._sandbox is not None else respondent
+
+    def _entries_of(self, implementation: str) -> Sequence[Entry]:
+        """Return the entries that can be about a cell of an implementation: few of them, where cells are many."""
+        if implementation not in self._covering:
+            about = (each for each in self.entries if each.covers_implementation(implementation))
+            self._covering[implementation] = tuple(about)
+        return self._covering[implementation]
 
     def _judge(self, cell: Cell, asked: Question, transcript: Transcript) -> dict[str, Any]:
         """Return what a transcript amounts to, the ledger applied."""
@@ -214,7 +232,7 @@ class Runner:
             if culprit is not None:
                 crash["culprit"] = list(culprit.names)
         settled = settle(
-            self.entries,
+            self._entries_of(cell.implementation.name),
             implementation=cell.implementation.name,
             device=cell.device,
             case=cell.case.id,
@@ -250,6 +268,13 @@ def _lacking(cell: Cell) -> str | None:
     )
 
 
+def _not_started(cell: Cell, error: StartError) -> dict[str, Any]:
+    """Return the outcome of a cell for which there was no process."""
+    crash = {"step": "start", "reason": error.reason, "stderr": error.stderr}
+    content = {**_unjudged("crashed", f"the process did not start: {error.reason}"), "crash": crash}
+    return content | _reproduced(cell, content, None)
+
+
 def _unjudged(outcome: str, reason: str) -> dict[str, Any]:
     """Return the outcome of a cell of which nothing was observed."""
     return {"outcome": outcome, "checks": [], "reason": reason}
@@ -268,6 +293,17 @@ def _reproduced(cell: Cell, content: Mapping[str, Any], asked: Question | None) 
     except Exception as error:  # a verdict must not be lost with the script that was to show it
         text = f"# No script could be written: {error!r}\n"
     return {"reproduce": text} if len(text.encode()) <= MOST_BYTES_OF_A_SCRIPT else {}
+
+
+def questions_of(cell: Cell, draws: int) -> list[Question]:
+    """
+    Return what a cell is asked, once for each draw.
+
+    Raises:
+        NoDraw: no values of the lane exist for the case.
+        NotImplementedError: there is no exact answer to it.
+    """
+    return [_asked(cell, index) for index in range(draws)]
 
 
 def _asked(cell: Cell, index: int) -> Question:
@@ -301,7 +337,7 @@ def _output(cell: Cell, asked: Question, evidence: Evidence) -> Finding:
     found = checks.check_output(evidence, asked.outputs, asked.expected)
     told = seen((evidence.get("output", label, Output).y, ways) for label, ways in asked.conducts.items())
     margins = {} if found.margin is None else {"output": found.margin}
-    same = {"bits": checks.bits(evidence.get("output", REPEATED[0], Output).y)}
+    same = {"bits": bits(evidence.get("output", REPEATED[0], Output).y)}
     return replace(found, facts={**found.facts, **({"conduct": told} if told else {}), "margins": margins, **same})
 
 
@@ -386,4 +422,15 @@ def test_dense(cell: Cell, conformance_runner: Runner, request: pytest.FixtureRe
 
 #: Where the record of a cell waits for the report of its test.
 RECORD: Final = pytest.StashKey[dict[str, Any]]()
-__all__ = ["RECORD", "VIOLATES", "Cell", "Runner", "checks_asked", "explanation", "judge", "test_dense"]
+__all__ = [
+    "GIB",
+    "RECORD",
+    "VIOLATES",
+    "Cell",
+    "Limits",
+    "Runner",
+    "checks_asked",
+    "explanation",
+    "judge",
+    "test_dense",
+]

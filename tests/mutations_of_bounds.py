@@ -273,14 +273,14 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "chance of a left with a radius",
-            "if by_chance and not left.allowed.any() and",
-            "if by_chance and",
+            "if by_chance and given:",
+            "if by_chance and not right.allowed.any():",
             "bounds::only_sums_of_given_numbers_are_held_by_chance_together",
         ),
         (
             "chance of a right with a radius",
-            "and not right.allowed.any():",
-            ":",
+            "if by_chance and given:",
+            "if by_chance and not left.allowed.any():",
             "bounds::only_sums_of_given_numbers_are_held_by_chance_together",
         ),
         (

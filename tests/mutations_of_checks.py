@@ -9,7 +9,7 @@ from tests.mutation import Mutation, of
 #: (name, text taken out, text put in, test that must fail), module by module.
 MUTATIONS: Final[tuple[Mutation, ...]] = (
     *of(
-        "checks",
+        "comparison",
         (
             "an error at the bound violates",
             "(error <= enclosure.allowed)",
@@ -48,14 +48,14 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "an infinite error has margin 0",
-            "error / enclosure.allowed, np.inf))",
-            "error / enclosure.allowed, 0.0))",
+            "ratio[~finite] = np.inf",
+            "ratio[~finite] = 0.0",
             "comparator::what_is_not_finite_is_right_where_it_is_expected_alone",
         ),
         (
             "no error within no bound is NaN",
-            "np.where(error == 0.0, 0.0, np.where",
-            "np.where(False, 0.0, np.where",
+            "where=error != 0.0)",
+            "where=error == error)",
             "comparator::what_is_not_finite_is_right_where_it_is_expected_alone",
         ),
         (
@@ -161,6 +161,66 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "checks::the_worst_finding_is_a_violation_even_with_a_smaller_margin",
         ),
         (
+            "between within one bound",
+            "allowed=2.0 * enclosure.allowed)\n    return",
+            "allowed=enclosure.allowed)\n    return",
+            "comparator::two_answers_differ_by_the_sum_of_both_bounds_at_most",
+        ),
+        (
+            "between holds one to the reference",
+            "Enclosure(exact=other.astype(np.float64), allowed=2.0",
+            "Enclosure(exact=enclosure.exact, allowed=2.0",
+            "comparator::two_answers_differ_by_the_sum_of_both_bounds_at_most",
+        ),
+        (
+            "between of any shape",
+            "if other.shape != enclosure.exact.shape:",
+            "if False:",
+            "comparator::an_answer_of_another_shape_is_not_held_to_another",
+        ),
+    ),
+    *of(
+        "finding",
+        (
+            "a step that was never reached conforms",
+            'Finding(check=check, outcome=VIOLATES, message=f"no evidence: {label} was never',
+            'Finding(check=check, outcome=CONFORMS, message=f"no evidence: {label} was never',
+            "checks::missing_evidence_violates",
+        ),
+        (
+            "a step that raised conforms",
+            "return Finding(check=check, outcome=VIOLATES, message=message, raised=raised_record(reply, answer))",
+            "return Finding(check=check, outcome=CONFORMS, message=message, raised=raised_record(reply, answer))",
+            "comparator::missing_evidence_names_the_step_that_is_the_cause_and_who_raised",
+        ),
+        (
+            "a step that declined conforms",
+            "return Finding(check=check, outcome=VIOLATES, message=message, declined=answer.reason)",
+            "return Finding(check=check, outcome=CONFORMS, message=message, declined=answer.reason)",
+            "checks::missing_evidence_violates",
+        ),
+        (
+            "the cause is not followed",
+            "if isinstance(answer, Unreached):\n        cause",
+            "if False:\n        cause",
+            "comparator::missing_evidence_names_the_step_that_is_the_cause_and_who_raised",
+        ),
+        (
+            "the first module raised",
+            "answer.modules[-1] if answer.modules",
+            "answer.modules[0] if answer.modules",
+            "comparator::missing_evidence_names_the_step_that_is_the_cause_and_who_raised",
+        ),
+        (
+            "a finding's zeros are left out",
+            "if value is not None and value != {}}",
+            "if value}",
+            "comparator::a_margin_of_nothing_is_on_the_record",
+        ),
+    ),
+    *of(
+        "checks",
+        (
             "the row's output is not looked at",
             "if given.outcome == VIOLATES:",
             "if given.outcome == CONFORMS and False:",
@@ -168,15 +228,27 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "the first draw's output only",
-            "Output).y, reference.y, reference.line)\n            for label, reference in references.items()",
-            "Output).y, reference.y, reference.line)\n            for label, reference in list(references.items())[:1]",
+            "for label, reference in references.items():\n        y = ",
+            "for label, reference in list(references.items())[:1]:\n        y = ",
             "checks::a_changed_answer_turns_its_checks_red",
         ),
         (
             "the first draw's gradients only",
-            "    for label, reference in references.items():\n",
-            "    for label, reference in list(references.items())[:1]:\n",
+            "for label, reference in references.items():\n        gradients: Gradients",
+            "for label, reference in list(references.items())[:1]:\n        gradients: Gradients",
             "checks::each_gradient_is_looked_at",
+        ),
+        (
+            "an answer to another question counts as the same",
+            "any(to is reference and _is_same(y, other) for to, other in held)",
+            "any(_is_same(y, other) for to, other in held)",
+            "comparator::the_same_output_is_held_to_each_reference_of_its_own",
+        ),
+        (
+            "an output of the same shape is the same",
+            " and one.tobytes() == other.tobytes()",
+            "",
+            "checks::a_changed_answer_turns_its_checks_red",
         ),
         (
             "gradients of fewer layers",
@@ -285,24 +357,6 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "other.tobytes() == first.tobytes()",
             "bool((other == first).all())",
             "comparator::bits_agree_where_those_of_all_calls_do",
-        ),
-        (
-            "between within one bound",
-            "allowed=2.0 * enclosure.allowed)\n    return",
-            "allowed=enclosure.allowed)\n    return",
-            "comparator::two_answers_differ_by_the_sum_of_both_bounds_at_most",
-        ),
-        (
-            "between holds one to the reference",
-            "Enclosure(exact=other.astype(np.float64), allowed=2.0",
-            "Enclosure(exact=enclosure.exact, allowed=2.0",
-            "comparator::two_answers_differ_by_the_sum_of_both_bounds_at_most",
-        ),
-        (
-            "between of any shape",
-            "if other.shape != enclosure.exact.shape:",
-            "if False:",
-            "comparator::an_answer_of_another_shape_is_not_held_to_another",
         ),
         (
             "new weights' gradients ignored",
@@ -464,41 +518,5 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "checks::a_changed_answer_turns_its_checks_red",
         ),
         ("placement ignored", "if observed != device:", "if False:", "checks::a_changed_answer_turns_its_checks_red"),
-        (
-            "a step that was never reached conforms",
-            'Finding(check=check, outcome=VIOLATES, message=f"no evidence: {label} was never',
-            'Finding(check=check, outcome=CONFORMS, message=f"no evidence: {label} was never',
-            "checks::missing_evidence_violates",
-        ),
-        (
-            "a step that raised conforms",
-            "return Finding(check=check, outcome=VIOLATES, message=message, raised=raised_record(reply, answer))",
-            "return Finding(check=check, outcome=CONFORMS, message=message, raised=raised_record(reply, answer))",
-            "comparator::missing_evidence_names_the_step_that_is_the_cause_and_who_raised",
-        ),
-        (
-            "a step that declined conforms",
-            "return Finding(check=check, outcome=VIOLATES, message=message, declined=answer.reason)",
-            "return Finding(check=check, outcome=CONFORMS, message=message, declined=answer.reason)",
-            "checks::missing_evidence_violates",
-        ),
-        (
-            "the cause is not followed",
-            "if isinstance(answer, Unreached):\n        cause",
-            "if False:\n        cause",
-            "comparator::missing_evidence_names_the_step_that_is_the_cause_and_who_raised",
-        ),
-        (
-            "the first module raised",
-            "answer.modules[-1] if answer.modules",
-            "answer.modules[0] if answer.modules",
-            "comparator::missing_evidence_names_the_step_that_is_the_cause_and_who_raised",
-        ),
-        (
-            "a finding's zeros are left out",
-            "if value is not None and value != {}}",
-            "if value}",
-            "comparator::a_margin_of_nothing_is_on_the_record",
-        ),
     ),
 )

@@ -186,7 +186,7 @@ class Maker:
                 writer.cell(each)
             if complete is not None:
                 writer.footer(complete=complete, seconds=1.5, measured=MEASURED)
-        return read(path)
+        return read(path, strict=False)
 
 
 @dataclass

@@ -11,18 +11,10 @@ import pytest
 from conformance.adapters.protocol import Gradients, Parameter
 from conformance.adapters.registry import select
 from conformance.case import CHECKS, Case, Expect, Layer
-from conformance.checks import (
-    Evidence,
-    Finding,
-    Missing,
-    bits,
-    check_parameters,
-    check_refusal,
-    compare,
-    raised_record,
-    worst_of,
-)
+from conformance.checks import check_parameters, check_refusal
+from conformance.comparison import bits, compare, worst_of
 from conformance.enclosure import Enclosure
+from conformance.finding import Evidence, Finding, Missing, raised_record
 from conformance.question import Question, question
 from conformance.steps import (
     Answer,

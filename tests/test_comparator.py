@@ -13,8 +13,9 @@ from conformance import checks
 from conformance.adapters.protocol import Gradients, Parameter
 from conformance.case import Case, Layer
 from conformance.chance import FEWEST, root_mean_square
-from conformance.checks import Evidence, Finding, compare
+from conformance.comparison import between, compare
 from conformance.enclosure import Enclosure
+from conformance.finding import Evidence, Finding, Missing
 from conformance.reference import Reference
 from conformance.steps import Answer, Declined, Inferred, Output, Parameters, Raised, Reply, Transcript, Unreached
 
@@ -93,6 +94,13 @@ def test_elements_that_are_no_sum_are_left_out_of_the_root_mean_square() -> None
     for sums, outcome in ((FEWEST, "violates"), (FEWEST - 1, "conforms")):
         got = np.append(np.full(sums, 1.5 * LIMIT), 0.0)
         assert by_chance(got, np.append(np.ones(sums), 0.0)).outcome == outcome
+
+
+def test_the_same_output_is_held_to_each_reference_of_its_own() -> None:
+    y = np.ones(2)
+    evidence = given({"output": output(y), "output, other draw": output(y)})
+    references = {"output": reference_of(y), "output, other draw": reference_of(np.zeros(2))}
+    assert checks.check_output(evidence, references).outcome == "violates"
 
 
 def test_the_row_s_own_output_is_held_to_the_reference_first() -> None:
@@ -185,7 +193,7 @@ def test_bits_agree_where_those_of_all_calls_do() -> None:
 
 
 def test_an_answer_of_another_shape_is_not_held_to_another() -> None:
-    finding = checks.between("repeatable", "y", np.zeros((1, 2)), np.zeros((1, 2)), around(np.zeros((2, 2))), "proven")
+    finding = between("repeatable", "y", np.zeros((1, 2)), np.zeros((1, 2)), around(np.zeros((2, 2))), "proven")
     assert "expected (2, 2)" in str(finding.message)
 
 
@@ -216,7 +224,7 @@ def test_declining_to_differentiate_excuses_no_wrong_output(
     evidence = given({"y": output_is, "g": gradients_are})
     try:
         found = checks.check_weights_live(evidence, {"y": reference}, {"g": reference}, "float32")
-    except checks.Missing as missing:
+    except Missing as missing:
         found = missing.finding
     assert (found.outcome, found.declined) == (outcome, declined)
 
@@ -348,7 +356,7 @@ def test_a_layer_without_bias_has_none_and_axes_of_one_may_come_and_go() -> None
 
 def test_missing_evidence_names_the_step_that_is_the_cause_and_who_raised() -> None:
     evidence = given({"build": REFUSED, "output": Unreached(because="build")})
-    with pytest.raises(checks.Missing) as missing:
+    with pytest.raises(Missing) as missing:
         evidence.get("output", "output", Output)
     finding = missing.value.finding
     assert (finding.outcome, finding.raised and finding.raised["step"]) == ("violates", "build")

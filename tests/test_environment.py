@@ -38,11 +38,26 @@ def test_what_changes_a_framework_does_not_leak(leaking: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kept", ["PATH", "HOME", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "TF_CPP_VMODULE"]
+    "kept", ["PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "TF_CPP_VMODULE"]
 )
 def test_what_describes_the_machine_stays(kept: str) -> None:
     assert of({kept: "stays"})[kept] == "stays"
     assert environment.withheld({kept: "stays"}) == ()
+
+
+def test_a_home_in_which_nothing_can_be_kept_is_stood_in_for(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert of({"HOME": str(tmp_path)})["HOME"] == str(tmp_path)
+    for unusable in ("", str(tmp_path / "none"), str(tmp_path / "file"), "/proc", "/sys"):
+        assert of({"HOME": unusable})["HOME"] == of({})["HOME"] == of({})["KERAS_HOME"]
+
+
+def test_a_cache_is_a_folder_in_which_something_can_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert environment.usable(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert (tmp_path / "a" / "b").is_dir()
+    for unusable in (tmp_path / "file", tmp_path / "file" / "b", Path("/proc/b"), Path("/sys"), Path("~no-such-user/b")):
+        assert environment.usable(unusable) is None
 
 
 def test_log_level_is_low_unless_it_was_set() -> None:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from benchmarks.power import Asked, red_checks
 from conformance.case import DTYPES, INPUT_DTYPES, INTEGER_DTYPES, Case, Data, Expect, Layer
-from conformance.checks import CONFORMS, VIOLATES, compare
+from conformance.comparison import compare
 from conformance.enclosure import Enclosure
+from conformance.finding import CONFORMS, VIOLATES
 from conformance.formats import FORMATS, dtype_of
 from conformance.question import question
 from conformance.reference import Reference, answer

@@ -12,9 +12,9 @@ import pytest
 from conformance.adapters.protocol import Array, Stack
 from conformance.adapters.registry import Implementation
 from conformance.case import Case, Layer
-from conformance.checks import Evidence
 from conformance.draw import Draw
 from conformance.enclosure import Enclosure
+from conformance.finding import Evidence
 from conformance.metamorphic import (
     RELATIONS,
     Rearrangement,

@@ -175,5 +175,5 @@ def test_a_row_asks_what_its_cell_was_asked(tmp_path: Path) -> None:
 
 def test_a_results_file_read_back_makes_the_same_page(run_of: Maker) -> None:
     run = run_of(all_outcomes())
-    again: Run = read(Path(run.path))
+    again: Run = read(Path(run.path), strict=False)
     assert render([again]) == render([run])

@@ -15,7 +15,7 @@ from conformance import question as questions
 from conformance import suite
 from conformance.adapters.registry import select
 from conformance.case import Case, Layer
-from conformance.checks import Finding
+from conformance.finding import Finding
 from conformance.question import question
 from conformance.steps import Transcript, perform
 from conformance.suite import Cell, Runner, concerns, judge

@@ -76,30 +76,36 @@ class Arrays:
         `part` says what it is of its draw: `x`, `dy`, `kernel L` or `bias L`.
         """
         array = array.astype(np.float32) if array.dtype.name == "bfloat16" else np.ascontiguousarray(array)
-        for each in self._candidates(array, part):
-            if _gives(each, array):
-                self.helpers |= {name: code for name, code in HELPERS.items() if f"{name}(" in each}
-                return each
-        raise AssertionError("what is packed is unpacked")
+        found = _expression(self.digest, part, array.dtype.str, array.shape, array.tobytes())
+        self.helpers |= {name: code for name, code in HELPERS.items() if f"{name}(" in found}
+        return found
 
-    def _candidates(self, array: Array, part: str) -> Iterator[str]:
-        """Yield expressions that may give the array, the most readable first."""
-        dtype = repr(array.dtype.name)
-        if array.size == 0:
-            yield f"np.zeros({array.shape}, {dtype})"
-            return
-        if array.size > 1 and len(np.unique(array)) == 1:
-            yield f"np.full({array.shape}, {_number(array.flat[0])}, {dtype})"
-        if array.size <= (FEW_WHOLE if _narrow(array) is not array else FEW):
-            written = f"np.array({_written(array)}, {dtype})"
-            if len(written) <= MOST_CHARACTERS:
-                yield written
-        if self.digest is not None and np.isfinite(array.astype(np.float64)).all():
-            yield from _drawn(array, part, self.digest)
-        text = base64.b85encode(zlib.compress(_narrow(array).tobytes(), 9)).decode()
-        shape = ", ".join(map(str, array.shape))
-        again = f".astype({dtype})" if _narrow(array).dtype != array.dtype else ""
-        yield f'packed("{text}", "{_narrow(array).dtype.name}", {shape}){again}'
+
+@functools.lru_cache(maxsize=256)
+def _expression(digest: bytes | None, part: str, dtype: str, shape: tuple[int, ...], contents: bytes) -> str:
+    """Return an expression for an array; every implementation is given the same ones, so they are remembered."""
+    array = np.frombuffer(contents, dtype).reshape(shape)
+    return next(each for each in _candidates(array, part, digest) if _gives(each, array))
+
+
+def _candidates(array: Array, part: str, digest: bytes | None) -> Iterator[str]:
+    """Yield expressions that may give the array, the most readable first; the last one always does."""
+    dtype = repr(array.dtype.name)
+    if array.size == 0:
+        yield f"np.zeros({array.shape}, {dtype})"
+        return
+    if array.size > 1 and len(np.unique(array)) == 1:
+        yield f"np.full({array.shape}, {_number(array.flat[0])}, {dtype})"
+    if array.size <= (FEW_WHOLE if _narrow(array) is not array else FEW):
+        written = f"np.array({_written(array)}, {dtype})"
+        if len(written) <= MOST_CHARACTERS:
+            yield written
+    if digest is not None and np.isfinite(array.astype(np.float64)).all():
+        yield from _drawn(array, part, digest)
+    text = base64.b85encode(zlib.compress(_narrow(array).tobytes(), 9)).decode()
+    shape = ", ".join(map(str, array.shape))
+    again = f".astype({dtype})" if _narrow(array).dtype != array.dtype else ""
+    yield f'packed("{text}", "{_narrow(array).dtype.name}", {shape}){again}'
 
 
 @functools.cache

@@ -1,0 +1,126 @@
+"""
+(b) The suite beside Keras's own `run_layer_test`, on Dense over the four shapes of the question, on TensorFlow.
+
+    python -m benchmarks.beside_keras [ROUNDS]
+
+Both in one process each that has imported Keras, after one case that is not counted; wall time per case. Keras's test
+is `keras.src.testing.TestCase.run_layer_test`, with its training and its mixed-precision check.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.bare import asked
+from benchmarks.spent import python
+from conformance import environment
+from conformance.adapters.registry import select
+from conformance.case import Layer
+from conformance.suite import Cell, Runner, checks_asked
+
+NAME: Final = "keras-tensorflow"
+SHAPES: Final = ((784,), (784, 1), (32, 28), (32, 28, 1))
+UNITS: Final = 4
+KERAS_HOLDS: Final = (
+    "serialization, weight and variable counts, masking, shape and dtype of the output (symbolic, eager and of a saved "
+    "model), one step of training, mixed precision; no values unless they are given"
+)
+
+
+def measure(rounds: int = 5) -> dict[str, Any]:
+    """Return the median wall time of a case of both (seconds), their ratio, and what each holds."""
+    (implementation,) = select([NAME])
+    with tempfile.TemporaryDirectory() as home:
+        variables = environment.of_process(
+            implementation.environment, os.environ, threads=1, home=Path(home), cache=None
+        )
+        told = python("-m", "benchmarks.beside_keras", "--keras", str(rounds), environment=variables)
+    theirs = json.loads(told.output.splitlines()[-1])
+    ours, held = _ours(rounds)
+    return {
+        "keras": statistics.median(theirs),
+        "suite": statistics.median(ours),
+        "ratio": statistics.median(theirs) / statistics.median(ours),
+        "target": 10.0,
+        "keras_holds": KERAS_HOLDS,
+        "suite_holds": ", ".join(held),
+    }
+
+
+def _ours(rounds: int) -> tuple[list[float], tuple[str, ...]]:
+    """Return the seconds of each case of each round, asked anew each time with values of its own, and the checks."""
+    cells = [
+        Cell(case=cell.case, implementation=cell.implementation, device="cpu")
+        for cell in asked([NAME], ["cases/shapes.yaml", "cases/seed.yaml"])
+        if cell.case.input_shape in SHAPES and not cell.case.expect.error and cell.case.lane != "shapes"
+    ]
+    first = {cell.case.input_shape: cell for cell in reversed(cells) if cell.case.layers[0].units == UNITS}
+    assert set(first) == set(SHAPES), f"the table lacks some shape of the question: {sorted(first)}"
+    seconds: list[float] = []
+    for draws in range(1, rounds + 1):
+        runner = Runner(threads=1)
+        for cell in (first[SHAPES[0]], *first.values()):
+            started = time.perf_counter()
+            record = runner.run(cell)
+            seconds.append(time.perf_counter() - started)
+            assert record["outcome"] == "conforms", record
+        runner.close()
+        del seconds[-len(first) - 1]  # the one that started the process
+        assert len(seconds) == draws * len(first)
+    return seconds, checks_asked(first[SHAPES[-1]].case)
+
+
+def _theirs(rounds: int) -> list[float]:
+    import keras
+    from keras.src.testing import TestCase
+
+    class OfDense(TestCase):  # type: ignore[misc] # untyped
+        def runTest(self) -> None:  # noqa: N802 - unittest's name
+            """Nothing: its methods are called from outside."""
+
+    test = OfDense()
+    test.setUp()
+    seconds = []
+    for shape in (SHAPES[0], *(SHAPES * rounds)):
+        bias = Layer(units=UNITS).use_bias
+        started = time.perf_counter()
+        test.run_layer_test(
+            keras.layers.Dense,
+            init_kwargs={"units": UNITS, "use_bias": bias},
+            input_shape=(2, *shape),
+            expected_output_shape=(2, *shape[:-1], UNITS),
+            expected_num_trainable_weights=2,
+            expected_num_non_trainable_weights=0,
+            expected_num_seed_generators=0,
+            expected_num_losses=0,
+            supports_masking=True,
+        )
+        seconds.append(time.perf_counter() - started)
+    return seconds[1:]
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """Return what was measured, as Markdown."""
+    return [
+        (
+            f"A case of Dense takes {1000 * found['keras']:.0f} ms in Keras's `run_layer_test` and "
+            f"{1000 * found['suite']:.1f} ms here: **{found['ratio']:.0f} times** as fast (target {found['target']:g})."
+        ),
+        "",
+        f"- `run_layer_test` holds {found['keras_holds']}.",
+        f"- The suite holds {found['suite_holds']}.",
+    ]
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--keras"]:
+        print(json.dumps(_theirs(int(sys.argv[2]))))
+    else:
+        print(json.dumps(measure(*map(int, sys.argv[1:])), indent=2))

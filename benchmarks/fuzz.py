@@ -1,0 +1,314 @@
+"""
+Rows, ledgers and results files from anywhere: a coverage-guided search for an input that is not answered in a line.
+
+`make fuzz` sends 100,000 inputs through the loaders of the table and the ledger, and through `conformance.results.read`
+with what compares and triages a run, in one process under libFuzzer (by way of Atheris, the extra `fuzz`), which keeps
+what reaches code that was not reached before and changes it further. It begins with the rows and entries of `cases/`
+and with words that have broken parsers.
+
+An input counts as answered when it is read, or refused with faults that each name file, line and column in one
+printable line. One that is answered by a traceback or a second line is kept under `build/fuzz`, and belongs into
+`tests/test_fuzzing.py`; so is one that takes more than `SECONDS`, or more than `MEBIBYTES` resident, which ends the
+search.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from conformance.files import default_cases, is_ledger
+
+RUNS: Final = 100_000
+SECONDS: Final = 10
+MEBIBYTES: Final = 1024
+LONGEST: Final = 2048
+KEPT: Final = Path("build/fuzz")
+TOLD: Final = "answers.json"
+
+#: What stands first in an input -> the loader it is for.
+LOADERS: Final = b"TLR"
+FAULT: Final = re.compile(r"(?P<file>[^:]+):[1-9][0-9]*:[1-9][0-9]*: .{1,500}")
+WORDS: Final = (
+    *(
+        "!!python/object/apply:os.system ",
+        "!x ",
+        "&a ",
+        "*a",
+        "<<: ",
+        "? ",
+        "| ",
+        ">-\n",
+        "---\n",
+        "...\n",
+        "%YAML 1.1\n",
+    ),
+    *("1e999999", "-1e999999", "9" * 30, "0x" + "f" * 17, str(2**63), str(10**17), ".nan", "-.inf", "0o7", "-0"),
+    *("\0", "\ufeff", "\r\n", "\r", "\t", "\x1b[2J", "\u2028", "\u202e", '"\\ud800"', '"\\U00110000"', "\\x1b", "é"),
+    *("[" * 40, "]" * 40, "{a: " * 20, "- " * 40, "[]", "{}", "''", '""', "null", "true", "~", ":", "#", "'", '"', ","),
+    *(
+        "each: {units: [1, 2]}",
+        "expect: {error: true}",
+        "expect: {nonfinite: true}",
+        "data: {x: 1, kernel: 1, bias: 1}",
+    ),
+    *("batch: [2, 3]", "batch: null", "values: literal", "feed_shape: [2, 3]", "environment: {JAX_ENABLE_X64: '1'}"),
+    *("observed: {equals: 1}", "observed: {raises: {stage: call}}", "divergences:", "rows:", "defaults: {units: 4}"),
+)
+VALUES: Final = (None, True, 0, -1, 2**63, 1e308, "", "x", "nan", "-inf", "\ud800\x1b[2J", [], {}, [[]], [1], {"a": 1})
+SAMPLE: Final = (
+    {"type": "header", "schema": 1, "started": "2026-01-01T00:00:00Z", "selection": {"draws": 1}, "cells": 2},
+    {
+        "type": "implementation",
+        "implementation": "torch",
+        "versions": {"torch": "2"},
+        "settings": {},
+        "devices": ["cpu"],
+    },
+    {"type": "cell", "case": "a", "implementation": "torch", "device": "cpu", "outcome": "conforms", "checks": []},
+    {
+        "type": "cell",
+        "case": "b",
+        "implementation": "torch",
+        "device": "cpu",
+        "outcome": "violates",
+        "checks": [
+            {"check": "output", "outcome": "violates", "margin": 2.5, "worst": [0, 1], "message": "m"},
+            {"check": "gradients", "outcome": "violates", "raised": {"stage": "call", "type": "E", "message": "m"}},
+            {"check": "output_shape", "outcome": "violates", "observed": [[2, 3]]},
+        ],
+        "crash": None,
+        "question": {"dtype": "float32"},
+        "row": "a.yaml:1",
+        "reason": "r",
+    },
+    {"type": "footer", "counts": {"conforms": 1, "violates": 1}, "complete": True, "seconds": 1.5},
+)
+
+
+def seeds() -> Iterator[bytes]:
+    """Yield inputs to begin with: each row and entry that comes with the package in a file of its own, and results."""
+    for path in sorted(default_cases().glob("*.yaml")):
+        text = path.read_text(encoding="utf-8")
+        loader = b"L" if is_ledger(path) else b"T"
+        head, *entries = re.split(r"^(?=  - )", text, flags=re.MULTILINE)
+        for entry in entries:
+            yield (
+                (loader + (head + entry).encode())[-LONGEST:]
+                if len(head) < 600
+                else loader + b"rows:\n" + entry.encode()
+            )
+    lines = [json.dumps(each) for each in SAMPLE]
+    yield from (b"R" + "\n".join(lines[:count]).encode() for count in range(len(lines) + 1))
+
+
+def answered(data: bytes, folder: Path) -> str:
+    """
+    Return `read` or `refused` for an input, whose first byte names the loader.
+
+    Raises:
+        AssertionError: it was refused in another way than a line for each fault; or whatever a loader raises besides.
+    """
+    from conformance.diff import diff
+    from conformance.document import DocumentError
+    from conformance.ledger import load_ledger
+    from conformance.results import ResultsError, read
+    from conformance.table import load
+    from conformance.triage import drafts
+
+    path = folder / "input.yaml"
+    path.write_bytes(data[1:])
+    kind = LOADERS[(data[0] if data else 0) % len(LOADERS)] if data[:1] not in (b"T", b"L", b"R") else data[0]
+    try:
+        if kind == LOADERS[2]:
+            run = read(path)
+            diff(run, run)
+            drafts(run)
+        elif kind == LOADERS[1]:
+            load_ledger([path])
+        else:
+            load([path])
+    except ResultsError as error:
+        if not (str(error).startswith(f"{path}:") and str(error).isprintable()):
+            raise
+        return "refused"
+    except DocumentError as error:
+        told = [FAULT.fullmatch(str(each)) for each in error.faults]
+        if not told or not all(each and each["file"] == str(path) and each[0].isprintable() for each in told):
+            raise
+        return "refused"
+    return "read"
+
+
+def changed(data: bytes, chance: random.Random, others: Sequence[bytes]) -> bytes:
+    """Return an input changed as a person, or somebody who means harm, might change a file; its first byte stays."""
+    first, body = data[:1] or b"T", data[1:]
+    if first == b"R" and chance.random() < 0.7 and (record := _record(body, chance)) is not None:
+        return first + record
+    lines = body.split(b"\n")
+    at = chance.randrange(len(lines))
+    other = chance.choice(others)[1:].split(b"\n")
+    match chance.randrange(8):
+        case 0:  # a line from elsewhere
+            lines[at] = chance.choice(other)
+        case 1:
+            lines[at:at] = other[: chance.randint(1, 6)]
+        case 2:
+            del lines[at : at + chance.randint(1, 4)]
+        case 3:
+            lines[at:at] = lines[at : at + chance.randint(1, 3)] * chance.choice((1, 2, 30))
+        case 4:
+            lines[at] = b" " * chance.randint(0, 6) + lines[at].lstrip()
+        case 5:  # a word in place of another
+            parts = re.split(rb"([\w.+-]+)", lines[at])
+            parts[chance.randrange(len(parts))] = chance.choice(WORDS).encode("utf-8", "surrogatepass")
+            lines[at] = b"".join(parts)
+        case 6:  # a word in between
+            column = chance.randint(0, len(lines[at]))
+            lines[at] = lines[at][:column] + chance.choice(WORDS).encode("utf-8", "surrogatepass") + lines[at][column:]
+        case 7:
+            start = chance.randint(0, len(lines[at]))
+            lines[at] = lines[at][:start] + lines[at][start:][: chance.randint(0, 20)] * chance.choice((0, 2, 50))
+    return first + b"\n".join(lines)
+
+
+def _record(body: bytes, chance: random.Random) -> bytes | None:
+    """Return a results file with one value of one record replaced, None where that line is not JSON."""
+    lines = body.split(b"\n")
+    at = chance.randrange(len(lines))
+    try:
+        value: Any = json.loads(lines[at])
+    except (ValueError, RecursionError):
+        return None
+    around = value
+    while isinstance(around, dict | list) and around:
+        key: Any = chance.choice(list(around) if isinstance(around, dict) else range(len(around)))
+        if not isinstance(around[key], dict | list) or chance.random() < 0.3:
+            around[key] = chance.choice(VALUES)
+            break
+        around = around[key]
+    lines[at] = json.dumps(value).encode()
+    return b"\n".join(lines)
+
+
+def keep(data: bytes, error: Exception) -> None:
+    """Keep an input that was not answered, the first of each place in the code that something was raised at."""
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{type(error).__name__}-{Path(at.filename).stem}-{at.lineno}"
+    if not [*KEPT.glob(f"{place}*")]:
+        (KEPT / f"{place}.input").write_bytes(data)
+        (KEPT / f"{place}.txt").write_text(
+            "".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace"
+        )
+
+
+def search(arguments: Sequence[str]) -> None:
+    """Search in this process; does not return."""
+    import atheris
+
+    with atheris.instrument_imports(include=["conformance", "ruamel"]):
+        import conformance.diff
+        import conformance.ledger
+        import conformance.table
+        import conformance.triage  # noqa: F401
+
+    others = list(seeds())
+    counted = {"read": 0, "refused": 0, "neither": 0}
+    with tempfile.TemporaryDirectory(dir=Path(arguments[-1]).parent) as name:
+        folder = Path(name)
+
+        def one(data: bytes) -> None:
+            try:
+                counted[answered(data, folder)] += 1
+            except Exception as error:  # whatever it is, it is found, and the search goes on
+                keep(data, error)
+                counted["neither"] += 1
+            if sum(counted.values()) % 100 == 0:  # libFuzzer ends the process without a word to Python
+                (folder.parent / TOLD).write_text(json.dumps(counted), encoding="utf-8")
+
+        def mutate(data: bytes, longest: int, seed: int) -> bytes:
+            chance = random.Random(seed)
+            if chance.random() < 0.3:
+                return bytes(atheris.Mutate(data, longest))
+            if chance.random() < 0.2:  # there are hundreds of rows to begin with, and one results file
+                data = others[-1]
+            for _ in range(chance.choice((1, 1, 1, 2))):
+                data = changed(data, chance, others)
+            return data[:longest]
+
+        atheris.Setup([sys.argv[0], *arguments], one, custom_mutator=mutate)
+        atheris.Fuzz()
+
+
+def measure(runs: int = RUNS, seed: int = 1) -> dict[str, Any]:
+    """
+    Search in a process of its own and return the figures: inputs, seconds, peak_mebibytes, coverage, found ...
+
+    `coverage` counts the branches of the loaders and of the YAML parser that were reached, `corpus` the inputs that
+    each reached something new; `found` names the inputs that were not answered, and `targets_met` says there are none.
+    """
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        corpus = Path(name) / "corpus"
+        corpus.mkdir()
+        for number, each in enumerate(dict.fromkeys(seeds())):
+            (corpus / f"{number:05}").write_bytes(each)
+        before = {*KEPT.iterdir()}
+        options = [f"-runs={runs}", f"-seed={seed}", f"-max_len={LONGEST}", f"-timeout={SECONDS}"]
+        options += [
+            f"-rss_limit_mb={MEBIBYTES}",
+            f"-artifact_prefix={KEPT}/",
+            "-print_final_stats=1",
+            "-mutate_depth=2",
+        ]
+        started = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.fuzz", "search", *options, str(corpus)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            check=False,
+            env={**os.environ, "PYTHONHASHSEED": "0"},
+        )
+        seconds = time.monotonic() - started
+        told_so_far = Path(name) / TOLD
+        answers = json.loads(told_so_far.read_text(encoding="utf-8")) if told_so_far.exists() else {}
+    told = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)", done.stderr)
+    sent = re.findall(r"stat::number_of_executed_units: (\d+)", done.stderr)
+    inputs = int(sent[-1]) if sent else 0
+    found = sorted(str(each) for each in {*KEPT.iterdir()} - before)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return {
+        "inputs": inputs,
+        "seconds": round(seconds, 1),
+        "peak_mebibytes": round(peak),
+        "coverage": int(told[-1][0]) if told else 0,
+        "features": int(told[-1][1]) if told else 0,
+        "corpus": int(told[-1][2]) if told else 0,
+        "answers": answers,
+        "found": found,
+        "said": "" if done.returncode == 0 else done.stderr[-3000:],
+        "target": f"{RUNS:,} inputs, no traceback, none longer than {SECONDS} s, at most {MEBIBYTES} MiB",
+        "targets_met": done.returncode == 0 and inputs >= runs and not found and peak <= MEBIBYTES,
+    }
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["search"]:
+        search(sys.argv[2:])
+    figures = measure(int(sys.argv[1]) if len(sys.argv) > 1 else RUNS)
+    print(json.dumps({key: value for key, value in figures.items() if key != "said"}, indent=2))
+    print(figures["said"], end="")
+    sys.exit(not figures["targets_met"])

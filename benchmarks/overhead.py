@@ -1,0 +1,105 @@
+"""
+(a) What the suite costs beyond the frameworks' own work: its CPU time over that of a bare loop of the same calls.
+
+    python -m benchmarks.overhead [ROUNDS]
+
+A round is one run of the suite over the default table with two workers, a bare loop per implementation
+(`benchmarks.bare`), and as many empty tests as there are cells with two workers of xdist's own scheduler. CPU time is
+that of all processes of a run, from the first import to the last. Compiled programs of JAX are kept between them all.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.bare import asked, bare
+from benchmarks.spent import Spent, python
+
+WORKERS: Final = "2"
+_TESTS: Final = """\
+import pytest
+
+@pytest.mark.parametrize("number", range({count}))
+def test_nothing(number):
+    pass
+"""
+
+
+def measure(rounds: int = 1, names: Sequence[str] = ()) -> dict[str, Any]:
+    """
+    Return the ratio of the suite's CPU time to the bare loop's, and what a cell costs beyond an empty test (seconds).
+
+    `alone` gives for each implementation the ratio of a run with it alone, one worker and nothing shared.
+    """
+    names = names or tuple(dict.fromkeys(cell.implementation.name for cell in asked(())))
+    count = len(asked(names))
+    found = [_round(names, count) for _ in range(rounds)]
+    alone = {}
+    for name in names:
+        calls = bare(name)
+        ratio = suite([name], "1").cpu / calls["cpu"]
+        alone[name] = {"cells": calls["cells"], "bare": calls["cpu"] / max(calls["cells"], 1), "ratio": ratio}
+    return {
+        "cells": count,
+        "rounds": found,
+        "ratio": statistics.median(each["suite"] / each["bare"] for each in found),
+        "ratio_target": 1.15,
+        "empty": statistics.median(each["empty"] / count for each in found),
+        "beyond": statistics.median((each["suite"] - each["bare"] - each["empty"]) / count for each in found),
+        "beyond_target": 0.0015,
+        "alone": alone,
+    }
+
+
+def _round(names: Sequence[str], count: int) -> dict[str, float]:
+    return {
+        "suite": suite(names, WORKERS).cpu,
+        "bare": sum(bare(name)["cpu"] for name in names),
+        "empty": empty(count, WORKERS).cpu,
+    }
+
+
+def suite(names: Sequence[str], workers: str, *options: str) -> Spent:
+    """Return what the suite costs on some implementations, with so many workers and a thread for each process."""
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = [f"--implementation={name}" for name in names]
+        results = f"--results={folder}/results.jsonl"
+        given = ["tests/test_dense.py", "-q", "-p", "no:cacheprovider", "-n", workers]
+        return python("-m", "pytest", *given, results, *chosen, *options)
+
+
+def empty(count: int, workers: str) -> Spent:
+    """Return what so many tests that do nothing cost, parametrized as those of the suite are, without its plugin."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+        (Path(folder) / "test_nothing.py").write_text(_TESTS.format(count=count), encoding="utf-8")
+        given = ["-c", f"{folder}/pytest.ini", folder, "-q", "-p", "no:cacheprovider", "-n", workers]
+        return python("-m", "pytest", *given)
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """Return what was measured, as Markdown."""
+    beyond, empty_test = 1000 * found["beyond"], 1000 * found["empty"]
+    rows = [
+        (
+            f"CPU time over a bare loop of the same calls, {found['cells']} cells: **{found['ratio']:.2f}** "
+            f"(target {found['ratio_target']}). A cell costs {beyond:.1f} ms of CPU beyond the calls and an empty test "
+            f"({empty_test:.1f} ms); target {1000 * found['beyond_target']:g} ms."
+        ),
+        "",
+        "| implementation, alone | cells | bare loop, ms a cell | suite / bare loop |",
+        "|---|---:|---:|---:|",
+    ]
+    for name, each in found["alone"].items():
+        rows.append(f"| {name} | {each['cells']} | {1000 * each['bare']:.1f} | {each['ratio']:.2f} |")
+    return rows
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 1), indent=2))

@@ -1,0 +1,66 @@
+"""
+(d) What a cell costs in a run of 200, 2,000 and 20,000 cells: CPU time of the whole run, less that of a run of one.
+
+    python -m benchmarks.sizes [SIZE...]
+
+The rows are made up, no two alike and of the same few sizes in turn, and asked of NumPy, so that the suite itself is
+what costs; no worker, so that nothing is started twice.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.overhead import suite
+
+SIZES: Final = (200, 2000, 20_000)
+#: What every dozen of rows has in common: shape of a sample without its last axis, batch, lane.
+_KINDS: Final = tuple(itertools.product(([], [3], [2, 3]), (2, 4), ("uniform", "exact")))
+
+
+def rows(count: int) -> str:
+    """Return a file of the table with so many rows, no two alike: features and units tell them apart."""
+    lines = ["description: Rows made up to see what a cell costs.", "rows:"]
+    for number in range(count):
+        shape, batch, lane = _KINDS[number % len(_KINDS)]
+        features, units = 8 + number // len(_KINDS) % 41, 8 + number // len(_KINDS) // 41
+        shown = ", ".join(map(str, [*shape, features]))
+        lines.append(f"  - {{input_shape: [{shown}], units: {units}, batch: {batch}, values: {lane}}}")
+    return "\n".join(lines) + "\n"
+
+
+def measure(*sizes: int) -> dict[str, Any]:
+    """Return the CPU seconds of a cell at each size, and how far the dearest is above the cheapest."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = {}
+        alone = statistics.median(_run(Path(folder), 1) for _ in range(3))
+        for size in sizes or SIZES:
+            found[size] = (_run(Path(folder), size) - alone) / (size - 1)
+    return {"seconds": found, "spread": max(found.values()) / min(found.values()) - 1, "target": 0.1}
+
+
+def _run(folder: Path, size: int) -> float:
+    file = folder / f"rows-{size}.yaml"
+    file.write_text(rows(size), encoding="utf-8")
+    return suite(["numpy"], "0", f"--cases={file}").cpu
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """Return what was measured, as Markdown."""
+    told = ", ".join(f"{1000 * seconds:.1f} ms at {int(size):,}" for size, seconds in found["seconds"].items())
+    return [
+        (
+            f"CPU time of a cell: {told}. The dearest is {100 * found['spread']:.0f} % above the cheapest "
+            f"(target {100 * found['target']:.0f} %)."
+        )
+    ]
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(*map(int, sys.argv[1:])), indent=2))

@@ -1,0 +1,53 @@
+"""What a command costs: CPU seconds of it and of all that it waited for, wall seconds, and what it printed."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spent:
+    """What a command cost; `cpu` and `wall` in seconds."""
+
+    cpu: float
+    wall: float
+    output: str
+
+
+def python(*arguments: str, environment: Mapping[str, str] | None = None, ends: Sequence[int] = (0,)) -> Spent:
+    """
+    Run this interpreter with some arguments, from the root of the checkout, and return what it cost.
+
+    Raises:
+        RuntimeError: its exit status is none of `ends`; the message ends with what it printed.
+    """
+    before, started = _of_children(), time.perf_counter()
+    inherited = dict(os.environ) if environment is None else dict(environment)
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=inherited | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    wall = time.perf_counter() - started
+    if done.returncode not in ends:
+        raise RuntimeError(f"{arguments}: exit status {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return Spent(cpu=_of_children() - before, wall=wall, output=done.stdout)
+
+
+def _of_children() -> float:
+    """Return the CPU seconds of all children waited for, of their children that they waited for, and so on."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -1,0 +1,42 @@
+"""
+(c) What a second worker brings: wall time of the default table with `-n 1` over that with `-n 2`, a thread each.
+
+    python -m benchmarks.workers [ROUNDS]
+
+It says something only on a machine with two idle cores; how busy others kept it is stated beside the ratio.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.overhead import suite
+
+
+def measure(rounds: int = 1, names: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the ratio of wall times, and of both runs wall and CPU seconds; `names` are implementations, or all."""
+    found = []
+    for _ in range(rounds):
+        busy = os.getloadavg()[0]
+        two, one = suite(names, "2"), suite(names, "1")
+        found.append({"one": one.wall, "two": two.wall, "one_cpu": one.cpu, "two_cpu": two.cpu, "load_before": busy})
+    return {"ratio": statistics.median(each["one"] / each["two"] for each in found), "target": 1.8, "rounds": found}
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """Return what was measured, as Markdown."""
+    last = found["rounds"][-1]
+    return [
+        f"`-n 2` takes {last['two']:.0f} s where `-n 1` takes {last['one']:.0f} s: **{found['ratio']:.2f}** times as fast",
+        f"(target {found['target']}). CPU time: {last['two_cpu']:.0f} s and {last['one_cpu']:.0f} s; the load of the",
+        f"machine before it was {last['load_before']:.1f}.",
+    ]
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 1, sys.argv[2:]), indent=2))

@@ -1,0 +1,125 @@
+"""
+Arrays beside what they should be: every element held to its enclosure, and all of them together to what chance allows.
+
+Each function returns a `Finding`, never a bool a caller may forget. This module knows what was computed and what is
+allowed, and neither case nor adapter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from conformance.chance import FEWEST, root_mean_square
+from conformance.enclosure import Enclosure, Float64
+from conformance.finding import VIOLATES, Finding
+
+Array = npt.NDArray[Any]
+
+
+def compare(check: str, where: str, got: Array, enclosure: Enclosure, line: str) -> Finding:
+    """
+    Hold every element of `got` to its enclosure: |got - exact| <= allowed.
+
+    Shapes are compared first, then which elements are NaN or infinite, and of which sign, then every finite element. +0
+    and -0 are equal. The margin is the largest error over the allowed, 0 where both are 0.
+    """
+    if got.shape != enclosure.exact.shape:
+        message = f"{where} has shape {got.shape}, expected {enclosure.exact.shape}"
+        return Finding(check=check, outcome=VIOLATES, message=message, observed=got.shape, where=where, line=line)
+    if got.size == 0:
+        return Finding(check=check, margin=0.0, where=where, line=line)
+    values = got.astype(np.float64)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        error = _error(values, enclosure)
+        ratio = np.divide(error, enclosure.allowed, out=np.zeros_like(error), where=error != 0.0)
+    finite = np.isfinite(error)
+    ratio[~finite] = np.inf
+    index = tuple(int(axis) for axis in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
+    finding = Finding(
+        check=check,
+        margin=float(ratio[index]),
+        where=where,
+        worst=index,
+        got=float(values[index]),
+        exact=float(enclosure.exact[index]),
+        allowed=float(enclosure.allowed[index]),
+        line=line,
+    )
+    within = finite & (error <= enclosure.allowed)
+    if bool(within.all()):
+        return _by_chance(finding, error, enclosure)
+    outside = int(within.size - np.count_nonzero(within))
+    message = (
+        f"{where}{list(index)} = {finding.got!r}, expected {finding.exact!r} "
+        f"(|difference| {float(error[index]):.3g} > allowed {finding.allowed:.3g}); "
+        f"{outside} of {within.size} elements are off"
+    )
+    return replace(finding, outcome=VIOLATES, message=message)
+
+
+def _error(values: Float64, enclosure: Enclosure) -> Float64:
+    """
+    Return the error of every element: infinite where one is finite and the other is not, or they are so differently.
+
+    Where both are the same infinity, or both NaN, there is none.
+    """
+    error = enclosure.error(values)
+    if np.isfinite(error).all():
+        return error
+    exact = enclosure.exact
+    finite = np.isfinite(values) & np.isfinite(exact)
+    same = (values == exact) | (np.isnan(values) & np.isnan(exact))
+    return np.where(finite, error, np.where(same, 0.0, np.inf))
+
+
+def _by_chance(finding: Finding, error: Float64, enclosure: Enclosure) -> Finding:
+    """
+    Return a finding whose elements are each within their bounds, held to what they may be together.
+
+    The root mean square of error/(u B) has the power against small systematic faults that no single element has; it is
+    looked at where there are enough elements, all of them sums of products of given numbers.
+    """
+    if enclosure.unit is None or error.size < FEWEST:
+        return finding
+    scaled = error[enclosure.unit > 0.0] / enclosure.unit[enclosure.unit > 0.0]
+    if scaled.size < FEWEST:
+        return finding
+    found, allowed = float(np.sqrt(np.mean(scaled**2))), root_mean_square(enclosure.terms, scaled.size)
+    finding = replace(finding, facts={"rms": found, "rms_allowed": allowed})
+    if found <= allowed:
+        return finding
+    message = (
+        f"{finding.where}: the root mean square of error/(u B) is {found:.3g} over {scaled.size} elements, "
+        f"by chance it is at most {allowed:.3g}"
+    )
+    return replace(finding, outcome=VIOLATES, message=message)
+
+
+def worst_of(findings: Sequence[Finding]) -> Finding:
+    """Return the first violation, or else the finding with the largest margin."""
+    violation = next((each for each in findings if each.outcome == VIOLATES), None)
+    return violation or max(findings, key=lambda each: each.margin or 0.0)
+
+
+def bits(output: Array) -> str:
+    """
+    Return 16 hex digits of an output's shape, dtype and bytes as they are: two outputs have equal ones where every bit
+    is the same, so that +0 and -0 differ.
+    """
+    said = f"{output.dtype.name} {output.shape} ".encode()
+    return hashlib.blake2b(said + np.ascontiguousarray(output).tobytes(), digest_size=8).hexdigest()
+
+
+def between(check: str, where: str, got: Array, other: Array, enclosure: Enclosure, line: str) -> Finding:
+    """Hold two answers to the same question to one another: they differ by at most the sum of both bounds."""
+    if other.shape != enclosure.exact.shape:
+        message = f"{where}: shape {other.shape}, expected {enclosure.exact.shape}"
+        return Finding(check=check, outcome=VIOLATES, message=message, observed=other.shape, where=where, line=line)
+    between = Enclosure(exact=other.astype(np.float64), allowed=2.0 * enclosure.allowed)
+    return compare(check, where, got, between, line)

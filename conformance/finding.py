@@ -1,0 +1,121 @@
+"""
+What a check found, and the evidence it is given: the words that checks, suite and ledger have in common.
+
+Evidence that is missing (a step that raised, was declined or never reached) is a violation, not a pass. This module
+judges nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from conformance.steps import Declined, Raised, Reply, Transcript, Unreached
+
+CONFORMS: Final = "conforms"
+VIOLATES: Final = "violates"
+UNSUPPORTED: Final = "unsupported"
+#: Characters kept of an exception's message, at its beginning and at its end.
+END_OF_MESSAGE: Final = 4000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """
+    What one check found.
+
+    `margin` is the largest error over the largest allowed, element by element; `worst` the index of that element, with
+    what was `got` there, the `exact` value and the error `allowed`. `raised` says step, type, message and module of the
+    exception that left the check without evidence. `declined` is the model's own reason for not answering.
+    """
+
+    check: str
+    outcome: str = CONFORMS
+    message: str | None = None
+    expected: Any = None
+    observed: Any = None
+    margin: float | None = None
+    where: str | None = None
+    worst: tuple[int, ...] | None = None
+    got: float | None = None
+    exact: float | None = None
+    allowed: float | None = None
+    line: str | None = None
+    raised: Mapping[str, str] | None = None
+    declined: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """Return the finding as it is written to the results file: what is None or empty is left out."""
+        content = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "declined"}
+        return {name: value for name, value in content.items() if value is not None and value != {}}
+
+
+class Missing(Exception):
+    """The evidence for a check is not there; carries the finding that says so."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.message)
+        self.finding = finding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """The replies to one question, asked for by label and by the type of answer that is needed."""
+
+    transcript: Transcript
+
+    def get(self, check: str, label: str, kind: type[Any]) -> Any:
+        """
+        Return the answer to the step named `label`.
+
+        Raises:
+            Missing: there is none, or it is not of this kind; its finding is a violation of `check`.
+        """
+        reply = self.transcript.replies.get(label)
+        if reply is None:
+            raise Missing(Finding(check=check, outcome=VIOLATES, message=f"no evidence: {label} was never reached"))
+        if not isinstance(reply.answer, kind):
+            raise Missing(_without(check, reply, self.transcript))
+        return reply.answer
+
+
+def _without(check: str, reply: Reply, transcript: Transcript) -> Finding:
+    """Return the violation of a check whose evidence was not given, with the exception that is the cause."""
+    answer = reply.answer
+    if isinstance(answer, Unreached):
+        cause = transcript.replies.get(answer.because)
+        if cause is not None and not isinstance(cause.answer, Unreached):
+            return _without(check, cause, transcript)
+    if isinstance(answer, Raised):
+        message = f"no evidence: {reply.label} raised {answer.type}: {first_line(answer.message)}"
+        return Finding(check=check, outcome=VIOLATES, message=message, raised=raised_record(reply, answer))
+    if isinstance(answer, Declined):
+        message = f"no evidence: {reply.label} is not supported: {answer.reason}"
+        return Finding(check=check, outcome=VIOLATES, message=message, declined=answer.reason)
+    message = f"no evidence: {reply.label} answered {type(answer).__name__}"
+    return Finding(check=check, outcome=VIOLATES, message=message)
+
+
+def raised_record(reply: Reply, answer: Raised) -> dict[str, str]:
+    """Return what the results file says of an exception: stage, step, type, message and the module that raised it."""
+    module = answer.modules[-1] if answer.modules else "?"
+    return {
+        "stage": reply.stage,
+        "step": reply.label,
+        "type": answer.type,
+        "message": _both_ends(answer.message),
+        "module": module,
+    }
+
+
+def _both_ends(text: str) -> str:
+    """Return the beginning and the end of a long message: what went wrong may stand after a trace, or before one."""
+    return text if len(text) <= 2 * END_OF_MESSAGE else f"{text[:END_OF_MESSAGE]}\n…\n{text[-END_OF_MESSAGE:]}"
+
+
+def first_line(text: str) -> str:
+    """Return the first line of a text, and no more than 200 characters of it."""
+    line = text.strip().split("\n", 1)[0]
+    return line if len(line) <= 200 else line[:199] + "…"
