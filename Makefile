@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 EXTRAS ?= all,dev
 CONSTRAINT ?= --constraint constraints.txt
 
-.PHONY: report nightly nightly-run nightly-publish nightly-issues history test lint lint-workflows schema power rules found bench soak wheel vendor browser clean
+.PHONY: report nightly nightly-run nightly-publish nightly-issues history test lint lint-workflows schema power rules found bench soak fuzz wheel vendor browser clean
 
 # The whole default table on the CPU; results and page under reports/. A red cell makes the exit code 1.
 report: $(STAMP)
@@ -52,6 +52,7 @@ schema: $(STAMP)
 NIGHTLY ?= build/nightly
 NIGHTLY_ENVIRONMENT ?= pinned
 NIGHTLY_ARGS ?= --tier nightly
+NIGHTLY_SHARD ?=
 NIGHTLY_SITE ?= build/site
 NIGHTLY_ISSUES ?= build/nightly-issues
 NIGHTLY_EXPECT ?= $(NIGHTLY_ENVIRONMENT)
@@ -60,8 +61,19 @@ NIGHTLY_STEPS ?= nightly-run nightly-publish soak
 nightly: $(STAMP)
 	$(MAKE) -f $(firstword $(MAKEFILE_LIST)) --no-print-directory --keep-going --jobs 1 $(NIGHTLY_STEPS)
 
+# With NIGHTLY_SHARD, as 1/3, a part of the night, into a folder of its own.
 nightly-run: $(STAMP)
-	$(BIN)/conformance nightly run -o $(NIGHTLY)/$(NIGHTLY_ENVIRONMENT) $(NIGHTLY_ARGS)
+	$(BIN)/conformance nightly run $(NIGHTLY_ARGS) $(addprefix --shard=,$(NIGHTLY_SHARD)) \
+	  -o $(NIGHTLY)/$(NIGHTLY_ENVIRONMENT)$(addprefix /,$(subst /,-of-,$(NIGHTLY_SHARD)))
+
+.PHONY: nightly-merge
+# Makes one night of the parts of each environment that has any. One that lacks a part is no night, and missed as such.
+nightly-merge: $(STAMP)
+	for each in $(NIGHTLY_EXPECT); do \
+	  ls $(NIGHTLY)/$$each/*-of-*/results.jsonl > /dev/null 2>&1 || continue; \
+	  rm -f $(NIGHTLY)/$$each/results.jsonl; \
+	  $(BIN)/conformance merge $(NIGHTLY)/$$each/*-of-*/results.jsonl -o $(NIGHTLY)/$$each/results.jsonl || failed=2; \
+	done; exit $${failed:-0}
 
 nightly-publish: $(STAMP)
 	$(BIN)/conformance nightly publish $(NIGHTLY) --site $(NIGHTLY_SITE) --issues $(NIGHTLY_ISSUES) \
@@ -96,6 +108,13 @@ found: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.performance $(BENCHMARKS)
 
+.PHONY: times
+# How long implementations take to start and cells to run, from a run of everything: what shards and schedules go by. A
+# time that is not clearly another stays as it is.
+TIMES ?= build/found/results.jsonl
+times: $(STAMP)
+	$(BIN)/python -m conformance.expected_time $(TIMES)
+
 # The other direction: random cases of another seed each day, without one false alarm. What the run's exit code says, and
 # that enough was compared, is judged by the last line, which also prints what there is to see. The implementations of the
 # nightly tier are left out: they differ in whole dtypes, which the ledger knows for the cases of the table alone.
@@ -106,6 +125,12 @@ soak: $(STAMP)
 	$(BIN)/conformance list random --count $(RANDOM_CASES) --seed $(RANDOM_SEED) > build/soak/rows.yaml
 	$(BIN)/conformance run build/soak/rows.yaml -o build/soak || true
 	$(BIN)/python -m benchmarks.soak build/soak/results.jsonl
+
+# Rows and files from anywhere, and not one traceback: a search of minutes, docs/faults.md.
+FUZZ_INPUTS ?= 100000
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet $(CONSTRAINT) --editable '.[fuzz]'
+	$(BIN)/python -m benchmarks.fuzz $(FUZZ_INPUTS)
 
 # What draws the page's plots, fetched anew: exactly these versions, held to the sums that are committed. Needs npm.
 VENDORED := conformance/report/vendor

@@ -22,6 +22,7 @@ from benchmarks.spent import python
 from conformance import environment
 from conformance.adapters.registry import select
 from conformance.child import load
+from conformance.ledger import Crash, TimedOut
 from conformance.selection import Selection
 from conformance.steps import Step, perform
 from conformance.suite import DEFAULT_CACHE, Cell, questions_of
@@ -59,10 +60,12 @@ def _here(name: str, cases: Sequence[str]) -> dict[str, Any]:
 
 
 def _questions(cells: Sequence[Cell]) -> list[tuple[Step, ...]]:
-    """Return the steps of every cell but those of rows with switches of their own, or about another machine."""
+    """Return the steps of every cell but those with switches of their own, about another machine, or known to crash."""
+    endings = [each for each in Selection().ledger() if isinstance(each.observed, Crash | TimedOut)]
     found = []
     for cell in cells:
-        if cell.case.environment or cell.case.needs is not None:
+        named = {"implementation": cell.implementation.name, "case": cell.case.id, "device": cell.device}
+        if cell.case.environment or cell.case.needs is not None or any(each.covers(**named) for each in endings):
             continue
         try:
             found += [each.steps for each in questions_of(cell, 1)]

@@ -66,7 +66,24 @@ WORDS: Final = (
     *("batch: [2, 3]", "batch: null", "values: literal", "feed_shape: [2, 3]", "environment: {JAX_ENABLE_X64: '1'}"),
     *("observed: {equals: 1}", "observed: {raises: {stage: call}}", "divergences:", "rows:", "defaults: {units: 4}"),
 )
-VALUES: Final = (None, True, 0, -1, 2**63, 1e308, "", "x", "nan", "-inf", "\ud800\x1b[2J", [], {}, [[]], [1], {"a": 1})
+VALUES: Final[tuple[Any, ...]] = (
+    None,
+    True,
+    0,
+    -1,
+    2**63,
+    1e308,
+    "",
+    "x",
+    "nan",
+    "-inf",
+    "\ud800\x1b[2J",
+    [],
+    {},
+    [[]],
+    [1],
+    {"a": 1},
+)
 SAMPLE: Final = (
     {"type": "header", "schema": 1, "started": "2026-01-01T00:00:00Z", "selection": {"draws": 1}, "cells": 2},
     {

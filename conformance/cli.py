@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from conformance import __version__
+from conformance.merge_command import merge
 from conformance.nightly_commands import nightly
+from conformance.search_command import search
 
 if TYPE_CHECKING:
     from conformance.results import Run
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 #: Exit codes of `run`: the table or the command is at fault, and nothing ran.
 AT_FAULT: Final = 2
 NOTHING_RAN: Final = 3
+#: How often a worker is started anew for each `--tx`.
+RESTARTS: Final = 4
 
 
 class _Positive(click.FloatRange):
@@ -43,7 +47,9 @@ def main() -> None:
     """Hold the dense layers of every framework to one rule."""
 
 
+main.add_command(merge)
 main.add_command(nightly)
+main.add_command(search)
 
 
 @main.command()
@@ -60,7 +66,10 @@ main.add_command(nightly)
 @click.option("--random", type=click.IntRange(min=0), default=0, metavar="N", help="Add N random cases.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, metavar="S", help="The seed of the random cases.")
 @click.option("-n", "workers", default="auto", show_default=True, metavar="N", help="Processes of pytest; 0 for none.")
+@click.option("--tx", multiple=True, metavar="SPEC", help="Workers of other machines instead: ssh=HOST; repeatable.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of each process; its share of the CPUs.")
 @click.option("--shard", default="1/1", metavar="I/N", help="Run the I-th of N parts.")
+@click.option("--times", metavar="RESULTS", help="Expect cells to take as long as they did in this results file.")
 @click.option("--no-ledger", is_flag=True, help="Known divergences violate, as if nobody knew of them.")
 @click.option("--draws", type=click.IntRange(min=1), default=1, metavar="N", help="Ask every question N times.")
 @click.option("--deadline", type=_MORE_THAN_0, metavar="SECONDS", help="Of a cell's answers; 60 without it.")
@@ -84,7 +93,10 @@ def run(
     random: int,
     seed: int,
     workers: str,
+    tx: tuple[str, ...],
+    threads: int | None,
     shard: str,
+    times: str | None,
     draws: int,
     no_ledger: bool,
     deadline: float | None,
@@ -96,10 +108,12 @@ def run(
     """
     Run CASES (files or folders; the default table without any) and write results and page into DIR.
 
+    With --tx, workers run on other machines, as docs/machines.md says; for some on this one add --tx 2*popen.
+
     With --random so many random cases are run as well; `conformance list random` writes them to a file of their own.
 
     Exit code 0: all conform, or diverge as the ledger says. 1: something violates, crashed or timed out, or a known
-    divergence went away. 2: the table or the command is at fault. 3: nothing ran.
+    divergence went away. 2: the table or the command is at fault, or what is found cannot be written. 3: nothing ran.
     """
     import pytest
 
@@ -114,11 +128,13 @@ def run(
     options += [f"--{name}={value!r}" for name, value in limits.items() if value is not None]
     options += [f"--junit-xml={junit_xml.absolute()}"] if junit_xml is not None else []
     options += [f"--random={random}", f"--random-seed={seed}"]
+    options += [] if times is None else [f"--times={times}"]
+    options += [] if threads is None else [f"--threads={threads}"]
     package = Path(suite.__file__).parent
     # Nothing of the folder the command is called in has a say: no ini file, no conftest, no plugin, no cache.
     isolation = ["-c", str(package / "run.ini"), "--rootdir", str(package), "--noconftest", "-p", "no:cacheprovider"]
     isolation += ["-p", "conformance.plugin", "--import-mode=importlib", "-W", "error"]
-    isolation += [] if workers == "0" else ["-n", workers]
+    isolation += _workers(workers, tx)
     if str(Path.cwd()) not in sys.path:
         # For implementations named as module:Class; at the end, so that it shadows nothing.
         sys.path.append(str(Path.cwd()))
@@ -131,6 +147,24 @@ def run(
     except (OSError, ResultsError) as error:
         raise _Fault(str(error)) from None  # the page, or what else cannot be kept: a full disk, no temporary folder
     sys.exit(_EXIT_CODES.get(int(code), int(code)))
+
+
+def _workers(count: str, tx: tuple[str, ...]) -> list[str]:
+    """Return the options of pytest-xdist: so many workers here, or those that `tx` names."""
+    if not tx:
+        return [] if count == "0" else ["-n", count]
+    source = click.get_current_context().get_parameter_source("workers")
+    if source is not click.core.ParameterSource.DEFAULT:
+        raise _Fault("-n and --tx exclude one another: for workers of this machine add --tx 2*popen")
+    # A machine on which workers die again and again must not keep the run from its end. And what reaches for a machine
+    # that is not there leaves its socket to be closed by whoever finds it.
+    return [
+        "-W",
+        "ignore::ResourceWarning",
+        "--dist=load",
+        f"--max-worker-restart={RESTARTS * len(tx)}",
+        *(f"--tx={each}" for each in tx),
+    ]
 
 
 #: pytest's exit codes -> those of `run`.

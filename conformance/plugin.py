@@ -8,10 +8,7 @@ of pytest, so that it cannot touch anybody else's test run.
 from __future__ import annotations
 
 import gc
-import importlib.metadata
 import math
-import os
-import platform
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,22 +17,22 @@ from typing import Any, Final
 
 import pytest
 
+from conformance import travel, workers
 from conformance.adapters.registry import Implementation
 from conformance.case import TIERS
+from conformance.distribution import WithXdist
 from conformance.environment import usable
 from conformance.ledger import Entry
+from conformance.machines import Machines, are_elsewhere
 from conformance.measured import Measured
 from conformance.output import OutputError, ResultsFile
 from conformance.progress import Progress
 from conformance.results import finite
-from conformance.scheduler import GroupScheduling
 from conformance.selection import DEVICES, Selection, SelectionError, parse_shard
 from conformance.suite import DEFAULT_CACHE, GIB, RECORD, Cell, Limits, Runner
 from conformance.summary import summarise
 from conformance.terminal import is_coloured, show_lines
 
-#: Distributions whose versions the header states, beside those each implementation reports of itself.
-DISTRIBUTIONS: Final = ("dense-conformance", "numpy", "pytest", "pytest-xdist", "ml_dtypes", "ruamel.yaml", "pydantic")
 _CELL: Final = re.compile(r"test_dense\[([^/]+/[^/]+/.+)\]$")
 STATE: Final = pytest.StashKey["State"]()
 
@@ -50,9 +47,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--random", type=int, default=0, metavar="N", help="add N random cases to those of the table")
     group.addoption("--random-seed", type=int, default=0, metavar="S", help="the seed of the random cases")
     group.addoption("--shard", default="1/1", metavar="I/N", help="run the I-th of N parts")
+    group.addoption("--times", default=None, metavar="RESULTS", help="expect cells to take as long as they did there")
     group.addoption("--results", default=None, metavar="FILE", help="write the results, a JSON object a line")
     group.addoption("--draws", type=int, default=1, metavar="N", help="ask every question N times")
     group.addoption("--no-ledger", action="store_true", help="known divergences violate, as if nobody knew of them")
+    group.addoption(
+        "--threads", type=int, default=None, metavar="N", help="of each process; else its share of the CPUs"
+    )
     group.addoption(
         "--progress", action="store_true", help="how far a run has come and how long it will take, not dots"
     )
@@ -85,19 +86,25 @@ class State:
             random=config.getoption("--random"),
             random_seed=config.getoption("--random-seed"),
             shard=parse_shard(config.getoption("--shard")),
+            times=config.getoption("--times"),
         )
         self.in_process = bool(config.getoption("--in-process"))
         self.limits = _limits(config)
         self.worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+        self.host: str | None = None if self.worker is None else self.worker["conformance"]["host"]
+        self.threads: int | None = config.getoption("--threads")
+        if self.threads is not None and self.threads < 1:
+            raise SelectionError("--threads is at least 1")
         self.chosen: tuple[Implementation, ...] = ()
-        self.devices: dict[str, tuple[str, ...]] = {}
+        self.machines: Machines | None = None
         self.cells: tuple[Cell, ...] = ()
         self.entries: tuple[Entry, ...] = ()
         self.asked = False
         self.expected: list[str] = []
         self.records: dict[str, dict[str, Any]] = {}
         self.measured = Measured()
-        self.hellos: set[str] = set()
+        self.hellos: set[tuple[str, str | None]] = set()
+        self.xdist: WithXdist | None = None
         self.writer: ResultsFile | None = None
         self.failure: str | None = None
         self.started = datetime.now(UTC)
@@ -110,20 +117,25 @@ class State:
         Raises:
             SelectionError: table, ledger or command is at fault, or the results file cannot be written.
         """
-        self.chosen = self.selection.chosen()
+        if self.worker is not None:
+            # A worker runs what it is sent, and reads no file that may not be there.
+            self.cells, self.entries = travel.unpack(self.worker["conformance"]["cells"])
+            return
+        elsewhere, only = are_elsewhere(self.config)
+        self.chosen = self.selection.chosen(elsewhere=elsewhere)
         if self.in_process and len(self.chosen) != 1:
             raise SelectionError("--in-process holds one implementation: name it with --implementation")
-        if self.in_process and (self.worker is not None or self.config.getoption("numprocesses", None)):
+        if self.in_process and self.config.getoption("tx", None):
             raise SelectionError("--in-process and -n exclude one another")
-        if self.worker is not None:
-            self.devices = {name: tuple(each) for name, each in self.worker["conformance_devices"].items()}
-        else:
-            self.devices = dict(self.selection.devices(self.chosen))
+        self.machines = Machines(
+            self.chosen, device=self.selection.device, threads=self.threads, elsewhere=elsewhere, only=only
+        )
+        devices = self.selection.devices(self.chosen, elsewhere=elsewhere)
         # Read here and not when tests are generated, where a fault would come with a traceback.
-        self.cells = self.selection.cells(self.selection.table(), self.chosen, self.devices)
+        self.cells = self.selection.cells(self.selection.table(), self.chosen, devices)
         self.entries = () if self.config.getoption("--no-ledger") else self.selection.ledger()
         target = self.config.getoption("--results")
-        if target and self.worker is None and not self.config.option.collectonly:
+        if target and not self.config.option.collectonly:
             try:
                 self.writer = ResultsFile.open(Path(target))
             except OutputError as error:
@@ -131,33 +143,52 @@ class State:
 
     def runner(self) -> Runner:
         """Return what runs cells in this process of pytest."""
-        workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        sharing = 1 if self.worker is None else int(self.worker["workercount"])
+        threads = self.threads if self.worker is None else self.worker["conformance"]["threads"]
         return Runner(
             entries=self.entries,
-            threads=max(1, (os.cpu_count() or 1) // workers),
+            threads=threads or workers.share(workers.cpus(), sharing),
             draws=self.draws,
             in_process=self.in_process,
             limits=self.limits,
             cache=usable(DEFAULT_CACHE),
         )
 
+    def distribution(self) -> WithXdist:
+        """Return the hooks that spread this run over workers."""
+        assert self.machines is not None
+        limits = self.limits
+        options: dict[str, object] = {"draws": self.draws, "deadline": limits.question}
+        options |= {"start-deadline": limits.start, "memory": limits.memory / GIB}
+        self.xdist = WithXdist(
+            self.config,
+            self.machines,
+            cells=lambda: travel.pack(self.cells, self.entries),
+            options=options,
+            named=self.selection.implementations,
+            expect=lambda ids: _written(self, lambda: self.expect(ids)),
+        )
+        return self.xdist
+
+    def _spread(self) -> dict[str, Any]:
+        """Return what the header says of the other machines, where there are any."""
+        found = [] if self.machines is None else self.machines.facts()
+        return {"machines": found} if found else {}
+
     def expect(self, test_ids: Sequence[str]) -> None:
         """Take note of the tests to come, once, and write the header."""
         if self.asked:
             return
         self.asked = any("test_dense[" in each for each in test_ids)
-        self.expected = [_cell_id(each) for each in test_ids if _is_cell(each)]
+        named = (_cell_id(each) for each in test_ids if _is_cell(each))
+        xdist = self.xdist
+        self.expected = [each for each in named if xdist is None or xdist.is_wanted("/".join(each.split("/", 2)[:2]))]
         if self.writer is not None:
             self.writer.header(
                 started=self.started.isoformat(timespec="seconds").replace("+00:00", "Z"),
-                distributions=dict(_versions()),
-                platform={
-                    "system": platform.platform(),
-                    "machine": platform.machine(),
-                    "processor": _processor(),
-                    "cpus": os.cpu_count(),
-                    "python": platform.python_version(),
-                },
+                distributions=dict(travel.distributions()),
+                platform=travel.described(),
+                **self._spread(),
                 selection={
                     "cases": list(self.selection.cases) or ["default table"],
                     "implementations": [each.name for each in self.chosen],
@@ -179,8 +210,9 @@ class State:
     def take(self, report: pytest.TestReport) -> None:
         """Write what a test's report carries."""
         for hello in getattr(report, "conformance_hellos", ()):
-            if hello["implementation"] not in self.hellos:
-                self.hellos.add(hello["implementation"])
+            said = (hello["implementation"], hello.get("host"))
+            if said not in self.hellos:
+                self.hellos.add(said)
                 if self.writer is not None:
                     self.writer.implementation(**hello)
         if not _is_cell(report.nodeid):
@@ -188,7 +220,8 @@ class State:
         cell = _cell_id(report.nodeid)
         record = getattr(report, "conformance", None)
         if record is None and report.failed and cell not in self.records:
-            record = _unrun(cell, "crashed", f"the test itself failed: {report.longreprtext[-2000:]}")
+            place = None if self.xdist is None else self.xdist.place(report)
+            record = _unrun(cell, "crashed", f"the test itself failed: {report.longreprtext[-2000:]}", place)
         if record is not None and cell not in self.records:
             self.records[cell] = record
             self.measured.add(record)
@@ -239,29 +272,12 @@ def _cell_id(test_id: str) -> str:
     return found.group(1)
 
 
-def _unrun(cell: str, outcome: str, reason: str) -> dict[str, Any]:
-    """Return the record of a cell that has no result of its own."""
+def _unrun(cell: str, outcome: str, reason: str, place: str | None = None) -> dict[str, Any]:
+    """Return the record of a cell that has no result of its own; `place` is the other machine it was at."""
     device, implementation, case = cell.split("/", 2)
     named = {"case": case, "implementation": implementation, "device": device}
-    return {**named, "outcome": outcome, "checks": [], "reason": reason, "seconds": 0.0}
-
-
-def _versions() -> Iterator[tuple[str, str]]:
-    for name in DISTRIBUTIONS:
-        try:
-            yield name, importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-
-
-def _processor() -> str:
-    """Return the processor's name where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
+    where, reason = ({}, reason) if place is None else ({"host": place}, f"{reason} (on {place})")
+    return {**named, "outcome": outcome, "checks": [], "reason": reason, "seconds": 0.0, **where}
 
 
 @pytest.hookimpl(trylast=True)
@@ -280,29 +296,8 @@ def pytest_configure(config: pytest.Config) -> None:
         writer = config.get_terminal_writer()
         state.progress = Progress(writer._file, lambda: len(state.expected), live=is_coloured(writer._file))
         config.pluginmanager.register(state.progress, "conformance-progress")
-    if config.pluginmanager.hasplugin("xdist"):
-        config.pluginmanager.register(_WithXdist(state), "conformance-xdist")
-
-
-class _WithXdist:
-    """The hooks that exist only where pytest-xdist is loaded."""
-
-    def __init__(self, state: State) -> None:
-        self.state = state
-
-    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> GroupScheduling | None:
-        """Group tests by process, unless another distribution was asked for by name."""
-        if config.getoption("dist") != "load":
-            return None
-        return GroupScheduling(len(config.getoption("tx")))
-
-    def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker the devices, so that it need not look for them."""
-        node.workerinput["conformance_devices"] = {name: list(each) for name, each in self.state.devices.items()}
-
-    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
-        """Take note of the tests a worker collected."""
-        _written(self.state, lambda: self.state.expect(ids))
+    if config.pluginmanager.hasplugin("xdist") and state.worker is None:
+        config.pluginmanager.register(state.distribution(), "conformance-xdist")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -336,7 +331,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report: Any = yield
     record = item.stash.get(RECORD, None)
     if call.when == "call" and record is not None:
-        report.conformance = record
+        host = item.config.stash[STATE].host
+        report.conformance = record = _placed(record, host)
         # Of these pytest's own --junit-xml makes properties of a test case; it takes those of the last report.
         item.user_properties.extend(_properties(record))
         runner: Runner = item.funcargs["conformance_runner"]  # type: ignore[attr-defined]
@@ -348,6 +344,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
                     "settings": {key: _plain(value) for key, value in hello.settings.items()},
                     "devices": list(hello.devices),
                     "threads": hello.threads,
+                    **({} if host is None else {"host": host}),
                 }
             )
             for name, hello in runner.hellos.items()
@@ -355,6 +352,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         ]
         runner.announced.add(record["implementation"])
     return report
+
+
+def _placed(record: dict[str, Any], host: str | None) -> dict[str, Any]:
+    """Return a record that says on which other machine it came about, if on any."""
+    if host is None:
+        return record
+    lacking = record["outcome"] == "not_run" and "reason" in record
+    return {**record, "host": host} | ({"reason": f"{record['reason']} (on {host})"} if lacking else {})
 
 
 def _properties(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -138,6 +138,7 @@ def question(case: Case, device: str, index: int = 0, reduced: frozenset[str] = 
         steps.append(Differentiate(label=differentiated, x=draw.x, dy=draw.dy, layout=case.layout))
         outputs[computed] = gradients[differentiated] = answer(draw, activations, case.dtype, reduced)
         after |= {computed, differentiated}
+    _hold_to_bounds((*outputs.values(), *gradients.values()))
     if alone and others:
         # The other model was given no new weights: one that answers with them shares what it should own.
         label, fed = next((each.label, each) for each in steps if isinstance(each, Forward) and each.model == "alone")
@@ -205,6 +206,19 @@ def _hold_to_what_is_expected(case: Case, reference: Reference) -> None:
         raise NoDraw(
             "the answer is finite" if finite else "the answer is not finite: expect: {nonfinite: true} says so"
         )
+
+
+def _hold_to_bounds(references: Iterable[Reference]) -> None:
+    """
+    Hold that every element has a bound: where an intermediate value may overflow, anything might be right.
+
+    Raises:
+        NoDraw: some element has none.
+    """
+    for reference in {id(each): each for each in references}.values():
+        gradients = [each for pair in reference.layers for each in pair if each is not None]
+        if not all(bool(np.isfinite(each.allowed).all()) for each in (reference.y, reference.dx, *gradients)):
+            raise NoDraw("an intermediate value may overflow, and the answer has no bound")
 
 
 def _expected(case: Case, draw: Draw) -> Array | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -147,6 +148,7 @@ def read(path: Path, *, strict: bool = True) -> Run:
 
 
 def _records(path: Path, lines: list[bytes], *, strict: bool) -> Iterable[Record]:
+    first = True
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -160,42 +162,88 @@ def _records(path: Path, lines: list[bytes], *, strict: bool) -> Iterable[Record
             raise ResultsError(f"{path}:{number}: not {fault}") from None
         if not isinstance(record, dict) or record.get("type") not in ("header", "implementation", "cell", "footer"):
             raise ResultsError(f"{path}:{number}: not a record of a results file")
-        lacking = _LACKING.get(record["type"], _nothing)(record)
-        if strict and lacking is not None:
-            raise ResultsError(f"{path}:{number}: not a record of a results file: {lacking}")
+        if first and record["type"] == "header" and record.get("schema") != SCHEMA:
+            yield record  # of the rest this version knows nothing
+            return
+        first = False
+        if strict and (misfit := _fault(record)) is not None:
+            raise ResultsError(f"{path}:{number}: not a record of a results file: {misfit}")
         yield record
 
 
-def _nothing(record: Record) -> None:
-    return None
-
-
-def _of_header(record: Record) -> str | None:
-    """Return what a header lacks that every reader relies on."""
-    cells = record.get("cells", 0)
-    return None if type(cells) is int and cells >= 0 else "cells is not a number of cells"
-
-
-def _of_implementation(record: Record) -> str | None:
-    return None if isinstance(record.get("implementation"), str) else "implementation is not a name"
-
-
-def _of_cell(record: Record) -> str | None:
-    for name in _NAMES:
-        if not isinstance(record.get(name), str):
-            return f"{name} is not a name"
-    checks = record.get("checks")
+def _fault(record: Record) -> str | None:
+    """Return what in a record is not as every reader relies on, None where all is."""
+    kind = record["type"]
+    fault = _misfit(record, _OPTIONAL[kind], _REQUIRED.get(kind, ()))
+    if fault is not None or kind != "cell":
+        return fault
+    checks, crash = record.get("checks"), record.get("crash")
     if not isinstance(checks, list):
         return "checks is not a list"
+    fault = None if crash is None else _misfit(crash, {}, ("reason",))
     for each in checks:
-        if not (isinstance(each, dict) and isinstance(each.get("check"), str) and isinstance(each.get("outcome"), str)):
-            return "a check has no name and outcome"
+        fault = fault or ("a check is not a mapping" if not isinstance(each, dict) else _fault_of_check(each))
+    return fault
+
+
+def _fault_of_check(check: Record) -> str | None:
+    fault = _misfit(check, _OPTIONAL["check"], ("check", "outcome"))
+    raised = check.get("raised")
+    return fault if fault is not None or raised is None else _misfit(raised, {}, ("type", "message"))
+
+
+def _misfit(record: Record, optional: Mapping[str, str], required: Iterable[str]) -> str | None:
+    """Return which of the `required` names is not text, or what else is neither left out nor as it should be."""
+    for name in required:
+        if not isinstance(record.get(name), str):
+            return f"{name} is not text"
+    for name, wanted in optional.items():
+        value = record.get(name, _LEFT_OUT)
+        if value is not _LEFT_OUT and not _IS[wanted](value):
+            return f"{name} is not {wanted}"
     return None
 
 
-_NAMES: Final = ("case", "implementation", "device", "outcome")
-_LACKING: Final[Mapping[str, Callable[[Record], str | None]]] = {
-    "header": _of_header,
-    "implementation": _of_implementation,
-    "cell": _of_cell,
+def _is_number(value: object) -> bool:
+    """Return whether a value is a number, or the string that stands for one that is not finite."""
+    if isinstance(value, str):
+        return value in ("inf", "-inf", "nan")
+    # An integer may be larger than any float, and every reader makes a float of it.
+    return isinstance(value, float) or (type(value) is int and abs(value) <= sys.float_info.max)
+
+
+_LEFT_OUT: Final = object()
+_IS: Final[Mapping[str, Callable[[object], bool]]] = {
+    "text": lambda value: isinstance(value, str),
+    "a mapping": lambda value: isinstance(value, dict),
+    "a list": lambda value: isinstance(value, list),
+    "a number": _is_number,
+    "a count": lambda value: type(value) is int and value >= 0,
+    "true or false": lambda value: isinstance(value, bool),
+}
+_REQUIRED: Final = {
+    "implementation": ("implementation",),
+    "cell": ("case", "implementation", "device", "outcome"),
+}
+#: What may be left out, and what it is where it is there; whatever else a record holds is nobody's to rely on.
+_OPTIONAL: Final[Mapping[str, Mapping[str, str]]] = {
+    "header": {
+        "cells": "a count",
+        "started": "text",
+        "distributions": "a mapping",
+        "platform": "a mapping",
+        "selection": "a mapping",
+    },
+    "implementation": {"versions": "a mapping", "settings": "a mapping", "devices": "a list"},
+    "cell": {
+        "question": "a mapping",
+        "crash": "a mapping",
+        "steps": "a mapping",
+        "reason": "text",
+        "row": "text",
+        "why": "text",
+        "seconds": "a number",
+    },
+    "check": {"message": "text", "margin": "a number", "raised": "a mapping"},
+    "footer": {"counts": "a mapping", "complete": "true or false", "seconds": "a number"},
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 #: A worker begins a test only when it knows the next one, so it needs two; two more hide the way to the controller.
@@ -28,11 +28,31 @@ def group_of(test_id: str) -> str:
     return cell.group(1) if cell else test_id.partition("::")[0]
 
 
-class GroupScheduling:
-    """A scheduler of pytest-xdist; `workers` is the number of workers that take part from the start."""
+def _always(*_: object) -> bool:
+    return True
 
-    def __init__(self, workers: int) -> None:
+
+class GroupScheduling:
+    """
+    A scheduler of pytest-xdist; `workers` is the number of workers that take part from the start.
+
+    `is_able` says whether a worker can run a group, for each group at least one of them; `is_wanted` whether a group is
+    to run at all. `together` lets no worker end before all can: each holds its last test back until nobody has more
+    than one, so that the tests of a worker that is lost, and cannot be replaced, always find another.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        *,
+        is_able: Callable[[Any, str], bool] = _always,
+        is_wanted: Callable[[str], bool] = _always,
+        together: bool = False,
+    ) -> None:
         self._workers = workers
+        self._is_able = is_able
+        self._is_wanted = is_wanted
+        self._together = together
         self._collections: dict[Any, list[str]] = {}
         self._pending: dict[Any, list[int]] = {}
         self._collection: list[str] | None = None
@@ -84,7 +104,9 @@ class GroupScheduling:
             self._collection = first
             groups: dict[str, deque[int]] = {}
             for index, test_id in enumerate(first):
-                groups.setdefault(group_of(test_id), deque()).append(index)
+                group = group_of(test_id)
+                if not _is_cell(test_id) or self._is_wanted(group):
+                    groups.setdefault(group, deque()).append(index)
             # Cells first: their processes take long to start, and files of tests fill the gaps at the end.
             self._groups = sorted(groups.values(), key=lambda each: (not _is_cell(first[each[0]]), -len(each)))
         for node in self.nodes:
@@ -120,6 +142,17 @@ class GroupScheduling:
             self._refill(other)
         return self._collection[at]
 
+    def expect_one_less(self, node: Any) -> None:
+        """Take note that a worker was lost and is not replaced; its tests are with the others already."""
+        self._collections.pop(node, None)
+        self._workers -= 1
+        if self._workers and self.collection_is_completed:
+            self.schedule()
+
+    def _group_of(self, tests: deque[int]) -> str:
+        assert self._collection is not None
+        return group_of(self._collection[tests[0]])
+
     def _left(self) -> int:
         return sum(len(each) for each in self._groups)
 
@@ -135,7 +168,7 @@ class GroupScheduling:
         if chunk:
             self._pending[node] += chunk
             node.send_runtest_some(chunk)
-        if len(self._pending[node]) < 2:
+        if len(self._pending[node]) < 2 and not self._together:
             node.shutdown()
 
     def _group_for(self, node: Any) -> deque[int] | None:
@@ -145,9 +178,10 @@ class GroupScheduling:
             return held
         self._groups = [each for each in self._groups if each]
         taken = [id(each) for other, each in self._held.items() if other is not node]
-        free = next((each for each in self._groups if id(each) not in taken), None)
-        if free is None and self._groups:
-            longest = max(self._groups, key=len)
+        able = [each for each in self._groups if self._is_able(node, self._group_of(each))]
+        free = next((each for each in able if id(each) not in taken), None)
+        if free is None and able:
+            longest = max(able, key=len)
             if len(longest) >= WORTH_SPLITTING:
                 free = deque(longest.pop() for _ in range(len(longest) // 2))
                 free.reverse()

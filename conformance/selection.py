@@ -7,7 +7,6 @@ device other than the CPU has to be looked for.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,12 @@ from typing import Final
 from conformance.adapters.registry import Implementation, UnknownImplementation, registered, select
 from conformance.case import TIERS, Case
 from conformance.document import DocumentError
+from conformance.expected_time import Times, of_results, recorded
 from conformance.ledger import Entry, load_ledger
 from conformance.random_cases import random_cases
+from conformance.results import ResultsError
 from conformance.sandbox import Sandbox, StartError
+from conformance.sharding import parts
 from conformance.suite import Cell, cell_of, concerns
 from conformance.table import TableError, default_cases, load
 
@@ -36,7 +38,7 @@ class Selection:
 
     `implementations` are names or globs, none for those of the tier; `cases` are files or folders, none for the
     default table; so many `random` cases of `random_seed` are added to those, whatever the tier; `shard` is (I, N), the
-    I-th of N parts.
+    I-th of N parts; `times` names a results file to expect times from, where not those of the package.
     """
 
     cases: tuple[str, ...] = ()
@@ -46,6 +48,7 @@ class Selection:
     random: int = 0
     random_seed: int = 0
     shard: tuple[int, int] = (1, 1)
+    times: str | None = None
 
     def table(self) -> tuple[Case, ...]:
         """
@@ -80,9 +83,9 @@ class Selection:
         except (TableError, DocumentError) as error:
             raise SelectionError("\n".join(map(str, error.faults))) from None
 
-    def chosen(self) -> tuple[Implementation, ...]:
+    def chosen(self, *, elsewhere: bool = False) -> tuple[Implementation, ...]:
         """
-        Return the implementations asked for, or all.
+        Return the implementations asked for, or all; `elsewhere` says that nothing of them need be installed here.
 
         Raises:
             SelectionError: a name is unknown, or one asked for by name is not installed.
@@ -94,7 +97,7 @@ class Selection:
         for each in chosen:
             # A glob asks for what there is; a name asks for this one.
             missing = each.missing_packages()
-            if missing and each.name in self.implementations:
+            if missing and each.name in self.implementations and not elsewhere:
                 raise SelectionError(f"{each.name} was asked for, but is not installed: {', '.join(missing)}")
         return chosen
 
@@ -106,39 +109,72 @@ class Selection:
         """Return whether an implementation is asked the rows of a case's tier: all where implementations are named."""
         return bool(self.implementations) or TIERS.index(case.tier) <= TIERS.index(implementation.rows)
 
-    def devices(self, chosen: Sequence[Implementation]) -> Mapping[str, tuple[str, ...]]:
+    def devices(self, chosen: Sequence[Implementation], *, elsewhere: bool = False) -> Mapping[str, tuple[str, ...]]:
         """
         Return the devices to run each implementation on; looks for a GPU only where one is asked for.
+
+        `elsewhere` says that other machines take part: then all that may be there are named, and none is looked for.
 
         Raises:
             SelectionError: `gpu` was asked for and none is visible to one of the frameworks.
         """
         if self.device == "cpu":
             return {each.name: ("cpu",) for each in chosen}
-        visible = {each.name: _visible(each) for each in chosen}
+        if elsewhere:
+            return {each.name: ("gpu",) if self.device == "gpu" else ("cpu", "gpu") for each in chosen}
+        seen = {each.name: visible(each) for each in chosen}
         if self.device == "gpu":
-            without = sorted(name for name, devices in visible.items() if "gpu" not in devices)
+            without = sorted(name for name, devices in seen.items() if "gpu" not in devices)
             if without:
                 raise SelectionError(f"--device gpu: no GPU is visible to {', '.join(without)}")
             return {each.name: ("gpu",) for each in chosen}
-        return {name: ("cpu", "gpu") if "gpu" in devices else ("cpu",) for name, devices in visible.items()}
+        return {name: ("cpu", "gpu") if "gpu" in devices else ("cpu",) for name, devices in seen.items()}
 
     def cells(
         self, cases: Sequence[Case], chosen: Sequence[Implementation], devices: Mapping[str, Sequence[str]]
     ) -> tuple[Cell, ...]:
-        """Return the cells of this shard, those of one process side by side."""
-        index, shards = self.shard
-        found = (
+        """
+        Return the cells of this shard, those of one process side by side.
+
+        Each device is dealt out by itself: that some machine has a GPU moves no cell of the CPU to another shard.
+        """
+        found = [
             cell_of(case, each, device)
             for each in chosen
             for device in devices[each.name]
             for case in sorted(cases, key=lambda case: case.environment)
             if concerns(case, each) and self._is_asked(case, each)
-        )
-        return tuple(cell for cell in found if shards == 1 or _shard(cell.id, shards) == index - 1)
+        ]
+        index, shards = self.shard
+        if shards == 1:
+            return tuple(found)
+        times = self.expected_times()
+        mine: set[str] = set()
+        for device in sorted({cell.device for cell in found}):
+            processes: dict[str, list[str]] = {}
+            durations: dict[str, float] = {}
+            for cell in (each for each in found if each.device == device):
+                name = cell.implementation.name
+                processes.setdefault(name, []).append(cell.id)
+                durations[cell.id] = times.cell(name, cell.case.id)
+            dealt = parts(processes, shards, start=times.start, cell=durations.__getitem__)
+            mine.update(name for name, part in dealt.items() if part == index - 1)
+        return tuple(cell for cell in found if cell.id in mine)
+
+    def expected_times(self) -> Times:
+        """
+        Return how long cells are expected to take.
+
+        Raises:
+            SelectionError: the results file named cannot be read.
+        """
+        try:
+            return recorded() if self.times is None else of_results(Path(self.times))
+        except ResultsError as error:
+            raise SelectionError(f"--times {error}") from None
 
 
-def _visible(implementation: Implementation) -> tuple[str, ...]:
+def visible(implementation: Implementation) -> tuple[str, ...]:
     """Return the devices an implementation's framework sees; none where it is not installed or does not start."""
     if implementation.missing_packages():
         return ()
@@ -147,11 +183,6 @@ def _visible(implementation: Implementation) -> tuple[str, ...]:
             return tuple(sandbox.start().devices)
     except StartError:
         return ()
-
-
-def _shard(cell_id: str, shards: int) -> int:
-    """Return which of `shards` parts a cell belongs to, by its content alone."""
-    return int.from_bytes(hashlib.sha256(cell_id.encode()).digest()[:8], "big") % shards
 
 
 def parse_shard(text: str) -> tuple[int, int]:

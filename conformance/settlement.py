@@ -81,14 +81,14 @@ def _settled(check: CheckRecord, entries: Sequence[Entry]) -> CheckRecord:
         return check
     if check["outcome"] == "conforms":
         return {**check, "outcome": "violates", "message": _gone(entries[0])["message"]}
-    known = next((each for each in entries if _observed_so(each, check)), None)
+    known = next((each for each in entries if observed_so(each, check)), None)
     if known is not None:
         return {**check, "outcome": "diverges", "divergence": _divergence(known)}
     expected = "; ".join(f"{each.where} expects {words(each)}" for each in entries)
     return {**check, "message": f"{check.get('message', '')} (not what the ledger says: {expected})"}
 
 
-def _observed_so(entry: Entry, check: CheckRecord) -> bool:
+def observed_so(entry: Entry, check: CheckRecord) -> bool:
     """Return whether a check was observed exactly as the entry asserts."""
     match entry.observed:
         case Raises(stage=stage, type=kind, message=message):

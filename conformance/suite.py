@@ -111,6 +111,8 @@ class Runner:
     _failed: dict[Process, StartError] = field(default_factory=dict)
     _tries: Counter[Process] = field(default_factory=Counter)
     _covering: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
+    #: What the last question came to, for those who compare implementations with one another.
+    transcript: Transcript | None = None
     hellos: dict[str, Hello] = field(default_factory=dict)
     announced: set[str] = field(default_factory=set)
 
@@ -163,6 +165,7 @@ class Runner:
                 transcript = self._asking(cell, respondent).ask(asked.steps, name=cell.case.id)
             except StartError as error:  # in place of a process that crashed at the draw before, or had grown
                 return _not_started(cell, error)
+            self.transcript = transcript
             judged = self._judge(cell, asked, transcript)
             if worst is None or OUTCOMES.index(judged["outcome"]) < OUTCOMES.index(worst["outcome"]):
                 worst = judged

@@ -59,7 +59,7 @@ def _observations(cell: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]
         raised = check.get("raised")
         if raised:
             message = str(raised["message"]).strip().split("\n", 1)[0][:100]
-            observed = {"raises": {"stage": raised["stage"], "type": raised["type"], "message": message}}
+            observed = {"raises": {"stage": raised.get("stage", "call"), "type": raised["type"], "message": message}}
         elif float(check.get("margin") or 0.0) > 1.0:
             observed = {"margin": _around(float(check["margin"]))}
         elif "observed" in check:

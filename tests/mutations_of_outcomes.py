@@ -90,14 +90,14 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "any observation is the asserted one",
-            "if _observed_so(each, check)), None)",
+            "if observed_so(each, check)), None)",
             "), None)",
             "settlement::another_observation_than_the_asserted_one_violates_and_names_the_entry",
         ),
         (
             "the first entry alone",
-            "next((each for each in entries if _observed_so(each, check)), None)",
-            "next((each for each in entries[:1] if _observed_so(each, check)), None)",
+            "next((each for each in entries if observed_so(each, check)), None)",
+            "next((each for each in entries[:1] if observed_so(each, check)), None)",
             "settlement::any_entry_of_several_may_be_the_one_that_knows",
         ),
         (

@@ -56,7 +56,13 @@ def test_a_cache_is_a_folder_in_which_something_can_be_kept(tmp_path: Path) -> N
     (tmp_path / "file").touch()
     assert environment.usable(tmp_path / "a" / "b") == tmp_path / "a" / "b"
     assert (tmp_path / "a" / "b").is_dir()
-    for unusable in (tmp_path / "file", tmp_path / "file" / "b", Path("/proc/b"), Path("/sys"), Path("~no-such-user/b")):
+    for unusable in (
+        tmp_path / "file",
+        tmp_path / "file" / "b",
+        Path("/proc/b"),
+        Path("/sys"),
+        Path("~no-such-user/b"),
+    ):
         assert environment.usable(unusable) is None
 
 

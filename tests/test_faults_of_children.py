@@ -140,7 +140,7 @@ def test_the_run_says_it_in_words_and_shows_nothing_that_steers_a_terminal(run: 
 
 def test_the_limits_are_on_record(run: Run) -> None:
     limits = read(run[1] / "results.jsonl").header["selection"]["limits"]
-    assert limits == {"deadline": 3.0, "start_deadline": 10.0, "memory_gib": 0.5}
+    assert limits == {"deadline": 4.0, "start_deadline": 10.0, "memory_gib": 0.5}
 
 
 @pytest.mark.parametrize("option", ["--deadline", "--start-deadline", "--memory"])

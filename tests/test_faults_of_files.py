@@ -56,6 +56,8 @@ COMMANDS = {
     "diff the other way": (["diff", "{file}", "{whole}"], {0, 1}),
     "triage": (["triage", "{file}"], {0}),
     "badge": (["badge", "{file}", "-o", "{folder}/badges"], {0}),
+    # 2 where the cell is not in the part that is left.
+    "reproduce": (["reproduce", f"{EXACT}/b", "{file}"], {0, 2}),
     "history": (["history", "{nights}"], {0}),
 }
 
@@ -136,6 +138,26 @@ def test_a_record_that_lacks_what_it_needs_is_told_in_a_line_or_passed_over(whol
     for command in COMMANDS:
         done, codes = ask(command, whole.parent, content.encode())
         assert done.exit_code in codes | {2}, (command, done.output)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        {},
+        {"units": 3},
+        {**QUESTION, "units": "os.abort()"},
+        {**QUESTION, "activation": ["relu'); import os; os.abort() #"]},
+        {**QUESTION, "dtype": "float32'); os.abort() #"},
+        {**QUESTION, "input_shape": [-1]},
+        {**QUESTION, "batch": {}},
+    ],
+)
+def test_a_question_of_no_row_makes_no_script(whole: Path, question: dict[str, object]) -> None:
+    record = {**cell("b", "violates"), "question": question, "implementation": "torch"}
+    whole.write_text(f"{json.dumps(HEADER)}\n{json.dumps(record)}\n", encoding="utf-8")
+    done = CliRunner().invoke(main, ["reproduce", "torch/b", str(whole)])
+    assert (done.exit_code, done.output.count("\n")) == (2, 1), done.output
+    assert "torch/b has a question that is none: " in done.output
 
 
 def test_nights_that_are_no_results_files_do_not_hide_those_that_are(whole: Path) -> None:

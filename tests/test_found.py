@@ -27,7 +27,8 @@ def run_of(tmp_path: Path, *cells: dict[str, Any]) -> Run:
 def cell(entry: Entry, implementation: str, checks: int = 2) -> dict[str, Any]:
     divergence = {"where": "cases/divergences.yaml:1", "kind": entry.kind, "why": entry.why}
     check = {"check": "output", "outcome": "diverges", "divergence": divergence}
-    return {"case": "a", "implementation": implementation, "outcome": "diverges", "checks": [check] * checks}
+    named = {"case": "a", "implementation": implementation, "device": "cpu"}
+    return {**named, "outcome": "diverges", "checks": [check] * checks}
 
 
 def test_what_was_seen_has_a_line_and_nothing_else_has(tmp_path: Path) -> None:

@@ -208,13 +208,38 @@ def test_separators_of_lines_inside_a_string_do_not_end_a_line(file: Path) -> No
         ([HEADER, '{"type": ["cell"]}'], ":2: not a record of a results file"),
         (['{"type": "header", "schema": 2}', CELL], ":1: schema 2, but this version reads schema 1"),
         (['{"type": "header"}'], ":1: schema None, but this version reads schema 1"),
-        ([HEADER, '{"type": "cell"}'], ":2: not a record of a results file: case is not a name"),
-        ([HEADER, CELL.replace('"cpu"', "1")], ":2: not a record of a results file: device is not a name"),
+        ([HEADER, '{"type": "cell"}'], ":2: not a record of a results file: case is not text"),
+        ([HEADER, CELL.replace('"cpu"', "1")], ":2: not a record of a results file: device is not text"),
         ([HEADER, CELL.replace("[]", "{}")], ":2: not a record of a results file: checks is not a list"),
-        ([HEADER, CELL.replace("[]", "[{}]")], ":2: not a record of a results file: a check has no name and outcome"),
-        ([HEADER, '{"type": "implementation"}'], ":2: not a record of a results file: implementation is not a name"),
-        ([HEADER.replace("3", '"3"')], ":1: not a record of a results file: cells is not a number of cells"),
-        ([HEADER.replace("3", "-3")], ":1: not a record of a results file: cells is not a number of cells"),
+        ([HEADER, CELL.replace("[]", "[{}]")], ":2: not a record of a results file: check is not text"),
+        ([HEADER, CELL.replace("[]", "[1]")], ":2: not a record of a results file: a check is not a mapping"),
+        *(
+            ([HEADER, CELL.replace("[]", f"[], {more}")], f":2: not a record of a results file: {fault}")
+            for more, fault in (
+                ('"question": true', "question is not a mapping"),
+                ('"crash": "SIGABRT"', "crash is not a mapping"),
+                ('"crash": {"step": "output"}', "reason is not text"),
+                ('"seconds": "long"', "seconds is not a number"),
+            )
+        ),
+        *(
+            (
+                [HEADER, CELL.replace("[]", f'[{{"check": "output", "outcome": "violates", {more}}}]')],
+                f":2: not a record of a results file: {fault}",
+            )
+            for more, fault in (
+                ('"margin": "large"', "margin is not a number"),
+                ('"raised": {"message": "m"}', "type is not text"),
+                ('"raised": []', "raised is not a mapping"),
+            )
+        ),
+        (
+            ['{"type": "header", "schema": 2, "cells": "n"}', '{"type": "new"}'],
+            ":1: schema 2, but this version reads schema 1",
+        ),
+        ([HEADER, '{"type": "implementation"}'], ":2: not a record of a results file: implementation is not text"),
+        ([HEADER.replace("3", '"3"')], ":1: not a record of a results file: cells is not a count"),
+        ([HEADER.replace("3", "-3")], ":1: not a record of a results file: cells is not a count"),
     ],
 )
 def test_what_cannot_be_read_is_said_with_file_and_line(file: Path, lines: list[str], fault: str) -> None:

@@ -58,14 +58,14 @@ def test_everything_it_does_is_make_nightly() -> None:
     done = [each for each in commands if each.startswith("make ")]
     assert all(each.startswith("make nightly ") for each in done)
     named = {name for each in done for name in re.findall(r"nightly-\w+|soak", each.split("NIGHTLY_STEPS=")[1])}
-    assert named == {"nightly-run", "soak", "nightly-publish", "nightly-issues"}
+    assert named == {"nightly-run", "soak", "nightly-merge", "nightly-publish", "nightly-issues"}
     others = {each.split()[0] for each in commands} - {"make", "for", "done", "if", "else", "fi"}
     assert others == {"gh", "git", "cat"}
 
 
 def test_its_steps_are_targets_and_its_settings_are_those_of_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in ("nightly", "nightly-run", "nightly-publish", "nightly-issues", "soak"):
+    for target in ("nightly", "nightly-run", "nightly-merge", "nightly-publish", "nightly-issues", "soak"):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     text = (ROOT / ".github" / "workflows" / "nightly.yml").read_text(encoding="utf-8")
     used = set(re.findall(r"\b(NIGHTLY_[A-Z]+)[=:]", text)) | {"EXTRAS", "CONSTRAINT"}
@@ -83,6 +83,20 @@ def test_there_are_two_environments_and_a_gpu_that_is_off_unless_named() -> None
     gpu = NIGHTLY["jobs"]["gpu"]
     assert gpu["if"] == "${{ vars.NIGHTLY_GPU != '' }}"
     assert gpu["runs-on"] == ["self-hosted", "${{ vars.NIGHTLY_GPU }}"]
+
+
+def test_every_shard_is_run_once_and_fetched() -> None:
+    job = NIGHTLY["jobs"]["cpu"]
+    shards = job["strategy"]["matrix"]["shard"]
+    assert shards == list(range(1, len(shards) + 1))
+    assert job["env"]["NIGHTLY_SHARD"] == f"${{{{ matrix.shard }}}}/{len(shards)}"
+    kept = [step["with"]["name"] for step in job["steps"] if "upload-artifact" in step.get("uses", "")]
+    assert kept[0] == "${{ matrix.environment }}-${{ matrix.shard }}"
+    fetched = next(step["run"] for step in NIGHTLY["jobs"]["publish"]["steps"] if "run download" in step.get("run", ""))
+    assert 'for part in "" ' + " ".join(f"-{each}" for each in shards) + "; do" in fetched
+    # Only the first has what is the same for all.
+    soak = [step for step in job["steps"] if "soak" in str(step)]
+    assert [step["if"] for step in soak] == ["${{ !cancelled() && matrix.shard == 1 }}"] * 2
 
 
 def test_nothing_a_stranger_writes_becomes_a_command() -> None:

@@ -43,11 +43,17 @@ def reproduce(cell: str, results: Path, check: str | None = None) -> str:
         return str(record["reproduce"])
     if run.header.get("selection", {}).get("draws", 1) > 1:
         raise NotShown(f"{cell} was asked several times, and the file does not say which of them failed")
-    case = case_of(record["question"]) if "question" in record else None
-    if case is None:
+    if "question" not in record:
         raise NotShown(f"{cell} has no record of its own: {record.get('reason', record['outcome'])}")
     implementation = _implementation(record["implementation"])
-    return script(record, asked(case, record["device"]), case=case, implementation=implementation, check=check)
+    try:
+        case = case_of(record["question"])
+        return script(record, asked(case, record["device"]), case=case, implementation=implementation, check=check)
+    except NotShown:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # A record somebody else wrote, or a later version: no row of a table is like it.
+        raise NotShown(f"{cell} has a question that is none: {error!r}") from None
 
 
 def find(cell: str, run: Run) -> Record:

@@ -1,0 +1,174 @@
+"""
+How long processes take to start and cells to run, as far as an earlier run tells: what shards and schedules go by.
+
+What is known comes with the package, in `times.json`, so that every machine of the same version expects the same and
+need not ask another; `python -m conformance.expected_time RESULTS` writes it anew. It holds a start and a usual cell
+for each implementation, and by name the cells far from usual. Nothing here runs anything; a time that is wrong makes a
+run slower and never changes what it finds.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from conformance.results import Record, ResultsError, read
+
+FILE: Final = Path(__file__).parent / "times.json"
+
+#: What is expected of an implementation nobody has a record of (seconds).
+USUAL_START: Final = 3.0
+USUAL_CELL: Final = 0.05
+#: A cell is named where it takes this many times as long as the usual one, and so much longer (seconds).
+FAR: Final = 4.0
+FAR_SECONDS: Final = 0.2
+#: A new time replaces the one that is kept where it is off by more than this factor: machines differ, and days do.
+CLEARLY: Final = 1.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What one implementation takes (seconds): until its process is up, for a usual cell, and for those far from it."""
+
+    start: float = USUAL_START
+    cell: float = USUAL_CELL
+    cells: Mapping[str, float] = field(default_factory=dict)
+
+
+_UNKNOWN: Final = Expected()
+
+
+@dataclass(frozen=True)
+class Times:
+    """What is expected of each implementation, by name."""
+
+    implementations: Mapping[str, Expected]
+
+    def start(self, implementation: str) -> float:
+        """Return how long its process takes until it is up (seconds)."""
+        return self._of(implementation).start
+
+    def cell(self, implementation: str, case: str) -> float:
+        """Return how long a cell takes, its process being up (seconds)."""
+        found = self._of(implementation)
+        return found.cells.get(case, found.cell)
+
+    def _of(self, implementation: str) -> Expected:
+        return self.implementations.get(implementation, _UNKNOWN)
+
+
+@functools.cache
+def recorded() -> Times:
+    """Return what is known by the package."""
+    return _loaded(json.loads(FILE.read_text(encoding="utf-8")))
+
+
+def of_results(path: Path) -> Times:
+    """
+    Return what a results file tells.
+
+    Raises:
+        ResultsError: it cannot be read.
+    """
+    return of_records(read(path, strict=True).cells)
+
+
+def of_records(cells: Iterable[Record]) -> Times:
+    """
+    Return what the cells of a run tell, in the order in which they ended.
+
+    A cell that waited for its process says how long. In a file that does not, the first cell of an implementation is
+    taken for the one that waited.
+    """
+    seconds: dict[str, dict[str, float]] = defaultdict(dict)
+    starts: dict[str, list[float]] = defaultdict(list)
+    first: dict[str, str] = {}
+    for each in cells:
+        took, waited = each.get("seconds"), each.get("start")
+        if each["outcome"] == "not_run" or not isinstance(took, int | float):
+            continue
+        name, case = str(each["implementation"]), str(each["case"])
+        first.setdefault(name, case)
+        # A row with its own environment starts a process of its own, which belongs to what it takes.
+        alone = bool((each.get("question") or {}).get("environment"))
+        if isinstance(waited, int | float) and not alone:
+            starts[name].append(float(waited))
+            took -= waited
+        seconds[name][case] = max(float(took), 0.0)
+    return Times({name: _summed(found, starts[name], first[name]) for name, found in sorted(seconds.items())})
+
+
+def _summed(seconds: dict[str, float], starts: list[float], first: str) -> Expected:
+    usual = statistics.median(seconds.values())
+    if not starts and len(seconds) > 1:
+        starts = [max(0.0, seconds.pop(first) - usual)]
+    far = {case: took for case, took in seconds.items() if took > FAR * usual and took > usual + FAR_SECONDS}
+    return Expected(
+        start=_rounded(statistics.median(starts)) if starts else USUAL_START,
+        cell=_rounded(usual),
+        cells={case: _rounded(took) for case, took in sorted(far.items())},
+    )
+
+
+def _rounded(value: float) -> float:
+    """Return a time with two digits, milliseconds at the least."""
+    return max(0.001, float(f"{value:.2g}"))
+
+
+def updated(old: Times, new: Times) -> Times:
+    """Return what is to be kept: what is new, with the old time wherever the new one is not clearly another."""
+    found = dict(old.implementations)
+    for name, each in new.implementations.items():
+        before = found.get(name)
+        found[name] = (
+            each
+            if before is None
+            else Expected(
+                start=_kept(before.start, each.start),
+                cell=_kept(before.cell, each.cell),
+                cells={case: _kept(before.cells.get(case), took) for case, took in each.cells.items()},
+            )
+        )
+    return Times(dict(sorted(found.items())))
+
+
+def _kept(old: float | None, new: float) -> float:
+    return new if old is None or not 1 / CLEARLY <= new / old <= CLEARLY else old
+
+
+def _loaded(content: Mapping[str, Any]) -> Times:
+    return Times({name: Expected(**each) for name, each in content["implementations"].items()})
+
+
+def as_text(times: Times) -> str:
+    """Return the content of `times.json`."""
+    content = {
+        name: {"start": each.start, "cell": each.cell, "cells": dict(each.cells)}
+        for name, each in times.implementations.items()
+    }
+    about = "How long a run took, in seconds; written by `make times`, see conformance/expected_time.py."
+    return json.dumps({"about": about, "implementations": content}, indent=1) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write `times.json` from results files."""
+    old = recorded() if FILE.exists() else Times({})
+    try:
+        for each in arguments:
+            old = updated(old, of_results(Path(each)))
+    except ResultsError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+    FILE.write_text(as_text(old), encoding="utf-8", newline="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

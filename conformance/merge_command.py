@@ -1,0 +1,36 @@
+"""The command `conformance merge`: the results files of shards made one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+AT_FAULT: Final = 2
+
+
+class _Fault(click.ClickException):
+    exit_code = AT_FAULT
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "output", type=click.Path(dir_okay=False, path_type=Path), required=True, metavar="FILE")
+def merge(results: tuple[Path, ...], output: Path) -> None:
+    """
+    Make one FILE of the RESULTS of all shards of a run, as `diff`, `badge` and `nightly publish` want it.
+
+    Exit code 2: they are not the shards of one run, each once.
+    """
+    from conformance.merging import MergeError
+    from conformance.merging import merge as merged
+    from conformance.results import ResultsError
+
+    try:
+        count = merged(results, output)
+    except (MergeError, ResultsError) as error:
+        raise _Fault(str(error)) from None
+    except OSError as error:
+        raise _Fault(f"{output}: {error.strerror}") from None
+    click.echo(f"{output}: {count} cells of {len(results)} shards")

@@ -1,0 +1,107 @@
+"""
+Asks a row of several implementations, a process for each that stays up from row to row.
+
+What comes back is the suite's own record of each cell, and how far the implementations lie apart. This module searches
+nothing and judges nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+
+from conformance.adapters.registry import Implementation
+from conformance.case import Case
+from conformance.ledger import Entry
+from conformance.question import question
+from conformance.steps import Output
+from conformance.suite import DEFAULT_CACHE, Limits, Runner, cell_of, concerns
+from conformance.table import read_rows
+from conformance.values import NoDraw
+
+#: A question of a search is small: what takes longer than this hangs (seconds).
+DEADLINE: Final = 30.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answers:
+    """The records of a case by implementation, and the largest difference between two outputs over the allowed."""
+
+    case: Case
+    records: Mapping[str, Mapping[str, Any]]
+    disagreement: float
+
+    @property
+    def margins(self) -> Mapping[str, float]:
+        """The largest margin of each kind (`output`, `dx`, `dW`, `db`) over all implementations."""
+        largest: dict[str, float] = {}
+        for record in self.records.values():
+            for check in record["checks"]:
+                for kind, margin in check.get("facts", {}).get("margins", {}).items():
+                    largest[kind] = max(largest.get(kind, 0.0), float(margin))
+        return largest
+
+
+class Asking:
+    """Runners of implementations on one device, under some ledger; a context manager that ends their processes."""
+
+    def __init__(
+        self, implementations: Sequence[Implementation], *, device: str = "cpu", entries: Sequence[Entry] = ()
+    ) -> None:
+        self._device = device
+        limits = Limits(question=DEADLINE)
+        cache = DEFAULT_CACHE.expanduser()
+        self._runners = [
+            (each, Runner(entries=entries, threads=1, limits=limits, cache=cache)) for each in implementations
+        ]
+
+    def ask(self, row: Mapping[str, Any]) -> Answers:
+        """
+        Return what came of a row.
+
+        Raises:
+            TableError: the row says what no row may say.
+        """
+        case = read_rows([{"why": "Found by a search.", **row}], "search").cases[0]
+        records: dict[str, Mapping[str, Any]] = {}
+        outputs: list[Any] = []
+        for implementation, runner in self._runners:
+            if not concerns(case, implementation):
+                continue
+            record = runner.run(cell_of(case, implementation, self._device))
+            records[implementation.name] = record
+            if record["outcome"] == "conforms" and runner.transcript is not None:
+                answered = runner.transcript.replies["output"].answer
+                if isinstance(answered, Output):
+                    outputs.append(answered.y)
+        return Answers(case=case, records=records, disagreement=self._apart(case, outputs))
+
+    def _apart(self, case: Case, outputs: Sequence[Any]) -> float:
+        """Return the largest difference between two outputs that conform, over what each of them is allowed."""
+        if len(outputs) < 2:
+            return 0.0
+        try:
+            allowed = question(case, self._device).outputs["output"].y.allowed
+        except (NoDraw, NotImplementedError, KeyError):
+            return 0.0
+        wide = [each.astype(np.float64) for each in outputs]
+        largest = 0.0
+        with np.errstate(all="ignore"):
+            for one, other in itertools.combinations(wide, 2):
+                ratio = np.abs(one - other) / allowed
+                largest = max(largest, float(np.nanmax(np.where(allowed > 0.0, ratio, 0.0), initial=0.0)))
+        return min(largest, 1e6)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for _, runner in self._runners:
+            runner.close()

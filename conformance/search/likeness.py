@@ -1,0 +1,151 @@
+"""
+What a red cell was seen to do, in few words, and whether the ledger knows the like of it.
+
+A search asks cases that no entry names. What was seen is like an entry when it is of the same implementation and every
+red check shows what the entry asserts; wrong values, which all look alike, must also be of a dtype and an activation
+that some row under the entry has. This module reads records and entries, and searches nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from conformance.case import Case
+from conformance.ledger import Crash, Entry, Margin, Message, Raises, TimedOut
+from conformance.settlement import observed_so
+
+#: What differs from one occurrence to the next: numbers, and lists of them.
+_NUMBER: Final = re.compile(r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?(?:[,x ()\[\]]+\d[\d.,]*)*", re.IGNORECASE)
+#: Names of dtypes, as the frameworks have them.
+_DTYPE: Final = re.compile(
+    r"\b(?:c10::)?(?:half|b?float(?:16|32|64)?|double|byte|u?char|unsigned char|bool(?:ean)?|u?int(?:8|16|32|64)?|long"
+    r"|[bf](?:16|32|64)|s8|s32|s64|u8|pred)\b",
+    re.IGNORECASE,
+)
+_VALUES: Final = "wrong values"
+#: Characters of a message that tell one trouble from another.
+_TOLD: Final = 80
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sign:
+    """
+    By what one trouble is told from another: who, which check fails first, what is said of it, and in which territory.
+
+    `activations` are those of the row but `linear`; `fed` is the dtype of the input where it is another.
+    """
+
+    implementation: str
+    check: str
+    said: str
+    dtype: str
+    lane: str
+    fed: str | None
+    activations: frozenset[str]
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """What stays the same while a row is made smaller."""
+        return (self.implementation, self.check, self.said)
+
+    def explains(self, other: Sign) -> bool:
+        """Return whether the other is this one again, on a row that has all that this one needs."""
+        return (
+            self.kind == other.kind
+            and self.dtype == other.dtype
+            and self.fed in (None, other.fed)
+            and self.activations <= other.activations
+        )
+
+
+def sign_of(case: Case, record: Mapping[str, Any]) -> Sign:
+    """Return the sign of a red cell."""
+    check, said = _said(record)
+    return Sign(
+        implementation=record["implementation"],
+        check=check,
+        said=said,
+        dtype=case.dtype,
+        lane=case.lane,
+        fed=case.input_dtype,
+        activations=_activations(case),
+    )
+
+
+def like(
+    entries: Sequence[Entry], table: Sequence[Case], case: Case, record: Mapping[str, Any], device: str
+) -> Entry | None:
+    """Return an entry that what was seen is like, None where some red check is like none; `table` has its rows."""
+    name = record["implementation"]
+    about = [
+        each
+        for each in entries
+        if each.covers_implementation(name) and (each.devices is None or device in each.devices)
+    ]
+    crash = record.get("crash")
+    if crash:
+        ended = (TimedOut,) if record["outcome"] == "timed_out" else (Crash,)
+        endings = [each for each in about if isinstance(each.observed, ended)]
+        return next((each for each in endings if _ended_so(each, crash)), None)
+    found: Entry | None = None
+    for check in record["checks"]:
+        if check["outcome"] != "violates":
+            continue
+        named = (each for each in about if check["check"] in each.checks and _is_alike(each, check))
+        found = next((each for each in named if _is_near(each, table, case, name, device)), None)
+        if found is None:
+            return None
+    return found
+
+
+def _is_alike(entry: Entry, check: Mapping[str, Any]) -> bool:
+    """Return whether a check shows what an entry asserts; of exceptions that name dtypes, in other words for them."""
+    if isinstance(entry.observed, Raises) and (raised := check.get("raised")) is not None:
+        same = (raised["stage"], raised["type"]) == (entry.observed.stage, entry.observed.type)
+        return same and _plain(entry.observed.message) in _plain(raised["message"])
+    return observed_so(entry, check)
+
+
+def _said(record: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the first red check of a record and what is said of it, without numbers."""
+    crash = record.get("crash")
+    if crash:
+        return str(record["outcome"]), str(crash["reason"])
+    first = next((each for each in record["checks"] if each["outcome"] == "violates"), None)
+    if first is None:
+        return str(record["outcome"]), _plain(str(record.get("reason", "")))
+    raised = first.get("raised")
+    if raised:
+        return first["check"], f"{raised['stage']} {raised['type']}: {_plain(raised['message'])}"
+    if first.get("margin") is not None:
+        return first["check"], _VALUES
+    return first["check"], _plain(str(first.get("message", "")))
+
+
+def _plain(message: str) -> str:
+    first = message.strip().split("\n", 1)[0]
+    return _NUMBER.sub("#", _DTYPE.sub("T", first))[:_TOLD]
+
+
+def _activations(case: Case) -> frozenset[str]:
+    return frozenset(layer.activation for layer in case.layers) - {"linear"}
+
+
+def _ended_so(entry: Entry, crash: Mapping[str, Any]) -> bool:
+    return not isinstance(entry.observed, Crash) or entry.observed.reason in crash["reason"]
+
+
+def _is_near(entry: Entry, table: Sequence[Case], case: Case, name: str, device: str) -> bool:
+    """Return whether some row under an entry has the dtypes of a case, and no activation that the case has not."""
+    if not isinstance(entry.observed, Margin | Message):
+        return True
+    return any(
+        other.dtype == case.dtype
+        and other.input_dtype == case.input_dtype
+        and _activations(other) <= _activations(case)
+        for other in table
+        if entry.covers(implementation=name, case=other.id, device=device)
+    )

@@ -1,0 +1,270 @@
+"""
+The search: pass after pass of Hypothesis over the rows there are, until the time is used up.
+
+A pass is steered towards large margins and disagreement. It ends when some cell is red in a way that neither the ledger
+nor an earlier pass knows; Hypothesis then makes the row as small as it can, and the next pass looks for what else there
+is. What was found is kept, and asked first by the next search; so is what came nearest to a bound.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import hypothesis
+from hypothesis import HealthCheck, Phase, Verbosity, given, reject, settings, target
+from hypothesis.database import DirectoryBasedExampleDatabase
+
+from conformance.adapters.registry import Implementation
+from conformance.case import Case
+from conformance.ledger import Entry
+from conformance.results import FAILING
+from conformance.search.asking import Answers, Asking
+from conformance.search.likeness import Sign, like, sign_of
+from conformance.search.space import Row, rows
+from conformance.table import TableError
+
+#: Rows of a pass; Hypothesis steers by margins in the second half of it.
+OF_A_PASS: Final = 200
+#: How long one row is made smaller, at most (seconds).
+OF_SHRINKING: Final = 90.0
+#: A margin beyond this is no nearer to anything.
+_LARGEST: Final = 1e6
+_FINDS: Final = "finds.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Find:
+    """A row in which a cell is red, as small as it was made, and the record of that cell."""
+
+    row: Row
+    case: Case
+    record: Mapping[str, Any]
+    sign: Sign
+
+
+@dataclass(kw_only=True)
+class Found:
+    """
+    What a search came to.
+
+    `finds` are new to the ledger; `known` maps where an entry stands to how often its like was seen, and in which case
+    first; `best` maps implementation and kind (`output`, `dx`, `dW`, `db`) to the largest margin that conforms, with
+    its case. `asked` counts rows, `seconds` is wall time.
+    """
+
+    finds: list[Find] = field(default_factory=list)
+    known: dict[str, tuple[int, str]] = field(default_factory=dict)
+    best: dict[tuple[str, str], tuple[float, str]] = field(default_factory=dict)
+    asked: int = 0
+    passes: int = 0
+    disagreement: tuple[float, str] = (0.0, "")
+    seconds: float = 0.0
+
+
+class _OutOfTime(BaseException):
+    """Ends a pass from within: no exception that Hypothesis would take for a failure."""
+
+
+class _Trouble(Exception):
+    """A red cell that nobody knows of; each kind has a class of its own, so that shrinking keeps to it."""
+
+
+def search(
+    implementations: Sequence[Implementation],
+    *,
+    seconds: float,
+    entries: Sequence[Entry] = (),
+    table: Sequence[Case] = (),
+    device: str = "cpu",
+    database: Path | None = None,
+    seed: int | None = None,
+    tell: Callable[[Found, float], None] | None = None,
+) -> Found:
+    """
+    Search for so many seconds and return what was found.
+
+    `entries` and the `table` they are about say what is known. `database` is the folder in which this search leaves off
+    and the next begins, one within it for each set of implementations. `tell` is called after each row.
+    """
+    with Asking(implementations, device=device) as asking:
+        folder = None if database is None else database / _key(implementations, device)
+        run = Search(asking, seconds=seconds, entries=entries, table=table, device=device, folder=folder, tell=tell)
+        return run.run(seed)
+
+
+def _key(implementations: Sequence[Implementation], device: str) -> str:
+    names = "+".join(sorted(each.name for each in implementations))
+    return f"{device}-{hashlib.sha256(names.encode()).hexdigest()[:16]}"
+
+
+class Search:
+    """One search, of what `asking` asks."""
+
+    def __init__(
+        self,
+        asking: Asking,
+        *,
+        seconds: float,
+        entries: Sequence[Entry],
+        table: Sequence[Case],
+        device: str,
+        folder: Path | None,
+        tell: Callable[[Found, float], None] | None,
+    ) -> None:
+        self._asking = asking
+        self._entries = entries
+        self._table = table
+        self._device = device
+        self._folder = folder
+        self._tell = tell
+        self._started = time.monotonic()
+        self._end = self._started + seconds
+        self._until = self._end
+        self._found = Found()
+        self._seen: dict[tuple[str, str, str], Find] = {}
+        self._troubles: dict[tuple[str, str, str], type[_Trouble]] = {}
+
+    def run(self, seed: int | None) -> Found:
+        """Ask what was found before, then search pass after pass; return what was found."""
+        try:
+            for row in self._earlier():
+                self._again(row)
+            while time.monotonic() < self._end:
+                self._pass(None if seed is None else seed + self._found.passes)
+        except _OutOfTime:
+            pass
+        finally:
+            self._keep()
+            self._found.seconds = time.monotonic() - self._started
+        return self._found
+
+    def _pass(self, seed: int | None) -> None:
+        """Search until something new is red and has been made small, or the pass is over."""
+        # What failed before is asked from our own list: Hypothesis would drop what is no longer news.
+        phases = [Phase.generate, Phase.target, Phase.shrink, *([Phase.reuse] if not self._found.passes else [])]
+        self._found.passes += 1
+        self._until = self._end
+        self._seen = {}
+        kept = None if self._folder is None else DirectoryBasedExampleDatabase(self._folder / "examples")
+
+        @settings(
+            max_examples=OF_A_PASS,
+            phases=phases,
+            database=kept,
+            deadline=None,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+            verbosity=Verbosity.quiet,
+            print_blob=False,
+        )
+        @given(rows())
+        def holds(row: Row) -> None:
+            self._attempt(row)
+
+        steered = holds if seed is None else hypothesis.seed(seed)(holds)
+        try:
+            steered()
+        except _OutOfTime:
+            if not self._seen:
+                raise
+        except Exception:  # what was raised says less than what was seen: a trouble, or one that comes and goes
+            if not self._seen:
+                raise
+        for find in self._seen.values():
+            if not self._is_reported(find.sign):
+                self._found.finds.append(find)
+
+    def _attempt(self, row: Row) -> None:
+        """Ask a row, tell Hypothesis how near it came, and raise where something new is red."""
+        answers = self._answers(row)
+        if answers is None:
+            reject()
+        for kind, margin in answers.margins.items():
+            target(min(margin, _LARGEST), label=kind)
+        target(answers.disagreement, label="disagreement")
+        for find in self._news(row, answers):
+            if find.sign.kind not in self._seen:
+                self._until = min(self._end, time.monotonic() + OF_SHRINKING)
+            self._seen[find.sign.kind] = find
+            raise self._trouble(find.sign.kind)
+
+    def _again(self, row: Row) -> None:
+        """Ask a row that was found before."""
+        answers = self._answers(row)
+        if answers is not None:
+            self._found.finds += self._news(row, answers)
+
+    def _answers(self, row: Row) -> Answers | None:
+        """Return what came of a row; None of one that cannot be asked."""
+        if time.monotonic() >= self._until:
+            raise _OutOfTime
+        try:
+            answers = self._asking.ask(row)
+        except TableError:
+            return None
+        if all(each["outcome"] == "not_run" for each in answers.records.values()):
+            return None
+        self._found.asked += 1
+        self._note(answers)
+        if self._tell is not None:
+            self._tell(self._found, (time.monotonic() - self._started) / (self._end - self._started))
+        return answers
+
+    def _news(self, row: Row, answers: Answers) -> list[Find]:
+        """Return the red cells of a row that neither the ledger knows the like of, nor this search."""
+        news = []
+        for record in answers.records.values():
+            if record["outcome"] not in FAILING:
+                continue
+            entry = like(self._entries, self._table, answers.case, record, self._device)
+            if entry is not None:
+                count, first = self._found.known.get(entry.where, (0, answers.case.id))
+                self._found.known[entry.where] = (count + 1, first)
+                continue
+            find = Find(row=row, case=answers.case, record=record, sign=sign_of(answers.case, record))
+            if not self._is_reported(find.sign):
+                news.append(find)
+        return news
+
+    def _is_reported(self, sign: Sign) -> bool:
+        return any(each.sign.explains(sign) for each in self._found.finds)
+
+    def _note(self, answers: Answers) -> None:
+        """Take note of the largest margins that conform."""
+        for name, record in answers.records.items():
+            if record["outcome"] != "conforms":
+                continue
+            for check in record["checks"]:
+                for kind, margin in check.get("facts", {}).get("margins", {}).items():
+                    if float(margin) > self._found.best.get((name, kind), (0.0, ""))[0]:
+                        self._found.best[name, kind] = (float(margin), answers.case.id)
+        if answers.disagreement > self._found.disagreement[0]:
+            self._found.disagreement = (answers.disagreement, answers.case.id)
+
+    def _trouble(self, kind: tuple[str, str, str]) -> _Trouble:
+        if kind not in self._troubles:
+            self._troubles[kind] = type("_Trouble", (_Trouble,), {})
+        return self._troubles[kind](": ".join(kind))
+
+    def _earlier(self) -> list[Row]:
+        """Return the rows that earlier searches found, those of a file that is not one of ours left alone."""
+        if self._folder is None:
+            return []
+        try:
+            kept = json.loads((self._folder / _FINDS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return []
+        return [each for each in kept if isinstance(each, dict)] if isinstance(kept, list) else []
+
+    def _keep(self) -> None:
+        """Keep the rows found for the next search; one that conforms by now is dropped."""
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            kept = json.dumps([each.row for each in self._found.finds], indent=1)
+            (self._folder / _FINDS).write_text(kept + "\n", encoding="utf-8")

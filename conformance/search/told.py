@@ -1,0 +1,97 @@
+"""
+What a search found, told: rows ready for the table, scripts for bug reports, and a summary for the terminal.
+
+Rows are written as a file of the table, in which `why` is left for a person to fill; until then it is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from ruamel.yaml import YAML
+
+from conformance.search.loop import Find, Found
+
+ROWS: Final = "search.yaml"
+_DESCRIPTION: Final = "Rows that `conformance search` found; say why each is there, or take it out."
+
+
+def row_of(find: Find) -> dict[str, Any]:
+    """Return the row of a find, `why` left blank; it asks the implementation alone that was red."""
+    return {**find.row, "implementations": [find.record["implementation"]], "why": ""}
+
+
+def document(finds: list[Find]) -> str:
+    """Return a file of the table with the rows of finds."""
+    stream = io.StringIO()
+    yaml = YAML()
+    yaml.width = 110
+    yaml.default_flow_style = None
+    yaml.dump({"description": _DESCRIPTION, "rows": [row_of(each) for each in finds]}, stream)
+    return stream.getvalue()
+
+
+def write(found: Found, folder: Path) -> tuple[Path, ...]:
+    """Write the rows and, beside them, the script of each find, and return the paths; none where nothing was found."""
+    if not found.finds:
+        return ()
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / ROWS]
+    paths[0].write_text(document(found.finds), encoding="utf-8")
+    for number, find in enumerate(found.finds, start=1):
+        if "reproduce" in find.record:
+            name = re.sub(r"[^A-Za-z0-9._-]", "-", find.record["implementation"])
+            paths.append(folder / f"{number:02}-{name}.py")
+            paths[-1].write_text(find.record["reproduce"], encoding="utf-8")
+    return tuple(paths)
+
+
+def lines(found: Found) -> Iterator[str]:
+    """Yield what a person reads at the end of a search."""
+    for number, find in enumerate(found.finds, start=1):
+        yield f"{number}. {find.record['implementation']}: {find.record['outcome']} in {find.case.id}"
+        yield from (f"   {each}" for each in _seen(find))
+        yield from (f"   | {each}" for each in _yaml(row_of(find)).splitlines())
+    if found.finds:
+        yield ""
+    for where, (count, case) in sorted(found.known.items()):
+        yield f"as the ledger says at {where}: {count} times, first in {case}"
+    yield from _nearest(found)
+    told = "nothing that the ledger does not know" if not found.finds else f"{len(found.finds)} new"
+    yield f"{found.asked} rows in {found.passes} passes, {found.seconds:.0f} s: {told}"
+
+
+def _seen(find: Find) -> Iterator[str]:
+    """Yield what is red in a find, in a line each."""
+    if find.record.get("reason"):
+        yield str(find.record["reason"]).strip().split("\n", 1)[0][:200]
+    for check in find.record["checks"]:
+        if check["outcome"] == "violates":
+            margin = f" (margin {float(check['margin']):.3g})" if check.get("margin") is not None else ""
+            first = str(check.get("message", "")).strip().split("\n", 1)[0]
+            yield f"{check['check']}{margin}: {first[:200]}"
+
+
+def _yaml(row: dict[str, Any]) -> str:
+    stream = io.StringIO()
+    yaml = YAML()
+    yaml.width = 100
+    yaml.default_flow_style = None
+    yaml.dump([row], stream)
+    return stream.getvalue()
+
+
+def _nearest(found: Found) -> Iterator[str]:
+    """Yield how near to its bound each implementation came."""
+    names = sorted({name for name, _ in found.best})
+    for name in names:
+        kinds = {kind: best for (other, kind), best in found.best.items() if other == name}
+        yield f"largest margins of {name}: " + ", ".join(
+            f"{kind} {margin:.3g} ({case})" for kind, (margin, case) in sorted(kinds.items())
+        )
+    if found.disagreement[0]:
+        yield f"furthest apart: {found.disagreement[0]:.3g} times the allowed, in {found.disagreement[1]}"

@@ -1,0 +1,116 @@
+"""
+The command `conformance search`: parses what is asked, shows how far it is, and says what was found.
+
+Hypothesis is needed by nothing else that is installed for users, so that it is imported here and asked for by name.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from conformance.search import Found
+
+AT_FAULT: Final = 2
+_SECONDS: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+#: How often a search says how far it is where nobody watches (seconds).
+_OFTEN: Final = 30.0
+
+
+class _Fault(click.ClickException):
+    exit_code = AT_FAULT
+
+
+def seconds_of(text: str) -> float:
+    """
+    Return a time as `60s`, `10min` or `2h` in seconds.
+
+    Raises:
+        ValueError: it is written otherwise, or is nothing.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|)", text.strip())
+    if found is None or float(found[1]) == 0:
+        raise ValueError(f"{text!r} is not a time such as 60s, 10min or 2h")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+@click.command()
+@click.option("-i", "--implementation", multiple=True, metavar="NAME", help="Name, glob or module:Class; repeatable.")
+@click.option("--budget", default="60s", show_default=True, metavar="TIME", help="Wall time: 60s, 10min, 2h.")
+@click.option("--device", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=None, metavar="S", help="Search the same way again.")
+@click.option("--database", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="What is remembered.")
+@click.option(
+    "-o", "output", type=click.Path(file_okay=False, path_type=Path), default=Path("reports/search"), show_default=True
+)
+def search(
+    implementation: tuple[str, ...], budget: str, device: str, seed: int | None, database: Path | None, output: Path
+) -> None:
+    """
+    Look for new trouble: random rows, driven towards large margins and towards implementations that disagree.
+
+    What is red and not known to the ledger is made as small as it can be, printed as a row, and written into DIR with a
+    script for each. The next search of the same implementations begins where this one ended. Exit code 1: something
+    new was found.
+    """
+    if importlib.util.find_spec("hypothesis") is None:
+        raise _Fault("a search needs Hypothesis: pip install 'dense-conformance[search]'")
+    from conformance.search import search as searched
+    from conformance.search.told import lines, write
+    from conformance.selection import Selection, SelectionError
+    from conformance.suite import DEFAULT_CACHE
+
+    selection = Selection(implementations=implementation, device=device, tier="nightly" if implementation else "full")
+    table = Selection(tier="nightly")
+    try:
+        seconds = seconds_of(budget)
+        chosen = [each for each in selection.chosen() if not each.missing_packages()]
+        selection.devices(chosen)
+        entries, rows = table.ledger(), table.table()
+    except (SelectionError, ValueError) as error:
+        raise _Fault(str(error)) from None
+    kept = (DEFAULT_CACHE.expanduser() / "search") if database is None else database
+    try:
+        found = searched(
+            chosen,
+            seconds=seconds,
+            entries=entries,
+            table=rows,
+            device=device,
+            database=kept,
+            seed=seed,
+            tell=_Teller(seconds),
+        )
+        written = write(found, output)
+    except OSError as error:
+        raise _Fault(f"{error.filename or output}: {error.strerror}") from None
+    for line in lines(found):
+        click.echo(line)
+    for path in written:
+        click.echo(f"written: {path}")
+    sys.exit(1 if found.finds else 0)
+
+
+class _Teller:
+    """Says how far a search is: over and over in one line on a terminal, now and then elsewhere."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._often = 0.5 if sys.stderr.isatty() else _OFTEN
+        self._next = time.monotonic() + self._often
+
+    def __call__(self, found: Found, part: float) -> None:
+        """Say it, where it is time."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + self._often
+        left = max(0.0, self._seconds * (1 - part))
+        text = f"{found.asked} rows, {len(found.finds)} new, {len(found.known)} known, {left:.0f} s left"
+        click.echo(f"\r{text}\033[K" if sys.stderr.isatty() else text, err=True, nl=not sys.stderr.isatty())

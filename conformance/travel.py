@@ -1,0 +1,136 @@
+"""
+What crosses between the process that leads a run and its workers, on this machine or another.
+
+Cells and known divergences go out whole: a worker reads no table and no ledger, so that nothing relies on a disk that
+both see, and a place in a row reads the same wherever it ran. Back comes, before a worker of another machine is
+started, what that machine is. Both sides run the same source, which is checked first. Only what leads sends objects; of
+workers plain data is taken and nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import os
+import pickle
+import platform
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from conformance import __version__, workers
+from conformance.adapters.registry import Implementation, select
+from conformance.ledger import Entry
+from conformance.selection import visible
+from conformance.suite import Cell
+
+#: Distributions whose versions are stated of a machine, beside those each implementation reports of itself.
+DISTRIBUTIONS: Final = ("dense-conformance", "numpy", "pytest", "pytest-xdist", "ml_dtypes", "ruamel.yaml", "pydantic")
+
+#: Runs on another machine, where nothing of the package may be there; the current folder is importable, as for workers.
+GREETING: Final = """\
+import os, sys
+given = channel.receive()
+if os.getcwd() not in sys.path:
+    sys.path.append(os.getcwd())
+try:
+    from conformance import __version__, travel
+except ImportError as error:
+    channel.send({"fault": f"dense-conformance cannot be imported there: {error}"})
+else:
+    channel.send(travel.answer(given))
+"""
+
+
+def pack(cells: Sequence[Cell], entries: Sequence[Entry]) -> bytes:
+    """Return cells and known divergences as they are sent to a worker."""
+    return pickle.dumps((tuple(cells), tuple(entries)), protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def unpack(sent: bytes) -> tuple[tuple[Cell, ...], tuple[Entry, ...]]:
+    """
+    Return what `pack` was given; for what leads the run to send, and for nobody else.
+
+    Whether `module:name` is a class or a function is read from its source, which may be here and not where it was sent.
+    """
+    cells, entries = pickle.loads(sent)
+    here: dict[str, Implementation] = {}
+    for each in (cell.implementation for cell in cells):
+        if each.adapter == each.name and each.name not in here and not each.missing_packages():
+            here[each.name] = select([each.name])[0]
+    if here:
+        cells = tuple(replace(cell, implementation=_as_here(cell.implementation, here)) for cell in cells)
+    return cells, entries
+
+
+def _as_here(sent: Implementation, here: Mapping[str, Implementation]) -> Implementation:
+    found = here.get(sent.name)
+    return sent if found is None else replace(found, environment={**found.environment, **sent.environment})
+
+
+def greeting(chosen: Sequence[Implementation], *, devices: bool) -> dict[str, Any]:
+    """Return what another machine is asked: who runs which source, what it has, and which devices if they matter."""
+    return {"version": __version__, "source": source(), "chosen": pickle.dumps(tuple(chosen)), "devices": devices}
+
+
+def answer(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what this machine says to `greeting`: `fault`, a reason why it takes no part, or all it is."""
+    if (given["version"], given["source"]) != (__version__, source()):
+        ours, theirs = (f"{each[0]} (source {each[1]})" for each in ((__version__, source()), _said(given)))
+        return {"fault": f"dense-conformance {ours} is there, and this is {theirs}: install the same on both"}
+    chosen: tuple[Implementation, ...] = pickle.loads(given["chosen"])
+    return {
+        "host": socket.gethostname(),
+        "package": str(Path(__file__).parent),
+        "cpus": workers.cpus(),
+        "machine": {**described(), "distributions": dict(distributions())},
+        "missing": {each.name: list(each.missing_packages()) for each in chosen},
+        "devices": {each.name: list(visible(each)) if given["devices"] else ["cpu"] for each in chosen},
+    }
+
+
+def _said(given: Mapping[str, Any]) -> tuple[str, str]:
+    return str(given["version"]), str(given["source"])
+
+
+@functools.cache
+def source() -> str:
+    """Return a short sum over the package's Python files: two copies that differ anywhere would not agree on a cell."""
+    found = hashlib.sha256()
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py"), key=lambda each: each.relative_to(root).as_posix()):
+        found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return found.hexdigest()[:12]
+
+
+def described() -> dict[str, Any]:
+    """Return what this machine is, as a results file says it."""
+    return {
+        "system": platform.platform(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+    }
+
+
+def distributions() -> Iterator[tuple[str, str]]:
+    """Yield each distribution that is stated, with its version."""
+    for name in DISTRIBUTIONS:
+        try:
+            yield name, importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+
+
+def _processor() -> str:
+    """Return the processor's name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
