@@ -22,7 +22,7 @@ from benchmarks.spent import python
 from conformance import environment
 from conformance.adapters.registry import select
 from conformance.child import load
-from conformance.ledger import Crash, TimedOut
+from conformance.ledger import Crash, Entry, TimedOut
 from conformance.selection import Selection
 from conformance.steps import Step, perform
 from conformance.suite import DEFAULT_CACHE, Cell, questions_of
@@ -64,14 +64,18 @@ def _questions(cells: Sequence[Cell]) -> list[tuple[Step, ...]]:
     endings = [each for each in Selection().ledger() if isinstance(each.observed, Crash | TimedOut)]
     found = []
     for cell in cells:
-        named = {"implementation": cell.implementation.name, "case": cell.case.id, "device": cell.device}
-        if cell.case.environment or cell.case.needs is not None or any(each.covers(**named) for each in endings):
+        if cell.case.environment or cell.case.needs is not None or _is_known_to_end(cell, endings):
             continue
         try:
             found += [each.steps for each in questions_of(cell, 1)]
         except (NoDraw, NotImplementedError):
             continue
     return found
+
+
+def _is_known_to_end(cell: Cell, endings: Sequence[Entry]) -> bool:
+    name, case = cell.implementation.name, cell.case.id
+    return any(each.covers(implementation=name, case=case, device=cell.device) for each in endings)
 
 
 if __name__ == "__main__":

@@ -57,8 +57,8 @@ def _lines() -> Iterator[str]:
     yield "# Performance"
     yield ""
     yield "Written by `make bench`; not edited by hand. CPU time is that of all processes of a run. Ratios are of times"
-    yield "measured in one run of a benchmark, on a machine that may have been busy; what each stands for is said at the"
-    yield "head of its file in `benchmarks/`."
+    yield "measured in one run of a benchmark, on a machine that may have been busy; what each stands for is said at"
+    yield "the head of its file in `benchmarks/`."
     for name, title in BENCHMARKS.items():
         yield from ("", f"## {title}", "")
         kept = KEPT / f"{name}.json"

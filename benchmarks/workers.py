@@ -32,7 +32,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     """Return what was measured, as Markdown."""
     last = found["rounds"][-1]
     return [
-        f"`-n 2` takes {last['two']:.0f} s where `-n 1` takes {last['one']:.0f} s: **{found['ratio']:.2f}** times as fast",
+        f"`-n 2` takes {last['two']:.0f} s, `-n 1` {last['one']:.0f} s: **{found['ratio']:.2f}** times as fast",
         f"(target {found['target']}). CPU time: {last['two_cpu']:.0f} s and {last['one_cpu']:.0f} s; the load of the",
         f"machine before it was {last['load_before']:.1f}.",
     ]

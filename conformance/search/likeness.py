@@ -80,11 +80,7 @@ def like(
 ) -> Entry | None:
     """Return an entry that what was seen is like, None where some red check is like none; `table` has its rows."""
     name = record["implementation"]
-    about = [
-        each
-        for each in entries
-        if each.covers_implementation(name) and (each.devices is None or device in each.devices)
-    ]
+    about = [each for each in entries if each.covers_implementation(name) and device in (each.devices or (device,))]
     crash = record.get("crash")
     if crash:
         ended = (TimedOut,) if record["outcome"] == "timed_out" else (Crash,)
@@ -94,18 +90,22 @@ def like(
     for check in record["checks"]:
         if check["outcome"] != "violates":
             continue
-        named = (each for each in about if check["check"] in each.checks and _is_alike(each, check))
+        named = (each for each in about if check["check"] in each.checks and _is_alike(each, check, case))
         found = next((each for each in named if _is_near(each, table, case, name, device)), None)
         if found is None:
             return None
     return found
 
 
-def _is_alike(entry: Entry, check: Mapping[str, Any]) -> bool:
-    """Return whether a check shows what an entry asserts; of exceptions that name dtypes, in other words for them."""
+def _is_alike(entry: Entry, check: Mapping[str, Any], case: Case) -> bool:
+    """
+    Return whether a check shows what an entry asserts.
+
+    Exceptions name dtypes and numbers of their case; an input of another dtype is refused in many words.
+    """
     if isinstance(entry.observed, Raises) and (raised := check.get("raised")) is not None:
         same = (raised["stage"], raised["type"]) == (entry.observed.stage, entry.observed.type)
-        return same and _plain(entry.observed.message) in _plain(raised["message"])
+        return same and (case.input_dtype is not None or _plain(entry.observed.message) in _plain(raised["message"]))
     return observed_so(entry, check)
 
 
@@ -139,13 +139,16 @@ def _ended_so(entry: Entry, crash: Mapping[str, Any]) -> bool:
 
 
 def _is_near(entry: Entry, table: Sequence[Case], case: Case, name: str, device: str) -> bool:
-    """Return whether some row under an entry has the dtypes of a case, and no activation that the case has not."""
+    """
+    Return whether some row under an entry is near a case.
+
+    Where values are wrong it has the dtypes of the case and no activation that the case has not; else both or neither
+    are fed another dtype than their own.
+    """
+    rows = (other for other in table if entry.covers(implementation=name, case=other.id, device=device))
     if not isinstance(entry.observed, Margin | Message):
-        return True
+        return any((other.input_dtype is None) == (case.input_dtype is None) for other in rows)
     return any(
-        other.dtype == case.dtype
-        and other.input_dtype == case.input_dtype
-        and _activations(other) <= _activations(case)
-        for other in table
-        if entry.covers(implementation=name, case=other.id, device=device)
+        (other.dtype, other.input_dtype) == (case.dtype, case.input_dtype) and _activations(other) <= _activations(case)
+        for other in rows
     )

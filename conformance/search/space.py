@@ -112,4 +112,5 @@ def _is_askable(row: Row) -> bool:
         return False
     products = positions * sum(one * other for one, other in itertools.pairwise(widths))
     kernels = sum(one * other for one, other in itertools.pairwise(widths))
-    return products <= MOST_PRODUCTS[dtype] and max(positions * max(widths), kernels // 4) <= MOST_ELEMENTS
+    largest = max(positions * max(widths), kernels // 4)
+    return bool(products <= MOST_PRODUCTS[dtype] and largest <= MOST_ELEMENTS)
