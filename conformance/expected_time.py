@@ -29,6 +29,8 @@ USUAL_CELL: Final = 0.05
 #: A cell is named where it takes this many times as long as the usual one, and so much longer (seconds).
 FAR: Final = 4.0
 FAR_SECONDS: Final = 0.2
+#: A second process for the same cells pays where it runs for so many times as long as it takes to start.
+WORTH_A_START: Final = 2.0
 #: A new time replaces the one that is kept where it is off by more than this factor: machines differ, and days do.
 CLEARLY: Final = 1.5
 
@@ -59,6 +61,19 @@ class Times:
         """Return how long a cell takes, its process being up (seconds)."""
         found = self._of(implementation)
         return found.cells.get(case, found.cell)
+
+    def kept_busy(self, cells: Iterable[tuple[str, str, str]]) -> int:
+        """
+        Return how many workers cells keep busy, given as (process, implementation, case).
+
+        A worker is worth its start where it runs cells for `WORTH_A_START` times as long.
+        """
+        left: dict[str, float] = defaultdict(float)
+        starts: dict[str, float] = {}
+        for process, implementation, case in cells:
+            left[process] += self.cell(implementation, case)
+            starts[process] = self.start(implementation)
+        return sum(max(1, int(took / (WORTH_A_START * max(starts[name], 0.1)))) for name, took in left.items())
 
     def _of(self, implementation: str) -> Expected:
         return self.implementations.get(implementation, _UNKNOWN)

@@ -128,12 +128,13 @@ class Machines:
         """Return the machine a gateway leads to, None for this one."""
         return self._of.get(gateway.id)
 
-    def threads(self, gateway: Any) -> int | None:
-        """Return how many threads a process of another machine is to have: what was asked for, or its share there."""
-        machine = self.of(gateway)
-        if self._threads is not None or machine is None:
-            return self._threads
-        return workers.share(machine.cpus, Counter(map(_host, self._specs))[_host(gateway.spec)])
+    def threads(self, gateway: Any) -> int:
+        """Return how many threads a process started by a worker is to have: as asked for, or its share there."""
+        return self._threads_at(gateway.spec, self.of(gateway))
+
+    def _threads_at(self, spec: Any, machine: Machine | None) -> int:
+        sharing = Counter(map(_host, self._specs))[_host(spec)]
+        return self._threads or workers.share(workers.cpus() if machine is None else machine.cpus, sharing)
 
     def greet(self, gateway: Any) -> Machine | None:
         """
@@ -219,10 +220,13 @@ class Machines:
 
     def facts(self) -> list[dict[str, Any]]:
         """Return what a results file says of the other machines."""
-        return [
-            {"host": each.name, "address": each.address, "cpus_usable": each.cpus, **each.facts}
-            for each in self.elsewhere
-        ]
+        found = []
+        for each in self.elsewhere:
+            its = [spec for spec in self._specs if address(spec) == each.address]
+            threads = self._threads_at(its[0], each)
+            told = {"host": each.name, "address": each.address, "workers": len(its), "threads": threads}
+            found.append({**told, "cpus_usable": each.cpus, **each.facts})
+        return found
 
 
 def _host(spec: Any) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -97,6 +98,7 @@ class State:
             raise SelectionError("--threads is at least 1")
         self.chosen: tuple[Implementation, ...] = ()
         self.machines: Machines | None = None
+        self.planned: workers.Plan | None = None
         self.cells: tuple[Cell, ...] = ()
         self.entries: tuple[Entry, ...] = ()
         self.asked = False
@@ -121,18 +123,11 @@ class State:
             # A worker runs what it is sent, and reads no file that may not be there.
             self.cells, self.entries = travel.unpack(self.worker["conformance"]["cells"])
             return
-        elsewhere, only = are_elsewhere(self.config)
-        self.chosen = self.selection.chosen(elsewhere=elsewhere)
+        self._settle()
         if self.in_process and len(self.chosen) != 1:
             raise SelectionError("--in-process holds one implementation: name it with --implementation")
         if self.in_process and self.config.getoption("tx", None):
             raise SelectionError("--in-process and -n exclude one another")
-        self.machines = Machines(
-            self.chosen, device=self.selection.device, threads=self.threads, elsewhere=elsewhere, only=only
-        )
-        devices = self.selection.devices(self.chosen, elsewhere=elsewhere)
-        # Read here and not when tests are generated, where a fault would come with a traceback.
-        self.cells = self.selection.cells(self.selection.table(), self.chosen, devices)
         self.entries = () if self.config.getoption("--no-ledger") else self.selection.ledger()
         target = self.config.getoption("--results")
         if target and not self.config.option.collectonly:
@@ -141,13 +136,44 @@ class State:
             except OutputError as error:
                 raise SelectionError(str(error)) from None
 
+    def _settle(self) -> None:
+        """Settle implementations, machines and cells; raises `SelectionError`."""
+        if self.machines is not None:
+            return
+        elsewhere, only = are_elsewhere(self.config)
+        self.chosen = self.selection.chosen(elsewhere=elsewhere)
+        self.machines = Machines(
+            self.chosen, device=self.selection.device, threads=self.threads, elsewhere=elsewhere, only=only
+        )
+        devices = self.selection.devices(self.chosen, elsewhere=elsewhere)
+        # Read here and not when tests are generated, where a fault would come with a traceback.
+        self.cells = self.selection.cells(self.selection.table(), self.chosen, devices)
+
+    def plan(self) -> workers.Plan:
+        """
+        Return how many workers the run starts of itself.
+
+        Raises:
+            SelectionError: table or command is at fault.
+        """
+        self._settle()
+        cells = ((f"{e.device}/{e.implementation.name}", e.implementation.name, e.case.id) for e in self.cells)
+        logical = workers.cpus()
+        self.planned = workers.plan(
+            self.selection.expected_times().kept_busy(cells) + workers.files_of_tests(self.config.args),
+            cpus=logical if self.config.option.numprocesses == "logical" else workers.cores(),
+            logical=logical,
+            memory=workers.memory(),
+            threads=self.threads,
+        )
+        return self.planned
+
     def runner(self) -> Runner:
         """Return what runs cells in this process of pytest."""
-        sharing = 1 if self.worker is None else int(self.worker["workercount"])
-        threads = self.threads if self.worker is None else self.worker["conformance"]["threads"]
+        threads = self.threads or workers.cpus() if self.worker is None else self.worker["conformance"]["threads"]
         return Runner(
             entries=self.entries,
-            threads=threads or workers.share(workers.cpus(), sharing),
+            threads=threads,
             draws=self.draws,
             in_process=self.in_process,
             limits=self.limits,
@@ -171,9 +197,13 @@ class State:
         return self.xdist
 
     def _spread(self) -> dict[str, Any]:
-        """Return what the header says of the other machines, where there are any."""
-        found = [] if self.machines is None else self.machines.facts()
-        return {"machines": found} if found else {}
+        """Return what the header says of workers here, and of the other machines where there are any."""
+        assert self.machines is not None
+        found = self.machines.facts()
+        here = self.machines.workers - sum(each["workers"] for each in found)
+        planned = self.planned or workers.fixed(max(here, 1), cpus=workers.cpus(), threads=self.threads)
+        told: dict[str, Any] = {"machines": found} if found else {}
+        return told if found and not here else {"workers": planned.facts(), **told}
 
     def expect(self, test_ids: Sequence[str]) -> None:
         """Take note of the tests to come, once, and write the header."""
@@ -280,13 +310,25 @@ def _unrun(cell: str, outcome: str, reason: str, place: str | None = None) -> di
     return {**named, "outcome": outcome, "checks": [], "reason": reason, "seconds": 0.0, **where}
 
 
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Return how many workers `-n auto` starts: no more than memory allows and cells keep busy."""
+    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or config.option.help or config.option.version:
+        return None  # xdist itself reads what the variable says
+    try:
+        state = config.stash[STATE] = State(config)
+        return state.plan().workers
+    except SelectionError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Settle what is asked for before anything is collected."""
     if config.option.help or config.option.version:
         return
     try:
-        state = State(config)
+        state = config.stash.get(STATE, None) or State(config)
         state.prepare()
     except SelectionError as error:
         raise pytest.UsageError(str(error)) from None

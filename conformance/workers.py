@@ -8,7 +8,7 @@ the memory limit of its control group, of version 1 or 2. Nothing here starts an
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -55,9 +55,24 @@ def plan(groups: int, *, cpus: int, memory: int, threads: int | None = None, log
     )
 
 
+def fixed(count: int, *, cpus: int, threads: int | None = None) -> Plan:
+    """Return the plan of a run whose number of workers somebody said."""
+    shared = share(cpus, count) if threads is None else threads
+    return Plan(workers=count, threads=shared, limited_by="command", cpus=cpus)
+
+
 def share(cpus: int, workers: int) -> int:
     """Return how many threads a process may have where so many workers share the CPUs of a machine."""
     return max(1, cpus // max(1, workers))
+
+
+def files_of_tests(words: Sequence[str]) -> int:
+    """Return how many files of tests pytest is called with, beside the suite itself: each keeps a worker busy."""
+    found: set[Path] = set()
+    for word in words:
+        path = Path(word.partition("::")[0])
+        found.update(path.rglob("test_*.py") if path.is_dir() else [path])
+    return sum(each.name not in ("suite.py", "test_dense.py") for each in found)
 
 
 def cpus(root: Path = Path("/")) -> int:

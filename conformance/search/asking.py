@@ -38,12 +38,26 @@ class Answers:
 
     @property
     def margins(self) -> Mapping[str, float]:
-        """The largest margin of each kind (`output`, `dx`, `dW`, `db`) over all implementations."""
+        """The largest margin of each kind (`output`, `dx`, `dW`, `db`) over the implementations that conform."""
         largest: dict[str, float] = {}
-        for record in self.records.values():
-            for check in record["checks"]:
-                for kind, margin in check.get("facts", {}).get("margins", {}).items():
-                    largest[kind] = max(largest.get(kind, 0.0), float(margin))
+        for name in self.records:
+            for kind, margin in self.margins_of(name).items():
+                largest[kind] = max(largest.get(kind, 0.0), margin)
+        return largest
+
+    def margins_of(self, implementation: str) -> Mapping[str, float]:
+        """
+        Return the largest margin of each kind of one implementation; none where it does not conform.
+
+        None either on the lane `denormal`, where all from 0 to the bound is right and the bound itself is common.
+        """
+        record = self.records[implementation]
+        if record["outcome"] != "conforms" or self.case.lane == "denormal":
+            return {}
+        given = (check.get("facts", {}).get("margins", {}) for check in record["checks"])
+        largest: dict[str, float] = {}
+        for kind, margin in (pair for margins in given for pair in margins.items()):
+            largest[kind] = max(largest.get(kind, 0.0), float(margin))
         return largest
 
 

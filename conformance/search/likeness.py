@@ -90,7 +90,9 @@ def like(
     for check in record["checks"]:
         if check["outcome"] != "violates":
             continue
-        named = (each for each in about if check["check"] in each.checks and _is_alike(each, check, case))
+        # What raised leaves every check without evidence, those too that no row under the entry is asked.
+        asked = (each for each in about if check["check"] in each.checks or "raised" in check)
+        named = (each for each in asked if _is_alike(each, check, case))
         found = next((each for each in named if _is_near(each, table, case, name, device)), None)
         if found is None:
             return None

@@ -237,13 +237,10 @@ class Search:
 
     def _note(self, answers: Answers) -> None:
         """Take note of the largest margins that conform."""
-        for name, record in answers.records.items():
-            if record["outcome"] != "conforms":
-                continue
-            for check in record["checks"]:
-                for kind, margin in check.get("facts", {}).get("margins", {}).items():
-                    if float(margin) > self._found.best.get((name, kind), (0.0, ""))[0]:
-                        self._found.best[name, kind] = (float(margin), answers.case.id)
+        for name in answers.records:
+            for kind, margin in answers.margins_of(name).items():
+                if margin > self._found.best.get((name, kind), (0.0, ""))[0]:
+                    self._found.best[name, kind] = (margin, answers.case.id)
         if answers.disagreement > self._found.disagreement[0]:
             self._found.disagreement = (answers.disagreement, answers.case.id)
 
