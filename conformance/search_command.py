@@ -45,13 +45,20 @@ def seconds_of(text: str) -> float:
 @click.option("-i", "--implementation", multiple=True, metavar="NAME", help="Name, glob or module:Class; repeatable.")
 @click.option("--budget", default="60s", show_default=True, metavar="TIME", help="Wall time: 60s, 10min, 2h.")
 @click.option("--device", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True)
+@click.option("--most", type=click.IntRange(min=1), default=None, metavar="N", help="End after so many finds.")
 @click.option("--seed", type=click.IntRange(min=0), default=None, metavar="S", help="Search the same way again.")
 @click.option("--database", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="What is remembered.")
 @click.option(
     "-o", "output", type=click.Path(file_okay=False, path_type=Path), default=Path("reports/search"), show_default=True
 )
 def search(
-    implementation: tuple[str, ...], budget: str, device: str, seed: int | None, database: Path | None, output: Path
+    implementation: tuple[str, ...],
+    budget: str,
+    device: str,
+    most: int | None,
+    seed: int | None,
+    database: Path | None,
+    output: Path,
 ) -> None:
     """
     Look for new trouble: random rows, driven towards large margins and towards implementations that disagree.
@@ -86,6 +93,7 @@ def search(
             device=device,
             database=kept,
             seed=seed,
+            most=most,
             tell=_Teller(seconds),
         )
         written = write(found, output)

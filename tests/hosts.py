@@ -18,13 +18,26 @@ from pathlib import Path
 
 from tests.runs import ROOT
 
-#: A function to be held that takes its time, so that a run can be disturbed in the middle.
-SLOWLY = """\
-import time
+#: A function to be held, and one like it that waits in the third cell or so while a file `wait` is in the home folder.
+HONEST = """\
 import numpy as np
 
 def dense(x, kernel, bias):
-    time.sleep(0.05)
+    return np.matmul(x, kernel) + bias
+"""
+WAITING = """\
+import time
+from pathlib import Path
+import numpy as np
+
+calls = 0
+
+def dense(x, kernel, bias):
+    global calls
+    calls += 1
+    while calls > 30 and (Path.home() / "wait").exists():
+        (Path.home() / "waiting").touch()
+        time.sleep(0.05)
     return np.matmul(x, kernel) + bias
 """
 
@@ -42,6 +55,10 @@ class Host:
         shutil.copytree(ROOT / "conformance", self.packages / "conformance", ignore=ignored)
         for name, source in modules.items():
             (self.packages / f"{name}.py").write_text(source, encoding="utf-8")
+
+    def is_waiting(self) -> bool:
+        """Return whether a cell of `WAITING` runs there."""
+        return (self.folder / "waiting").exists()
 
     @contextlib.contextmanager
     def serve(self) -> Iterator[tuple[subprocess.Popen[str], str]]:

@@ -25,7 +25,9 @@ _DTYPE: Final = re.compile(
     r"|[bf](?:16|32|64)|s8|s32|s64|u8|pred)\b",
     re.IGNORECASE,
 )
-_VALUES: Final = "wrong values"
+WRONG_VALUES: Final = "wrong values"
+#: The checks that see wrong values first; others see them again, rearranged.
+_PRIMARY: Final = ("output_shape", "parameters", "output_dtype", "placement", "output", "gradients", "refusal")
 #: Characters of a message that tell one trouble from another.
 _TOLD: Final = 80
 
@@ -53,12 +55,11 @@ class Sign:
 
     def explains(self, other: Sign) -> bool:
         """Return whether the other is this one again, on a row that has all that this one needs."""
-        return (
-            self.kind == other.kind
-            and self.dtype == other.dtype
-            and self.fed in (None, other.fed)
-            and self.activations <= other.activations
-        )
+        if self.kind != other.kind:
+            return False
+        # What is refused is refused in every dtype and with every activation; values are wrong in some.
+        near = self.dtype == other.dtype and self.activations <= other.activations
+        return (near or self.said != WRONG_VALUES) and self.fed in (None, other.fed)
 
 
 def sign_of(case: Case, record: Mapping[str, Any]) -> Sign:
@@ -86,17 +87,19 @@ def like(
         ended = (TimedOut,) if record["outcome"] == "timed_out" else (Crash,)
         endings = [each for each in about if isinstance(each.observed, ended)]
         return next((each for each in endings if _ended_so(each, crash)), None)
-    found: Entry | None = None
-    for check in record["checks"]:
-        if check["outcome"] != "violates":
-            continue
+    red = [each for each in record["checks"] if each["outcome"] == "violates"]
+    alike: list[Entry] = []
+    for check in red:
         # What raised leaves every check without evidence, those too that no row under the entry is asked.
         asked = (each for each in about if check["check"] in each.checks or "raised" in check)
         named = (each for each in asked if _is_alike(each, check, case))
         found = next((each for each in named if _is_near(each, table, case, name, device)), None)
-        if found is None:
+        # Values that are known to be wrong are so in whatever order they are asked for.
+        follows = check["check"] not in _PRIMARY and any(isinstance(each.observed, Margin) for each in alike)
+        if found is None and not follows:
             return None
-    return found
+        alike += [] if found is None else [found]
+    return alike[0] if alike else None
 
 
 def _is_alike(entry: Entry, check: Mapping[str, Any], case: Case) -> bool:
@@ -107,7 +110,10 @@ def _is_alike(entry: Entry, check: Mapping[str, Any], case: Case) -> bool:
     """
     if isinstance(entry.observed, Raises) and (raised := check.get("raised")) is not None:
         same = (raised["stage"], raised["type"]) == (entry.observed.stage, entry.observed.type)
-        return same and (case.input_dtype is not None or _plain(entry.observed.message) in _plain(raised["message"]))
+        return same and (case.input_dtype is not None or _bare(entry.observed.message) in _bare(raised["message"]))
+    if isinstance(entry.observed, Margin):
+        # How wrong depends on the numbers; that it is by no less than the entry says, does not.
+        return check.get("margin") is not None and float(check["margin"]) >= entry.observed.low
     return observed_so(entry, check)
 
 
@@ -123,13 +129,17 @@ def _said(record: Mapping[str, Any]) -> tuple[str, str]:
     if raised:
         return first["check"], f"{raised['stage']} {raised['type']}: {_plain(raised['message'])}"
     if first.get("margin") is not None:
-        return first["check"], _VALUES
+        return first["check"], WRONG_VALUES
     return first["check"], _plain(str(first.get("message", "")))
 
 
 def _plain(message: str) -> str:
-    first = message.strip().split("\n", 1)[0]
-    return _NUMBER.sub("#", _DTYPE.sub("T", first))[:_TOLD]
+    """Return the beginning of a message, without numbers and names of dtypes."""
+    return _bare(message.strip().split("\n", 1)[0])[:_TOLD]
+
+
+def _bare(message: str) -> str:
+    return _NUMBER.sub("#", _DTYPE.sub("T", message))
 
 
 def _activations(case: Case) -> frozenset[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,10 +85,11 @@ def search(
     device: str = "cpu",
     database: Path | None = None,
     seed: int | None = None,
+    most: int | None = None,
     tell: Callable[[Found, float], None] | None = None,
 ) -> Found:
     """
-    Search for so many seconds and return what was found.
+    Search for so many seconds, or until `most` rows were found, and return what was found.
 
     `entries` and the `table` they are about say what is known. `database` is the folder in which this search leaves off
     and the next begins, one within it for each set of implementations. `tell` is called after each row.
@@ -95,7 +97,7 @@ def search(
     with Asking(implementations, device=device) as asking:
         folder = None if database is None else database / _key(implementations, device)
         run = Search(asking, seconds=seconds, entries=entries, table=table, device=device, folder=folder, tell=tell)
-        return run.run(seed)
+        return run.run(seed, most)
 
 
 def _key(implementations: Sequence[Implementation], device: str) -> str:
@@ -127,15 +129,16 @@ class Search:
         self._end = self._started + seconds
         self._until = self._end
         self._found = Found()
-        self._seen: dict[tuple[str, str, str], Find] = {}
+        self._seen: Find | None = None
         self._troubles: dict[tuple[str, str, str], type[_Trouble]] = {}
 
-    def run(self, seed: int | None) -> Found:
+    def run(self, seed: int | None, most: int | None) -> Found:
         """Ask what was found before, then search pass after pass; return what was found."""
+        enough = math.inf if most is None else most
         try:
             for row in self._earlier():
                 self._again(row)
-            while time.monotonic() < self._end:
+            while time.monotonic() < self._end and len(self._found.finds) < enough:
                 self._pass(None if seed is None else seed + self._found.passes)
         except _OutOfTime:
             pass
@@ -150,7 +153,7 @@ class Search:
         phases = [Phase.generate, Phase.target, Phase.shrink, *([Phase.reuse] if not self._found.passes else [])]
         self._found.passes += 1
         self._until = self._end
-        self._seen = {}
+        self._seen = None
         kept = None if self._folder is None else DirectoryBasedExampleDatabase(self._folder / "examples")
 
         @settings(
@@ -171,14 +174,16 @@ class Search:
         try:
             steered()
         except _OutOfTime:
-            if not self._seen:
+            if self._seen is None:
                 raise
         except Exception:  # what was raised says less than what was seen: a trouble, or one that comes and goes
-            if not self._seen:
+            if self._seen is None:
                 raise
-        for find in self._seen.values():
-            if not self._is_reported(find.sign):
-                self._found.finds.append(find)
+        # Hypothesis ends with the smallest row of the trouble it followed; what else was met on the way is met again.
+        self._found.finds += self._news_of_the_pass()
+
+    def _news_of_the_pass(self) -> list[Find]:
+        return [] if self._seen is None else [self._seen]
 
     def _attempt(self, row: Row) -> None:
         """Ask a row, tell Hypothesis how near it came, and raise where something new is red."""
@@ -189,9 +194,9 @@ class Search:
             target(min(margin, _LARGEST), label=kind)
         target(answers.disagreement, label="disagreement")
         for find in self._news(row, answers):
-            if find.sign.kind not in self._seen:
+            if self._seen is None:
                 self._until = min(self._end, time.monotonic() + OF_SHRINKING)
-            self._seen[find.sign.kind] = find
+            self._seen = find
             raise self._trouble(find.sign.kind)
 
     def _again(self, row: Row) -> None:
