@@ -182,6 +182,19 @@ ALLOWED: dict[str, set[str]] = {
     "nightly_commands": {"columnar", "issue_tracker", "nightly"},
     "merging": {"measured", "results"},
     "merge_command": {"merging", "results"},
+    "search": {
+        "adapters.registry",
+        "case",
+        "ledger",
+        "question",
+        "results",
+        "settlement",
+        "steps",
+        "suite",
+        "table",
+        "values",
+    },
+    "search_command": {"search", "search.told", "selection", "suite"},
     "known": {"ledger", "settlement"},
     "coverage": {"case"},
     "report": {"results"},
@@ -203,6 +216,7 @@ ALLOWED: dict[str, set[str]] = {
         "reproduce",
         "reproduce.cells",
         "results",
+        "search_command",
         "selection",
         "suite",
         "terminal",
@@ -253,7 +267,7 @@ def imported(source: str) -> set[str]:
 
 def top(name: str) -> str:
     package = name.partition(".")[0]
-    return package if package in ("report", "reproduce") else name
+    return package if package in ("report", "reproduce", "search") else name
 
 
 MODULES = {f"conformance.{name}" for name, _ in modules()}
