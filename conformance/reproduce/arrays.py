@@ -102,7 +102,7 @@ def _candidates(array: Array, part: str, digest: bytes | None) -> Iterator[str]:
             yield written
     if digest is not None and np.isfinite(array.astype(np.float64)).all():
         yield from _drawn(array, part, digest)
-    text = base64.b85encode(zlib.compress(_narrow(array).tobytes(), 9)).decode()
+    text = base64.b85encode(zlib.compress(_narrow(array).tobytes(), 3)).decode()
     shape = ", ".join(map(str, array.shape))
     again = f".astype({dtype})" if _narrow(array).dtype != array.dtype else ""
     yield f'packed("{text}", "{_narrow(array).dtype.name}", {shape}){again}'

@@ -57,7 +57,9 @@ class Answers:
         given = (check.get("facts", {}).get("margins", {}) for check in record["checks"])
         largest: dict[str, float] = {}
         for kind, margin in (pair for margins in given for pair in margins.items()):
-            largest[kind] = max(largest.get(kind, 0.0), float(margin))
+            # More than 1 conforms where the registry declares how a gradient is summed, and is without that.
+            if float(margin) <= 1.0:
+                largest[kind] = max(largest.get(kind, 0.0), float(margin))
         return largest
 
 

@@ -8,6 +8,7 @@ that some row under the entry has. This module reads records and entries, and se
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -112,8 +113,8 @@ def _is_alike(entry: Entry, check: Mapping[str, Any], case: Case) -> bool:
         same = (raised["stage"], raised["type"]) == (entry.observed.stage, entry.observed.type)
         return same and (case.input_dtype is not None or _bare(entry.observed.message) in _bare(raised["message"]))
     if isinstance(entry.observed, Margin):
-        # How wrong depends on the numbers; that it is by no less than the entry says, does not.
-        return check.get("margin") is not None and float(check["margin"]) >= entry.observed.low
+        # How wrong depends on the numbers, over some powers of ten.
+        return check.get("margin") is not None and float(check["margin"]) >= math.sqrt(entry.observed.low)
     return observed_so(entry, check)
 
 
