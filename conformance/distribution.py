@@ -7,13 +7,20 @@ form of its test's id.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
+from conformance.expected_time import Times
 from conformance.machines import UNREACHABLE, Machines, Replacement, arguments_for, with_arguments
 from conformance.scheduler import GroupScheduling
+
+_CELL: Final = re.compile(r"test_dense\[[^/\]]+/([^/\]]+)/(.+)\]$")
+DEVICES: Final = ("cpu/", "gpu/")
+#: How long a test that is no cell is expected to take (seconds).
+ANY_TEST: Final = 0.1
 
 
 class WithXdist:
@@ -21,7 +28,8 @@ class WithXdist:
     The hooks of one run; on a worker, none of them is called.
 
     `machines` are those that take part, `cells` what workers are sent, `options` those that matter on other machines,
-    `named` the implementations a person named; `expect` is told of the tests to come.
+    `named` the implementations a person named; `times` says how long what takes, `is_apart` which tests have a process
+    of their own, and `expect` is told of the tests to come.
     """
 
     def __init__(
@@ -32,6 +40,8 @@ class WithXdist:
         cells: Callable[[], bytes],
         options: Mapping[str, object],
         named: Sequence[str],
+        times: Callable[[], Times],
+        is_apart: Callable[[str], bool],
         expect: Callable[[Sequence[str]], None],
     ) -> None:
         self._config = config
@@ -40,6 +50,8 @@ class WithXdist:
         self._sent: bytes | None = None
         self._options = options
         self._named = named
+        self._times = times
+        self._is_apart = is_apart
         self._expect = expect
         self._first: tuple[str, list[str]] | None = None
         self._arguments = config.invocation_params.args
@@ -61,7 +73,7 @@ class WithXdist:
             fault = fault or self._machines.fault(self._named)
             if fault and distributed.nodemanager is not None:
                 distributed.nodemanager.teardown_nodes()
-            Replacement(distributed, self._tell)
+            Replacement(distributed, self._machines, self._tell)
         if fault:
             raise pytest.UsageError(fault)
         return result
@@ -94,8 +106,12 @@ class WithXdist:
         """Group tests by process, unless another distribution was asked for by name."""
         if config.getoption("dist") != "load":
             return None
+        times = self._times()
         return GroupScheduling(
             self._machines.workers,
+            seconds=lambda test_id: _seconds(times, test_id),
+            is_apart=self._is_apart,
+            start=lambda group: times.start(group.partition("/")[2]) if group.startswith(DEVICES) else 0.0,
             is_able=self._is_able,
             is_wanted=self.is_wanted,
             # A worker on this machine can be started again whatever happens; one elsewhere perhaps cannot.
@@ -144,3 +160,9 @@ class WithXdist:
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
         if reporter is not None:
             reporter.write_line(line)
+
+
+def _seconds(times: Times, test_id: str) -> float:
+    """Return how long a test is expected to take, the process of its group being up."""
+    cell = _CELL.search(test_id)
+    return ANY_TEST if cell is None else times.cell(cell.group(1), cell.group(2))

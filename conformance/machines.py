@@ -128,6 +128,10 @@ class Machines:
         """Return the machine a gateway leads to, None for this one."""
         return self._of.get(gateway.id)
 
+    def lose(self, gateway: Any) -> None:
+        """Forget a gateway that is no more; a machine that none leads to carries nothing."""
+        self._of.pop(gateway.id, None)
+
     def threads(self, gateway: Any) -> int:
         """Return how many threads a process started by a worker is to have: as asked for, or its share there."""
         return self._threads_at(gateway.spec, self.of(gateway))
@@ -269,8 +273,9 @@ class Replacement:
     gone. Here the others go on without it; when nobody is left the run ends in a line, saying which cells did not run.
     """
 
-    def __init__(self, session: Any, tell: Callable[[str], None]) -> None:
+    def __init__(self, session: Any, machines: Machines, tell: Callable[[str], None]) -> None:
         self._session = session
+        self._machines = machines
         self._tell = tell
         self._clone = session._clone_node
         session._clone_node = self.replace
@@ -278,6 +283,7 @@ class Replacement:
     def replace(self, node: Any) -> None:
         """Start a worker in place of one that was lost, or see that the run goes on without."""
         session, scheduler = self._session, self._session.sched
+        self._machines.lose(node.gateway)
         if scheduler.has_pending or not scheduler.collection_is_completed:
             try:
                 self._clone(node)

@@ -185,6 +185,7 @@ class State:
         assert self.machines is not None
         limits = self.limits
         options: dict[str, object] = {"draws": self.draws, "deadline": limits.question}
+        apart = {cell.id for cell in self.cells if cell.case.environment}
         options |= {"start-deadline": limits.start, "memory": limits.memory / GIB}
         self.xdist = WithXdist(
             self.config,
@@ -192,6 +193,8 @@ class State:
             cells=lambda: travel.pack(self.cells, self.entries),
             options=options,
             named=self.selection.implementations,
+            times=self.selection.expected_times,
+            is_apart=lambda test_id: _is_cell(test_id) and _cell_id(test_id) in apart,
             expect=lambda ids: _written(self, lambda: self.expect(ids)),
         )
         return self.xdist

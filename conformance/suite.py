@@ -110,6 +110,7 @@ class Runner:
     _held: Process | None = None
     _failed: dict[Process, StartError] = field(default_factory=dict)
     _tries: Counter[Process] = field(default_factory=Counter)
+    _waited: float | None = None
     _covering: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
     #: What the last question came to, for those who compare implementations with one another.
     transcript: Transcript | None = None
@@ -117,8 +118,13 @@ class Runner:
     announced: set[str] = field(default_factory=set)
 
     def run(self, cell: Cell) -> dict[str, Any]:
-        """Return the record of one cell, as it is written to the results file."""
+        """
+        Return the record of one cell, as it is written to the results file.
+
+        `start` in it says how long the cell waited for its process, where it was the first that needed it (seconds).
+        """
         started = time.perf_counter()
+        self._waited = None
         missing = ", ".join(cell.implementation.missing_packages())
         outcome = _unjudged("not_run", f"not installed: {missing}") if missing else self._outcome(cell)
         case = cell.case
@@ -128,6 +134,7 @@ class Runner:
             "device": cell.device,
             **outcome,
             "seconds": round(time.perf_counter() - started, 6),
+            "start": None if self._waited is None else round(self._waited, 6),
             "row": case.row,
             "question": dict(case.question),
             "why": case.why,
@@ -178,7 +185,8 @@ class Runner:
         process = (name, tuple(sorted(implementation.environment.items())))
         if process in self._failed:
             raise self._failed[process]
-        if self._held != process:
+        fresh = self._held != process
+        if fresh:
             self.close()
             if self.in_process:
                 self._respondent = InProcess(implementation, threads=self.threads, cache=self.cache)
@@ -188,8 +196,11 @@ class Runner:
             self._held = process
         assert self._respondent is not None
         try:
+            asked = time.perf_counter()
             # What a process with a row's own switches says of itself stands for no other.
             self.hellos.setdefault(name, self._respondent.start())
+            if fresh:
+                self._waited = time.perf_counter() - asked
         except StartError as error:
             self._tries[process] -= 1
             if self._tries[process] <= 0:

@@ -153,7 +153,7 @@ ALLOWED: dict[str, set[str]] = {
     "workers": set(),
     "travel": {"adapters.registry", "ledger", "selection", "suite", "workers"},
     "machines": {"adapters.registry", "selection", "travel", "workers"},
-    "distribution": {"machines", "scheduler"},
+    "distribution": {"expected_time", "machines", "scheduler"},
     "plugin": {
         "adapters.registry",
         "case",
