@@ -7,7 +7,7 @@ The replay needs no framework: workers do what xdist's do, a test takes as long 
 as is expected of it, give or take a third), and a process that is not the worker's takes its start. `by count` is the
 scheduler that went by the number of tests (`benchmarks.schedule_by_count`). The lower bound is that of no schedule at
 all: each process started once, and the work spread evenly. Beside it a run of three implementations with two workers
-says what is left of that when cells run for real.
+says what is left of that when cells run for real, and the shards of the same cells how equally long they are.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from typing import Any, Final
 
 from benchmarks.schedule_by_count import GroupScheduling as ByCount
 from benchmarks.spent import python
-from conformance.expected_time import of_results, recorded
+from conformance.expected_time import Times, of_results, recorded
 from conformance.results import read
 from conformance.scheduler import GroupScheduling, group_of
 from conformance.selection import Selection
+from conformance.sharding import parts
 
 WORKERS: Final = (2, 4, 8, 16)
+SHARDS: Final = (2, 4, 8)
 REAL: Final = ("numpy", "torch", "keras-torch")
 #: How far what a test takes is from what was expected of it, where it is made up (of the logarithm).
 SPREAD: Final = 0.3
@@ -114,7 +116,36 @@ def measure(results: Path | None = None) -> dict[str, Any]:
             for name, each in schedulers.items()
         }
         rounds.append({"workers": workers, "least": least, **told})
-    return {"cells": len(actual), "processes": len(groups), "rounds": rounds, "real": _real(), "real_target": 0.9}
+    found = {"cells": len(actual), "processes": len(groups), "rounds": rounds, "shards": _shards(list(actual))}
+    return found | {"real": _real(), "real_target": 0.9}
+
+
+def _shards(tests: list[str]) -> list[dict[str, float]]:
+    """Return for each number of shards the longest over the mean, the processes, and what a row less moves (shares)."""
+    times = recorded()
+    cells = [each.partition("[")[2][:-1] for each in tests]
+    cases = sorted({each.split("/", 2)[2] for each in cells})
+    return [_dealt(cells, cases[:: len(cases) // 10], count, times) for count in SHARDS]
+
+
+def _dealt(cells: list[str], rows: list[str], count: int, times: Times) -> dict[str, float]:
+    def deal(left: list[str]) -> dict[str, int]:
+        processes: dict[str, list[str]] = {}
+        for each in left:
+            processes.setdefault(each.split("/")[1], []).append(each)
+        return parts(processes, count, start=times.start, cell=lambda each: times.cell(*each.split("/", 2)[1:]))
+
+    whole = deal(cells)
+    loads, started = [0.0] * count, {(part, each.split("/")[1]) for each, part in whole.items()}
+    for each, part in whole.items():
+        loads[part] += times.cell(*each.split("/", 2)[1:])
+    for part, name in started:
+        loads[part] += times.start(name)
+    moved = []
+    for row in rows:
+        left = deal([each for each in cells if each.split("/", 2)[2] != row])
+        moved.append(sum(whole[each] != part for each, part in left.items()) / len(left))
+    return {"count": count, "longest": max(loads) * count / sum(loads), "processes": len(started), "moved": max(moved)}
 
 
 def _implementation(group: str) -> str:
@@ -171,6 +202,14 @@ def lines(found: dict[str, Any]) -> list[str]:
             f"{each[way]['seconds'] / each['least']:.3f} | {each[way]['starts']}" for way in ("by count", "by time")
         ]
         rows.append(f"| {each['workers']} | {' | '.join(told)} |")
+    rows += [
+        "",
+        "Shards of the same cells, each balanced by what is expected; of ten rows the one whose loss moves most:",
+    ]
+    rows += ["", "| shards | longest / mean | processes | cells moved by a row |", "|---:|---:|---:|---:|"]
+    for each in found["shards"]:
+        moved = f"{100 * each['moved']:.2f} %"
+        rows.append(f"| {each['count']} | {each['longest']:.4f} | {each['processes']} | {moved} |")
     real = found["real"]
     rows += [
         "",

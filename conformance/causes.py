@@ -82,9 +82,13 @@ def pattern(message: str) -> str:
 def causes(found: Diff, old: Run, new: Run, environment: str) -> list[Cause]:
     """Return what got worse from the good night `old` to `new`, by cause, the one with the most cells first."""
     red = [each for each in found.appeared if each.after in FAILING]
-    records = {(str(each["device"]), str(each["implementation"]), str(each["case"])): each for each in new.cells}
+    worse = (*found.worse, *found.lost, *found.unchecked, *red)
+    named = {(each.device, each.implementation, each.case) for each in worse}
+    # Of a million cells few got worse, and only these are kept.
+    keys = ((str(each["device"]), str(each["implementation"]), str(each["case"])) for each in new.cells)
+    records = {key: each for key, each in zip(keys, new.cells, strict=True) if key in named}
     groups: dict[tuple[str, str, str], list[Change]] = defaultdict(list)
-    for change in (*found.worse, *found.lost, *found.unchecked, *red):
+    for change in worse:
         record = records.get((change.device, change.implementation, change.case))
         groups[change.implementation.partition(":")[0], *_symptom(change, record)].append(change)
     made = [

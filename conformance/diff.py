@@ -1,23 +1,24 @@
 """
 What changed from one run to another: cells that got worse or better, came or went, versions, and margins that drifted.
 
-Knows results files alone. Inputs follow from a case's content, so a margin moves only where the implementation or the
-machine did. What counts as the drift of one cell is said by `DRIFT` and `NOTICED`; a small one of many cells in one
+Knows results files alone, and of each cell the little that is compared, so that runs of a million cells are; how it is
+told is `conformance.diff_told`'s. Inputs follow from a case's content, so a margin moves only where the implementation
+or the machine did. What counts as the drift of one cell is said by `DRIFT` and `NOTICED`; a small one of many cells in one
 direction is found by a sign test, whose false alarms `CHANCE` bounds.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
+from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
 
-from conformance.results import FAILING, OUTCOMES, Record, Run, finite
-from conformance.shown import code, printable
+from conformance.brief import Brief, Briefs, rank
+from conformance.results import FAILING, Run, without_collection
 
 #: A margin drifts when it grows or shrinks by more than this factor ...
 DRIFT: Final = 1.5
@@ -27,12 +28,8 @@ NOTICED: Final = 0.1
 CHANCE: Final = 1e-9
 #: ... and the factor that half of them must exceed, as a drift that is sure may still be too small to matter.
 SHIFT: Final = 1.05
-#: Cells named in text; JSON has all.
-_LISTED: Final = 20
-#: Implementations named beside a change of a version.
-_NAMED: Final = 6
-
-Key = tuple[str, str, str]
+#: Outcomes of a cell that is as it should be, or as the ledger says.
+_WELL: Final = ("conforms", "diverges")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,123 +115,102 @@ def diff(old: Run, new: Run, *, partial: bool = False) -> Diff:
 
     Where `new` asked for less on purpose (one implementation, a shard), `partial` says so, and no cell counts as lost.
     """
-    before, after = _cells(old), _cells(new)
+    with without_collection():
+        before = Briefs(old.cells)
+        after = Briefs(new.cells, before.shared)
     found: dict[str, list[Change]] = {name: [] for name in SECTIONS}
     alive = _rows_alive(before, after)
-    for key in sorted({*before, *after}):
-        change = _change(key, before.get(key), after.get(key))
-        if change.before is None:
-            found["appeared"].append(change)
-        elif change.after is None:
-            row_is_there = _row(key, before[key]) in alive
-            found["lost" if row_is_there and not partial else "vanished"].append(change)
-        elif (name := _section(change, before[key], after[key])) is not None:
-            found[name].append(change)
+    for device, implementation in sorted(before.found.keys() | after.found.keys()):
+        earlier, later = before.get(device, implementation), after.get(device, implementation)
+        for case in sorted(earlier.keys() | later.keys()):
+            cells = earlier.get(case), later.get(case)
+            name = _section(*cells, alive=frozenset() if partial else alive)
+            if name is not None:
+                found[name].append(_change(device, implementation, case, *cells))
     lists = {name: tuple(changes) for name, changes in found.items()}
     versions = tuple(_versions(old, new))
     return Diff(**lists, shifts=tuple(_shifts(before, after)), versions=versions, broken_off=not new.complete)
 
 
-def _cells(run: Run) -> dict[Key, Record]:
-    """Return the record of each cell; of several lines for one, merged from elsewhere, the worst."""
-    found: dict[Key, Record] = {}
-    for each in run.cells:
-        key = (str(each["device"]), str(each["implementation"]), str(each["case"]))
-        earlier = found.get(key)
-        if earlier is None or _rank(str(each["outcome"])) < _rank(str(earlier["outcome"])):
-            found[key] = each
-    return found
-
-
-def _rank(outcome: str) -> int:
-    """Return the place of an outcome, worst first; one this version does not know is worst."""
-    return OUTCOMES.index(outcome) if outcome in OUTCOMES else -1
-
-
-def _row(key: Key, record: Record) -> str:
-    """Return what stands for the row of a cell in one run, where its file and line do; without one, the case."""
-    return str(record.get("row") or key[2])
-
-
-def _rows_alive(before: Mapping[Key, Record], after: Mapping[Key, Record]) -> set[str]:
+def _rows_alive(before: Briefs, after: Briefs) -> frozenset[str]:
     """
     Return the rows of the old run that the new one still has.
 
     Lines move, so that a line of the new run may hold another row: a row is there where a case of it is, for any
     implementation, as a case's id follows from its content.
     """
-    cases = {case for _, _, case in after}
-    return {_row(key, record) for key, record in before.items() if key[2] in cases}
+    cases = after.cases()
+    processes = before.found.values()
+    return frozenset(each.row for process in processes for case, each in process.items() if case in cases)
 
 
-def _change(key: Key, old: Record | None, new: Record | None) -> Change:
-    device, implementation, case = key
-    margins = (_margin(old), _margin(new))
+def _change(device: str, implementation: str, case: str, old: Brief | None, new: Brief | None) -> Change:
+    margins = None if old is None else old.margin, None if new is None else new.margin
     return Change(
         device=device,
         implementation=implementation,
         case=case,
-        before=None if old is None else str(old["outcome"]),
-        after=None if new is None else str(new["outcome"]),
+        before=None if old is None else old.outcome,
+        after=None if new is None else new.outcome,
         said="" if new is None else _said(old, new),
         margins=(margins[0], margins[1]) if margins[0] is not None and margins[1] is not None else None,
     )
 
 
-def _section(change: Change, old: Record, new: Record) -> str | None:
-    """Return the list a cell that is in both runs belongs to, None where nothing changed."""
-    before, after = str(change.before), str(change.after)
+def _section(old: Brief | None, new: Brief | None, *, alive: frozenset[str]) -> str | None:
+    """Return the list a cell belongs to, None where nothing changed; `alive` are the rows none of which may be lost."""
+    if old is None:
+        return "appeared"
+    if new is None:
+        return "lost" if old.row in alive else "vanished"
+    before, after = old.outcome, new.outcome
     if before == after:
-        return _section_of_same(change, old, new)
+        return _section_of_same(old, new)
     if after in FAILING:
-        return "worse" if before not in FAILING or _rank(after) < _rank(before) else "other"
+        return "worse" if before not in FAILING or rank(after) < rank(before) else "other"
     if before in FAILING:
-        return "fixed" if after in ("conforms", "diverges") else "worse"
+        return "fixed" if after in _WELL else "worse"
     if after == "diverges":
         return "newly_diverging"
     if before == "diverges" and after == "conforms":
         return "no_longer_diverging"
-    return "worse" if after in ("unsupported", "not_run") and before in ("conforms", "diverges") else "other"
+    return "worse" if after in ("unsupported", "not_run") and before in _WELL else "other"
 
 
-def _section_of_same(change: Change, old: Record, new: Record) -> str | None:
+def _section_of_same(old: Brief, new: Brief) -> str | None:
     """Return the list of a cell whose outcome is what it was."""
-    if change.after in FAILING:
-        return "worse" if _with_outcome(new, FAILING) - _with_outcome(old, FAILING) else None
+    if new.outcome in FAILING:
+        return "worse" if new.with_outcome(FAILING) - old.with_outcome(FAILING) else None
     if _unchecked(old, new):
         return "unchecked"
-    return "drifted" if change.after == "conforms" and _drifted(change.margins) else None
+    return "drifted" if new.outcome == "conforms" and _drifted(old.margin, new.margin) else None
 
 
-def _with_outcome(record: Record, outcomes: Sequence[str]) -> set[str]:
-    return {str(each.get("check")) for each in record["checks"] if each.get("outcome") in outcomes}
-
-
-def _unchecked(old: Record, new: Record) -> list[str]:
+def _unchecked(old: Brief, new: Brief) -> list[str]:
     """Return the checks that were held and are not any more, of a cell that is well in both runs."""
-    well = ("conforms", "diverges")
-    if old["outcome"] not in well or new["outcome"] not in well:
+    if old.marks is new.marks or old.outcome not in _WELL or new.outcome not in _WELL:
         return []
-    return sorted(_with_outcome(old, well) - _with_outcome(new, (*well, *FAILING)))
+    return sorted(old.with_outcome(_WELL) - new.with_outcome((*_WELL, *FAILING)))
 
 
-def _drifted(margins: tuple[float, float] | None) -> bool:
-    if margins is None or max(margins) < NOTICED:
+def _drifted(before: float | None, after: float | None) -> bool:
+    if before is None or after is None or max(before, after) < NOTICED:
         return False
-    low, high = sorted(margins)
+    low, high = sorted((before, after))
     return high > DRIFT * low
 
 
-def _shifts(before: Mapping[Key, Record], after: Mapping[Key, Record]) -> Iterator[Shift]:
+def _shifts(before: Briefs, after: Briefs) -> Iterator[Shift]:
     """Yield where the margins of many cells moved one way by more than chance and the jitter of each explain."""
-    ratios: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
-    for key in sorted(before.keys() & after.keys()):
-        old, new = _margins(before[key]), _margins(after[key])
-        dtype = str((after[key].get("question") or {}).get("dtype", ""))
-        for check in sorted(old.keys() & new.keys()):
-            if old[check] > 0 and new[check] > 0:
-                ratios[key[1], key[0], dtype, check].append(new[check] / old[check])
-    for (implementation, device, dtype, check), found in sorted(ratios.items()):
+    ratios: dict[tuple[str, str, str, str], array[float]] = defaultdict(lambda: array("d"))
+    for device, implementation in before.found.keys() & after.found.keys():
+        earlier, later = before.get(device, implementation), after.get(device, implementation)
+        for case in earlier.keys() & later.keys():
+            old, dtype = dict(earlier[case].margins()), later[case].dtype
+            for check, margin in later[case].margins():
+                if margin > 0 and old.get(check, 0) > 0:
+                    ratios[implementation, device, dtype, check].append(margin / old[check])
+    for (implementation, device, dtype, check), found in sorted(ratios.items(), key=lambda each: each[0]):
         up, down = sum(each > 1 for each in found), sum(each < 1 for each in found)
         median = statistics.median(found)
         moved = max(up, down)
@@ -256,34 +232,11 @@ def _sign_test(heads: int, throws: int) -> float:
     return 1.0 if throws == 0 else min(1.0, 2 * math.exp(-2 * throws * (heads / throws - 0.5) ** 2))
 
 
-def _margins(record: Record) -> dict[str, float]:
-    """Return the finite margins of the checks of a cell that conforms, by check."""
-    if record["outcome"] != "conforms":
-        return {}
-    found = {str(each.get("check")): _number(each.get("margin")) for each in record["checks"]}
-    return {check: margin for check, margin in found.items() if margin is not None and math.isfinite(margin)}
-
-
-def _number(content: object) -> float | None:
-    """Return a margin as a results file holds it: a number, or the text of one that is not finite."""
-    try:
-        return float(content) if isinstance(content, int | float | str) else None
-    except ValueError:
-        return None
-
-
-def _margin(record: Record | None) -> float | None:
-    """Return the largest margin of a cell's checks."""
-    margins = [_number(each.get("margin")) for each in (record or {}).get("checks", ())]
-    return max((each for each in margins if each is not None and not math.isnan(each)), default=None)
-
-
-def _said(old: Record | None, new: Record) -> str:
+def _said(old: Brief | None, new: Brief) -> str:
     """Return the first reason a cell gives for its outcome, or which checks it lacks."""
-    if old is not None and old["outcome"] == new["outcome"] and (missing := _unchecked(old, new)):
+    if old is not None and old.outcome == new.outcome and (missing := _unchecked(old, new)):
         return f"no longer checked: {', '.join(missing)}"
-    messages = (each.get("message") for each in new["checks"] if each.get("outcome") == new["outcome"])
-    return str(new.get("reason") or next((each for each in messages if each), "")).split("\n", 1)[0][:200]
+    return new.said
 
 
 def _versions(old: Run, new: Run) -> Iterator[tuple[str, str, str | None, str | None]]:
@@ -311,106 +264,3 @@ def _installed(run: Run) -> dict[str, dict[str, str]]:
 
 def _texts(content: object) -> dict[str, str]:
     return {str(key): str(each) for key, each in content.items()} if isinstance(content, Mapping) else {}
-
-
-def as_text(found: Diff) -> str:
-    """Return the diff for a terminal."""
-    return "\n".join(_lines(found, markdown=False))
-
-
-def as_markdown(found: Diff) -> str:
-    """Return the diff for a pull request: headings and lists, text that came from elsewhere as code."""
-    return "\n".join(_lines(found, markdown=True))
-
-
-def as_json(found: Diff) -> str:
-    """Return the whole diff as JSON."""
-    lists: dict[str, Any] = {
-        name: [
-            {"cell": each.cell, "before": each.before, "after": each.after, "said": each.said, "margins": each.margins}
-            for each in getattr(found, name)
-        ]
-        for name in SECTIONS
-    }
-    keys = ("implementation", "distribution", "before", "after")
-    rest = {
-        "margins_moved_together": [_shift_record(each) for each in found.shifts],
-        "versions": [dict(zip(keys, each, strict=True)) for each in found.versions],
-    }
-    content = {"worse_overall": found.is_worse, "broken_off": found.broken_off, **lists, **rest}
-    return json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def _lines(found: Diff, *, markdown: bool) -> Iterator[str]:
-    heading, item = ("### {title} ({count})\n", "- {line}") if markdown else ("{title} ({count})", "  {line}")
-    shown = code if markdown else printable
-    yield _headline(found)
-    if found.broken_off:
-        yield "The new run was broken off."
-    yield from [""] if found.versions else []
-    for (distribution, before, after), names in _by_version(found).items():
-        versions = shown(f"{distribution} {before or 'none'} -> {after or 'none'}")
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        yield item.format(line=f"{versions}: {shown(', '.join(names[:_NAMED]))}{more}")
-    for name, title in SECTIONS.items():
-        changes: Sequence[Change] = getattr(found, name)
-        yield from _list([_line(each, shown) for each in changes], title, heading, item)
-    yield from _list([_shift_line(each, shown) for each in found.shifts], "Margins that moved together", heading, item)
-
-
-def _list(lines: Sequence[str], title: str, heading: str, item: str) -> Iterator[str]:
-    """Yield a list under its heading; nothing of an empty one."""
-    if not lines:
-        return
-    yield ""
-    yield heading.format(title=title, count=len(lines))
-    for each in lines[:_LISTED]:
-        yield item.format(line=each)
-    if len(lines) > _LISTED:
-        yield item.format(line=f"and {len(lines) - _LISTED} more")
-
-
-def _by_version(found: Diff) -> dict[tuple[str, str | None, str | None], list[str]]:
-    """Return the implementations of each change of a version, which most often is the same for many."""
-    names: dict[tuple[str, str | None, str | None], list[str]] = defaultdict(list)
-    for name, *change in found.versions:
-        distribution, before, after = change
-        names[str(distribution), before, after].append(name)
-    return names
-
-
-def _line(change: Change, shown: Callable[[str], str]) -> str:
-    outcomes = f"{printable(change.before or 'absent')} -> {printable(change.after or 'absent')}"
-    if change.before == change.after == "conforms" and change.margins is not None and not change.said:
-        outcomes = f"margin {change.margins[0]:.3g} -> {change.margins[1]:.3g}"
-    return f"{shown(change.cell)}: {outcomes}" + (f": {shown(change.said)}" if change.said else "")
-
-
-def _shift_record(shift: Shift) -> dict[str, Any]:
-    """Return a shift in the form of the other lists, its `cell` standing for many, with its numbers."""
-    return {
-        "cell": _shifted(shift),
-        "before": "margin",
-        "after": f"margin times {shift.median:.3g}",
-        "said": f"{shift.moved} of {shift.cells} cells moved that way",
-        **asdict(shift),
-    }
-
-
-def _shifted(shift: Shift) -> str:
-    """Return whose margins moved."""
-    return " ".join(filter(None, (f"{shift.device}/{shift.implementation}", shift.dtype, shift.check)))
-
-
-def _shift_line(shift: Shift, shown: Callable[[str], str]) -> str:
-    moved = f"{shift.moved} of {shift.cells} cells moved that way"
-    return f"{shown(_shifted(shift))}: margins times {shift.median:.3g}; {moved}"
-
-
-def _headline(found: Diff) -> str:
-    """Return the diff in a sentence."""
-    counts = [f"{len(getattr(found, name))} {title.split(',')[0].lower()}" for name, title in SECTIONS.items()]
-    said = [each for each, name in zip(counts, SECTIONS, strict=True) if getattr(found, name)]
-    said += [f"{len(found.shifts)} margins that moved together"] if found.shifts else []
-    said += ["versions changed"] if found.versions else []
-    return "; ".join(said) if said else "Nothing changed."

@@ -40,7 +40,7 @@ class WithXdist:
         cells: Callable[[], bytes],
         options: Mapping[str, object],
         named: Sequence[str],
-        times: Callable[[], Times],
+        times: Times,
         is_apart: Callable[[str], bool],
         expect: Callable[[Sequence[str]], None],
     ) -> None:
@@ -106,7 +106,7 @@ class WithXdist:
         """Group tests by process, unless another distribution was asked for by name."""
         if config.getoption("dist") != "load":
             return None
-        times = self._times()
+        times = self._times
         return GroupScheduling(
             self._machines.workers,
             seconds=lambda test_id: _seconds(times, test_id),

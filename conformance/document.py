@@ -9,24 +9,15 @@ scalars: no loader that could build an object is involved. This module knows not
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.events import (
-    DocumentStartEvent,
-    Event,
-    MappingEndEvent,
-    MappingStartEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    SequenceStartEvent,
-)
 
-from conformance.yaml12 import RefusedError, events, resolve
+from conformance.yaml12 import RefusedError, UnlikeError, events, quick_events, resolve
 
 MAX_BYTES: Final = 2**20
 """Largest file read; a table of this size has thousands of rows and takes seconds."""
@@ -106,11 +97,23 @@ class Document:
 def read(path: Path, shown: str | None = None) -> Document:
     """Read one file, named `shown` in faults; whatever is wrong with it is in the document's `faults`."""
     builder = _Builder(str(path) if shown is None else shown)
+    data, place = None, Place(1, 1)
     try:
-        data, place = builder.build(_text(builder, path))
+        text = _text(builder, path)
+        data, place = _quickly(builder.file, text) or builder.build(events(text))
     except _UnreadableError:
-        data, place = None, Place(1, 1)
+        pass
     return Document(file=builder.file, data=data, place=place, faults=tuple(builder.faults))
+
+
+def _quickly(file: str, text: str) -> tuple[Any, Place] | None:
+    """Return data and places of a file that nothing is wrong with, None of any other: the slow way says what it is."""
+    builder = _Builder(file)
+    try:
+        built = builder.build(quick_events(text))
+    except (UnlikeError, _UnreadableError):
+        return None
+    return None if builder.faults else built
 
 
 class _UnreadableError(Exception):
@@ -154,13 +157,14 @@ class _Builder:
         self.faults: list[Fault] = []
         self._root: tuple[Any, Place] | None = None
         self._stack: list[_Open] = []
-        self._take: dict[type[Event], Callable[[Any], None]] = {
-            ScalarEvent: self._scalar,
-            SequenceStartEvent: self._open,
-            MappingStartEvent: self._open,
-            SequenceEndEvent: self._close,
-            MappingEndEvent: self._close,
-            DocumentStartEvent: self._document,
+        # Both parsers name their events alike.
+        self._take: dict[str, Callable[[Any], None]] = {
+            "ScalarEvent": self._scalar,
+            "SequenceStartEvent": self._open_sequence,
+            "MappingStartEvent": self._open_mapping,
+            "SequenceEndEvent": self._close,
+            "MappingEndEvent": self._close,
+            "DocumentStartEvent": self._document,
         }
 
     def fault(self, line: int, column: int, message: str) -> None:
@@ -172,18 +176,18 @@ class _Builder:
         self.fault(line, column, message)
         return _UnreadableError()
 
-    def build(self, text: str) -> tuple[Any, Place]:
-        """Return the data of the only document in `text`, and its places."""
+    def build(self, parsed: Iterator[Any]) -> tuple[Any, Place]:
+        """Return the data of the only document that was parsed, and its places."""
         try:
-            for event in events(text):
-                if take := self._take.get(type(event)):
+            for event in parsed:
+                if take := self._take.get(type(event).__name__):
                     take(event)
         except RefusedError as error:
             raise self._unreadable_at(error.problem_mark, error.problem) from None
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             raise self._unreadable_at(mark, f"not YAML: {error.problem or error.context}") from None
-        except _UnreadableError:
+        except (UnlikeError, _UnreadableError):
             raise
         except Exception as error:
             # A few malformed files trip ruamel.yaml itself: an escape past the last code point, a directive's number.
@@ -195,23 +199,28 @@ class _Builder:
     def _unreadable_at(self, mark: Any, message: str) -> _UnreadableError:
         return self.unreadable(1, 1, message) if mark is None else self.unreadable(*_place(mark), message)
 
-    def _document(self, event: DocumentStartEvent) -> None:
+    def _document(self, event: Any) -> None:
         if self._root is not None:
             raise self._unreadable_at(event.start_mark, "a second document: one to a file")
         if event.version not in (None, (1, 2)):
             raise self.unreadable(1, 1, "only YAML 1.2 is read")
 
-    def _open(self, event: SequenceStartEvent | MappingStartEvent) -> None:
-        if len(self._stack) == MAX_DEPTH:
-            raise self._unreadable_at(event.start_mark, f"nested more than {MAX_DEPTH} deep")
-        is_mapping = isinstance(event, MappingStartEvent)
-        self._stack.append(_Open({} if is_mapping else [], *_place(event.start_mark)))
+    def _open_sequence(self, event: Any) -> None:
+        self._open([], event.start_mark)
 
-    def _close(self, event: Event) -> None:
+    def _open_mapping(self, event: Any) -> None:
+        self._open({}, event.start_mark)
+
+    def _open(self, container: Any, mark: Any) -> None:
+        if len(self._stack) == MAX_DEPTH:
+            raise self._unreadable_at(mark, f"nested more than {MAX_DEPTH} deep")
+        self._stack.append(_Open(container, *_place(mark)))
+
+    def _close(self, _event: Any) -> None:
         closed = self._stack.pop()
         self._attach(closed.container, closed.place)
 
-    def _scalar(self, event: ScalarEvent) -> None:
+    def _scalar(self, event: Any) -> None:
         line, column = _place(event.start_mark)
         value: Any = event.value
         if not value and event.implicit[0] and self._stack and self._stack[-1].key:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from conformance.results import Record, ResultsError, read
+from conformance.results import Record, ResultsError, opened
 
 FILE: Final = Path(__file__).parent / "times.json"
 
@@ -92,7 +92,7 @@ def of_results(path: Path) -> Times:
     Raises:
         ResultsError: it cannot be read.
     """
-    return of_records(read(path, strict=True).cells)
+    return of_records(opened(path).cells)
 
 
 def of_records(cells: Iterable[Record]) -> Times:

@@ -54,14 +54,14 @@ class Machine:
 
 
 def is_elsewhere(spec: Any) -> bool:
-    """Return whether a gateway leads to another interpreter than this one starts by itself."""
-    return not spec.popen or any((spec.python, spec.chdir, spec.via))
+    """Return whether a gateway leads to another machine."""
+    return not spec.popen
 
 
 def address(spec: Any) -> str:
     """Return what of a gateway says which machine it leads to; sockets of one machine differ in their port."""
     # `ssh` may hold options of the program before the name.
-    ways = (spec.via, spec.installvia, spec.ssh, spec.vagrant_ssh, spec.socket, spec.python, spec.chdir)
+    ways = (spec.installvia, spec.ssh, spec.vagrant_ssh, spec.socket)
     words = next((each for each in ways if isinstance(each, str) and each), "this machine").split()
     return " ".join(words) if words[0] == "this" else words[-1]
 
@@ -80,11 +80,17 @@ def _spec(text: str) -> Any:
         found = execnet.XSpec(text)
     except (ValueError, AttributeError) as error:
         raise pytest.UsageError(f"--tx {text}: {error}") from None
-    ways = (found.popen, found.python, found.ssh, found.vagrant_ssh, found.socket)
-    _, colon, port = str(found.socket).rpartition(":")
-    if not any(ways) or (found.socket and not found.installvia and not (colon and port.isdigit())):
+    hosts = [each for each in (found.ssh, found.vagrant_ssh) if each]
+    port = str(found.socket).rpartition(":")[2]
+    is_way = bool(hosts or found.popen or found.socket) and all(isinstance(each, str) for each in hosts)
+    if not is_way or (found.socket and not found.installvia and not port.isdigit()):
         raise pytest.UsageError(
             f"--tx {text}: expected popen, ssh=HOST or socket=HOST:PORT, with //chdir=FOLDER or not"
+        )
+    if found.popen and any((found.python, found.chdir, found.via)):
+        # xdist gives such a worker this interpreter's search path, wherever it is.
+        raise pytest.UsageError(
+            f"--tx {text}: popen is this interpreter here; for another one say ssh=HOST//python=PATH"
         )
     return found
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from conformance.measured import Measured
-from conformance.results import Record, Run, Writer, read
+from conformance.results import Record, Run, Writer, opened
 
 #: Of a header, what each shard says for itself.
 _OF_A_SHARD: Final = ("started", "platform", "cells", "workers", "machines")
@@ -38,7 +38,7 @@ def merge(paths: Sequence[Path], output: Path) -> int:
         ResultsError: a file cannot be read.
         OSError: the output cannot be written.
     """
-    runs = sorted((read(each) for each in paths), key=lambda run: _shard(run)[0])
+    runs = sorted((opened(each) for each in paths), key=lambda run: _shard(run)[0])
     _same_run(runs)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.{os.getpid()}.part")
@@ -58,7 +58,7 @@ def _write(runs: Sequence[Run], writer: Writer) -> int:
     writer.header(
         started=min(str(run.header.get("started", "")) for run in runs),
         **common,
-        platform=runs[0].header.get("platform"),
+        **({"platform": runs[0].header["platform"]} if "platform" in runs[0].header else {}),
         selection=selection,
         shards=list(map(_told, runs)),
         cells=count,

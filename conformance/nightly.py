@@ -23,7 +23,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from conformance import badge
 from conformance.causes import Cause, causes, issues, kept_aside
-from conformance.diff import Diff, as_json, as_markdown, diff
+from conformance.diff import Diff, diff
+from conformance.diff_told import as_json, as_markdown
 from conformance.history import summary
 from conformance.report import write
 from conformance.results import ResultsError, Run, read

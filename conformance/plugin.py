@@ -23,6 +23,7 @@ from conformance.adapters.registry import Implementation
 from conformance.case import TIERS
 from conformance.distribution import WithXdist
 from conformance.environment import usable
+from conformance.expected_time import Times
 from conformance.ledger import Entry
 from conformance.machines import Machines, are_elsewhere
 from conformance.measured import Measured
@@ -98,6 +99,7 @@ class State:
             raise SelectionError("--threads is at least 1")
         self.chosen: tuple[Implementation, ...] = ()
         self.machines: Machines | None = None
+        self.times = Times({})
         self.planned: workers.Plan | None = None
         self.cells: tuple[Cell, ...] = ()
         self.entries: tuple[Entry, ...] = ()
@@ -140,6 +142,7 @@ class State:
         """Settle implementations, machines and cells; raises `SelectionError`."""
         if self.machines is not None:
             return
+        self.times = self.selection.expected_times()
         elsewhere, only = are_elsewhere(self.config)
         self.chosen = self.selection.chosen(elsewhere=elsewhere)
         self.machines = Machines(
@@ -160,7 +163,7 @@ class State:
         cells = ((f"{e.device}/{e.implementation.name}", e.implementation.name, e.case.id) for e in self.cells)
         logical = workers.cpus()
         self.planned = workers.plan(
-            self.selection.expected_times().kept_busy(cells) + workers.files_of_tests(self.config.args),
+            self.times.kept_busy(cells) + workers.files_of_tests(self.config.args),
             cpus=logical if self.config.option.numprocesses == "logical" else workers.cores(),
             logical=logical,
             memory=workers.memory(),
@@ -193,7 +196,7 @@ class State:
             cells=lambda: travel.pack(self.cells, self.entries),
             options=options,
             named=self.selection.implementations,
-            times=self.selection.expected_times,
+            times=self.times,
             is_apart=lambda test_id: _is_cell(test_id) and _cell_id(test_id) in apart,
             expect=lambda ids: _written(self, lambda: self.expect(ids)),
         )

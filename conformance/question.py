@@ -138,7 +138,7 @@ def question(case: Case, device: str, index: int = 0, reduced: frozenset[str] = 
         steps.append(Differentiate(label=differentiated, x=draw.x, dy=draw.dy, layout=case.layout))
         outputs[computed] = gradients[differentiated] = answer(draw, activations, case.dtype, reduced)
         after |= {computed, differentiated}
-    _hold_to_bounds((*outputs.values(), *gradients.values()))
+    _hold_to_bounds((*outputs.values(), *gradients.values()), FORMATS[case.dtype].maximum)
     if alone and others:
         # The other model was given no new weights: one that answers with them shares what it should own.
         label, fed = next((each.label, each) for each in steps if isinstance(each, Forward) and each.model == "alone")
@@ -208,17 +208,22 @@ def _hold_to_what_is_expected(case: Case, reference: Reference) -> None:
         )
 
 
-def _hold_to_bounds(references: Iterable[Reference]) -> None:
+def _hold_to_bounds(references: Iterable[Reference], maximum: float) -> None:
     """
-    Hold that every element has a bound: where an intermediate value may overflow, anything might be right.
+    Hold that every element has a bound, and one within the format, whose largest number is `maximum`.
+
+    Where an intermediate value may overflow anything might be right; where an answer may, so is an infinity.
 
     Raises:
         NoDraw: some element has none.
     """
     for reference in {id(each): each for each in references}.values():
         gradients = [each for pair in reference.layers for each in pair if each is not None]
-        if not all(bool(np.isfinite(each.allowed).all()) for each in (reference.y, reference.dx, *gradients)):
-            raise NoDraw("an intermediate value may overflow, and the answer has no bound")
+        for each in (reference.y, reference.dx, *gradients):
+            if not np.isfinite(each.allowed).all():
+                raise NoDraw("an intermediate value may overflow, and the answer has no bound")
+            if (np.isfinite(each.exact) & (each.largest > maximum)).any():
+                raise NoDraw("a right answer may overflow, or may not")
 
 
 def _expected(case: Case, draw: Draw) -> Array | None:

@@ -8,16 +8,34 @@ what a results file looks like and nothing of how its content came about.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import gzip
+import itertools
 import json
 import math
-import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast, overload
+
+from conformance.record_form import Record, decoded, fault, outcome_of_sound_cell
+
+__all__ = [
+    "FAILING",
+    "OUTCOMES",
+    "SCHEMA",
+    "Record",
+    "ResultsError",
+    "Run",
+    "Writer",
+    "finite",
+    "opened",
+    "read",
+    "without_collection",
+]
 
 SCHEMA: Final = 1
 
@@ -25,8 +43,6 @@ SCHEMA: Final = 1
 OUTCOMES: Final = ("crashed", "timed_out", "violates", "diverges", "conforms", "unsupported", "not_run")
 #: Outcomes that fail a run.
 FAILING: Final = ("crashed", "timed_out", "violates")
-
-Record = Mapping[str, Any]
 
 
 class ResultsError(ValueError):
@@ -38,19 +54,22 @@ class Run:
     """
     One results file, read.
 
-    `footer` is None where the run was broken off; `cells` are in file order.
+    `footer` is None where the run was broken off; `cells` are in file order, and held in memory or, where the file was
+    `opened`, read anew whenever they are asked for.
     """
 
     path: str
     header: Record
     implementations: tuple[Record, ...]
-    cells: tuple[Record, ...]
+    cells: Sequence[Record]
     footer: Record | None
 
     @property
     def counts(self) -> dict[str, int]:
         """Return how many cells have each outcome, cells that never got a line counted as `not_run`."""
-        counted = Counter(cell["outcome"] for cell in self.cells)
+        counted = Counter(
+            self.cells.counts if isinstance(self.cells, _OnDisk) else (cell["outcome"] for cell in self.cells)
+        )
         counted["not_run"] += max(0, int(self.header.get("cells", 0)) - len(self.cells))
         return {outcome: counted[outcome] for outcome in OUTCOMES}
 
@@ -115,7 +134,7 @@ def _finite(value: Any) -> Any:
 
 def read(path: Path, *, strict: bool = True) -> Run:
     """
-    Read one results file.
+    Read one results file into memory, which takes about ten times as much as the file.
 
     A last line that was cut in the middle of being written is dropped, as the run was then broken off. A file whose
     name ends with `.gz` is unpacked, as nights are kept so. Who is not `strict`, as a page that shows whatever there
@@ -125,125 +144,138 @@ def read(path: Path, *, strict: bool = True) -> Run:
         ResultsError: the file cannot be opened, is not UTF-8, has a line that is not a record or lacks what every
             record of its kind has, is of a newer schema, or does not begin with a header.
     """
+    with without_collection():
+        lines = _lines(path)
+        header = _header(path, lines, strict=strict)
+        records = [_record(path, *each, strict=strict) for each in lines]
+    return Run(
+        path=str(path),
+        header=header,
+        implementations=tuple(each for each in records if each.get("type") == "implementation"),
+        cells=tuple(each for each in records if each.get("type") == "cell"),
+        footer=next((each for each in records if each.get("type") == "footer"), None),
+    )
+
+
+def opened(path: Path) -> Run:
+    """
+    Read one results file and keep all of it but its cells, so that a file of a million takes no more memory than one.
+
+    Every line is held to its form here, and decoded anew whenever cells are asked for. Who reads a file while it is
+    written sees it as it was when it was opened.
+
+    Raises:
+        ResultsError: as `read`.
+    """
+    if not path.is_file():
+        return read(path)  # a pipe can be read once; what cannot be read at all is told by the other
+    lines = _lines(path)
+    header = _header(path, lines, strict=True)
+    counts: Counter[str] = Counter()
+    implementations: list[Record] = []
+    footer: Record | None = None
+    last = 1
+    for number, line in lines:
+        last = number
+        outcome = outcome_of_sound_cell(line)
+        if outcome is None:
+            record = _record(path, number, line, strict=True)
+            if record.get("type") == "cell":
+                outcome = str(record["outcome"])
+            elif record.get("type") == "implementation":
+                implementations.append(record)
+            elif record and footer is None:
+                footer = record if record["type"] == "footer" else None
+        if outcome is not None:
+            counts[outcome] += 1
+    cells = _OnDisk(path, last, counts)
+    return Run(path=str(path), header=header, implementations=tuple(implementations), cells=cells, footer=footer)
+
+
+@contextlib.contextmanager
+def without_collection() -> Iterator[None]:
+    """Look for no garbage meanwhile: among many records there is none, and looking for it takes half of the time."""
+    collects = gc.isenabled()
+    gc.disable()
     try:
-        content = path.read_bytes()
-        lines = (gzip.decompress(content) if path.suffix == ".gz" else content).split(b"\n")
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+class _OnDisk(Sequence[Record]):
+    """The cells of a file up to its line numbered `last`, decoded anew each time; of one outcome or another so many."""
+
+    def __init__(self, path: Path, last: int, counts: Counter[str]) -> None:
+        self._path = path
+        self._last = last
+        self.counts = counts
+
+    def __len__(self) -> int:
+        return self.counts.total()
+
+    def __iter__(self) -> Iterator[Record]:
+        for number, line in _lines(self._path):
+            if number > self._last:
+                return
+            record = decoded(line)
+            if record["type"] == "cell":
+                yield record
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
+        wanted = range(len(self))[index]
+        if isinstance(wanted, int):
+            return next(itertools.islice(self, wanted, None))
+        return [self[each] for each in wanted]
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file that are not blank, each with its number from 1; raises `ResultsError`."""
+    try:
+        with cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb") as stream:
+            for number, line in enumerate(stream, start=1):
+                if not line.isspace():
+                    yield number, line
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ResultsError(f"{path}: cannot be unpacked: {error}") from None
     except OSError as error:
         raise ResultsError(f"{path}: {error.strerror}") from None
-    records = list(_records(path, lines, strict=strict))
-    if not records or records[0].get("type") != "header":
+
+
+def _header(path: Path, lines: Iterator[tuple[int, bytes]], *, strict: bool) -> Record:
+    """Return the first record, the header."""
+    number, line = next(lines, (1, b""))
+    record = _record(path, number, line, strict=False) if line else {}
+    if record.get("type") != "header":
         raise ResultsError(f"{path}:1: not a results file: the first line is not a header")
-    schema = records[0].get("schema")
-    if schema != SCHEMA:
+    schema = record.get("schema")
+    if schema != SCHEMA:  # of the rest this version knows nothing
         raise ResultsError(f"{path}:1: schema {schema!r}, but this version reads schema {SCHEMA}")
-    return Run(
-        path=str(path),
-        header=records[0],
-        implementations=tuple(each for each in records if each["type"] == "implementation"),
-        cells=tuple(each for each in records if each["type"] == "cell"),
-        footer=next((each for each in records if each["type"] == "footer"), None),
-    )
+    return _sound(path, number, record) if strict else record
 
 
-def _records(path: Path, lines: list[bytes], *, strict: bool) -> Iterable[Record]:
-    first = True
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line.decode("utf-8"))
-        except (ValueError, RecursionError) as error:
-            # A file cut anywhere ends within a line, perhaps within a character.
-            if number == len(lines):
-                return
-            fault = "UTF-8" if isinstance(error, UnicodeDecodeError) else "JSON"
-            raise ResultsError(f"{path}:{number}: not {fault}") from None
-        if not isinstance(record, dict) or record.get("type") not in ("header", "implementation", "cell", "footer"):
-            raise ResultsError(f"{path}:{number}: not a record of a results file")
-        if first and record["type"] == "header" and record.get("schema") != SCHEMA:
-            yield record  # of the rest this version knows nothing
-            return
-        first = False
-        if strict and (misfit := _fault(record)) is not None:
-            raise ResultsError(f"{path}:{number}: not a record of a results file: {misfit}")
-        yield record
+def _record(path: Path, number: int, line: bytes, *, strict: bool) -> Record:
+    """Return the record of a line; an empty one where the line was cut in the middle of being written."""
+    try:
+        record = decoded(line)
+    except (ValueError, RecursionError) as error:
+        # A file cut anywhere ends within a line, perhaps within a character.
+        if not line.endswith(b"\n"):
+            return {}
+        what = "UTF-8" if isinstance(error, UnicodeDecodeError) else "JSON"
+        raise ResultsError(f"{path}:{number}: not {what}") from None
+    if not isinstance(record, dict) or record.get("type") not in ("header", "implementation", "cell", "footer"):
+        raise ResultsError(f"{path}:{number}: not a record of a results file")
+    return _sound(path, number, record) if strict else record
 
 
-def _fault(record: Record) -> str | None:
-    """Return what in a record is not as every reader relies on, None where all is."""
-    kind = record["type"]
-    fault = _misfit(record, _OPTIONAL[kind], _REQUIRED.get(kind, ()))
-    if fault is not None or kind != "cell":
-        return fault
-    checks, crash = record.get("checks"), record.get("crash")
-    if not isinstance(checks, list):
-        return "checks is not a list"
-    fault = None if crash is None else _misfit(crash, {}, ("reason",))
-    for each in checks:
-        fault = fault or ("a check is not a mapping" if not isinstance(each, dict) else _fault_of_check(each))
-    return fault
-
-
-def _fault_of_check(check: Record) -> str | None:
-    fault = _misfit(check, _OPTIONAL["check"], ("check", "outcome"))
-    raised = check.get("raised")
-    return fault if fault is not None or raised is None else _misfit(raised, {}, ("type", "message"))
-
-
-def _misfit(record: Record, optional: Mapping[str, str], required: Iterable[str]) -> str | None:
-    """Return which of the `required` names is not text, or what else is neither left out nor as it should be."""
-    for name in required:
-        if not isinstance(record.get(name), str):
-            return f"{name} is not text"
-    for name, wanted in optional.items():
-        value = record.get(name, _LEFT_OUT)
-        if value is not _LEFT_OUT and not _IS[wanted](value):
-            return f"{name} is not {wanted}"
-    return None
-
-
-def _is_number(value: object) -> bool:
-    """Return whether a value is a number, or the string that stands for one that is not finite."""
-    if isinstance(value, str):
-        return value in ("inf", "-inf", "nan")
-    # An integer may be larger than any float, and every reader makes a float of it.
-    return isinstance(value, float) or (type(value) is int and abs(value) <= sys.float_info.max)
-
-
-_LEFT_OUT: Final = object()
-_IS: Final[Mapping[str, Callable[[object], bool]]] = {
-    "text": lambda value: isinstance(value, str),
-    "a mapping": lambda value: isinstance(value, dict),
-    "a list": lambda value: isinstance(value, list),
-    "a number": _is_number,
-    "a count": lambda value: type(value) is int and value >= 0,
-    "true or false": lambda value: isinstance(value, bool),
-}
-_REQUIRED: Final = {
-    "implementation": ("implementation",),
-    "cell": ("case", "implementation", "device", "outcome"),
-}
-#: What may be left out, and what it is where it is there; whatever else a record holds is nobody's to rely on.
-_OPTIONAL: Final[Mapping[str, Mapping[str, str]]] = {
-    "header": {
-        "cells": "a count",
-        "started": "text",
-        "distributions": "a mapping",
-        "platform": "a mapping",
-        "selection": "a mapping",
-    },
-    "implementation": {"versions": "a mapping", "settings": "a mapping", "devices": "a list"},
-    "cell": {
-        "question": "a mapping",
-        "crash": "a mapping",
-        "steps": "a mapping",
-        "reason": "text",
-        "row": "text",
-        "why": "text",
-        "seconds": "a number",
-    },
-    "check": {"message": "text", "margin": "a number", "raised": "a mapping"},
-    "footer": {"counts": "a mapping", "complete": "true or false", "seconds": "a number"},
-}
+def _sound(path: Path, number: int, record: Record) -> Record:
+    """Return a record that has what every reader relies on, or raise `ResultsError`."""
+    if (misfit := fault(record)) is not None:
+        raise ResultsError(f"{path}:{number}: not a record of a results file: {misfit}")
+    return record

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from conformance.search import Found
 
 AT_FAULT: Final = 2
+#: 128 and the number of SIGINT, as shells have it.
+INTERRUPTED: Final = 130
 _SECONDS: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 #: How often a search says how far it is where nobody watches (seconds).
 _OFTEN: Final = 30.0
@@ -96,14 +98,13 @@ def search(
             most=most,
             tell=_Teller(seconds),
         )
-        written = write(found, output)
+        for line in lines(found):
+            click.echo(line)
+        for path in write(found, output):
+            click.echo(f"written: {path}")
     except OSError as error:
         raise _Fault(f"{error.filename or output}: {error.strerror}") from None
-    for line in lines(found):
-        click.echo(line)
-    for path in written:
-        click.echo(f"written: {path}")
-    sys.exit(1 if found.finds else 0)
+    sys.exit(INTERRUPTED if found.interrupted else 1 if found.finds else 0)
 
 
 class _Teller:

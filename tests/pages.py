@@ -108,7 +108,7 @@ MEASURED: Final = [
 ]
 
 
-#: A diff as `conformance.diff.as_json` has it, and a history as `conformance.history.summary` gives it.
+#: A diff as `conformance.diff_told.as_json` has it, and a history as `conformance.history.summary` gives it.
 CHANGES: Final[Mapping[str, Any]] = {
     "since": "2026-01-01T03:04:05Z",
     "worse_overall": True,

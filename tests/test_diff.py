@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from conformance.cli import main
-from conformance.diff import SECTIONS, Diff, as_json, as_markdown, as_text, diff
+from conformance.diff import SECTIONS, Diff, diff
+from conformance.diff_told import as_json, as_markdown, as_text
 from conformance.results import Run, Writer, read
 
 

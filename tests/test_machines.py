@@ -6,6 +6,7 @@ What can be asked of gateways without a run is in `tests/test_gateways.py`.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -147,3 +148,25 @@ def test_a_machine_with_another_source_takes_no_part(hosts: tuple[Host, Host], f
     assert f"{one}: dense-conformance" in done.stderr + done.stdout
     assert "install the same on both" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_machine_is_reached_by_ssh_with_its_own_interpreter(hosts: tuple[Host, Host], folder: Path) -> None:
+    """By a program in place of ssh, which runs what it is told to run there: without a shell's settings, elsewhere."""
+    program = folder / "bin" / "ssh"
+    program.parent.mkdir()
+    there = f"cd {hosts[1].folder} && exec env -i PATH=/usr/bin:/bin HOME={hosts[1].folder}"
+    program.write_text(f'#!/bin/sh\nfor last; do :; done\n{there} sh -c "$last"\n', encoding="utf-8")
+    program.chmod(0o755)
+    spec = f"2*ssh=node1//python={hosts[1].folder}/environment/bin/python//chdir=work"
+    done = conformance(
+        *("run", "rows.yaml", "-ithere:dense", "-o", "out", f"--tx={spec}", "--tx=popen"),
+        cwd=folder,
+        PATH=f"{program.parent}:{os.environ['PATH']}",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    header, *_ = lines(folder / "out" / "results.jsonl")
+    assert [(each["address"], each["workers"]) for each in header["machines"]] == [("node1", 2)]
+    assert header["workers"]["workers"] == 1
+    # The worker here has no such module, and is asked nothing.
+    assert {each["host"] for each in cells(folder / "out" / "results.jsonl")} == {header["machines"][0]["host"]}
+    assert set(outcomes(folder / "out" / "results.jsonl").values()) == {"conforms"}

@@ -127,6 +127,8 @@ def test_a_run_in_which_everything_was_skipped_fails(tmp_path: Path, rows: Path)
         ((EXACT, "--shard=3/2"), "within 1 to N"),
         ((EXACT, "--shard=1"), "expected I/N"),
         ((EXACT, "--draws=0"), "at least 1"),
+        ((EXACT, "--threads=0"), "at least 1"),
+        ((EXACT, "-n", "2", "--times=/dev/null"), "--times /dev/null:1: not a results file"),
         ((EXACT, "--cases=no/such/file.yaml"), "no/such/file.yaml"),
         ((EXACT, "--results=/dev/null/x/r.jsonl"), "/dev/null/x/r.jsonl"),
         (("--in-process",), "holds one implementation"),

@@ -17,7 +17,7 @@ from conformance.case import Case, Data, Expect, Layer
 from conformance.question import Question, question, refusal
 from conformance.reproduce.symptom import NotShown, Record
 from conformance.reproduce.writer import script
-from conformance.results import Run, read
+from conformance.results import Run, opened
 from conformance.values import NoDraw
 
 #: Near names that an error shows, at most.
@@ -37,7 +37,7 @@ def reproduce(cell: str, results: Path, check: str | None = None) -> str:
         NotShown: nothing of the cell fails, or the check named does not.
         ResultsError: the file cannot be read.
     """
-    run = read(results)
+    run = opened(results)
     record = find(cell, run)
     if check is None and isinstance(record.get("reproduce"), str):
         return str(record["reproduce"])

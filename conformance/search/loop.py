@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import hypothesis
+from cachetools import LRUCache
 from hypothesis import HealthCheck, Phase, Verbosity, given, reject, settings, target
 from hypothesis.database import DirectoryBasedExampleDatabase
 
@@ -36,7 +38,10 @@ OF_A_PASS: Final = 200
 OF_SHRINKING: Final = 90.0
 #: A margin beyond this is no nearer to anything.
 _LARGEST: Final = 1e6
+#: Rows whose answers are remembered.
+REMEMBERED: Final = 1000
 _FINDS: Final = "finds.json"
+_NEAREST: Final = "nearest.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +61,8 @@ class Found:
 
     `finds` are new to the ledger; `known` maps where an entry stands to how often its like was seen, and in which case
     first; `best` maps implementation and kind (`output`, `dx`, `dW`, `db`) to the largest margin that conforms, with
-    its case. `asked` counts rows, `seconds` is wall time.
+    its case. `asked` counts rows, `seconds` is wall time. `interrupted` is of a search that Ctrl-C ended before its
+    time, `forgotten` says why the next search will not know what was found.
     """
 
     finds: list[Find] = field(default_factory=list)
@@ -66,6 +72,8 @@ class Found:
     passes: int = 0
     disagreement: tuple[float, str] = (0.0, "")
     seconds: float = 0.0
+    interrupted: bool = False
+    forgotten: str = ""
 
 
 class _OutOfTime(BaseException):
@@ -92,7 +100,11 @@ def search(
     Search for so many seconds, or until `most` rows were found, and return what was found.
 
     `entries` and the `table` they are about say what is known. `database` is the folder in which this search leaves off
-    and the next begins, one within it for each set of implementations. `tell` is called after each row.
+    and the next begins, one within it for each set of implementations. `tell` is called after each row. Ctrl-C ends a
+    search early.
+
+    Raises:
+        OSError: `database` cannot be written, as far as can be told before the search.
     """
     with Asking(implementations, device=device) as asking:
         folder = None if database is None else database / _key(implementations, device)
@@ -130,20 +142,30 @@ class Search:
         self._until = self._end
         self._found = Found()
         self._seen: Find | None = None
+        self._waiting: dict[str, list[Row]] = {}
+        self._nearest: dict[tuple[str, str], Row] = {}
+        self._remembered: LRUCache[str, Answers] = LRUCache(REMEMBERED)
         self._troubles: dict[tuple[str, str, str], type[_Trouble]] = {}
 
     def run(self, seed: int | None, most: int | None) -> Found:
         """Ask what was found before, then search pass after pass; return what was found."""
         enough = math.inf if most is None else most
+        self._waiting = {name: self._earlier(name) for name in (_FINDS, _NEAREST)}
+        self._keep()
         try:
-            for row in self._earlier():
-                self._again(row)
+            for earlier in self._waiting.values():
+                while earlier and len(self._found.finds) < enough:
+                    self._again(earlier[0])
+                    del earlier[0]
             while time.monotonic() < self._end and len(self._found.finds) < enough:
                 self._pass(None if seed is None else seed + self._found.passes)
+                self._keep_or_say()
         except _OutOfTime:
             pass
+        except KeyboardInterrupt:  # what was found in hours is not lost with the last question
+            self._found.interrupted = True
         finally:
-            self._keep()
+            self._keep_or_say()
             self._found.seconds = time.monotonic() - self._started
         return self._found
 
@@ -160,6 +182,7 @@ class Search:
             max_examples=OF_A_PASS,
             phases=phases,
             database=kept,
+            derandomize=False,  # as it is by default where CI is set, and every pass would ask the same rows
             deadline=None,
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
@@ -179,8 +202,10 @@ class Search:
         except Exception:  # what was raised says less than what was seen: a trouble, or one that comes and goes
             if self._seen is None:
                 raise
-        # Hypothesis ends with the smallest row of the trouble it followed; what else was met on the way is met again.
-        self._found.finds += self._news_of_the_pass()
+        finally:
+            # Hypothesis ends with the smallest row of the trouble it followed; what else was met on the way is met
+            # again.
+            self._found.finds += self._news_of_the_pass()
 
     def _news_of_the_pass(self) -> list[Find]:
         return [] if self._seen is None else [self._seen]
@@ -209,14 +234,19 @@ class Search:
         """Return what came of a row; None of one that cannot be asked."""
         if time.monotonic() >= self._until:
             raise _OutOfTime
+        # Hypothesis comes to one row on many ways, a third of the time.
+        written = json.dumps(row, sort_keys=True)
+        if (remembered := self._remembered.get(written)) is not None:
+            return remembered
         try:
             answers = self._asking.ask(row)
         except TableError:
             return None
         if all(each["outcome"] == "not_run" for each in answers.records.values()):
             return None
+        self._remembered[written] = answers
         self._found.asked += 1
-        self._note(answers)
+        self._note(row, answers)
         if self._tell is not None:
             self._tell(self._found, (time.monotonic() - self._started) / (self._end - self._started))
         return answers
@@ -240,33 +270,54 @@ class Search:
     def _is_reported(self, sign: Sign) -> bool:
         return any(each.sign.explains(sign) for each in self._found.finds)
 
-    def _note(self, answers: Answers) -> None:
-        """Take note of the largest margins that conform."""
+    def _note(self, row: Row, answers: Answers) -> None:
+        """Take note of the largest margins that conform, and of the rows that have them."""
         for name in answers.records:
             for kind, margin in answers.margins_of(name).items():
                 if margin > self._found.best.get((name, kind), (0.0, ""))[0]:
                     self._found.best[name, kind] = (margin, answers.case.id)
+                    self._nearest[name, kind] = row
         if answers.disagreement > self._found.disagreement[0]:
             self._found.disagreement = (answers.disagreement, answers.case.id)
+            self._nearest["", "disagreement"] = row
 
     def _trouble(self, kind: tuple[str, str, str]) -> _Trouble:
         if kind not in self._troubles:
             self._troubles[kind] = type("_Trouble", (_Trouble,), {})
         return self._troubles[kind](": ".join(kind))
 
-    def _earlier(self) -> list[Row]:
-        """Return the rows that earlier searches found, those of a file that is not one of ours left alone."""
+    def _earlier(self, name: str) -> list[Row]:
+        """Return the rows that earlier searches kept, those of a file that is not one of ours left alone."""
         if self._folder is None:
             return []
         try:
-            kept = json.loads((self._folder / _FINDS).read_text(encoding="utf-8"))
+            kept = json.loads((self._folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return []
         return [each for each in kept if isinstance(each, dict)] if isinstance(kept, list) else []
 
     def _keep(self) -> None:
-        """Keep the rows found for the next search; one that conforms by now is dropped."""
-        if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            kept = json.dumps([each.row for each in self._found.finds], indent=1)
-            (self._folder / _FINDS).write_text(kept + "\n", encoding="utf-8")
+        """
+        Keep the rows found, and those nearest to a bound, for the next search; what conforms by now is dropped.
+
+        What there was no time to ask again is kept too.
+        """
+        if self._folder is None:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        kept = {_FINDS: [each.row for each in self._found.finds], _NEAREST: list(self._nearest.values())}
+        for name, kept_rows in kept.items():
+            each_once = {json.dumps(row, sort_keys=True): row for row in [*kept_rows, *self._waiting[name]]}
+            partial = self._folder / f".{name}.{os.getpid()}.part"
+            try:
+                partial.write_text(json.dumps(list(each_once.values()), indent=1) + "\n", encoding="utf-8")
+                partial.replace(self._folder / name)
+            finally:
+                partial.unlink(missing_ok=True)
+
+    def _keep_or_say(self) -> None:
+        """Keep what was found; a disk that is full by now must not cost what is still to be told."""
+        try:
+            self._keep()
+        except OSError as error:
+            self._found.forgotten = f"{error.filename or self._folder}: {error.strerror}"

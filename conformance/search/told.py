@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,18 +20,22 @@ ROWS: Final = "search.yaml"
 _DESCRIPTION: Final = "Rows that `conformance search` found; say why each is there, or take it out."
 
 
-def row_of(find: Find) -> dict[str, Any]:
-    """Return the row of a find, `why` left blank; it asks the implementation alone that was red."""
-    return {**find.row, "implementations": [find.record["implementation"]], "why": ""}
+def row_of(*finds: Find) -> dict[str, Any]:
+    """Return the row of finds that are one case, `why` left blank; it asks the implementations alone that were red."""
+    red = dict.fromkeys(each.record["implementation"] for each in finds)
+    return {**finds[0].row, "implementations": list(red), "why": ""}
 
 
-def document(finds: list[Find]) -> str:
-    """Return a file of the table with the rows of finds."""
+def document(finds: Sequence[Find]) -> str:
+    """Return a file of the table with the rows of finds, one for each case, since no two rows may ask the same."""
+    by_case: dict[str, list[Find]] = {}
+    for each in finds:
+        by_case.setdefault(each.case.id, []).append(each)
     stream = io.StringIO()
     yaml = YAML()
     yaml.width = 110
     yaml.default_flow_style = None
-    yaml.dump({"description": _DESCRIPTION, "rows": [row_of(each) for each in finds]}, stream)
+    yaml.dump({"description": _DESCRIPTION, "rows": [row_of(*each) for each in by_case.values()]}, stream)
     return stream.getvalue()
 
 
@@ -61,19 +65,25 @@ def lines(found: Found) -> Iterator[str]:
     for where, (count, case) in sorted(found.known.items()):
         yield f"as the ledger says at {where}: {count} times, first in {case}"
     yield from _nearest(found)
+    if found.forgotten:
+        yield f"the next search will not begin with what was found: {found.forgotten}"
     told = "nothing that the ledger does not know" if not found.finds else f"{len(found.finds)} new"
-    yield f"{found.asked} rows in {found.passes} passes, {found.seconds:.0f} s: {told}"
+    early = ", interrupted" if found.interrupted else ""
+    yield f"{found.asked} rows in {found.passes} passes, {found.seconds:.0f} s{early}: {told}"
 
 
 def _seen(find: Find) -> Iterator[str]:
-    """Yield what is red in a find, in a line each."""
+    """Yield what is red in a find, in a line each; of checks that have no evidence the first stands for all."""
     if find.record.get("reason"):
         yield str(find.record["reason"]).strip().split("\n", 1)[0][:200]
+    without = [each["check"] for each in find.record["checks"] if "raised" in each]
     for check in find.record["checks"]:
-        if check["outcome"] == "violates":
+        if check["outcome"] == "violates" and check["check"] not in without[1:]:
             margin = f" (margin {float(check['margin']):.3g})" if check.get("margin") is not None else ""
             first = str(check.get("message", "")).strip().split("\n", 1)[0]
             yield f"{check['check']}{margin}: {first[:200]}"
+    if without[1:]:
+        yield f"no evidence either: {', '.join(without[1:])}"
 
 
 def _yaml(row: dict[str, Any]) -> str:

@@ -1,0 +1,126 @@
+"""
+A comparison of two runs as a person or a program reads it: text, Markdown for a pull request, JSON.
+
+It judges nothing and knows no results file. What came from elsewhere is shown without the characters that steer a
+terminal, and in Markdown as code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from conformance.diff import SECTIONS, Change, Diff, Shift
+from conformance.results import finite
+from conformance.shown import code, printable
+
+#: Cells named in text; JSON has all.
+_LISTED: Final = 20
+#: Implementations named beside a change of a version.
+_NAMED: Final = 6
+
+
+def as_text(found: Diff) -> str:
+    """Return the diff for a terminal."""
+    return "\n".join(_lines(found, markdown=False))
+
+
+def as_markdown(found: Diff) -> str:
+    """Return the diff for a pull request: headings and lists, text that came from elsewhere as code."""
+    return "\n".join(_lines(found, markdown=True))
+
+
+def as_json(found: Diff) -> str:
+    """Return the whole diff as JSON."""
+    lists: dict[str, Any] = {
+        name: [
+            {"cell": each.cell, "before": each.before, "after": each.after, "said": each.said, "margins": each.margins}
+            for each in getattr(found, name)
+        ]
+        for name in SECTIONS
+    }
+    keys = ("implementation", "distribution", "before", "after")
+    rest = {
+        "margins_moved_together": [_shift_record(each) for each in found.shifts],
+        "versions": [dict(zip(keys, each, strict=True)) for each in found.versions],
+    }
+    content = {"worse_overall": found.is_worse, "broken_off": found.broken_off, **lists, **rest}
+    return json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _lines(found: Diff, *, markdown: bool) -> Iterator[str]:
+    heading, item = ("### {title} ({count})\n", "- {line}") if markdown else ("{title} ({count})", "  {line}")
+    shown = code if markdown else printable
+    yield _headline(found)
+    if found.broken_off:
+        yield "The new run was broken off."
+    yield from [""] if found.versions else []
+    for (distribution, before, after), names in _by_version(found).items():
+        versions = shown(f"{distribution} {before or 'none'} -> {after or 'none'}")
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        yield item.format(line=f"{versions}: {shown(', '.join(names[:_NAMED]))}{more}")
+    for name, title in SECTIONS.items():
+        changes: Sequence[Change] = getattr(found, name)
+        yield from _list([_line(each, shown) for each in changes], title, heading, item)
+    yield from _list([_shift_line(each, shown) for each in found.shifts], "Margins that moved together", heading, item)
+
+
+def _list(lines: Sequence[str], title: str, heading: str, item: str) -> Iterator[str]:
+    """Yield a list under its heading; nothing of an empty one."""
+    if not lines:
+        return
+    yield ""
+    yield heading.format(title=title, count=len(lines))
+    for each in lines[:_LISTED]:
+        yield item.format(line=each)
+    if len(lines) > _LISTED:
+        yield item.format(line=f"and {len(lines) - _LISTED} more")
+
+
+def _by_version(found: Diff) -> dict[tuple[str, str | None, str | None], list[str]]:
+    """Return the implementations of each change of a version, which most often is the same for many."""
+    names: dict[tuple[str, str | None, str | None], list[str]] = defaultdict(list)
+    for name, *change in found.versions:
+        distribution, before, after = change
+        names[str(distribution), before, after].append(name)
+    return names
+
+
+def _line(change: Change, shown: Callable[[str], str]) -> str:
+    outcomes = f"{printable(change.before or 'absent')} -> {printable(change.after or 'absent')}"
+    if change.before == change.after == "conforms" and change.margins is not None and not change.said:
+        outcomes = f"margin {change.margins[0]:.3g} -> {change.margins[1]:.3g}"
+    return f"{shown(change.cell)}: {outcomes}" + (f": {shown(change.said)}" if change.said else "")
+
+
+def _shift_record(shift: Shift) -> dict[str, Any]:
+    """Return a shift in the form of the other lists, its `cell` standing for many, with its numbers."""
+    return {
+        "cell": _shifted(shift),
+        "before": "margin",
+        "after": f"margin times {shift.median:.3g}",
+        "said": f"{shift.moved} of {shift.cells} cells moved that way",
+        **asdict(shift),
+    }
+
+
+def _shifted(shift: Shift) -> str:
+    """Return whose margins moved."""
+    return " ".join(filter(None, (f"{shift.device}/{shift.implementation}", shift.dtype, shift.check)))
+
+
+def _shift_line(shift: Shift, shown: Callable[[str], str]) -> str:
+    moved = f"{shift.moved} of {shift.cells} cells moved that way"
+    return f"{shown(_shifted(shift))}: margins times {shift.median:.3g}; {moved}"
+
+
+def _headline(found: Diff) -> str:
+    """Return the diff in a sentence."""
+    counts = [f"{len(getattr(found, name))} {title.split(',')[0].lower()}" for name, title in SECTIONS.items()]
+    said = [each for each, name in zip(counts, SECTIONS, strict=True) if getattr(found, name)]
+    said += [f"{len(found.shifts)} margins that moved together"] if found.shifts else []
+    said += ["versions changed"] if found.versions else []
+    return "; ".join(said) if said else "Nothing changed."

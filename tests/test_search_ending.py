@@ -1,0 +1,156 @@
+"""A search that is broken off, that has little time, that runs where CI is set, or that cannot write loses nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import settings
+from ruamel.yaml import YAML
+
+from conformance.cli import main
+from conformance.search import Found, Search
+from conformance.search import loop as of_search
+from conformance.search.asking import Answers, Asking
+from conformance.search.space import Row
+from conformance.search.told import document, lines
+from conformance.table import read_rows
+
+WRONG = {"check": "output", "outcome": "violates", "margin": 7.0, "message": "output[0, 0] is off"}
+
+
+class Answering:
+    """Answers rows without a process: those a function calls red are wrong for `one`, and for `other` too."""
+
+    def __init__(self, is_red: Callable[[Row], bool], *, breaks_off_after: int = 10**9) -> None:
+        self.asked: list[Row] = []
+        self._is_red = is_red
+        self._breaks_off_after = breaks_off_after
+
+    def ask(self, row: Row) -> Answers:
+        if len(self.asked) == self._breaks_off_after:
+            raise KeyboardInterrupt
+        self.asked.append(row)
+        case = read_rows([{"why": ".", **row}], "search").cases[0]
+        near = {
+            "check": "output",
+            "outcome": "conforms",
+            "facts": {"margins": {"output": row["input_shape"][-1] / 2e3}},
+        }
+        red = self._is_red(row)
+        records: Mapping[str, Mapping[str, Any]] = {
+            name: {
+                "implementation": name,
+                "outcome": "violates" if red else "conforms",
+                "checks": [WRONG if red else near],
+            }
+            for name in ("one", "other")
+        }
+        return Answers(case=case, records=records, disagreement=0.0)
+
+
+def searched(answering: Answering, folder: Path | None, *, seconds: float = 60.0, seed: int | None = None) -> Found:
+    run = Search(cast(Asking, answering), seconds=seconds, entries=(), table=(), device="cpu", folder=folder, tell=None)
+    return run.run(seed, None)
+
+
+def never(row: Row) -> bool:
+    return False
+
+
+def always(row: Row) -> bool:
+    return True
+
+
+@pytest.fixture
+def where_ci_is_set() -> Iterator[None]:
+    """Have Hypothesis as it is where CI is set: it draws the same rows each time."""
+    before = settings.default
+    settings.register_profile("as in CI", derandomize=True, database=None)
+    settings.load_profile("as in CI")
+    yield
+    settings.register_profile("before", before)
+    settings.load_profile("before")
+
+
+@pytest.mark.usefixtures("where_ci_is_set")
+def test_passes_ask_different_rows_where_ci_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_search, "OF_A_PASS", 20)
+    answering = Answering(never, breaks_off_after=60)
+    assert searched(answering, None).passes >= 3
+    distinct = {json.dumps(row, sort_keys=True) for row in answering.asked}
+    # The plainest row begins each pass, and what was asked before is remembered.
+    assert len(distinct) == len(answering.asked) == 60
+
+
+def test_what_came_near_is_asked_first_by_the_next_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_search, "OF_A_PASS", 60)
+    first = searched(Answering(never, breaks_off_after=50), tmp_path, seed=1)
+    again = searched(Answering(never, breaks_off_after=1), tmp_path, seed=2)
+    assert first.best["one", "output"][0] > 0.1
+    assert again.best == first.best
+
+
+def test_ctrl_c_while_a_row_is_made_smaller_loses_no_find(tmp_path: Path) -> None:
+    answering = Answering(lambda row: row["input_shape"][-1] > 4, breaks_off_after=40)
+    found = searched(answering, tmp_path)
+    assert found.interrupted
+    assert found.finds
+    assert all(each.row["input_shape"][-1] > 4 for each in found.finds)
+    assert "interrupted" in list(lines(found))[-1]
+    assert all(each.row in _kept(tmp_path) for each in found.finds)
+
+
+def test_finds_that_there_was_no_time_to_ask_again_are_kept(tmp_path: Path) -> None:
+    rows: list[Row] = [{"input_shape": [each], "units": 1, "values": "uniform"} for each in (3, 5, 7)]
+    (tmp_path / "finds.json").write_text(json.dumps(rows), encoding="utf-8")
+    searched(Answering(lambda row: row["input_shape"] != [3], breaks_off_after=2), tmp_path)
+    assert _kept(tmp_path) == rows[1:]  # the first is right by now, the third was not asked
+    searched(Answering(always), tmp_path, seconds=0.0)
+    assert _kept(tmp_path) == rows[1:]
+
+
+def _kept(folder: Path) -> list[Row]:
+    return cast(list[Row], json.loads((folder / "finds.json").read_text(encoding="utf-8")))
+
+
+def test_a_disk_that_is_full_by_now_costs_no_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Search) -> None:
+        if self._found.asked:
+            raise OSError(28, "No space left on device", "finds.json")
+
+    monkeypatch.setattr(Search, "_keep", full)
+    found = searched(Answering(always, breaks_off_after=30), tmp_path)
+    assert found.finds
+    assert "the next search will not begin with what was found: finds.json: No space left on device" in lines(found)
+
+
+def test_a_database_that_cannot_be_written_is_told_before_the_search(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    given = ["search", "-i", "tests.faulty:Exact", "--budget", "1h", "--database", str(tmp_path / "file" / "db")]
+    done = CliRunner().invoke(main, given)
+    assert done.exit_code == 2
+    assert done.output.startswith("Error: ")
+    assert len(done.output.strip().splitlines()) == 1
+
+
+def test_two_implementations_that_are_wrong_on_one_row_are_one_row_of_the_file(tmp_path: Path) -> None:
+    answering = Answering(always, breaks_off_after=1)
+    finds = searched(answering, None, seconds=60.0).finds
+    other = _of_the_other(finds[0])
+    (row,) = YAML(typ="safe").load(document([finds[0], other]))["rows"]
+    assert row["implementations"] == ["one", "other"]
+    file = tmp_path / "search.yaml"
+    file.write_text(document([finds[0], other]).replace("why: ''", "why: Both are off."), encoding="utf-8")
+    done = CliRunner().invoke(main, ["lint", str(file)])
+    assert "asks the same question" not in done.output
+
+
+def _of_the_other(find: of_search.Find) -> of_search.Find:
+    return of_search.Find(
+        row=find.row, case=find.case, record={**find.record, "implementation": "other"}, sign=find.sign
+    )
