@@ -31,20 +31,20 @@ def test_nothing(number):
 """
 
 
-def measure(rounds: int = 1, names: Sequence[str] = ()) -> dict[str, Any]:
+def measure(rounds: int = 1, names: Sequence[str] = (), *, alone: bool = True) -> dict[str, Any]:
     """
     Return the ratio of the suite's CPU time to the bare loop's, and what a cell costs beyond an empty test (seconds).
 
-    `alone` gives for each implementation the ratio of a run with it alone, one worker and nothing shared.
+    With `alone` there is, for each implementation, the ratio of a run with it alone, one worker and nothing shared.
     """
     names = names or tuple(dict.fromkeys(cell.implementation.name for cell in asked(())))
     count = len(asked(names))
     found = [_round(names, count) for _ in range(rounds)]
-    alone = {}
-    for name in names:
+    by_itself = {}
+    for name in names if alone else ():
         calls = bare(name)
         ratio = suite([name], "1").cpu / calls["cpu"]
-        alone[name] = {"cells": calls["cells"], "bare": calls["cpu"] / max(calls["cells"], 1), "ratio": ratio}
+        by_itself[name] = {"cells": calls["cells"], "bare": calls["cpu"] / max(calls["cells"], 1), "ratio": ratio}
     return {
         "cells": count,
         "rounds": found,
@@ -53,7 +53,7 @@ def measure(rounds: int = 1, names: Sequence[str] = ()) -> dict[str, Any]:
         "empty": statistics.median(each["empty"] / count for each in found),
         "beyond": statistics.median((each["suite"] - each["bare"] - each["empty"]) / count for each in found),
         "beyond_target": 0.0015,
-        "alone": alone,
+        "alone": by_itself,
     }
 
 
@@ -70,7 +70,7 @@ def suite(names: Sequence[str], workers: str, *options: str) -> Spent:
     with tempfile.TemporaryDirectory() as folder:
         chosen = [f"--implementation={name}" for name in names]
         results = f"--results={folder}/results.jsonl"
-        given = ["tests/test_dense.py", "-q", "-p", "no:cacheprovider", "-n", workers]
+        given = ["tests/test_dense.py", "-q", "-p", "no:cacheprovider", "-n", workers, "--threads=1"]
         return python("-m", "pytest", *given, results, *chosen, *options)
 
 
@@ -98,7 +98,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     ]
     for name, each in found["alone"].items():
         rows.append(f"| {name} | {each['cells']} | {1000 * each['bare']:.1f} | {each['ratio']:.2f} |")
-    return rows
+    return rows if found["alone"] else rows[:1]
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@ What changed from one run to another: cells that got worse or better, came or we
 
 Knows results files alone, and of each cell the little that is compared, so that runs of a million cells are; how it is
 told is `conformance.diff_told`'s. Inputs follow from a case's content, so a margin moves only where the implementation
-or the machine did. What counts as the drift of one cell is said by `DRIFT` and `NOTICED`; a small one of many cells in one
-direction is found by a sign test, whose false alarms `CHANCE` bounds.
+or the machine did. What counts as the drift of one cell is said by `DRIFT` and `NOTICED`; a small one of many cells in
+one direction is found by a sign test, whose false alarms `CHANCE` bounds.
 """
 
 from __future__ import annotations

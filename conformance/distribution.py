@@ -100,6 +100,7 @@ class WithXdist:
             "cells": self._sent,
             "host": None if machine is None else machine.name,
             "threads": self._machines.threads(node.gateway),
+            "junit": bool(self._config.getoption("xmlpath", None)),
         }
 
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> GroupScheduling | None:

@@ -25,6 +25,7 @@ from conformance.distribution import WithXdist
 from conformance.environment import usable
 from conformance.expected_time import Times
 from conformance.ledger import Entry
+from conformance.light_reports import LightReports
 from conformance.machines import Machines, are_elsewhere
 from conformance.measured import Measured
 from conformance.output import OutputError, ResultsFile
@@ -33,6 +34,7 @@ from conformance.results import finite
 from conformance.selection import DEVICES, Selection, SelectionError, parse_shard
 from conformance.suite import DEFAULT_CACHE, GIB, RECORD, Cell, Limits, Runner
 from conformance.summary import summarise
+from conformance.tally import Tally
 from conformance.terminal import is_coloured, show_lines
 
 _CELL: Final = re.compile(r"test_dense\[([^/]+/[^/]+/.+)\]$")
@@ -94,6 +96,9 @@ class State:
         self.limits = _limits(config)
         self.worker: dict[str, Any] | None = getattr(config, "workerinput", None)
         self.host: str | None = None if self.worker is None else self.worker["conformance"]["host"]
+        self.is_told_in_junit = bool(
+            config.getoption("xmlpath", None) if self.worker is None else self.worker["conformance"]["junit"]
+        )
         self.threads: int | None = config.getoption("--threads")
         if self.threads is not None and self.threads < 1:
             raise SelectionError("--threads is at least 1")
@@ -104,8 +109,7 @@ class State:
         self.cells: tuple[Cell, ...] = ()
         self.entries: tuple[Entry, ...] = ()
         self.asked = False
-        self.expected: list[str] = []
-        self.records: dict[str, dict[str, Any]] = {}
+        self.tally = Tally()
         self.measured = Measured()
         self.hellos: set[tuple[str, str | None]] = set()
         self.xdist: WithXdist | None = None
@@ -218,7 +222,7 @@ class State:
         self.asked = any("test_dense[" in each for each in test_ids)
         named = (_cell_id(each) for each in test_ids if _is_cell(each))
         xdist = self.xdist
-        self.expected = [each for each in named if xdist is None or xdist.is_wanted("/".join(each.split("/", 2)[:2]))]
+        self.tally.expect(each for each in named if xdist is None or xdist.is_wanted("/".join(each.split("/", 2)[:2])))
         if self.writer is not None:
             self.writer.header(
                 started=self.started.isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -240,7 +244,7 @@ class State:
                         "memory_gib": self.limits.memory / GIB,
                     },
                 },
-                cells=len(self.expected),
+                cells=self.tally.expected,
             )
 
     def take(self, report: pytest.TestReport) -> None:
@@ -254,12 +258,14 @@ class State:
         if not _is_cell(report.nodeid):
             return
         cell = _cell_id(report.nodeid)
-        record = getattr(report, "conformance", None)
-        if record is None and report.failed and cell not in self.records:
+        record = report.__dict__.pop("conformance", None)  # once: pytest may keep the report to the end
+        if self.tally.has(cell):
+            return
+        if record is None and report.failed:
             place = None if self.xdist is None else self.xdist.place(report)
             record = _unrun(cell, "crashed", f"the test itself failed: {report.longreprtext[-2000:]}", place)
-        if record is not None and cell not in self.records:
-            self.records[cell] = record
+        if record is not None:
+            self.tally.take(record)
             self.measured.add(record)
             if self.writer is not None:
                 self.writer.cell(record)
@@ -268,11 +274,12 @@ class State:
 
     def finish(self) -> None:
         """Write a line for every cell that was not reached, and the footer."""
-        missing = [each for each in self.expected if each not in self.records]
+        missing = self.tally.missing
         for cell in missing:
-            self.records[cell] = _unrun(cell, "not_run", "the run was stopped before this cell")
+            record = _unrun(cell, "not_run", "the run was stopped before this cell")
+            self.tally.take(record)
             if self.writer is not None:
-                self.writer.cell(self.records[cell])
+                self.writer.cell(record)
         if self.writer is not None:
             seconds = (datetime.now(UTC) - self.started).total_seconds()
             self.writer.footer(complete=not missing, seconds=round(seconds, 3), measured=self.measured.facts())
@@ -342,8 +349,10 @@ def pytest_configure(config: pytest.Config) -> None:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if config.getoption("--progress") and state.worker is None and reporter is not None:
         writer = config.get_terminal_writer()
-        state.progress = Progress(writer._file, lambda: len(state.expected), live=is_coloured(writer._file))
+        state.progress = Progress(writer._file, lambda: state.tally.expected, live=is_coloured(writer._file))
         config.pluginmanager.register(state.progress, "conformance-progress")
+    if state.worker is None and reporter is not None:
+        config.pluginmanager.register(LightReports(config, reporter), "conformance-light-reports")
     if config.pluginmanager.hasplugin("xdist") and state.worker is None:
         config.pluginmanager.register(state.distribution(), "conformance-xdist")
 
@@ -377,12 +386,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Let the report of a cell's test carry its record, and that of the first one what its process said of itself."""
     report: Any = yield
-    record = item.stash.get(RECORD, None)
-    if call.when == "call" and record is not None:
-        host = item.config.stash[STATE].host
-        report.conformance = record = _placed(record, host)
-        # Of these pytest's own --junit-xml makes properties of a test case; it takes those of the last report.
-        item.user_properties.extend(_properties(record))
+    if call.when == "call" and RECORD in item.stash:
+        state = item.config.stash[STATE]
+        host = state.host
+        report.conformance = record = _placed(item.stash[RECORD], host)
+        del item.stash[RECORD]  # tests live to the end, and records must not
+        if state.is_told_in_junit:
+            # Of these pytest's own --junit-xml makes properties of a test case; it takes those of the last report.
+            item.user_properties.extend(_properties(record))
         runner: Runner = item.funcargs["conformance_runner"]  # type: ignore[attr-defined]
         report.conformance_hellos = [
             finite(
@@ -427,7 +438,7 @@ def _plain(value: object) -> object:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Write results as they come; with xdist, this runs where the results file is."""
     state = _current
-    if state is not None and (report.when == "call" or report.failed):
+    if state is not None and state.worker is None and (report.when == "call" or report.failed):
         _written(state, lambda: state.take(report))
 
 
@@ -465,8 +476,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitC
         state.give_up(error)
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
         return
-    outcomes = {each["outcome"] for each in state.records.values()}
-    if exitstatus == pytest.ExitCode.OK and state.asked and outcomes <= {"not_run", "unsupported"}:
+    if exitstatus == pytest.ExitCode.OK and state.asked and state.tally.total.keys() <= {"not_run", "unsupported"}:
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
 
@@ -477,10 +487,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         # A summary of what is not in the file would be taken for one of what is.
         terminalreporter.write_line(f"ERROR: the results cannot be written: {state.failure}", red=True)
         return
-    if state is None or state.worker is not None or not state.records:
+    if state is None or state.worker is not None or not state.tally.counted:
         return
     terminalreporter.section("conformance")
-    lines = summarise(list(state.records.values()), results=config.getoption("--results"))
+    lines = summarise(state.tally, results=config.getoption("--results"))
     writer = config.get_terminal_writer()
     if is_coloured(writer._file) and writer.hasmarkup:
         show_lines(lines, writer._file)

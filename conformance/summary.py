@@ -1,7 +1,7 @@
 """
 The end of a run as a person reads it in a terminal: the first red cells in full, counts, and what to type next.
 
-Text from records alone; it judges nothing, writes no file and knows no terminal: each line comes with a style, which
+Text from a tally alone; it judges nothing, writes no file and knows no terminal: each line comes with a style, which
 whoever prints it may leave out. What a framework said is shown without the characters that steer a terminal.
 """
 
@@ -13,15 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from conformance.results import FAILING, OUTCOMES
+from conformance.tally import KEPT, Tally
 
 Record = Mapping[str, Any]
 Line = tuple[str, str]
 """A line and its style, in words of rich: empty for none."""
 
-SLOWEST: Final = 5
 #: Red cells that are shown in full, and those that are named after them.
 IN_FULL: Final = 3
 NAMED: Final = 10
+assert IN_FULL + NAMED <= KEPT
 #: The end of what a crashed process printed, and the most of a message.
 _LINES_OF_STDERR: Final = 5
 _MOST_OF_A_MESSAGE: Final = 400
@@ -30,22 +31,19 @@ _COLUMNS: Final = ("conforms", "diverges", "violates", "crashed", "timed_out", "
 assert set(_COLUMNS) == set(OUTCOMES)
 
 
-def summarise(records: Sequence[Record], *, results: str | None) -> Iterator[Line]:
-    """Yield the lines of the summary; `results` is the file they were written to, if any."""
-    failing = [each for each in records if each["outcome"] in FAILING]
-    if failing:
-        yield from _failures(failing)
+def summarise(tally: Tally, *, results: str | None) -> Iterator[Line]:
+    """Yield the lines of the summary; `results` is the file the records were written to, if any."""
+    if tally.failing:
+        yield from _failures(tally)
         yield "", ""
-    yield from _table(records)
-    reasons = Counter((each["implementation"], each.get("reason")) for each in records if each["outcome"] == "not_run")
-    if reasons:
+    yield from _table(tally)
+    if tally.not_run:
         yield "", ""
-        for (implementation, reason), count in sorted(reasons.items(), key=str):
-            yield f"not run: {count} cells of {implementation}: {_printable(str(reason))}", "yellow"
-    slowest = sorted(records, key=lambda each: -float(each["seconds"]))[:SLOWEST]
+        for (implementation, reason), count in sorted(tally.not_run.items(), key=str):
+            yield f"not run: {count} cells of {implementation}: {_printable(reason)}", "yellow"
     yield "", ""
-    yield "slowest: " + ", ".join(f"{_name(each)} {float(each['seconds']):.1f} s" for each in slowest), "dim"
-    yield from _next(failing, results)
+    yield "slowest: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in tally.slowest), "dim"
+    yield from _next(tally.failing, results)
 
 
 def _next(failing: Sequence[Record], results: str | None) -> Iterator[Line]:
@@ -60,9 +58,10 @@ def _next(failing: Sequence[Record], results: str | None) -> Iterator[Line]:
         yield f"results: {results}; as a page: conformance report {shlex.quote(results)}", ""
 
 
-def _failures(failing: Sequence[Record]) -> Iterator[Line]:
+def _failures(tally: Tally) -> Iterator[Line]:
     """Yield the first red cells in full, one of each implementation before a second, and the names of the next ones."""
-    first = _apart(failing)
+    first = _apart(tally.failing)
+    red = sum(tally.total[outcome] for outcome in FAILING)
     for number, record in enumerate(first[:IN_FULL]):
         if number:
             yield "", ""
@@ -72,8 +71,8 @@ def _failures(failing: Sequence[Record]) -> Iterator[Line]:
         yield "", ""
     for record in others:
         yield f"{record['outcome']}: {_name(record)}", "red"
-    if len(first) > IN_FULL + NAMED:
-        yield f"and {len(first) - IN_FULL - NAMED} more red cells", "red"
+    if red > IN_FULL + NAMED:
+        yield f"and {red - IN_FULL - NAMED} more red cells", "red"
 
 
 def _apart(failing: Sequence[Record]) -> list[Record]:
@@ -154,16 +153,13 @@ def _printable(text: str) -> str:
     return shown if len(shown) <= _MOST_OF_A_MESSAGE else f"{shown[: _MOST_OF_A_MESSAGE - 1]}…"
 
 
-def _table(records: Sequence[Record]) -> Iterator[Line]:
+def _table(tally: Tally) -> Iterator[Line]:
     """Yield a row per implementation and device, and their sum; outcomes nobody has are left out."""
-    counted: dict[str, Counter[str]] = {}
-    for each in records:
-        counted.setdefault(f"{each['device']}/{each['implementation']}", Counter())[each["outcome"]] += 1
-    total: Counter[str] = Counter(each["outcome"] for each in records)
+    total = tally.total
     columns = [outcome for outcome in _COLUMNS if total[outcome]]
     rows = [["", *columns, "cells"]]
     styles = ["bold"]
-    for name, counts in [*counted.items(), ("all", total)]:
+    for name, counts in [*tally.counted.items(), ("all", total)]:
         rows.append([name, *(str(counts[outcome] or ".") for outcome in columns), str(sum(counts.values()))])
         styles.append("red" if any(counts[each] for each in FAILING) else "yellow" if counts["not_run"] else "green")
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

@@ -14,7 +14,7 @@ import numpy as np
 
 from conformance.adapters.protocol import Array, Dense, Gradients, Parameter, Shape, Stack
 from conformance.formats import FORMATS
-from tests.functions import BACKWARD, FORWARD
+from tests.functions import BACKWARD, FORWARD, sigmoid
 
 
 def times(left: Array, right: Array) -> Array:
@@ -215,7 +215,7 @@ def _forward(activation: str, z: Array) -> Array:
         case "tanh":
             return np.tanh(z)
         case "sigmoid":
-            return (1 / (1 + np.exp(-z))).astype(z.dtype)
+            return sigmoid(z)
         case "softmax" if z.size:
             e = np.exp(z - z.max(axis=-1, keepdims=True))
             return e / e.sum(axis=-1, keepdims=True, dtype=z.dtype)

@@ -26,7 +26,9 @@ def of(z: Array, constant: float) -> Array:
 
 
 def sigmoid(z: Array) -> Array:
-    return of(z, 1) / (of(z, 1) + np.exp(-z))
+    # By the exponential of what is not positive, which is infinite in no format.
+    e = np.exp(-np.abs(z))
+    return np.where(z < 0, e, of(z, 1)) / (of(z, 1) + e)
 
 
 def erf(z: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from hypothesis import settings
 from ruamel.yaml import YAML
 
+from conformance.case import Case
 from conformance.cli import main
 from conformance.search import Found, Search
 from conformance.search import loop as of_search
@@ -31,7 +33,7 @@ class Answering:
         self._is_red = is_red
         self._breaks_off_after = breaks_off_after
 
-    def ask(self, row: Row) -> Answers:
+    def ask(self, row: Row, is_worth_asking: Callable[[Case, str], bool]) -> Answers:
         if len(self.asked) == self._breaks_off_after:
             raise KeyboardInterrupt
         self.asked.append(row)
@@ -154,3 +156,10 @@ def _of_the_other(find: of_search.Find) -> of_search.Find:
     return of_search.Find(
         row=find.row, case=find.case, record={**find.record, "implementation": "other"}, sign=find.sign
     )
+
+
+def test_a_search_without_hypothesis_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    done = CliRunner().invoke(main, ["search", "-i", "numpy"])
+    assert done.exit_code == 2
+    assert done.output == "Error: a search needs Hypothesis: pip install 'dense-conformance[search]'\n"

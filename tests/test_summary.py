@@ -16,6 +16,7 @@ import pytest
 from conformance import progress
 from conformance.progress import Progress
 from conformance.summary import IN_FULL, NAMED, summarise
+from conformance.tally import Tally
 
 ROOT = Path(__file__).parent.parent
 QUESTION = {
@@ -51,7 +52,7 @@ def cell(case: str = "c", outcome: str = "violates", name: str = "torch", **cont
 
 
 def text(*records: dict[str, Any], results: str | None = "out/r.jsonl") -> str:
-    return "\n".join(line for line, _ in summarise(records, results=results))
+    return "\n".join(line for line, _ in summarise(Tally(records), results=results))
 
 
 def test_a_violation_is_shown_with_question_expected_observed_worst_element_and_line() -> None:
@@ -116,7 +117,7 @@ def test_what_a_framework_says_steers_no_terminal() -> None:
 
 @pytest.mark.parametrize(("outcome", "style"), [("violates", "red"), ("conforms", "green"), ("not_run", "yellow")])
 def test_a_row_of_the_table_has_the_colour_of_its_worst_outcome(outcome: str, style: str) -> None:
-    lines = dict(summarise([cell(outcome="conforms"), cell(outcome=outcome)], results=None))
+    lines = dict(summarise(Tally([cell(outcome="conforms"), cell("d", outcome)]), results=None))
     assert [each for line, each in lines.items() if line.startswith("cpu/torch ")] == [style]
 
 

@@ -79,9 +79,9 @@ def render(
     Return the page for one or more results files; the same files give the same text.
 
     `changes` is a diff of this run and an earlier one as `conformance.diff_told.as_json` has it, with `since` naming
-    the earlier. `history` is what `conformance.history.summary` gives: `nights`, oldest first, each with `started`, `file`,
-    `counts` by outcome and `versions`; `margins`, each with `implementation`, `dtype` and for every night one of
-    `medians` and `maxima`, a number or None; and `worsened`, each with `case`, `implementation`, `device`, `since`,
+    the earlier. `history` is what `conformance.history.summary` gives: `nights`, oldest first, each with `started`,
+    `file`, `counts` by outcome and `versions`; `margins`, each with `implementation`, `dtype` and for every night one
+    of `medians` and `maxima`, a number or None; and `worsened`, each with `case`, `implementation`, `device`, `since`,
     `before`, `now`, `versions_before` and `versions_now`.
     """
     return render_with(environment(), runs, changes=changes, history=history)

@@ -8,7 +8,7 @@ nothing and judges nothing.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -24,6 +24,8 @@ from conformance.suite import DEFAULT_CACHE, Limits, Runner, cell_of, concerns
 from conformance.table import read_rows
 from conformance.values import NoDraw
 
+#: Activations whose derivative jumps at 0.
+_JUMPING: Final = frozenset({"relu", "leaky_relu", "selu"})
 #: A question of a search is small: what takes longer than this hangs (seconds).
 DEADLINE: Final = 30.0
 
@@ -49,14 +51,18 @@ class Answers:
         """
         Return the largest margin of each kind of one implementation; none where it does not conform.
 
-        None either on the lane `denormal`, where all from 0 to the bound is right and the bound itself is common.
+        None either on the lane `denormal`, where all from 0 to the bound is right and the bound itself is common; nor
+        of gradients where `cancelling` puts a layer on the jump of a derivative, and either side of it is right.
         """
         record = self.records[implementation]
         if record["outcome"] != "conforms" or self.case.lane == "denormal":
             return {}
         given = (check.get("facts", {}).get("margins", {}) for check in record["checks"])
+        jumps = self.case.lane == "cancelling" and any(each.activation in _JUMPING for each in self.case.layers)
         largest: dict[str, float] = {}
         for kind, margin in (pair for margins in given for pair in margins.items()):
+            if jumps and kind != "output":
+                continue
             # More than 1 conforms where the registry declares how a gradient is summed, and is without that.
             if float(margin) <= 1.0:
                 largest[kind] = max(largest.get(kind, 0.0), float(margin))
@@ -76,9 +82,9 @@ class Asking:
             (each, Runner(entries=entries, threads=1, limits=limits, cache=cache)) for each in implementations
         ]
 
-    def ask(self, row: Mapping[str, Any]) -> Answers:
+    def ask(self, row: Mapping[str, Any], is_worth_asking: Callable[[Case, str], bool]) -> Answers:
         """
-        Return what came of a row.
+        Return what came of a row, without those implementations that it is not worth asking.
 
         Raises:
             TableError: the row says what no row may say.
@@ -87,7 +93,7 @@ class Asking:
         records: dict[str, Mapping[str, Any]] = {}
         outputs: list[Any] = []
         for implementation, runner in self._runners:
-            if not concerns(case, implementation):
+            if not concerns(case, implementation) or not is_worth_asking(case, implementation.name):
                 continue
             record = runner.run(cell_of(case, implementation, self._device))
             records[implementation.name] = record

@@ -30,6 +30,7 @@ from conformance.results import FAILING
 from conformance.search.asking import Answers, Asking
 from conformance.search.likeness import Sign, like, sign_of
 from conformance.search.space import Row, rows
+from conformance.search.territory import Territory
 from conformance.table import TableError
 
 #: Rows of a pass; Hypothesis steers by margins in the second half of it.
@@ -144,6 +145,7 @@ class Search:
         self._seen: Find | None = None
         self._waiting: dict[str, list[Row]] = {}
         self._nearest: dict[tuple[str, str], Row] = {}
+        self._territory = Territory()
         self._remembered: LRUCache[str, Answers] = LRUCache(REMEMBERED)
         self._troubles: dict[tuple[str, str, str], type[_Trouble]] = {}
 
@@ -158,7 +160,8 @@ class Search:
                     self._again(earlier[0])
                     del earlier[0]
             while time.monotonic() < self._end and len(self._found.finds) < enough:
-                self._pass(None if seed is None else seed + self._found.passes)
+                # The passes of one seed are none of those of the next.
+                self._pass(None if seed is None else f"{seed}, {self._found.passes}")
                 self._keep_or_say()
         except _OutOfTime:
             pass
@@ -169,7 +172,7 @@ class Search:
             self._found.seconds = time.monotonic() - self._started
         return self._found
 
-    def _pass(self, seed: int | None) -> None:
+    def _pass(self, seed: str | None) -> None:
         """Search until something new is red and has been made small, or the pass is over."""
         # What failed before is asked from our own list: Hypothesis would drop what is no longer news.
         phases = [Phase.generate, Phase.target, Phase.shrink, *([Phase.reuse] if not self._found.passes else [])]
@@ -239,7 +242,7 @@ class Search:
         if (remembered := self._remembered.get(written)) is not None:
             return remembered
         try:
-            answers = self._asking.ask(row)
+            answers = self._asking.ask(row, self._territory.is_worth_asking)
         except TableError:
             return None
         if all(each["outcome"] == "not_run" for each in answers.records.values()):
@@ -255,9 +258,13 @@ class Search:
         """Return the red cells of a row that neither the ledger knows the like of, nor this search."""
         news = []
         for record in answers.records.values():
+            name = record["implementation"]
             if record["outcome"] not in FAILING:
+                if record["outcome"] == "conforms":
+                    self._territory.note(answers.case, name, known=False)
                 continue
             entry = like(self._entries, self._table, answers.case, record, self._device)
+            self._territory.note(answers.case, name, known=entry is not None)
             if entry is not None:
                 count, first = self._found.known.get(entry.where, (0, answers.case.id))
                 self._found.known[entry.where] = (count + 1, first)

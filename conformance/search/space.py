@@ -73,8 +73,7 @@ def rows(draw: st.DrawFn) -> Row:
         row["batch"] = batch
     if layout != "contiguous":
         row["layout"] = layout
-    integers = fed in INTEGER_DTYPES
-    if fed not in (None, dtype) and lane not in LINEAR_LANES and (lane == "exact" or not integers):
+    if fed not in (None, dtype) and lane in ("exact", *([] if fed in INTEGER_DTYPES else ["uniform"])):
         row["input_dtype"] = fed
     if lane == "special":
         row["expect"] = {"nonfinite": True}
@@ -120,7 +119,7 @@ def _is_askable(row: Row) -> bool:
     if len(fed) < {"transposed": 3, "broadcast": 2}.get(row.get("layout", ""), 1):
         return False
     biases = row.get("use_bias", True)
-    if row["values"] == "cancelling" and 1 in widths[:-1] and biases is not True:
+    if row["values"] == "cancelling" and min(widths[:-1]) < 2 and biases is not True:
         return False
     products = positions * sum(one * other for one, other in itertools.pairwise(widths))
     kernels = sum(one * other for one, other in itertools.pairwise(widths))

@@ -1,0 +1,43 @@
+"""
+A plugin of pytest that writes how much memory each process of a run holds, as cells end: `-p benchmarks.resident`.
+
+Each process, the controlling one and every worker, writes a line of JSON to the file named by `RESIDENT_FILE` whenever
+the number of cells that it has seen end is one of `MARKS`: process, cells, and bytes resident.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+import psutil
+import pytest
+
+#: What is imported late and what is bounded from the start (caches, pools) is there by the first mark.
+MARKS: Final = (250, 500, 1000, 2000, 4000, 8000, 16000)
+
+
+class Resident:
+    """Counts the reports of cells in one process."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._path = path
+        self._name = name
+        self._cells = 0
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take note of memory at some numbers of cells."""
+        self._cells += report.when == "call" and "test_dense[" in report.nodeid
+        if report.when == "call" and self._cells in MARKS:
+            told = {"process": self._name, "cells": self._cells, "bytes": psutil.Process().memory_info().rss}
+            with self._path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(told) + "\n")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to count."""
+    name = os.environ.get("PYTEST_XDIST_WORKER", "controller")
+    config.pluginmanager.register(Resident(Path(os.environ["RESIDENT_FILE"]), name), "resident")

@@ -1,0 +1,93 @@
+"""
+What a run has come to so far, in the little that its summary and its exit code need: memory that no cell adds to.
+
+Records are taken one by one and forgotten: of red cells the first few of each implementation are kept, of slow ones the
+slowest, of all others a number. Only the names of the cells to come are held, one of each, as collecting them does.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from conformance.results import FAILING
+
+Record = Mapping[str, Any]
+
+SLOWEST: Final = 5
+#: Red cells kept of each implementation: as many as a summary names of all together.
+KEPT: Final = 13
+#: Different reasons for which cells were not run; what has another beyond these is counted with it.
+REASONS: Final = 500
+OTHER_REASONS: Final = "other reasons, which the results file has"
+
+
+class Tally:
+    """
+    Counts of a run's cells, with a few of them.
+
+    `counted` holds for `DEVICE/IMPLEMENTATION` how many cells have each outcome, `not_run` how many cells of an
+    implementation were not run for a reason, `failing` the first `KEPT` red cells of each implementation in the order
+    in which they came.
+    """
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self.counted: dict[str, Counter[str]] = {}
+        self.not_run: Counter[tuple[str, str]] = Counter()
+        self.failing: list[Record] = []
+        self._is_taken: dict[str, bool] = {}
+        self._slowest: list[tuple[float, int, str]] = []
+        self._red: Counter[str] = Counter()
+        self._number = 0
+        for each in records:
+            self.take(each)
+
+    def expect(self, cells: Iterable[str]) -> None:
+        """Take note of the cells to come, `DEVICE/IMPLEMENTATION/CASE`."""
+        self._is_taken = dict.fromkeys(cells, False)
+
+    @property
+    def expected(self) -> int:
+        """How many cells there are, with or without a record."""
+        return len(self._is_taken)
+
+    @property
+    def missing(self) -> list[str]:
+        """The cells without a record, in the order in which they were announced."""
+        return [cell for cell, taken in self._is_taken.items() if not taken]
+
+    @property
+    def total(self) -> Counter[str]:
+        """How many cells have each outcome."""
+        return sum(self.counted.values(), Counter())
+
+    @property
+    def slowest(self) -> list[tuple[str, float]]:
+        """The slowest cells, slowest first, with their seconds."""
+        return [(name, seconds) for seconds, _, name in sorted(self._slowest, reverse=True)]
+
+    def has(self, cell: str) -> bool:
+        """Return whether the record of a cell was taken."""
+        return self._is_taken.get(cell, False)
+
+    def take(self, record: Record) -> None:
+        """Take the record of a cell."""
+        implementation, outcome, seconds = str(record["implementation"]), record["outcome"], float(record["seconds"])
+        process = f"{record['device']}/{implementation}"
+        cell = f"{process}/{record['case']}"
+        self._is_taken[cell] = True
+        counts = self.counted.setdefault(process, Counter())
+        counts[outcome] += 1
+        if outcome in FAILING:
+            self._red[implementation] += 1
+            if self._red[implementation] <= KEPT:
+                self.failing.append(record)
+        if outcome == "not_run":
+            reason = (implementation, str(record.get("reason")))
+            known = reason in self.not_run or len(self.not_run) < REASONS
+            self.not_run[reason if known else (implementation, OTHER_REASONS)] += 1
+        self._number -= 1  # of equally slow ones the first counts as slower
+        found = (seconds, self._number, cell)
+        (heapq.heappush if len(self._slowest) < SLOWEST else heapq.heappushpop)(self._slowest, found)
