@@ -8,11 +8,12 @@ The lanes that make draws are `conformance.values` and `conformance.exact_lane`.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +61,20 @@ def stream_key(digest: bytes, *purpose: object) -> int:
     return int.from_bytes(key[:16], "little")
 
 
+class _Key(np.random.bit_generator.ISeedSequence):
+    """A key as what a generator takes one from: given the key itself, NumPy also draws entropy it has no use for."""
+
+    __slots__ = ("_words",)
+
+    def __init__(self, key: int) -> None:
+        self._words = np.array([key & (2**64 - 1), key >> 64], np.uint64)
+
+    def generate_state(self, n_words: int, dtype: npt.DTypeLike = np.uint64) -> npt.NDArray[Any]:
+        """Return the two words of 64 bits that a Philox generator asks for."""
+        assert (n_words, np.dtype(dtype)) == (2, np.dtype(np.uint64)), "only a Philox generator is keyed so"
+        return self._words
+
+
 class Stream:
     """
     Numbers from the raw bits of a Philox generator keyed by SHA-256 of a digest and a purpose.
@@ -68,7 +83,8 @@ class Stream:
     """
 
     def __init__(self, digest: bytes, *purpose: object) -> None:
-        self._philox = np.random.Philox(key=stream_key(digest, *purpose))
+        # The stub of NumPy names one class that is such a sequence; its documentation, any.
+        self._philox = np.random.Philox(cast(Any, _Key(stream_key(digest, *purpose))))
 
     def bits(self, shape: tuple[int, ...]) -> npt.NDArray[np.uint64]:
         """Return uniformly distributed 64-bit numbers."""
@@ -143,7 +159,7 @@ class Plan:
     @property
     def dtype(self) -> str:
         """The name of the format."""
-        return self.format.dtype.name
+        return _name(self.format.dtype)
 
     @property
     def is_short(self) -> bool:
@@ -168,6 +184,11 @@ class Plan:
             return x
         held = np.abs(x) if self.input_dtype in ("bool", "uint8") else x
         return held.astype(dtype_of(self.input_dtype)).astype(x.dtype)
+
+
+@functools.cache
+def _name(dtype: np.dtype[Any]) -> str:
+    return dtype.name  # which NumPy puts together anew each time
 
 
 def is_exact(draw: Draw, activations: Sequence[str], form: Format) -> bool:

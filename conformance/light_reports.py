@@ -24,10 +24,17 @@ _MARK: Final = _Mark()
 
 
 class LightReports:
-    """Replaces reports as soon as all that look at one have seen it."""
+    """
+    Replaces reports as soon as all that look at one have seen it.
 
-    def __init__(self, config: pytest.Config, reporter: Any) -> None:
+    A worker of pytest-xdist has a reporter too, which never `prints` anything.
+    """
+
+    def __init__(self, config: pytest.Config, reporter: Any, *, prints: bool) -> None:
         self._stats: dict[str, list[Any]] = reporter.stats
+        if not prints:
+            self._counted = {"", "failed", *_PRINTED}
+            return
         option = config.option
         wanted = reporter.reportchars
         self._counted = {name for name, letters in _PRINTED.items() if not set(letters) & set(wanted)}

@@ -22,7 +22,7 @@ from conformance.finding import VIOLATES
 from conformance.ledger import lint_scope, load_ledger
 from conformance.question import REPEATED, question
 from conformance.suite import checks_asked, concerns
-from conformance.table import Table, default_cases, lint, load
+from conformance.table import Table, TableError, default_cases, load
 from conformance.values import NoDraw, draws
 
 #: Devices a ledger entry may be about.
@@ -38,10 +38,13 @@ def faults_of(cases: Sequence[str]) -> tuple[Fault, ...]:
     The ledger is checked with the default table alone: it speaks of no other.
     """
     paths = [Path(each) for each in cases] or [default_cases()]
-    faults = list(lint(paths))
-    table = None if faults else load(paths)
-    if table is not None:
+    faults: list[Fault] = []
+    table = None
+    try:
+        table = load(paths)
         faults += _faults_of_values(table)
+    except TableError as error:
+        faults += error.faults
     if not cases:
         try:
             entries = load_ledger(paths)

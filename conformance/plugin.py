@@ -351,8 +351,9 @@ def pytest_configure(config: pytest.Config) -> None:
         writer = config.get_terminal_writer()
         state.progress = Progress(writer._file, lambda: state.tally.expected, live=is_coloured(writer._file))
         config.pluginmanager.register(state.progress, "conformance-progress")
-    if state.worker is None and reporter is not None:
-        config.pluginmanager.register(LightReports(config, reporter), "conformance-light-reports")
+    if reporter is not None:
+        light = LightReports(config, reporter, prints=state.worker is None)
+        config.pluginmanager.register(light, "conformance-light-reports")
     if config.pluginmanager.hasplugin("xdist") and state.worker is None:
         config.pluginmanager.register(state.distribution(), "conformance-xdist")
 

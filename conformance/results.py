@@ -157,37 +157,39 @@ def read(path: Path, *, strict: bool = True) -> Run:
     )
 
 
-def opened(path: Path) -> Run:
+def opened(path: Path, *, strict: bool = True) -> Run:
     """
     Read one results file and keep all of it but its cells, so that a file of a million takes no more memory than one.
 
-    Every line is held to its form here, and decoded anew whenever cells are asked for. Who reads a file while it is
-    written sees it as it was when it was opened.
+    Every line is held to its form here, as `read` does it, and decoded anew whenever cells are asked for. Who reads a
+    file while it is written sees it as it was when it was opened.
 
     Raises:
         ResultsError: as `read`.
     """
     if not path.is_file():
-        return read(path)  # a pipe can be read once; what cannot be read at all is told by the other
+        return read(path, strict=strict)  # a pipe can be read once; what cannot be read at all is told by the other
     lines = _lines(path)
-    header = _header(path, lines, strict=True)
+    header = _header(path, lines, strict=strict)
     counts: Counter[str] = Counter()
     implementations: list[Record] = []
     footer: Record | None = None
     last = 1
     for number, line in lines:
-        last = number
         outcome = outcome_of_sound_cell(line)
         if outcome is None:
-            record = _record(path, number, line, strict=True)
+            record = _record(path, number, line, strict=strict)
+            if not record:  # cut, and perhaps still being written
+                break
             if record.get("type") == "cell":
-                outcome = str(record["outcome"])
+                outcome = str(record.get("outcome"))
             elif record.get("type") == "implementation":
                 implementations.append(record)
-            elif record and footer is None:
+            elif footer is None:
                 footer = record if record["type"] == "footer" else None
         if outcome is not None:
             counts[outcome] += 1
+        last = number
     cells = _OnDisk(path, last, counts)
     return Run(path=str(path), header=header, implementations=tuple(implementations), cells=cells, footer=footer)
 

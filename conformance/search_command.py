@@ -98,6 +98,8 @@ def search(
             most=most,
             tell=_Teller(seconds),
         )
+        if not found.asked and not found.interrupted:
+            raise _Fault(f"in {found.seconds:.0f} s not one row was asked of {', '.join(each.name for each in chosen)}")
         for line in lines(found):
             click.echo(line)
         for path in write(found, output):

@@ -558,8 +558,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "a line cut in the middle is an error",
-            "if number == len(lines):",
-            "if number > len(lines):",
+            'if not line.endswith(b"\\n"):',
+            'if line.endswith(b"\\n"):',
             "results::a_file_cut_at_any_byte_reads_as_far_as_its_last_whole_line",
         ),
         ("any schema", "if schema != SCHEMA:", "if False:", "results::what_cannot_be_read_is_said_with_file_and_line"),

@@ -122,7 +122,13 @@ def test_what_the_ledger_knows_of_other_rows_is_told_apart() -> None:
 
 
 def test_a_sign_explains_itself_on_rows_that_have_more() -> None:
-    plain = {"implementation": "torch", "check": "output", "said": "wrong values", "dtype": "float16", "lane": "wide"}
+    plain: dict[str, Any] = {
+        "implementation": "torch",
+        "check": "output",
+        "said": "wrong values",
+        "dtype": "float16",
+        "lane": "wide",
+    }
     sign = Sign(**plain, fed=None, activations=frozenset({"gelu"}))
     assert sign.explains(replace(sign, activations=frozenset({"gelu", "relu"}), fed="int8"))
     assert not sign.explains(replace(sign, activations=frozenset({"relu"})))

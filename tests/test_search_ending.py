@@ -163,3 +163,35 @@ def test_a_search_without_hypothesis_says_what_to_install(monkeypatch: pytest.Mo
     done = CliRunner().invoke(main, ["search", "-i", "numpy"])
     assert done.exit_code == 2
     assert done.output == "Error: a search needs Hypothesis: pip install 'dense-conformance[search]'\n"
+
+
+class Unable(Answering):
+    """Can be asked nothing."""
+
+    def ask(self, row: Row, is_worth_asking: Callable[[Case, str], bool]) -> Answers:
+        answers = super().ask(row, is_worth_asking)
+        records = {name: {**record, "outcome": "not_run"} for name, record in answers.records.items()}
+        return Answers(case=answers.case, records=records, disagreement=0.0)
+
+
+def test_a_search_that_asked_nothing_is_not_green(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_search, "OF_A_PASS", 5)
+    found = searched(Unable(never), None, seconds=0.5)
+    assert (found.asked, found.interrupted) == (0, False)
+    monkeypatch.setattr("conformance.search.search", lambda *_, **__: found)
+    done = CliRunner().invoke(main, ["search", "-i", "numpy"])
+    assert done.exit_code == 2
+    assert done.output.endswith("not one row was asked of numpy\n")
+
+
+def test_a_find_is_kept_at_the_end_of_its_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_search, "OF_A_PASS", 20)
+    kept: list[int] = []
+
+    def red(row: Row) -> bool:
+        kept.append(len(_kept(tmp_path)))
+        return row["input_shape"][-1] > 4
+
+    searched(Answering(red, breaks_off_after=150), tmp_path)
+    assert kept[0] == 0
+    assert kept[-1] > 0

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conformance.report import text, view
+from conformance.report.beside import beside, present
 from conformance.report.columns import Column
 from conformance.results import OUTCOMES, Run
 
@@ -62,7 +63,9 @@ def summary_line(runs: Sequence[Run], table: view.Table) -> tuple[str, ...]:
     """Return what was asked, when, for how long, of which versions, on what: in a line below the headline."""
     implementations = len({column.implementation for column in table.columns})
     devices = len({column.device for column in table.columns})
-    found = [_count(len(table.rows), "case"), _count(implementations, "implementation"), _count(devices, "device")]
+    asked: set[str] = set().union(*(cases for run in runs for cases in beside(run).cases.values()))
+    asked |= {row.case for row in table.rows}
+    found = [_count(len(asked), "case"), _count(implementations, "implementation"), _count(devices, "device")]
     if len(runs) != 1:
         return (*found, _count(len(runs), "results file"))
     (run,) = runs
@@ -71,7 +74,7 @@ def summary_line(runs: Sequence[Run], table: view.Table) -> tuple[str, ...]:
     system, machine = known.get("system", ""), known.get("machine", "")
     platform = [each for each in (system, machine) if each and (each is system or each not in system)]
     found += [text.value(run.header["started"])] if run.header.get("started") else []
-    spent = text.duration(sum(filter(None, (text.number(cell.get("seconds")) for cell in run.cells))))
+    spent = text.duration(view.spent(run))
     found.append(f"{spent} in cells" if seconds is None else f"took {text.duration(seconds)}")
     return (*found, *([text.head(" ".join(platform), 120)] if platform else []))
 
@@ -96,17 +99,17 @@ def _count(count: int, noun: str) -> str:
 def warnings(run: Run, label: str) -> list[str]:
     """Return what makes a results file less than a whole account of a run."""
     found = []
-    announced, present = view.announced(run), len(run.cells)
+    announced, lines = view.announced(run), present(run)
     if run.footer is None:
         found.append(f"{label} was broken off: it has no footer.")
     elif not run.complete:
         found.append(f"{label} was broken off: its footer says that it is not complete.")
-    if announced > present:
-        found.append(f"{label} set out to do {announced:,} cells; {announced - present:,} of them never got a line.")
-    if announced < present:
-        found.append(f"{label} holds {present:,} cells but set out to do {announced:,}.")
+    if announced > lines:
+        found.append(f"{label} set out to do {announced:,} cells; {announced - lines:,} of them never got a line.")
+    if announced < lines:
+        found.append(f"{label} holds {lines:,} cells but set out to do {announced:,}.")
     said = run.footer.get("counts") if run.footer is not None else None
-    held = {kind.name: count for kind, count in view.tally(_bare(run)).items()}
+    held = {kind.name: count for kind, count in view.tally(_bare(run), others=beside(run).total).items()}
     if run.footer is not None and {**dict.fromkeys(OUTCOMES, 0), **_mapping(said)} != held:
         found.append(f"{label} contradicts itself: its footer counts {text.value(said)}, its lines {text.value(held)}.")
     return found

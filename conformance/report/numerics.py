@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from conformance.report import text
+from conformance.report.beside import beside
 from conformance.report.columns import labels
 from conformance.report.payload import margins
 from conformance.report.view import Table
@@ -66,9 +67,13 @@ class Spread:
     largest: float | None
 
 
-def spreads(table: Table) -> tuple[Spread, ...]:
-    """Return how the margins of conforming cells are spread, by column and dtype."""
+def spreads(table: Table, runs: Sequence[Run]) -> tuple[Spread, ...]:
+    """Return how the margins of conforming cells are spread, by column and dtype, of those that are not shown too."""
     found = margins(table)
+    columns = {(cell.run, cell.column.implementation, cell.column.device): cell.column.label for cell in table.cells}
+    for index, run in enumerate(runs):
+        for (process, dtype), others in beside(run).margins.items():
+            found[columns[index, *process], dtype].extend(others)
     order = {column.label: index for index, column in enumerate(table.columns)}
     return tuple(
         _spread(*key, found[key]) for key in sorted(found, key=lambda key: (order[key[0]], text.natural(key[1])))

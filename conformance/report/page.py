@@ -7,11 +7,10 @@ marked as safe. What the page's script shows it gets as JSON, and puts into the 
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,11 +19,13 @@ from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from conformance.report import claims, columns, details, places, script, text, view
+from conformance.report.beside import beside, present
 from conformance.report.changes import changes as changed
+from conformance.report.condensed import condensed, told
 from conformance.report.nights import history as nights
 from conformance.report.numerics import numerics, spreads
 from conformance.report.payload import payload, script_text
-from conformance.results import Run
+from conformance.results import Run, without_collection
 
 #: How many ways to fail are listed before the matrix, which has all cells.
 LISTED: Final = 200
@@ -95,7 +96,7 @@ def write(
     history: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the page for `runs` to `path`, whole or not at all; for the rest see `render`."""
-    with _without_collection():
+    with without_collection():
         page = render(runs, changes=changes, history=history)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -104,18 +105,6 @@ def write(
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
-    """Look for no garbage meanwhile: there is none, and looking through a million records takes half of the time."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def environment(loader: BaseLoader | None = None) -> Environment:
@@ -153,8 +142,10 @@ def render_with(
     history: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the page as `made` fills it."""
+    runs = condensed(runs)
     table = view.table(runs)
-    counts = view.tally(table.cells, sum(map(view.missing, runs)))
+    others: Counter[str] = sum((beside(run).total for run in runs), Counter())
+    counts = view.tally(table.cells, sum(map(view.missing, runs)), others)
     failures = details.failures(table)
     warnings = (*itertools.chain(*map(claims.warnings, runs, columns.labels(runs))), *claims.oddities(table))
     complete = all(run.complete for run in runs)
@@ -177,11 +168,12 @@ def render_with(
         unlisted=sum(len(each.cells) for each in failures[LISTED:]),
         listed=NAMED,
         divergences=divergences,
-        spreads=spreads(table),
+        spreads=spreads(table, runs),
         numerics=numerics(runs),
         history=past,
         unasked=details.unasked(table),
         unanswered=details.unanswered(table),
+        condensed=told(runs),
         omitted=claims.omitted(len(table.cells), len(data["details"])),
     )
     data["history"] = None if past is None else past.plotted()
@@ -197,20 +189,22 @@ def _summaries(runs: Sequence[Run], table: view.Table) -> tuple[Summary, ...]:
 
 def _summary(runs: Sequence[Run], column: columns.Column, cells: Sequence[view.Cell]) -> Summary:
     seconds = (text.number(cell.record.get("seconds")) for cell in cells)
-    said = [
-        each
-        for index in sorted({cell.run for cell in cells})
-        for each in columns.implementations(runs[index], column.implementation)
-    ]
+    indices = sorted({cell.run for cell in cells})
+    # Of cells that are not shown, those of this column are the ones of its runs, implementation and device.
+    others = [(beside(runs[index]), (column.implementation, column.device)) for index in indices]
+    margins = [margin for each, process in others for margin in each.worst(process)]
+    margins += [cell.margin for cell in cells if cell.margin is not None and cell.kind.name == "conforms"]
+    said = [each for index in indices for each in columns.implementations(runs[index], column.implementation)]
     versions, settings = (
         tuple(dict.fromkeys(" ".join(pair) for each in said for pair in text.pairs(each.get(key))))
         for key in ("versions", "settings")
     )
     return Summary(
         column=column,
-        counts=view.tally(cells),
-        margin=text.worst([cell.margin for cell in cells if cell.margin is not None and cell.kind.name == "conforms"]),
-        seconds=sum(each for each in seconds if each is not None),
+        counts=view.tally(cells, others=sum((each.kinds.get(key, Counter()) for each, key in others), Counter())),
+        margin=text.worst(margins),
+        seconds=sum(each for each in seconds if each is not None)
+        + sum(each.seconds.get(key, 0.0) for each, key in others),
         versions=versions,
         settings=settings,
     )
@@ -219,11 +213,11 @@ def _summary(runs: Sequence[Run], column: columns.Column, cells: Sequence[view.C
 def _origin(run: Run, label: str) -> Origin:
     header, footer = run.header, run.footer or {}
     seconds = text.number(footer.get("seconds"))
-    spent = sum(filter(None, (text.number(cell.get("seconds")) for cell in run.cells)))
     facts = [("started", text.value(header.get("started") or "unknown"))]
     if seconds is not None:
         facts.append(("took", text.duration(seconds)))
-    facts += [("time in cells", text.duration(spent)), ("cells", f"{len(run.cells):,} of {view.announced(run):,}")]
+    facts.append(("time in cells", text.duration(view.spent(run))))
+    facts.append(("cells", f"{present(run):,} of {view.announced(run):,}"))
     facts.append(("complete", "yes" if run.complete else "no"))
     known = ("type", "schema", "started", "distributions", "platform", "selection", "cells")
     return Origin(

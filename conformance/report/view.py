@@ -11,9 +11,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Final, TypeGuard
 
 from conformance.report import text
+from conformance.report.beside import beside, present
 from conformance.report.columns import Column, columns, name
 from conformance.results import FAILING, OUTCOMES, Record, Run
 
@@ -206,17 +208,29 @@ def kind(record: Record) -> Kind:
     return KINDS.get(outcome, UNKNOWN) if isinstance(outcome, str) else UNKNOWN
 
 
-def tally(cells: Iterable[Cell], missing: int = 0) -> dict[Kind, int]:
-    """Return how many cells there are of each kind, worst first; `missing` cells never got a line and were not run."""
+def tally(cells: Iterable[Cell], missing: int = 0, others: Mapping[str, int] = MappingProxyType({})) -> dict[Kind, int]:
+    """
+    Return how many cells there are of each kind, worst first.
+
+    `missing` cells never got a line and were not run; `others` are cells beside these, by the name of their kind.
+    """
     counted = Counter(cell.kind for cell in cells)
     counted[KINDS["not_run"]] += missing
+    counted.update({KINDS.get(name, UNKNOWN): count for name, count in others.items()})
     shown = [*KINDS.values(), UNKNOWN] if counted[UNKNOWN] else list(KINDS.values())
     return {each: counted[each] for each in shown}
 
 
 def missing(run: Run) -> int:
     """Return how many cells of a run never got a line."""
-    return max(0, announced(run) - len(run.cells))
+    return max(0, announced(run) - present(run))
+
+
+def spent(run: Run) -> float:
+    """Return the seconds spent in the cells of a run."""
+    return sum(
+        filter(None, (text.number(cell.get("seconds")) for cell in run.cells)), sum(beside(run).seconds.values())
+    )
 
 
 def announced(run: Run) -> int:

@@ -29,6 +29,8 @@ _DTYPE: Final = re.compile(
 WRONG_VALUES: Final = "wrong values"
 #: The checks that see wrong values first; others see them again, rearranged.
 _PRIMARY: Final = ("output_shape", "parameters", "output_dtype", "placement", "output", "gradients", "refusal")
+#: What is seen of a process that ended, in place of a check.
+_ENDINGS: Final = ("crashed", "timed_out")
 #: Characters of a message that tell one trouble from another.
 _TOLD: Final = 80
 
@@ -38,7 +40,8 @@ class Sign:
     """
     By what one trouble is told from another: who, which check fails first, what is said of it, and in which territory.
 
-    `activations` are those of the row but `linear`; `fed` is the dtype of the input where it is another.
+    `activations` are those of the row but `linear`; `fed` is the dtype of the input where it is another; `is_empty` is
+    of a row with an axis of nothing.
     """
 
     implementation: str
@@ -48,6 +51,7 @@ class Sign:
     lane: str
     fed: str | None
     activations: frozenset[str]
+    is_empty: bool = False
 
     @property
     def kind(self) -> tuple[str, str, str]:
@@ -59,8 +63,11 @@ class Sign:
         if self.kind != other.kind:
             return False
         # What is refused is refused in every dtype and with every activation; values are wrong in some.
-        near = self.dtype == other.dtype and self.activations <= other.activations
-        return (near or self.said != WRONG_VALUES) and self.fed in (None, other.fed)
+        if self.fed not in (None, other.fed):
+            return False
+        if self.check in _ENDINGS:  # all processes end alike
+            return self.activations <= other.activations and self.is_empty == other.is_empty
+        return (self.dtype == other.dtype and self.activations <= other.activations) or self.said != WRONG_VALUES
 
 
 def sign_of(case: Case, record: Mapping[str, Any]) -> Sign:
@@ -74,6 +81,7 @@ def sign_of(case: Case, record: Mapping[str, Any]) -> Sign:
         lane=case.lane,
         fed=case.input_dtype,
         activations=_activations(case),
+        is_empty=_is_empty(case),
     )
 
 
@@ -87,7 +95,8 @@ def like(
     if crash:
         ended = (TimedOut,) if record["outcome"] == "timed_out" else (Crash,)
         endings = [each for each in about if isinstance(each.observed, ended)]
-        return next((each for each in endings if _ended_so(each, crash)), None)
+        ended_so = (each for each in endings if _ended_so(each, crash))
+        return next((each for each in ended_so if _ends_near(each, table, case, name, device)), None)
     red = [each for each in record["checks"] if each["outcome"] == "violates"]
     alike: list[Entry] = []
     for check in red:
@@ -145,6 +154,25 @@ def _bare(message: str) -> str:
 
 def _activations(case: Case) -> frozenset[str]:
     return frozenset(layer.activation for layer in case.layers) - {"linear"}
+
+
+def _is_empty(case: Case) -> bool:
+    return 0 in case.fed_shape or any(layer.units == 0 for layer in case.layers)
+
+
+def _ends_near(entry: Entry, table: Sequence[Case], case: Case, name: str, device: str) -> bool:
+    """
+    Return whether the process ends on some row under an entry that is near a case, since all processes end alike.
+
+    Such a row has no activation that the case has not, and an axis of nothing where the case has one.
+    """
+    return any(
+        _activations(other) <= _activations(case)
+        and _is_empty(other) == _is_empty(case)
+        and dict(other.environment) == dict(case.environment)
+        for other in table
+        if entry.covers(implementation=name, case=other.id, device=device)
+    )
 
 
 def _ended_so(entry: Entry, crash: Mapping[str, Any]) -> bool:

@@ -1,0 +1,79 @@
+"""The command `conformance report`, and the page as other commands write it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from conformance.results import Run
+
+#: Exit code: the command is itself at fault.
+AT_FAULT: Final = 2
+
+
+class _Fault(click.ClickException):
+    exit_code = AT_FAULT
+
+
+def write_page(results: list[Path], page: Path, against: Path | None = None, history: Path | None = None) -> None:
+    """Write the HTML page of results files, with what changed since another and nights before, and say where it is."""
+    import gc
+
+    from conformance.report import write
+    from conformance.results import opened
+
+    gc.disable()
+    try:
+        # A page shows whatever there is; what changed can be told of whole records alone.
+        runs = [opened(each, strict=against is not None) for each in results]
+        changes = None if against is None else _changes(against, runs)
+        nights = None if history is None else _nights(history)
+        write(runs, page, changes=changes, history=nights)
+    finally:
+        # The process ends soon: to look through what was the page once more would take as long as to write it.
+        gc.freeze()
+        gc.enable()
+    click.echo(f"page: {page}")
+
+
+def _changes(against: Path, runs: list[Run]) -> dict[str, Any]:
+    """Return what changed from the results file `against` to the one run, as the page takes it."""
+    from conformance.diff import diff as difference
+    from conformance.diff_told import as_json
+    from conformance.results import opened
+
+    if len(runs) != 1:
+        raise _Fault("--against compares with one results file, so give one alone")
+    old = opened(against)
+    since = f"{against.name}, started {old.header.get('started', 'at an unknown time')}"
+    return {**json.loads(as_json(difference(old, runs[0]))), "since": since}
+
+
+def _nights(folder: Path) -> dict[str, Any]:
+    """Return the sum of a folder of results files, as the page takes it."""
+    from conformance.history import summary
+
+    return summary(folder)
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "output", type=click.Path(dir_okay=False, path_type=Path), default=Path("reports/index.html"))
+@click.option("--against", type=click.Path(path_type=Path), metavar="OLD", help="Say what changed since OLD.")
+@click.option("--history", type=click.Path(path_type=Path), metavar="FOLDER", help="Show the nights in FOLDER.")
+def report(results: tuple[Path, ...], output: Path, against: Path | None, history: Path | None) -> None:
+    """
+    Write one HTML page from RESULTS files, of several machines or versions if you like.
+
+    OLD is an earlier results file of the same table; FOLDER holds results files, one for each night.
+    """
+    from conformance.results import ResultsError
+
+    try:
+        write_page(list(results), output, against, history)
+    except (ResultsError, OSError) as error:
+        raise _Fault(str(error)) from None

@@ -1,0 +1,57 @@
+"""
+What a run would be, without running it: the cells of each implementation, and how long they are expected to take.
+
+Nothing is started and no framework is imported. Whether a GPU is visible only a framework can tell, so that with
+`--device auto` the cells of every device that could be there are counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from conformance.selection import Selection
+
+
+def planned(selection: Selection, *, draws: int = 1) -> Iterator[str]:
+    """
+    Yield a line for each implementation and device that has cells, one for those that have none, and one for all.
+
+    Time is that of one process after the other, each cell asked `draws` times.
+
+    Raises:
+        SelectionError: the table or the command is at fault.
+    """
+    chosen = selection.chosen()
+    cells = selection.cells(selection.table(), chosen, selection.devices(chosen, elsewhere=True))
+    times = selection.expected_times()
+    counts: Counter[tuple[str, str]] = Counter()
+    seconds: dict[tuple[str, str], float] = defaultdict(float)
+    for cell in cells:
+        process = cell.device, cell.implementation.name
+        counts[process] += 1
+        seconds[process] += draws * times.cell(cell.implementation.name, cell.case.id)
+    missing = {each.name: ", ".join(each.missing_packages()) for each in chosen}
+    width = max((len("/".join(each)) for each in counts), default=3)
+    total = 0.0
+    for (device, name), count in counts.items():
+        if missing[name]:
+            took = f"not installed: {missing[name]}"
+        else:
+            expected = times.start(name) + seconds[device, name]
+            took, total = f"about {_duration(expected)}", total + expected
+        yield f"{f'{device}/{name}':<{width}}  {_cells(count):>15}  {took}"
+    without = [each.name for each in chosen if not any(name == each.name for _, name in counts)]
+    if without:
+        yield f"no cells: {', '.join(without)}"
+    yield f"{'all':<{width}}  {_cells(len(cells)):>15}  about {_duration(total)}, one process after the other"
+
+
+def _cells(count: int) -> str:
+    return f"{count:,} cell{'' if count == 1 else 's'}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
