@@ -111,7 +111,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     return [
         (
             f"A case of Dense takes {1000 * found['keras']:.0f} ms in Keras's `run_layer_test` and "
-            f"{1000 * found['suite']:.1f} ms here: **{found['ratio']:.0f} times** as fast (target {found['target']:g})."
+            f"{1000 * found['suite']:.1f} ms here: **{found['ratio']:.2g} times** as fast (target {found['target']:g})."
         ),
         "",
         f"- `run_layer_test` holds {found['keras_holds']}.",

@@ -23,7 +23,7 @@ import pytest
 from conformance.question import question
 
 #: What is imported late and what is bounded from the start (caches, pools) is there by the first mark.
-MARKS: Final = (125, 250, 500, 1000, 2000, 4000, 8000, 16000)
+MARKS: Final = (250, 500, 1000, 2000, 4000, 8000, 16000)
 #: The cache of questions is emptied after so many cells.
 EMPTIED: Final = 25
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -122,7 +122,9 @@ _OPTIONAL: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
-_Number = int | float | Literal["inf", "-inf", "nan"]
+#: An integer beyond these may be beyond every float: `fault` looks at it.
+_MOST: Final = 2**53
+_Number = Annotated[int, msgspec.Meta(ge=-_MOST, le=_MOST)] | float | Literal["inf", "-inf", "nan"]
 
 
 class _Raised(msgspec.Struct):

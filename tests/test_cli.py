@@ -74,6 +74,22 @@ def test_when_nothing_matches_it_exits_3(tmp_path: Path) -> None:
     assert run_on(tmp_path, "tests.faulty:Exact", row).returncode == 3
 
 
+def test_collect_only_says_what_a_run_would_be_and_starts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("conformance.process.subprocess.Popen", None)
+    (tmp_path / "rows.yaml").write_text(ROW, encoding="utf-8")
+    options = ["run", "--collect-only", "-i", "torch", "-i", "numpy", "--device", "auto", "-o", "out"]
+    done = CliRunner().invoke(main, [*options, "rows.yaml"])
+    assert done.exit_code == 0, done.output
+    counted = {line.split()[0]: line.split()[1] for line in done.output.splitlines()}
+    assert counted == {"cpu/torch": "2", "gpu/torch": "2", "cpu/numpy": "2", "gpu/numpy": "2", "all": "8"}
+    assert done.output.splitlines()[-1].endswith("one process after the other")
+    assert not (tmp_path / "out").exists()
+    assert CliRunner().invoke(main, [*options, "none.yaml"]).exit_code == 2
+
+
 def test_the_folder_it_is_called_in_has_no_say(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n", encoding="utf-8")
     (tmp_path / "conftest.py").write_text("raise SystemExit('read')\n", encoding="utf-8")

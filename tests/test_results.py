@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.results import FAILING, OUTCOMES, SCHEMA, ResultsError, Run, Writer, finite, read
+from conformance.results import FAILING, OUTCOMES, SCHEMA, ResultsError, Run, Writer, finite, opened, read
 
 HEADER = '{"type": "header", "schema": 1, "cells": 3}'
 CELL = '{"type": "cell", "case": "a", "implementation": "torch", "device": "cpu", "outcome": "conforms", "checks": []}'
@@ -169,6 +169,8 @@ def test_a_file_cut_at_any_byte_reads_as_far_as_its_last_whole_line(file: Path) 
     for end in range(header, len(whole)):
         file.write_bytes(whole[:end])
         run = read(file)
+        kept = opened(file)
+        assert (tuple(kept.cells), kept.implementations, kept.footer) == (run.cells, run.implementations, run.footer)
         lines = whole[:end].count(b"\n") + (whole[end : end + 1] == b"\n")
         assert 1 + len(run.implementations) + len(run.cells) + (run.footer is not None) == lines
         assert run.complete == (lines == 6)
@@ -219,6 +221,8 @@ def test_separators_of_lines_inside_a_string_do_not_end_a_line(file: Path) -> No
                 ('"question": true', "question is not a mapping"),
                 ('"crash": "SIGABRT"', "crash is not a mapping"),
                 ('"crash": {"step": "output"}', "reason is not text"),
+                ('"crash": null', "crash is not a mapping"),
+                ('"row": 3', "row is not text"),
                 ('"seconds": "long"', "seconds is not a number"),
             )
         ),
@@ -229,6 +233,10 @@ def test_separators_of_lines_inside_a_string_do_not_end_a_line(file: Path) -> No
             )
             for more, fault in (
                 ('"margin": "large"', "margin is not a number"),
+                ('"margin": null', "margin is not a number"),
+                ('"margin": true', "margin is not a number"),
+                (f'"margin": {10**400}', "margin is not a number"),
+                ('"message": null', "message is not text"),
                 ('"raised": {"message": "m"}', "type is not text"),
                 ('"raised": []', "raised is not a mapping"),
             )
@@ -244,9 +252,10 @@ def test_separators_of_lines_inside_a_string_do_not_end_a_line(file: Path) -> No
 )
 def test_what_cannot_be_read_is_said_with_file_and_line(file: Path, lines: list[str], fault: str) -> None:
     file.write_text("\n".join(lines), encoding="utf-8")
-    with pytest.raises(ResultsError) as error:
-        read(file)
-    assert str(error.value) == f"{file}{fault}"
+    for reader in (read, opened):
+        with pytest.raises(ResultsError) as error:
+            reader(file)
+        assert str(error.value) == f"{file}{fault}"
 
 
 def test_a_file_that_is_not_there_or_not_text_is_said_with_its_name(file: Path) -> None:

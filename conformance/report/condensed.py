@@ -57,13 +57,13 @@ class _Members:
         return [self.numbers[index] for index in order]
 
 
-def condensed(runs: Sequence[Run], *, whole: int = WHOLE, shown: int = SHOWN) -> list[Run]:
+def condensed(runs: Sequence[Run]) -> list[Run]:
     """
     Return the runs with the cells that a page shows, in memory; the others are counted `beside` them.
 
-    Up to `whole` cells, all are shown; of more, `shown` or a few more, since each implementation keeps one at least.
+    Up to `WHOLE` cells, all are shown; of more, `SHOWN` or a few more, since each implementation keeps one at least.
     """
-    if sum(len(run.cells) for run in runs) <= whole:
+    if sum(len(run.cells) for run in runs) <= WHOLE:
         return [_with_cells(run, tuple(run.cells)) for run in runs]
     groups: dict[Group, _Members] = defaultdict(_Members)
     found: list[Beside] = []
@@ -79,7 +79,7 @@ def condensed(runs: Sequence[Run], *, whole: int = WHOLE, shown: int = SHOWN) ->
             members.numbers.append(number)
             margin = cell.margin
             members.margins.append(-1.0 if margin is None or margin != margin else margin)
-    kept = _chosen(groups, shown)
+    kept = _chosen(groups, SHOWN)
     return [_condensed(run, kept[index], found[index], index) for index, run in enumerate(runs)]
 
 
