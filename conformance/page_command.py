@@ -24,19 +24,16 @@ def write_page(results: list[Path], page: Path, against: Path | None = None, his
     import gc
 
     from conformance.report import write
-    from conformance.results import opened
+    from conformance.results import opened, without_collection
 
-    gc.disable()
-    try:
+    with without_collection():
         # A page shows whatever there is; what changed can be told of whole records alone.
         runs = [opened(each, strict=against is not None) for each in results]
         changes = None if against is None else _changes(against, runs)
         nights = None if history is None else _nights(history)
         write(runs, page, changes=changes, history=nights)
-    finally:
         # The process ends soon: to look through what was the page once more would take as long as to write it.
         gc.freeze()
-        gc.enable()
     click.echo(f"page: {page}")
 
 
