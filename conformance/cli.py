@@ -9,19 +9,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Final
 
 import click
 
 from conformance import __version__
+from conformance.at_fault import AT_FAULT, CommandFault
 from conformance.merge_command import merge
 from conformance.nightly_commands import nightly
 from conformance.page_command import report
 from conformance.run_command import run
 from conformance.search_command import search
-
-#: Exit code: the table or the command is at fault.
-AT_FAULT: Final = 2
 
 _CASES = click.argument("cases", nargs=-1, type=str)
 
@@ -57,7 +54,7 @@ def diff(old: Path, new: Path, form: str, partial: bool) -> None:
     try:
         found = changes(opened(old), opened(new), partial=partial)
     except ResultsError as error:
-        raise _Fault(str(error)) from None
+        raise CommandFault(str(error)) from None
     click.echo({"text": as_text, "markdown": as_markdown, "json": as_json}[form](found))
     sys.exit(1 if found.is_worse else 0)
 
@@ -86,7 +83,7 @@ def history(folder: Path, cell: str | None, last: int, form: str, cache: Path | 
         nights = open_nights(folder, cache)
         lives = life(nights, cell) if cell else ()
     except HistoryError as error:
-        raise _Fault(str(error)) from None
+        raise CommandFault(str(error)) from None
     if cell:
         told = [
             {**asdict(each), "turns": [{**asdict(turn), "changed": turn.changed} for turn in each.turns]}
@@ -144,7 +141,7 @@ def explain(
         width = shutil.get_terminal_size((100, 24)).columns
         text = explanation(shapes, list(units), list(activations), use_bias, width, frameworks)
     except ValueError as error:
-        raise _Fault(str(error)) from None
+        raise CommandFault(str(error)) from None
     if is_coloured():
         show(text)
     else:
@@ -176,7 +173,7 @@ def list_cases(cases: tuple[str, ...]) -> None:
         for case in Selection(cases=cases, tier="nightly").table():
             click.echo(f"{case.id:<60} {case.row}")
     except SelectionError as error:
-        raise _Fault(str(error)) from None
+        raise CommandFault(str(error)) from None
 
 
 @listing.command("random")
@@ -201,7 +198,7 @@ def list_divergences() -> None:
     try:
         entries = Selection().ledger()
     except SelectionError as error:
-        raise _Fault(str(error)) from None
+        raise CommandFault(str(error)) from None
     click.echo(document(entries, date.today(), shutil.get_terminal_size((100, 24)).columns))
 
 
@@ -215,7 +212,7 @@ def list_coverage(cases: tuple[str, ...]) -> None:
     try:
         click.echo(document(coverage(Selection(cases=cases, tier="nightly").table())))
     except SelectionError as error:
-        raise _Fault(str(error)) from None
+        raise CommandFault(str(error)) from None
 
 
 @listing.command("checks")
@@ -246,7 +243,7 @@ def reproduce(cell: str, results: Path, check: str | None) -> None:
     try:
         click.echo(written(cell, results, check), nl=False)
     except (NoSuchCell, NotShown, ResultsError) as error:
-        raise _Fault(str(error)) from None
+        raise CommandFault(str(error)) from None
 
 
 @main.command()
@@ -261,7 +258,7 @@ def badge(results: Path, output: Path) -> None:
         for each in write(opened(results), output):
             click.echo(each)
     except (ResultsError, OSError) as error:
-        raise _Fault(str(error)) from None
+        raise CommandFault(str(error)) from None
 
 
 @main.command()
@@ -274,10 +271,4 @@ def triage(results: Path) -> None:
     try:
         click.echo(drafts(opened(results)), nl=False)
     except ResultsError as error:
-        raise _Fault(str(error)) from None
-
-
-class _Fault(click.ClickException):
-    """The command is itself at fault."""
-
-    exit_code = AT_FAULT
+        raise CommandFault(str(error)) from None

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 import click
 
-AT_FAULT: Final = 2
-
-
-class _Fault(click.ClickException):
-    exit_code = AT_FAULT
+from conformance.at_fault import CommandFault
 
 
 @click.command()
@@ -30,7 +25,7 @@ def merge(results: tuple[Path, ...], output: Path) -> None:
     try:
         count = merged(results, output)
     except (MergeError, ResultsError) as error:
-        raise _Fault(str(error)) from None
+        raise CommandFault(str(error)) from None
     except OSError as error:
-        raise _Fault(f"{output}: {error.strerror}") from None
+        raise CommandFault(f"{output}: {error.strerror}") from None
     click.echo(f"{output}: {count} cells of {len(results)} shards")

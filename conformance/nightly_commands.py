@@ -13,16 +13,13 @@ from typing import Final
 
 import click
 
-#: Exit codes: something got worse; the command is at fault; a night was kept aside, or nothing ran.
+from conformance.at_fault import CommandFault
+
+#: Exit codes: something got worse; a night was kept aside, or nothing ran.
 WORSE: Final = 1
-AT_FAULT: Final = 2
 KEPT_ASIDE: Final = 3
 
 _RESULTS: Final = "results.jsonl"
-
-
-class _Fault(click.ClickException):
-    exit_code = AT_FAULT
 
 
 @click.group()
@@ -67,15 +64,15 @@ def publish(folder: Path, site: Path, issues: Path | None, expect: tuple[str, ..
     found = {each.parent.name: each for each in sorted(folder.glob(f"*/{_RESULTS}"))}
     wanted = found | {name: folder / name / _RESULTS for name in expect if name not in found}
     if not wanted:
-        raise _Fault(f"{folder}: no night: no folder in it has a {_RESULTS}")
+        raise CommandFault(f"{folder}: no night: no folder in it has a {_RESULTS}")
     try:
         told = [nights.publish(wanted[name], site, accept=accept, keep=keep) for name in sorted(wanted)]
         nights.cover(site)
         written = [] if issues is None else nights.write_issues(told, issues)
     except (nights.NightlyError, HistoryError) as error:
-        raise _Fault(str(error)) from None
+        raise CommandFault(str(error)) from None
     except OSError as error:
-        raise _Fault(f"{error.filename}: {error.strerror}") from None
+        raise CommandFault(f"{error.filename}: {error.strerror}") from None
     for each in told:
         click.echo(each.sentence())
     if written:
@@ -94,4 +91,4 @@ def issues(folder: Path) -> None:
         for each in open_or_update(read_issues(folder)):
             click.echo(each)
     except TrackerError as error:
-        raise _Fault(str(error)) from None
+        raise CommandFault(str(error)) from None

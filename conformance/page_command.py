@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from conformance.at_fault import CommandFault
+
 if TYPE_CHECKING:
     from conformance.results import Run
-
-#: Exit code: the command is itself at fault.
-AT_FAULT: Final = 2
-
-
-class _Fault(click.ClickException):
-    exit_code = AT_FAULT
 
 
 def write_page(results: list[Path], page: Path, against: Path | None = None, history: Path | None = None) -> None:
@@ -44,7 +39,7 @@ def _changes(against: Path, runs: list[Run]) -> dict[str, Any]:
     from conformance.results import opened
 
     if len(runs) != 1:
-        raise _Fault("--against compares with one results file, so give one alone")
+        raise CommandFault("--against compares with one results file, so give one alone")
     old = opened(against)
     since = f"{against.name}, started {old.header.get('started', 'at an unknown time')}"
     return {**json.loads(as_json(difference(old, runs[0]))), "since": since}
@@ -73,4 +68,4 @@ def report(results: tuple[Path, ...], output: Path, against: Path | None, histor
     try:
         write_page(list(results), output, against, history)
     except (ResultsError, OSError) as error:
-        raise _Fault(str(error)) from None
+        raise CommandFault(str(error)) from None

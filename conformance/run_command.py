@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import click
 
+from conformance.at_fault import AT_FAULT, CommandFault
 from conformance.page_command import write_page
 
-#: Exit codes of `run`: the table or the command is at fault, and nothing ran.
-AT_FAULT: Final = 2
+#: Exit code: nothing ran.
 NOTHING_RAN: Final = 3
 #: How often a worker is started anew for each `--tx`.
 RESTARTS: Final = 4
@@ -28,10 +28,6 @@ class _Positive(click.FloatRange):
 _CASES: Final = click.argument("cases", nargs=-1, type=str)
 #: From a millisecond or a megabyte to a week and more; not NaN, of which a range by its ends alone knows nothing.
 _MORE_THAN_0 = _Positive(min=0.001, max=1e6)
-
-
-class _Fault(click.ClickException):
-    exit_code = AT_FAULT
 
 
 @click.command()
@@ -134,7 +130,9 @@ def run(
         if results.exists() and code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
             write_page([results], output / "index.html")
     except (OSError, ResultsError) as error:
-        raise _Fault(str(error)) from None  # the page, or what else cannot be kept: a full disk, no temporary folder
+        raise CommandFault(
+            str(error)
+        ) from None  # the page, or what else cannot be kept: a full disk, no temporary folder
     sys.exit(_EXIT_CODES.get(int(code), int(code)))
 
 
@@ -147,7 +145,7 @@ def _collect(selected: dict[str, Any], shard: str, draws: int) -> None:
         for line in planned(Selection(**selected, shard=parse_shard(shard)), draws=draws):
             click.echo(line)
     except SelectionError as error:
-        raise _Fault(str(error)) from None
+        raise CommandFault(str(error)) from None
 
 
 def _workers(count: str, tx: tuple[str, ...]) -> list[str]:
@@ -156,7 +154,7 @@ def _workers(count: str, tx: tuple[str, ...]) -> list[str]:
         return [] if count == "0" else ["-n", count]
     source = click.get_current_context().get_parameter_source("workers")
     if source is not click.core.ParameterSource.DEFAULT:
-        raise _Fault("-n and --tx exclude one another: for workers of this machine add --tx 2*popen")
+        raise CommandFault("-n and --tx exclude one another: for workers of this machine add --tx 2*popen")
     # A machine on which workers die again and again must not keep the run from its end. And what reaches for a machine
     # that is not there leaves its socket to be closed by whoever finds it.
     return [

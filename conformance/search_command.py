@@ -15,19 +15,16 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from conformance.at_fault import CommandFault
+
 if TYPE_CHECKING:
     from conformance.search import Found
 
-AT_FAULT: Final = 2
 #: 128 and the number of SIGINT, as shells have it.
 INTERRUPTED: Final = 130
 _SECONDS: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 #: How often a search says how far it is where nobody watches (seconds).
 _OFTEN: Final = 30.0
-
-
-class _Fault(click.ClickException):
-    exit_code = AT_FAULT
 
 
 def seconds_of(text: str) -> float:
@@ -70,7 +67,7 @@ def search(
     new was found.
     """
     if importlib.util.find_spec("hypothesis") is None:
-        raise _Fault("a search needs Hypothesis: pip install 'dense-conformance[search]'")
+        raise CommandFault("a search needs Hypothesis: pip install 'dense-conformance[search]'")
     from conformance.search import search as searched
     from conformance.search.told import lines, write
     from conformance.selection import Selection, SelectionError
@@ -84,7 +81,7 @@ def search(
         selection.devices(chosen)
         entries, rows = table.ledger(), table.table()
     except (SelectionError, ValueError) as error:
-        raise _Fault(str(error)) from None
+        raise CommandFault(str(error)) from None
     kept = (DEFAULT_CACHE.expanduser() / "search") if database is None else database
     try:
         found = searched(
@@ -99,13 +96,15 @@ def search(
             tell=_Teller(seconds),
         )
         if not found.asked and not found.interrupted:
-            raise _Fault(f"in {found.seconds:.0f} s not one row was asked of {', '.join(each.name for each in chosen)}")
+            raise CommandFault(
+                f"in {found.seconds:.0f} s not one row was asked of {', '.join(each.name for each in chosen)}"
+            )
         for line in lines(found):
             click.echo(line)
         for path in write(found, output):
             click.echo(f"written: {path}")
     except OSError as error:
-        raise _Fault(f"{error.filename or output}: {error.strerror}") from None
+        raise CommandFault(f"{error.filename or output}: {error.strerror}") from None
     sys.exit(INTERRUPTED if found.interrupted else 1 if found.finds else 0)
 
 
