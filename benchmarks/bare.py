@@ -21,11 +21,12 @@ from typing import Any
 from benchmarks.spent import python
 from conformance import environment
 from conformance.adapters.registry import select
+from conformance.cell import Cell, questions_of
 from conformance.child import load
 from conformance.ledger import Crash, Entry, TimedOut
 from conformance.selection import Selection
 from conformance.steps import Step, perform
-from conformance.suite import DEFAULT_CACHE, Cell, questions_of
+from conformance.suite import DEFAULT_CACHE
 from conformance.values import NoDraw
 
 

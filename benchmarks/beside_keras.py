@@ -23,7 +23,8 @@ from benchmarks.spent import python
 from conformance import environment
 from conformance.adapters.registry import select
 from conformance.case import Layer
-from conformance.suite import Cell, Runner, checks_asked
+from conformance.cell import Cell, checks_asked
+from conformance.suite import Runner
 
 NAME: Final = "keras-tensorflow"
 SHAPES: Final = ((784,), (784, 1), (32, 28), (32, 28, 1))

@@ -25,10 +25,11 @@ import numpy as np
 
 from conformance.adapters.registry import Implementation
 from conformance.case import Case
+from conformance.cell import Cell
 from conformance.finding import VIOLATES
+from conformance.judging import judge
 from conformance.question import Question, question, refusal
 from conformance.steps import Transcript, perform
-from conformance.suite import Cell, judge
 from conformance.table import default_cases, load
 from conformance.values import NoDraw
 from tests.faults import EVERY, Fault

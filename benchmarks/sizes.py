@@ -23,13 +23,22 @@ SIZES: Final = (200, 2000, 20_000)
 #: What every dozen of rows has in common: shape of a sample without its last axis, batch, lane.
 _KINDS: Final = tuple(itertools.product(([], [3], [2, 3]), (2, 4), ("uniform", "exact")))
 
+#: How many lengths features and units have, and by how much to go on in their square.
+_SIDE: Final = 41
+_STEP: Final = 1039
+
 
 def rows(count: int) -> str:
-    """Return a file of the table with so many rows, no two alike: features and units tell them apart."""
+    """
+    Return a file of the table with so many rows, no two alike: features and units tell them apart.
+
+    They walk over their square by the golden ratio, so that few rows are as large, on average, as many.
+    """
     lines = ["description: Rows made up to see what a cell costs.", "rows:"]
     for number in range(count):
         shape, batch, lane = _KINDS[number % len(_KINDS)]
-        features, units = 8 + number // len(_KINDS) % 41, 8 + number // len(_KINDS) // 41
+        units, features = divmod(number // len(_KINDS) * _STEP % _SIDE**2, _SIDE)
+        features, units = 8 + features, 8 + units
         shown = ", ".join(map(str, [*shape, features]))
         lines.append(f"  - {{input_shape: [{shown}], units: {units}, batch: {batch}, values: {lane}}}")
     return "\n".join(lines) + "\n"

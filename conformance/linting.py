@@ -16,12 +16,12 @@ from typing import Final
 
 from conformance.adapters.registry import registered
 from conformance.case import DEFAULT_LANES, Case
+from conformance.cell import checks_asked, concerns
 from conformance.comparison import compare
 from conformance.document import DocumentError, Fault
 from conformance.finding import VIOLATES
 from conformance.ledger import lint_scope, load_ledger
 from conformance.question import REPEATED, question
-from conformance.suite import checks_asked, concerns
 from conformance.table import Table, TableError, default_cases, load
 from conformance.values import NoDraw, draws
 

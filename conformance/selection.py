@@ -14,6 +14,7 @@ from typing import Final
 
 from conformance.adapters.registry import Implementation, UnknownImplementation, registered, select
 from conformance.case import TIERS, Case
+from conformance.cell import Cell, cell_of, concerns
 from conformance.document import DocumentError
 from conformance.expected_time import Times, of_results, recorded
 from conformance.ledger import Entry, load_ledger
@@ -21,7 +22,6 @@ from conformance.random_cases import random_cases
 from conformance.results import ResultsError
 from conformance.sandbox import Sandbox, StartError
 from conformance.sharding import parts
-from conformance.suite import Cell, cell_of, concerns
 from conformance.table import TableError, default_cases, load
 
 DEVICES: Final = ("cpu", "gpu", "auto")

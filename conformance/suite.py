@@ -6,35 +6,30 @@ The test function at the end is what pytest runs, in a checkout and from the whe
 
 from __future__ import annotations
 
-import fnmatch
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from conformance import checks, metamorphic
 from conformance.adapters.registry import Implementation
-from conformance.case import CHECKS, SHAPE_CHECKS, Case
-from conformance.comparison import bits
-from conformance.conduct import seen
-from conformance.finding import CONFORMS, UNSUPPORTED, VIOLATES, Evidence, Finding, Missing
+from conformance.cell import Cell, questions_of
+from conformance.finding import CONFORMS
+from conformance.judging import excused, judge
 from conformance.ledger import Crash, Entry
-from conformance.metamorphic import RELATIONS, relations_asked
-from conformance.question import REPEATED, Question, question, refusal
+from conformance.question import Question
 from conformance.results import FAILING, OUTCOMES, finite
-from conformance.sandbox import GIB, InProcess, Investigator, Limits, Respondent, Sandbox, StartError
+from conformance.sandbox import InProcess, Investigator, Limits, Respondent, Sandbox, StartError
 from conformance.settlement import settle
-from conformance.steps import Hello, Output, Transcript
+from conformance.steps import Hello, Transcript
 from conformance.values import NoDraw
 
 #: Where JAX keeps what it compiled; the sandbox keys it by version.
 DEFAULT_CACHE: Final = Path("~/.cache/dense-conformance")
-
 
 #: How often in a row a process may fail to start that was up before.
 TRIES: Final = 3
@@ -43,50 +38,6 @@ MOST_BYTES_OF_A_SCRIPT: Final = 20_000
 
 #: What one process is for: an implementation's name, and its environment.
 Process = tuple[str, tuple[tuple[str, str], ...]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
-    """Case x implementation x device: the unit that is run, judged, stored and shown."""
-
-    case: Case
-    implementation: Implementation
-    device: str
-
-    @property
-    def id(self) -> str:
-        """`DEVICE/IMPLEMENTATION/CASE`, as in a test's id."""
-        return f"{self.device}/{self.implementation.name}/{self.case.id}"
-
-
-def concerns(case: Case, implementation: Implementation) -> bool:
-    """Return whether a case is asked of an implementation: the row names it, and it can answer something of it."""
-    if implementation.by_name and implementation.name not in case.implementations:
-        return False
-    named = any(fnmatch.fnmatchcase(implementation.name, pattern) for pattern in case.implementations)
-    known = implementation.activations
-    taken = known is None or all(layer.activation in known for layer in case.layers)
-    taken = taken and (implementation.ranks is None or len(case.input_shape) in implementation.ranks)
-    return named and taken and (case.lane == "shapes" or not implementation.shapes_only)
-
-
-def cell_of(case: Case, implementation: Implementation, device: str) -> Cell:
-    """Return the cell of a case, the switches of its row in the environment of its implementation."""
-    if case.environment:
-        environment = {**implementation.environment, **dict(case.environment)}
-        implementation = replace(implementation, environment=environment)
-    return Cell(case=case, implementation=implementation, device=device)
-
-
-def checks_asked(case: Case) -> tuple[str, ...]:
-    """Return the names of the checks a case is held to, in the order in which they are reported."""
-    if case.expect.error:
-        return ("refusal",)
-    if case.lane == "shapes":
-        return tuple(filter(case.asks, SHAPE_CHECKS))
-    related = set(relations_asked(case))
-    possible = (each for each in CHECKS if each != "refusal" and (each not in RELATIONS or each in related))
-    return tuple(filter(case.asks, possible))
 
 
 @dataclass
@@ -233,7 +184,7 @@ class Runner:
 
     def _judge(self, cell: Cell, asked: Question, transcript: Transcript) -> dict[str, Any]:
         """Return what a transcript amounts to, the ledger applied."""
-        findings = [_excused(each, cell.implementation) for each in judge(cell, asked, transcript)]
+        findings = [excused(each, cell.implementation) for each in judge(cell, asked, transcript)]
         crash = None
         if transcript.crash is not None:
             crash = {
@@ -309,99 +260,6 @@ def _reproduced(cell: Cell, content: Mapping[str, Any], asked: Question | None) 
     return {"reproduce": text} if len(text.encode()) <= MOST_BYTES_OF_A_SCRIPT else {}
 
 
-def questions_of(cell: Cell, draws: int) -> list[Question]:
-    """
-    Return what a cell is asked, once for each draw.
-
-    Raises:
-        NoDraw: no values of the lane exist for the case.
-        NotImplementedError: there is no exact answer to it.
-    """
-    return [_asked(cell, index) for index in range(draws)]
-
-
-def _asked(cell: Cell, index: int) -> Question:
-    if cell.case.expect.error:
-        return refusal(cell.case, cell.device)
-    # Where every sum is exact it does not matter how it is taken.
-    declared = cell.implementation.reduces_in_output_dtype.get(cell.case.dtype, frozenset[str]())
-    reduced = declared if cell.case.lane != "exact" else frozenset[str]()
-    return question(cell.case, cell.device, index, reduced)
-
-
-def _excused(finding: Finding, implementation: Implementation) -> Finding:
-    """Return a finding whose evidence the model declined to give as unsupported, where the registry allows that."""
-    reason = implementation.unanswerable.get(finding.check)
-    if finding.declined is None or reason is None:
-        return finding
-    return replace(finding, outcome=UNSUPPORTED, message=reason)
-
-
-def judge(cell: Cell, asked: Question, transcript: Transcript) -> Iterator[Finding]:
-    """Yield the finding of every check the cell's case is held to."""
-    evidence = Evidence(transcript=transcript)
-    for name in checks_asked(cell.case):
-        try:
-            yield _JUDGES[name](cell, asked, evidence)
-        except Missing as missing:
-            yield missing.finding
-
-
-def _output(cell: Cell, asked: Question, evidence: Evidence) -> Finding:
-    found = checks.check_output(evidence, asked.outputs, asked.expected)
-    told = seen((evidence.get("output", label, Output).y, ways) for label, ways in asked.conducts.items())
-    margins = {} if found.margin is None else {"output": found.margin}
-    same = {"bits": bits(evidence.get("output", REPEATED[0], Output).y)}
-    return replace(found, facts={**found.facts, **({"conduct": told} if told else {}), "margins": margins, **same})
-
-
-def _gradients(cell: Cell, asked: Question, evidence: Evidence) -> Finding:
-    found = checks.check_gradients(evidence, asked.gradients, cell.case.dtype, cell.case.input_dtype)
-    if not asked.unreduced:
-        return found
-    # What the registry declares is on the record, with whether this cell needed it.
-    without = checks.check_gradients(evidence, asked.unreduced, cell.case.dtype, cell.case.input_dtype)
-    declared = {
-        **without.facts,
-        "reduces_in_output_dtype": sorted(cell.implementation.reduces_in_output_dtype[cell.case.dtype]),
-        "needed": found.outcome == CONFORMS != without.outcome,
-    }
-    return replace(found, facts={**found.facts, **declared})
-
-
-def _weights_live(cell: Cell, asked: Question, evidence: Evidence) -> Finding:
-    outputs = {label: each for label, each in asked.outputs.items() if label in asked.after}
-    gradients = {label: each for label, each in asked.gradients.items() if label in asked.after}
-    return checks.check_weights_live(evidence, outputs, gradients, cell.case.dtype, cell.case.input_dtype)
-
-
-_JUDGES: Final[Mapping[str, Callable[[Cell, Question, Evidence], Finding]]] = {
-    "output_shape": lambda cell, asked, evidence: checks.check_output_shape(
-        cell.case, evidence, asked.inferred, asked.arrays
-    ),
-    "parameters": lambda cell, asked, evidence: checks.check_parameters(cell.case, evidence),
-    "output_dtype": lambda cell, asked, evidence: checks.check_output_dtype(cell.case, evidence),
-    "placement": lambda cell, asked, evidence: checks.check_placement(cell.device, evidence),
-    "output": _output,
-    "gradients": _gradients,
-    "repeatable": lambda cell, asked, evidence: checks.check_repeatable(evidence, REPEATED, asked.outputs[REPEATED[0]]),
-    "weights_live": _weights_live,
-    "positions_independent": lambda cell, asked, evidence: checks.check_positions_independent(
-        evidence, asked.alone, asked.kept, asked.outputs[REPEATED[0]]
-    ),
-    "positions_permuted": lambda cell, asked, evidence: metamorphic.check_rearranged(
-        "positions_permuted", asked.relations, evidence, asked.outputs[REPEATED[0]]
-    ),
-    "axes_merged": lambda cell, asked, evidence: metamorphic.check_rearranged(
-        "axes_merged", asked.relations, evidence, asked.outputs[REPEATED[0]]
-    ),
-    "weights_read_back": lambda cell, asked, evidence: metamorphic.check_weights_read_back(asked.relations, evidence),
-    "linear_in_x": lambda cell, asked, evidence: metamorphic.check_linear_in_x(asked.relations, evidence),
-    "memory_layouts": lambda cell, asked, evidence: metamorphic.check_memory_layouts(asked.relations, evidence),
-    "refusal": lambda cell, asked, evidence: checks.check_refusal(evidence, cell.implementation.packages),
-}
-
-
 def explanation(record: Mapping[str, Any]) -> str:
     """Return what a person reads when a cell does not conform: each check that does not, or the reason."""
     lines = [f"{record['outcome']}: {record['device']}/{record['implementation']}/{record['case']}  ({record['row']})"]
@@ -436,15 +294,3 @@ def test_dense(cell: Cell, conformance_runner: Runner, request: pytest.FixtureRe
 
 #: Where the record of a cell waits for the report of its test.
 RECORD: Final = pytest.StashKey[dict[str, Any]]()
-__all__ = [
-    "GIB",
-    "RECORD",
-    "VIOLATES",
-    "Cell",
-    "Limits",
-    "Runner",
-    "checks_asked",
-    "explanation",
-    "judge",
-    "test_dense",
-]

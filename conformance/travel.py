@@ -23,9 +23,9 @@ from typing import Any, Final
 
 from conformance import __version__, workers
 from conformance.adapters.registry import Implementation, select
+from conformance.cell import Cell
 from conformance.ledger import Entry
 from conformance.selection import visible
-from conformance.suite import Cell
 
 #: Distributions whose versions are stated of a machine, beside those each implementation reports of itself.
 DISTRIBUTIONS: Final = ("dense-conformance", "numpy", "pytest", "pytest-xdist", "ml_dtypes", "ruamel.yaml", "pydantic")

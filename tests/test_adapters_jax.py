@@ -14,7 +14,8 @@ import pytest
 
 from conformance.adapters.registry import BUILT_IN, Implementation, select
 from conformance.case import Case, Layer
-from conformance.suite import DEFAULT_CACHE, Runner, cell_of, concerns
+from conformance.cell import cell_of, concerns
+from conformance.suite import DEFAULT_CACHE, Runner
 from conformance.table import default_cases, load
 
 WITH_VALUES = (

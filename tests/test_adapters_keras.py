@@ -8,7 +8,8 @@ import pytest
 
 from conformance.adapters.registry import registered
 from conformance.case import Case, Layer
-from conformance.suite import Runner, cell_of, concerns
+from conformance.cell import cell_of, concerns
+from conformance.suite import Runner
 
 SMALL = Case(input_shape=(3, 5), layers=(Layer(units=4, activation="tanh"), Layer(units=2)), batch=2, lane="uniform")
 EXACT = Case(input_shape=(3, 5), layers=(Layer(units=4),), batch=2, lane="exact")

@@ -11,7 +11,8 @@ import pytest
 
 from conformance.adapters.registry import BUILT_IN, Implementation, select
 from conformance.case import Case, Layer
-from conformance.suite import Runner, cell_of, checks_asked, concerns
+from conformance.cell import cell_of, checks_asked, concerns
+from conformance.suite import Runner
 from conformance.table import default_cases, load
 
 FRAMEWORKS = ("mlx", "tinygrad", "litert", "keras-openvino")

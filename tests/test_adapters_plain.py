@@ -18,7 +18,8 @@ import pytest
 import conformance
 from conformance.adapters.registry import BUILT_IN, UnknownImplementation, select
 from conformance.case import Case, Layer
-from conformance.suite import Runner, cell_of, checks_asked, concerns
+from conformance.cell import cell_of, checks_asked, concerns
+from conformance.suite import Runner
 from conformance.table import default_cases, load
 
 ROOT = Path(conformance.__file__).parents[1]

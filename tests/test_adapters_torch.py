@@ -20,8 +20,9 @@ import pytest
 
 from conformance.adapters.registry import Implementation, select
 from conformance.case import Case
+from conformance.cell import Cell, concerns
 from conformance.ledger import load_ledger
-from conformance.suite import Cell, Runner, concerns
+from conformance.suite import Runner
 from conformance.table import default_cases, load
 
 ROOT = Path(__file__).parent.parent

@@ -11,10 +11,12 @@ import pytest
 from conformance.adapters.protocol import Gradients, Parameter
 from conformance.adapters.registry import select
 from conformance.case import CHECKS, Case, Expect, Layer
+from conformance.cell import Cell, checks_asked
 from conformance.checks import check_parameters, check_refusal
 from conformance.comparison import bits, compare, worst_of
 from conformance.enclosure import Enclosure
 from conformance.finding import Evidence, Finding, Missing, raised_record
+from conformance.judging import judge
 from conformance.question import Question, question
 from conformance.steps import (
     Answer,
@@ -29,7 +31,6 @@ from conformance.steps import (
     Unreached,
     perform,
 )
-from conformance.suite import Cell, checks_asked, judge
 from tests.faulty import Exact
 
 CASE = Case(input_shape=(3, 5), layers=(Layer(units=4), Layer(units=5)), lane="exact")

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from conformance.adapters.registry import select
+from conformance.cell import cell_of
 from conformance.selection import Selection
-from conformance.suite import Runner, cell_of
+from conformance.suite import Runner
 
 ROWS = """\
 description: Rows whose answers have many bits.

@@ -11,9 +11,10 @@ import pytest
 
 from conformance.adapters.registry import select
 from conformance.case import ACTIVATIONS, CHECKS
+from conformance.cell import Cell
 from conformance.enclosure import DECLARED_ULPS
 from conformance.explain import explain
-from conformance.suite import Cell, Runner, explanation
+from conformance.suite import Runner, explanation
 from conformance.table import default_cases, load
 
 ROOT = Path(__file__).parent.parent

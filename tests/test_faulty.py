@@ -8,9 +8,10 @@ import pytest
 
 from conformance.adapters.registry import select
 from conformance.case import Case
+from conformance.cell import Cell
 from conformance.results import FAILING
 from conformance.sandbox import Limits
-from conformance.suite import Cell, Runner
+from conformance.suite import Runner
 from conformance.table import default_cases, load
 from tests.faulty import FAULTS
 

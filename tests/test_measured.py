@@ -11,8 +11,9 @@ import pytest
 from conformance.adapters.protocol import Array
 from conformance.adapters.registry import select
 from conformance.case import Case, Layer
+from conformance.cell import Cell
 from conformance.measured import Measured
-from conformance.suite import Cell, Runner
+from conformance.suite import Runner
 from tests.faulty import Honest, NumPyAdapter, times
 
 

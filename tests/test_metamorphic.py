@@ -12,9 +12,11 @@ import pytest
 from conformance.adapters.protocol import Array, Stack
 from conformance.adapters.registry import Implementation
 from conformance.case import Case, Layer
+from conformance.cell import Cell, checks_asked
 from conformance.draw import Draw
 from conformance.enclosure import Enclosure
 from conformance.finding import Evidence
+from conformance.judging import judge
 from conformance.metamorphic import (
     RELATIONS,
     Rearrangement,
@@ -29,7 +31,6 @@ from conformance.metamorphic import (
 from conformance.question import question
 from conformance.reference import Reference, answer
 from conformance.steps import Build, Forward, Output, Reply, Transcript, perform
-from conformance.suite import Cell, checks_asked, judge
 from tests.faulty import Honest, NumPyAdapter
 
 CASE = Case(input_shape=(3, 4, 5), layers=(Layer(units=6),), lane="exact")

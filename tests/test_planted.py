@@ -12,7 +12,8 @@ import pytest
 
 from conformance.adapters.registry import BUILT_IN, registered
 from conformance.case import Case, Layer
-from conformance.suite import Cell, Runner, checks_asked, explanation
+from conformance.cell import Cell, checks_asked
+from conformance.suite import Runner, explanation
 from tests.planted import FAULTS, FAULTY, PLANTS, faults
 
 CASE = Case(input_shape=(3, 2), layers=(Layer(units=4), Layer(units=FAULTY)), lane="exact")

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from benchmarks import reproduced, templates
 from conformance.adapters.registry import Implementation, registered, select
 from conformance.case import Case, Data, Expect, Layer
+from conformance.cell import cell_of, concerns
 from conformance.cli import main
 from conformance.question import question, refusal
 from conformance.reproduce import NotShown, script
@@ -25,7 +26,7 @@ from conformance.reproduce.cells import asked, case_of
 from conformance.reproduce.writer import _SHAPES_ALONE, _family, row_of
 from conformance.results import finite
 from conformance.selection import Selection
-from conformance.suite import Runner, cell_of, concerns
+from conformance.suite import Runner
 from conformance.table import load
 from conformance.values import draws
 

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from conformance.adapters.registry import BUILT_IN, select
 from conformance.case import ACTIVATIONS, Case, Layer
+from conformance.cell import Cell
 from conformance.draw import Draw, NoDraw, as_matrix, is_exact
 from conformance.enclosure import DECLARED_ULPS, Arithmetic, Enclosure
 from conformance.formats import FORMATS
 from conformance.reference import Reference, answer
-from conformance.suite import Cell, Runner
+from conformance.suite import Runner
 from conformance.values import draws
 from tests.faulty import rounded
 from tests.functions import BACKWARD, FORWARD

@@ -15,10 +15,12 @@ from conformance import question as questions
 from conformance import suite
 from conformance.adapters.registry import select
 from conformance.case import Case, Layer
+from conformance.cell import Cell, concerns, questions_of
 from conformance.finding import Finding
+from conformance.judging import excused, judge
 from conformance.question import question
 from conformance.steps import Transcript, perform
-from conformance.suite import Cell, Runner, concerns, judge
+from conformance.suite import Runner
 from tests.faulty import Exact
 
 CASE = Case(input_shape=(3,), layers=(Layer(units=2),), lane="exact")
@@ -38,18 +40,18 @@ def test_the_worst_of_several_draws_is_the_outcome(bad: int, monkeypatch: pytest
 def test_what_is_declined_is_unsupported_where_the_registry_says_why_alone() -> None:
     allowed = replace(EXACT, unanswerable={"gradients": "why"})
     declined = Finding(check="gradients", outcome="violates", message="no evidence", declined="cannot")
-    found = suite._excused(declined, allowed)
+    found = excused(declined, allowed)
     assert (found.outcome, found.message) == ("unsupported", "why")
-    assert suite._excused(declined, EXACT) is declined
+    assert excused(declined, EXACT) is declined
     for other in (replace(declined, declined=None), replace(declined, check="output")):
-        assert suite._excused(other, allowed) is other
+        assert excused(other, allowed) is other
 
 
 def test_a_gradient_is_reduced_where_sums_are_rounded_alone() -> None:
     declaring = replace(EXACT, reduces_in_output_dtype={"bfloat16": frozenset({"db"})})
     for lane, reduced in (("uniform", True), ("exact", False)):
         cell = Cell(case=replace(CASE, lane=lane, dtype="bfloat16"), implementation=declaring, device="cpu")
-        assert bool(suite._asked(cell, 0).unreduced) is reduced
+        assert bool(questions_of(cell, 1)[0].unreduced) is reduced
 
 
 def test_what_a_row_does_not_ask_is_not_computed() -> None:

@@ -17,10 +17,12 @@ import numpy as np
 
 from conformance.adapters.registry import Implementation
 from conformance.case import Case
+from conformance.cell import cell_of, concerns
 from conformance.ledger import Entry
 from conformance.question import question
+from conformance.sandbox import Limits
 from conformance.steps import Output
-from conformance.suite import DEFAULT_CACHE, Limits, Runner, cell_of, concerns
+from conformance.suite import DEFAULT_CACHE, Runner
 from conformance.table import read_rows
 from conformance.values import NoDraw
 

@@ -1,0 +1,292 @@
+"""
+What a run holds from its options to its footer: the selection, the cells, who runs them, and the results file.
+
+Knows the configuration of pytest, and none of its hooks: those are `conformance.plugin`'s.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from conformance import travel, workers
+from conformance.adapters.registry import Implementation
+from conformance.cell import Cell
+from conformance.distribution import WithXdist
+from conformance.environment import usable
+from conformance.expected_time import Times
+from conformance.ledger import Entry
+from conformance.machines import Machines, are_elsewhere
+from conformance.measured import Measured
+from conformance.output import OutputError, ResultsFile
+from conformance.progress import Progress
+from conformance.sandbox import GIB, Limits
+from conformance.selection import Selection, SelectionError, parse_shard
+from conformance.suite import DEFAULT_CACHE, Runner
+from conformance.tally import Tally
+
+_CELL: Final = re.compile(r"test_dense\[([^/]+/[^/]+/.+)\]$")
+
+
+class State:
+    """What a run holds: its selection, its cells, the process it talks to, and the results file it writes."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.draws = int(config.getoption("--draws"))
+        if self.draws < 1:
+            raise SelectionError("--draws is at least 1")
+        if config.getoption("--random") < 0 or config.getoption("--random-seed") < 0:
+            raise SelectionError("--random and --random-seed are at least 0")
+        self.selection = Selection(
+            cases=tuple(config.getoption("--cases")),
+            implementations=tuple(config.getoption("--implementation")),
+            device=config.getoption("--device"),
+            tier=config.getoption("--tier"),
+            random=config.getoption("--random"),
+            random_seed=config.getoption("--random-seed"),
+            shard=parse_shard(config.getoption("--shard")),
+            times=config.getoption("--times"),
+        )
+        self.in_process = bool(config.getoption("--in-process"))
+        self.limits = _limits(config)
+        self.worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+        self.host: str | None = None if self.worker is None else self.worker["conformance"]["host"]
+        self.is_told_in_junit = bool(
+            config.getoption("xmlpath", None) if self.worker is None else self.worker["conformance"]["junit"]
+        )
+        self.threads: int | None = config.getoption("--threads")
+        if self.threads is not None and self.threads < 1:
+            raise SelectionError("--threads is at least 1")
+        self.chosen: tuple[Implementation, ...] = ()
+        self.machines: Machines | None = None
+        self.times = Times({})
+        self.planned: workers.Plan | None = None
+        self.cells: tuple[Cell, ...] = ()
+        self.entries: tuple[Entry, ...] = ()
+        self.asked = False
+        self.tally = Tally()
+        self.measured = Measured()
+        self.hellos: set[tuple[str, str | None]] = set()
+        self.xdist: WithXdist | None = None
+        self.writer: ResultsFile | None = None
+        self.failure: str | None = None
+        self.started = datetime.now(UTC)
+        self.progress: Progress | None = None
+
+    def prepare(self) -> None:
+        """
+        Settle implementations, devices and cells, and open the results file.
+
+        Raises:
+            SelectionError: table, ledger or command is at fault, or the results file cannot be written.
+        """
+        if self.worker is not None:
+            # A worker runs what it is sent, and reads no file that may not be there.
+            self.cells, self.entries = travel.unpack(self.worker["conformance"]["cells"])
+            return
+        self._settle()
+        if self.in_process and len(self.chosen) != 1:
+            raise SelectionError("--in-process holds one implementation: name it with --implementation")
+        if self.in_process and self.config.getoption("tx", None):
+            raise SelectionError("--in-process and -n exclude one another")
+        self.entries = () if self.config.getoption("--no-ledger") else self.selection.ledger()
+        target = self.config.getoption("--results")
+        if target and not self.config.option.collectonly:
+            try:
+                self.writer = ResultsFile.open(Path(target))
+            except OutputError as error:
+                raise SelectionError(str(error)) from None
+
+    def _settle(self) -> None:
+        """Settle implementations, machines and cells; raises `SelectionError`."""
+        if self.machines is not None:
+            return
+        self.times = self.selection.expected_times()
+        elsewhere, only = are_elsewhere(self.config)
+        self.chosen = self.selection.chosen(elsewhere=elsewhere)
+        self.machines = Machines(
+            self.chosen, device=self.selection.device, threads=self.threads, elsewhere=elsewhere, only=only
+        )
+        devices = self.selection.devices(self.chosen, elsewhere=elsewhere)
+        # Read here and not when tests are generated, where a fault would come with a traceback.
+        self.cells = self.selection.cells(self.selection.table(), self.chosen, devices)
+
+    def plan(self) -> workers.Plan:
+        """
+        Return how many workers the run starts of itself.
+
+        Raises:
+            SelectionError: table or command is at fault.
+        """
+        self._settle()
+        cells = ((f"{e.device}/{e.implementation.name}", e.implementation.name, e.case.id) for e in self.cells)
+        logical = workers.cpus()
+        self.planned = workers.plan(
+            self.times.kept_busy(cells) + workers.files_of_tests(self.config.args),
+            cpus=logical if self.config.option.numprocesses == "logical" else workers.cores(),
+            logical=logical,
+            memory=workers.memory(),
+            threads=self.threads,
+        )
+        return self.planned
+
+    def runner(self) -> Runner:
+        """Return what runs cells in this process of pytest."""
+        threads = self.threads or workers.cpus() if self.worker is None else self.worker["conformance"]["threads"]
+        return Runner(
+            entries=self.entries,
+            threads=threads,
+            draws=self.draws,
+            in_process=self.in_process,
+            limits=self.limits,
+            cache=usable(DEFAULT_CACHE),
+        )
+
+    def distribution(self) -> WithXdist:
+        """Return the hooks that spread this run over workers."""
+        assert self.machines is not None
+        limits = self.limits
+        options: dict[str, object] = {"draws": self.draws, "deadline": limits.question}
+        apart = {cell.id for cell in self.cells if cell.case.environment}
+        options |= {"start-deadline": limits.start, "memory": limits.memory / GIB}
+        self.xdist = WithXdist(
+            self.config,
+            self.machines,
+            cells=lambda: travel.pack(self.cells, self.entries),
+            options=options,
+            named=self.selection.implementations,
+            times=self.times,
+            is_apart=lambda test_id: _is_cell(test_id) and _cell_id(test_id) in apart,
+            expect=lambda ids: self.writing(lambda: self.expect(ids)),
+        )
+        return self.xdist
+
+    def _spread(self) -> dict[str, Any]:
+        """Return what the header says of workers here, and of the other machines where there are any."""
+        assert self.machines is not None
+        found = self.machines.facts()
+        here = self.machines.workers - sum(each["workers"] for each in found)
+        planned = self.planned or workers.fixed(max(here, 1), cpus=workers.cpus(), threads=self.threads)
+        told: dict[str, Any] = {"machines": found} if found else {}
+        return told if found and not here else {"workers": planned.facts(), **told}
+
+    def expect(self, test_ids: Sequence[str]) -> None:
+        """Take note of the tests to come, once, and write the header."""
+        if self.asked:
+            return
+        self.asked = any("test_dense[" in each for each in test_ids)
+        named = (_cell_id(each) for each in test_ids if _is_cell(each))
+        xdist = self.xdist
+        self.tally.expect(each for each in named if xdist is None or xdist.is_wanted("/".join(each.split("/", 2)[:2])))
+        if self.writer is not None:
+            self.writer.header(
+                started=self.started.isoformat(timespec="seconds").replace("+00:00", "Z"),
+                distributions=dict(travel.distributions()),
+                platform=travel.described(),
+                **self._spread(),
+                selection={
+                    "cases": list(self.selection.cases) or ["default table"],
+                    "implementations": [each.name for each in self.chosen],
+                    "device": self.selection.device,
+                    "tier": self.selection.tier,
+                    "random": {"count": self.selection.random, "seed": self.selection.random_seed},
+                    "shard": "/".join(map(str, self.selection.shard)),
+                    "draws": self.draws,
+                    "ledger": not self.config.getoption("--no-ledger"),
+                    "limits": {
+                        "deadline": self.limits.question,
+                        "start_deadline": self.limits.start,
+                        "memory_gib": self.limits.memory / GIB,
+                    },
+                },
+                cells=self.tally.expected,
+            )
+
+    def take(self, report: pytest.TestReport) -> None:
+        """Write what a test's report carries."""
+        for hello in getattr(report, "conformance_hellos", ()):
+            said = (hello["implementation"], hello.get("host"))
+            if said not in self.hellos:
+                self.hellos.add(said)
+                if self.writer is not None:
+                    self.writer.implementation(**hello)
+        if not _is_cell(report.nodeid):
+            return
+        cell = _cell_id(report.nodeid)
+        record = report.__dict__.pop("conformance", None)  # once: pytest may keep the report to the end
+        if self.tally.has(cell):
+            return
+        if record is None and report.failed:
+            place = None if self.xdist is None else self.xdist.place(report)
+            record = _unrun(cell, "crashed", f"the test itself failed: {report.longreprtext[-2000:]}", place)
+        if record is not None:
+            self.tally.take(record)
+            self.measured.add(record)
+            if self.writer is not None:
+                self.writer.cell(record)
+            if self.progress is not None:
+                self.progress.take(record["outcome"])
+
+    def finish(self) -> None:
+        """Write a line for every cell that was not reached, and the footer."""
+        missing = self.tally.missing
+        for cell in missing:
+            record = _unrun(cell, "not_run", "the run was stopped before this cell")
+            self.tally.take(record)
+            if self.writer is not None:
+                self.writer.cell(record)
+        if self.writer is not None:
+            seconds = (datetime.now(UTC) - self.started).total_seconds()
+            self.writer.footer(complete=not missing, seconds=round(seconds, 3), measured=self.measured.facts())
+            self.writer.close()
+
+    def writing(self, write: Callable[[], None]) -> None:
+        """Do what writes results; where they can be written no more, end the run: going on would waste it."""
+        try:
+            write()
+        except OutputError as error:
+            pytest.exit(self.give_up(error), returncode=pytest.ExitCode.USAGE_ERROR)
+
+    def give_up(self, error: OutputError) -> str:
+        """Write nothing more, and return why in a line."""
+        if self.writer is not None:
+            self.writer.close()
+        self.writer, self.failure = None, str(error)
+        return self.failure
+
+
+def _limits(config: pytest.Config) -> Limits:
+    """Return what a process may take, as the options say."""
+    given = {name: float(config.getoption(f"--{name}")) for name in ("deadline", "start-deadline", "memory")}
+    for name, value in given.items():
+        if not 0 < value < math.inf:
+            raise SelectionError(f"--{name} is more than 0")
+    return Limits(
+        question=given["deadline"], start=given["start-deadline"], memory=max(1, round(given["memory"] * GIB))
+    )
+
+
+def _is_cell(test_id: str) -> bool:
+    return _CELL.search(test_id) is not None
+
+
+def _cell_id(test_id: str) -> str:
+    """Return `DEVICE/IMPLEMENTATION/CASE` of the test of a cell."""
+    found = _CELL.search(test_id)
+    assert found is not None, test_id
+    return found.group(1)
+
+
+def _unrun(cell: str, outcome: str, reason: str, place: str | None = None) -> dict[str, Any]:
+    """Return the record of a cell that has no result of its own; `place` is the other machine it was at."""
+    device, implementation, case = cell.split("/", 2)
+    named = {"case": case, "implementation": implementation, "device": device}
+    where, reason = ({}, reason) if place is None else ({"host": place}, f"{reason} (on {place})")
+    return {**named, "outcome": outcome, "checks": [], "reason": reason, "seconds": 0.0, **where}
