@@ -9,18 +9,18 @@ and the calls. What the suite adds, such as drawing values, references, transpor
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.spent import python
 from conformance import environment
-from conformance.adapters.registry import select
 from conformance.cell import Cell, questions_of
 from conformance.child import load
 from conformance.ledger import Crash, Entry, TimedOut
@@ -38,50 +38,73 @@ def asked(names: Sequence[str], cases: Sequence[str] = ()) -> tuple[Cell, ...]:
 
 
 def bare(name: str, cases: Sequence[str] = ()) -> dict[str, Any]:
-    """Return what the calls of one implementation cost, in a process of its own with the environment it has."""
-    (implementation,) = select([name])
-    with tempfile.TemporaryDirectory() as home:
-        variables = environment.of_process(
-            implementation.environment, os.environ, threads=1, home=Path(home), cache=DEFAULT_CACHE.expanduser()
-        )
-        spent = python("-m", "benchmarks.bare", "--here", name, *cases, environment=variables)
-    found: dict[str, Any] = json.loads(spent.output.splitlines()[-1])
+    """
+    Return what the calls of one implementation cost, in a process of its own with the environment it has.
+
+    As any loop would have to, it makes the calls that end a process, and those under other switches, in others.
+    """
+    found: dict[str, Any] = {"implementation": name, "cells": 0, "cpu": 0.0}
+    for number, group in enumerate(_groups(asked([name], cases))):
+        with tempfile.TemporaryDirectory() as home:
+            variables = environment.of_process(
+                group[0].implementation.environment,
+                os.environ,
+                threads=1,
+                home=Path(home),
+                cache=DEFAULT_CACHE.expanduser(),
+            )
+            spent = python("-m", "benchmarks.bare", "--here", name, str(number), *cases, environment=variables, ends=())
+        told = json.loads(spent.output.splitlines()[-1])
+        found["cells"] += told["cells"]
+        found["cpu"] += told["cpu"]
     return found
 
 
-def _here(name: str, cases: Sequence[str]) -> dict[str, Any]:
-    questions = list(_questions(asked([name], cases)))
-    (implementation,) = select([name])
+def _here(name: str, number: int, cases: Sequence[str]) -> None:
+    """Make the calls of one group of cells, and say before each cell what there was till then."""
+    group = _groups(asked([name], cases))[number]
+    questions = list(_questions(group))
     started = time.process_time()
-    adapter = load(implementation.adapter, implementation.mode)
+    adapter = load(group[0].implementation.adapter, group[0].implementation.mode)
     for steps in questions:
+        if len(questions) == 1:  # it may be the last that is heard
+            _say(1, time.process_time() - started)
         for _ in perform(adapter, steps):
             pass
-    return {"implementation": name, "cells": len(questions), "cpu": time.process_time() - started}
+    _say(len(questions), time.process_time() - started)
 
 
-def _questions(cells: Sequence[Cell]) -> list[tuple[Step, ...]]:
-    """Return the steps of every cell but those with switches of their own, about another machine, or known to crash."""
-    endings = [each for each in Selection().ledger() if isinstance(each.observed, Crash | TimedOut)]
-    found = []
+def _say(cells: int, cpu: float) -> None:
+    print(json.dumps({"cells": cells, "cpu": cpu}), flush=True)
+
+
+def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Return the cells that one process can be asked: by switches, and each that the ledger says ends it by itself."""
+    entries = Selection().ledger()
+    found: dict[object, list[Cell]] = {}
     for cell in cells:
-        if cell.case.environment or cell.case.needs is not None or _is_known_to_end(cell, endings):
+        known = {type(each.observed) for each in entries if _is_about(each, cell)}
+        if cell.case.needs is not None or TimedOut in known:
             continue
-        try:
-            found += [each.steps for each in questions_of(cell, 1)]
-        except (NoDraw, NotImplementedError):
-            continue
-    return found
+        key = cell.id if Crash in known else tuple(sorted(cell.implementation.environment.items()))
+        found.setdefault(key, []).append(cell)
+    return list(found.values())
 
 
-def _is_known_to_end(cell: Cell, endings: Sequence[Entry]) -> bool:
-    name, case = cell.implementation.name, cell.case.id
-    return any(each.covers(implementation=name, case=case, device=cell.device) for each in endings)
+def _is_about(entry: Entry, cell: Cell) -> bool:
+    return entry.covers(implementation=cell.implementation.name, case=cell.case.id, device=cell.device)
+
+
+def _questions(cells: Sequence[Cell]) -> Iterator[tuple[Step, ...]]:
+    """Yield the steps of every cell for which there are values."""
+    for cell in cells:
+        with contextlib.suppress(NoDraw, NotImplementedError):
+            yield from (each.steps for each in questions_of(cell, 1))
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "--here":
-        print(json.dumps(_here(sys.argv[2], sys.argv[3:])))
+        _here(sys.argv[2], int(sys.argv[3]), sys.argv[4:])
     else:
         for each in sys.argv[1:]:
             print(bare(each))

@@ -28,8 +28,10 @@ def python(*arguments: str, environment: Mapping[str, str] | None = None, ends: 
     """
     Run this interpreter with some arguments, from the root of the checkout, and return what it cost.
 
+    `ends` are the exit statuses that are as they should be, any where there are none.
+
     Raises:
-        RuntimeError: its exit status is none of `ends`; the message ends with what it printed.
+        RuntimeError: its exit status is not as it should be; the message ends with what it printed.
     """
     before, started = _of_children(), time.perf_counter()
     inherited = dict(os.environ) if environment is None else dict(environment)
@@ -42,7 +44,7 @@ def python(*arguments: str, environment: Mapping[str, str] | None = None, ends: 
         check=False,
     )
     wall = time.perf_counter() - started
-    if done.returncode not in ends:
+    if ends and done.returncode not in ends:
         raise RuntimeError(f"{arguments}: exit status {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return Spent(cpu=_of_children() - before, wall=wall, output=done.stdout)
 
