@@ -140,6 +140,7 @@ class State:
     def runner(self) -> Runner:
         """Return what runs cells in this process of pytest."""
         threads = self.threads or workers.cpus() if self.worker is None else self.worker["conformance"]["threads"]
+        workers.keep_to(threads)
         return Runner(
             entries=self.entries,
             threads=threads,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psutil
+import threadpoolctl
 
 GIB: Final = 2**30
 #: What a worker takes: a framework's process up to a gigabyte, and the process of pytest beside it (bytes).
@@ -64,6 +65,16 @@ def fixed(count: int, *, cpus: int, threads: int | None = None) -> Plan:
 def share(cpus: int, workers: int) -> int:
     """Return how many threads a process may have where so many workers share the CPUs of a machine."""
     return max(1, cpus // max(1, workers))
+
+
+def keep_to(threads: int) -> None:
+    """
+    Have this process's own linear algebra use so many threads, from now on.
+
+    References are products of float64; with threads of its own for each CPU, a worker takes them from the frameworks'
+    processes beside it, and spends them waiting.
+    """
+    threadpoolctl.threadpool_limits(limits=threads, user_api="blas")
 
 
 def files_of_tests(words: Sequence[str]) -> int:

@@ -223,6 +223,7 @@ ALLOWED: dict[str, set[str]] = {
         "suite",
         "table",
         "values",
+        "workers",
     },
     "search_command": {"at_fault", "search", "search.told", "selection", "suite"},
     "known": {"ledger", "settlement"},

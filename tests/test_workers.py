@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -10,7 +13,7 @@ import pytest
 
 from conformance import workers
 from conformance.expected_time import Expected, Times
-from tests.runs import EXACT, conformance, lines, table
+from tests.runs import EXACT, ROOT, conformance, lines, table
 
 MANY = 1 << 20
 GIB = 2**30
@@ -166,3 +169,27 @@ def test_the_header_says_how_many_and_why_and_processes_are_told(
     header, implementation, *_ = lines(tmp_path / "out" / "results.jsonl")
     assert header["workers"].items() >= told.items()
     assert implementation["threads"] == header["workers"]["threads"]
+
+
+def test_the_suite_itself_keeps_to_the_threads_it_gives_a_process(tmp_path: Path) -> None:
+    (tmp_path / "rows.yaml").write_text(table({"input_shape": [4], "units": 3}), encoding="utf-8")
+    (tmp_path / "seen.py").write_text(
+        "import threadpoolctl\n"
+        "def pytest_runtest_logfinish(location):\n"
+        "    found = [each['num_threads'] for each in threadpoolctl.threadpool_info() if each['user_api'] == 'blas']\n"
+        "    open('seen.txt', 'w').write(f'{found}')\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-p", "seen", "-p", "conformance.plugin", "-n0", "--threads=3"),
+            *("--pyargs", "conformance.suite::test_dense", "--cases=rows.yaml", f"--implementation={EXACT}"),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert set(json.loads((tmp_path / "seen.txt").read_text(encoding="utf-8"))) == {3}

@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
+from conformance import workers
 from conformance.adapters.registry import Implementation
 from conformance.case import Case
 from conformance.cell import cell_of, concerns
@@ -78,6 +79,7 @@ class Asking:
         self, implementations: Sequence[Implementation], *, device: str = "cpu", entries: Sequence[Entry] = ()
     ) -> None:
         self._device = device
+        workers.keep_to(1)
         limits = Limits(question=DEADLINE)
         cache = DEFAULT_CACHE.expanduser()
         self._runners = [
