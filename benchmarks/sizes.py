@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -23,24 +24,25 @@ SIZES: Final = (200, 2000, 20_000)
 #: What every dozen of rows has in common: shape of a sample without its last axis, batch, lane.
 _KINDS: Final = tuple(itertools.product(([], [3], [2, 3]), (2, 4), ("uniform", "exact")))
 
-#: How many lengths features and units have, and by how much to go on in their square.
+#: How many lengths features and units have, each from 8 up, in tables of up to 20,000 rows.
 _SIDE: Final = 41
-_STEP: Final = 1039
+_GOLDEN: Final = (math.sqrt(5) - 1) / 2
 
 
 def rows(count: int) -> str:
     """
     Return a file of the table with so many rows, no two alike: features and units tell them apart.
 
-    They walk over their square by the golden ratio, so that few rows are as large, on average, as many.
+    They walk over a square of lengths by the golden ratio, so that few rows are as large, on average, as many.
     """
     lines = ["description: Rows made up to see what a cell costs.", "rows:"]
+    side = max(_SIDE, math.isqrt(count // len(_KINDS)) + 1)
+    step = next(each for each in itertools.count(round(side**2 * _GOLDEN)) if math.gcd(each, side) == 1)
     for number in range(count):
         shape, batch, lane = _KINDS[number % len(_KINDS)]
-        units, features = divmod(number // len(_KINDS) * _STEP % _SIDE**2, _SIDE)
-        features, units = 8 + features, 8 + units
-        shown = ", ".join(map(str, [*shape, features]))
-        lines.append(f"  - {{input_shape: [{shown}], units: {units}, batch: {batch}, values: {lane}}}")
+        units, features = divmod(number // len(_KINDS) * step % side**2, side)
+        shown = ", ".join(map(str, [*shape, 8 + features]))
+        lines.append(f"  - {{input_shape: [{shown}], units: {8 + units}, batch: {batch}, values: {lane}}}")
     return "\n".join(lines) + "\n"
 
 
