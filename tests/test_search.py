@@ -95,7 +95,7 @@ def test_what_is_found_is_a_row_and_a_script_that_show_it(tmp_path: Path) -> Non
     assert done_run.returncode == 1, done_run.stdout
     # An implementation without a template of its own is shown by the command, which must be on the path.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command = [sys.executable, str(next(tmp_path.glob("01-*.py")))]
+    command = [sys.executable, str(next(tmp_path.glob("search-01-*.py")))]
     script = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "PATH": path, "PYTHONPATH": "."}
     )

@@ -19,7 +19,7 @@ from conformance.search import Found, Search
 from conformance.search import loop as of_search
 from conformance.search.asking import Answers, Asking
 from conformance.search.space import Row
-from conformance.search.told import document, lines
+from conformance.search.told import document, lines, write
 from conformance.table import read_rows
 
 WRONG = {"check": "output", "outcome": "violates", "margin": 7.0, "message": "output[0, 0] is off"}
@@ -150,6 +150,13 @@ def test_two_implementations_that_are_wrong_on_one_row_are_one_row_of_the_file(t
     file.write_text(document([finds[0], other]).replace("why: ''", "why: Both are off."), encoding="utf-8")
     done = CliRunner().invoke(main, ["lint", str(file)])
     assert "asks the same question" not in done.output
+
+
+def test_what_an_earlier_search_left_in_the_folder_stays(tmp_path: Path) -> None:
+    found = searched(Answering(always, breaks_off_after=1), None, seconds=60.0)
+    names = [[path.name for path in write(found, tmp_path)] for _ in range(3)]
+    assert [each[0] for each in names] == ["search.yaml", "search-2.yaml", "search-3.yaml"]
+    assert len({name for each in names for name in each}) == len(list(tmp_path.iterdir()))
 
 
 def _of_the_other(find: of_search.Find) -> of_search.Find:

@@ -6,7 +6,9 @@ Rows are written as a file of the table, in which `why` is left for a person to 
 
 from __future__ import annotations
 
+import contextlib
 import io
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +18,6 @@ from ruamel.yaml import YAML
 
 from conformance.search.loop import Find, Found
 
-ROWS: Final = "search.yaml"
 _DESCRIPTION: Final = "Rows that `conformance search` found; say why each is there, or take it out."
 
 
@@ -40,16 +41,26 @@ def document(finds: Sequence[Find]) -> str:
 
 
 def write(found: Found, folder: Path) -> tuple[Path, ...]:
-    """Write the rows and, beside them, the script of each find, and return the paths; none where nothing was found."""
+    """
+    Write the rows and, beside them, the script of each find, and return the paths; none where nothing was found.
+
+    The files are `search.yaml` and `search-01-IMPLEMENTATION.py`. What an earlier search left in the folder stays:
+    those of the next are `search-2.yaml` and so on.
+    """
     if not found.finds:
         return ()
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / ROWS]
-    paths[0].write_text(document(found.finds), encoding="utf-8")
+    stems = ("search" if number == 1 else f"search-{number}" for number in itertools.count(1))
+    for stem in stems:
+        # Created, or found to be there, in one step: two searches may end at once.
+        with contextlib.suppress(FileExistsError), (folder / f"{stem}.yaml").open("x", encoding="utf-8") as rows:
+            rows.write(document(found.finds))
+            break
+    paths = [folder / f"{stem}.yaml"]
     for number, find in enumerate(found.finds, start=1):
         if "reproduce" in find.record:
             name = re.sub(r"[^A-Za-z0-9._-]", "-", find.record["implementation"])
-            paths.append(folder / f"{number:02}-{name}.py")
+            paths.append(folder / f"{stem}-{number:02}-{name}.py")
             paths[-1].write_text(find.record["reproduce"], encoding="utf-8")
     return tuple(paths)
 
