@@ -94,6 +94,11 @@ class Runner:
         content: dict[str, Any] = finite({key: value for key, value in record.items() if value is not None})
         return content
 
+    @property
+    def generation(self) -> int:
+        """How many processes the sandbox held has had: of two cells with the same number one had both."""
+        return 0 if self._sandbox is None else self._sandbox.generation
+
     def close(self) -> None:
         """End the process held, if any."""
         if self._respondent is not None:

@@ -20,7 +20,7 @@ from conformance.search import loop as of_search
 from conformance.search.asking import Answers, Asking
 from conformance.search.space import Row
 from conformance.search.told import document, lines, write
-from conformance.table import read_rows
+from conformance.table import load, read_rows
 
 WRONG = {"check": "output", "outcome": "violates", "margin": 7.0, "message": "output[0, 0] is off"}
 
@@ -30,6 +30,7 @@ class Answering:
 
     def __init__(self, is_red: Callable[[Row], bool], *, breaks_off_after: int = 10**9) -> None:
         self.asked: list[Row] = []
+        self.outcome_alone = "violates"
         self._is_red = is_red
         self._breaks_off_after = breaks_off_after
 
@@ -53,6 +54,12 @@ class Answering:
             for name in ("one", "other")
         }
         return Answers(case=case, records=records, disagreement=0.0)
+
+    def alone(self, case: Case, name: str) -> Mapping[str, Any]:
+        return {"implementation": name, "outcome": self.outcome_alone}
+
+    def before(self, name: str) -> tuple[Row, ...]:
+        return tuple({json.dumps(row): row for row in self.asked}.values())
 
 
 def searched(answering: Answering, folder: Path | None, *, seconds: float = 60.0, seed: int | None = None) -> Found:
@@ -157,6 +164,19 @@ def test_what_an_earlier_search_left_in_the_folder_stays(tmp_path: Path) -> None
     names = [[path.name for path in write(found, tmp_path)] for _ in range(3)]
     assert [each[0] for each in names] == ["search.yaml", "search-2.yaml", "search-3.yaml"]
     assert len({name for each in names for name in each}) == len(list(tmp_path.iterdir()))
+
+
+def test_a_find_that_needs_what_was_asked_before_it_says_so_and_comes_with_that(tmp_path: Path) -> None:
+    answering = Answering(lambda row: row["units"] != 3, breaks_off_after=40)
+    assert not any("plays a part" in each for each in lines(searched(answering, None)))
+    answering = Answering(lambda row: row["units"] != 3, breaks_off_after=40)
+    answering.outcome_alone = "conforms"
+    found = searched(answering, None)
+    assert any("asked nothing else: conforms; what was asked before it plays a part" in each for each in lines(found))
+    write(found, tmp_path)
+    cases = load([tmp_path / "search-01-before.yaml"]).cases
+    assert cases[-1].id == found.finds[0].case.id
+    assert len(cases) == len(found.finds[0].before) > 1
 
 
 def _of_the_other(find: of_search.Find) -> of_search.Find:

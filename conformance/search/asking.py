@@ -7,6 +7,7 @@ nothing and judges nothing.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from conformance.cell import cell_of, concerns
 from conformance.ledger import Entry
 from conformance.question import question
 from conformance.sandbox import Limits
+from conformance.search.space import Row
 from conformance.steps import Output
 from conformance.suite import DEFAULT_CACHE, Runner
 from conformance.table import read_rows
@@ -31,6 +33,8 @@ from conformance.values import NoDraw
 _JUMPING: Final = frozenset({"relu", "leaky_relu", "selu"})
 #: A question of a search is small: what takes longer than this hangs (seconds).
 DEADLINE: Final = 30.0
+#: Rows that are remembered of a process, the last of those it was asked.
+MOST_BEFORE: Final = 2000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,11 +86,12 @@ class Asking:
         workers.keep_to(1)
         limits = Limits(question=DEADLINE)
         cache = DEFAULT_CACHE.expanduser()
-        self._runners = [
-            (each, Runner(entries=entries, threads=1, limits=limits, cache=cache)) for each in implementations
-        ]
+        self._make = functools.partial(Runner, entries=entries, threads=1, limits=limits, cache=cache)
+        self._runners = [(each, self._make()) for each in implementations]
+        #: Implementation and number of its process -> what that was asked, once each.
+        self._before: dict[tuple[str, int], dict[str, Row]] = {}
 
-    def ask(self, row: Mapping[str, Any], is_worth_asking: Callable[[Case, str], bool]) -> Answers:
+    def ask(self, row: Row, is_worth_asking: Callable[[Case, str], bool]) -> Answers:
         """
         Return what came of a row, without those implementations that it is not worth asking.
 
@@ -101,11 +106,32 @@ class Asking:
                 continue
             record = runner.run(cell_of(case, implementation, self._device))
             records[implementation.name] = record
+            process = (implementation.name, runner.generation)
+            self._before = {
+                each: asked for each, asked in self._before.items() if each[0] != process[0] or each == process
+            }
+            asked = self._before.setdefault(process, {})
+            asked.setdefault(case.id, row)
+            if len(asked) > MOST_BEFORE:
+                del asked[next(iter(asked))]
             if record["outcome"] == "conforms" and runner.transcript is not None:
                 answered = runner.transcript.replies["output"].answer
                 if isinstance(answered, Output):
                     outputs.append(answered.y)
         return Answers(case=case, records=records, disagreement=self._apart(case, outputs))
+
+    def alone(self, case: Case, name: str) -> Mapping[str, Any]:
+        """Return the record of a case by itself, of an implementation in a process that was asked nothing else."""
+        implementation = next(each for each, _ in self._runners if each.name == name)
+        runner = self._make()
+        try:
+            return runner.run(cell_of(case, implementation, self._device))
+        finally:
+            runner.close()
+
+    def before(self, name: str) -> tuple[Row, ...]:
+        """Return the rows that the process which an implementation has now was asked, the oldest of many left out."""
+        return tuple(row for (each, _), asked in self._before.items() if each == name for row in asked.values())
 
     def _apart(self, case: Case, outputs: Sequence[Any]) -> float:
         """Return the largest difference between two outputs that conform, over what each of them is allowed."""

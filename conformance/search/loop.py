@@ -14,7 +14,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,12 +48,19 @@ _NEAREST: Final = "nearest.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Find:
-    """A row in which a cell is red, as small as it was made, and the record of that cell."""
+    """
+    A row in which a cell is red, as small as it was made, and the record of that cell.
+
+    `alone` is the outcome of the same cell in a process that was asked nothing else, and None where nobody looked.
+    Where it is another, `before` holds the rows that the process of the find was asked, its own among them.
+    """
 
     row: Row
     case: Case
     record: Mapping[str, Any]
     sign: Sign
+    alone: str | None = None
+    before: tuple[Row, ...] = ()
 
 
 @dataclass(kw_only=True)
@@ -200,6 +207,9 @@ class Search:
         steered = holds if seed is None else hypothesis.seed(seed)(holds)
         try:
             steered()
+        except KeyboardInterrupt:
+            self._keep_what_was_seen(looked_into=False)
+            raise
         except _OutOfTime:
             if self._seen is None:
                 raise
@@ -208,13 +218,22 @@ class Search:
         except Exception:  # what was raised says less than what was seen: a trouble, or one that comes and goes
             if self._seen is None:
                 raise
-        finally:
-            # Hypothesis ends with the smallest row of the trouble it followed; what else was met on the way is met
-            # again.
-            self._found.finds += self._news_of_the_pass()
+        self._keep_what_was_seen(looked_into=True)
 
-    def _news_of_the_pass(self) -> list[Find]:
-        return [] if self._seen is None else [self._seen]
+    def _keep_what_was_seen(self, *, looked_into: bool) -> None:
+        """Keep the smallest row of the trouble that Hypothesis followed; what else was met on the way is met again."""
+        if self._seen is not None:
+            find, self._seen = self._seen, None
+            # Kept before it is looked into: Ctrl-C may come in between.
+            self._found.finds.append(find)
+            if looked_into:
+                self._found.finds[-1] = self._looked_into(find)
+
+    def _looked_into(self, find: Find) -> Find:
+        """Return a find with what becomes of it in a process of its own."""
+        name = find.record["implementation"]
+        alone = self._asking.alone(find.case, name)["outcome"]
+        return replace(find, alone=alone, before=() if alone == find.record["outcome"] else self._asking.before(name))
 
     def _attempt(self, row: Row) -> None:
         """Ask a row, tell Hypothesis how near it came, and raise where something new is red."""
@@ -234,7 +253,7 @@ class Search:
         """Ask a row that was found before."""
         answers = self._answers(row)
         if answers is not None:
-            self._found.finds += self._news(row, answers)
+            self._found.finds += map(self._looked_into, self._news(row, answers))
 
     def _answers(self, row: Row) -> Answers | None:
         """Return what came of a row; None of one that cannot be asked."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,11 +33,16 @@ def document(finds: Sequence[Find]) -> str:
     by_case: dict[str, list[Find]] = {}
     for each in finds:
         by_case.setdefault(each.case.id, []).append(each)
+    return _table([row_of(*each) for each in by_case.values()])
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
     stream = io.StringIO()
     yaml = YAML()
     yaml.width = 110
     yaml.default_flow_style = None
-    yaml.dump({"description": _DESCRIPTION, "rows": [row_of(*each) for each in by_case.values()]}, stream)
+    # Values that are one object would be written as an anchor and aliases, which no table may have.
+    yaml.dump({"description": _DESCRIPTION, "rows": json.loads(json.dumps(rows))}, stream)
     return stream.getvalue()
 
 
@@ -62,7 +68,18 @@ def write(found: Found, folder: Path) -> tuple[Path, ...]:
             name = re.sub(r"[^A-Za-z0-9._-]", "-", find.record["implementation"])
             paths.append(folder / f"{stem}-{number:02}-{name}.py")
             paths[-1].write_text(find.record["reproduce"], encoding="utf-8")
+        if find.before:
+            paths.append(folder / f"{stem}-{number:02}-before.yaml")
+            paths[-1].write_text(_asked_before(find), encoding="utf-8")
     return tuple(paths)
+
+
+def _asked_before(find: Find) -> str:
+    """Return a file of the table with the rows that one process was asked up to a find, the find's own at the end."""
+    name = find.record["implementation"]
+    others = [row for row in find.before if row != find.row]
+    rows = [{**row, "why": "Asked of the same process."} for row in others] + [{**find.row, "why": "Red after these."}]
+    return _table([{**row, "implementations": [name]} for row in rows])
 
 
 def lines(found: Found) -> Iterator[str]:
@@ -85,6 +102,8 @@ def lines(found: Found) -> Iterator[str]:
 
 def _seen(find: Find) -> Iterator[str]:
     """Yield what is red in a find, in a line each; of checks that have no evidence the first stands for all."""
+    if find.alone not in (None, find.record["outcome"]):
+        yield f"in a process that is asked nothing else: {find.alone}; what was asked before it plays a part"
     if find.record.get("reason"):
         yield str(find.record["reason"]).strip().split("\n", 1)[0][:200]
     without = [each["check"] for each in find.record["checks"] if "raised" in each]
