@@ -88,8 +88,8 @@ class Asking:
         cache = DEFAULT_CACHE.expanduser()
         self._make = functools.partial(Runner, entries=entries, threads=1, limits=limits, cache=cache)
         self._runners = [(each, self._make()) for each in implementations]
-        #: Implementation and number of its process -> what that was asked, once each.
-        self._before: dict[tuple[str, int], dict[str, Row]] = {}
+        #: Implementation -> the number of its process, and the rows that one was asked, by case.
+        self._before: dict[str, tuple[int, dict[str, Row]]] = {}
 
     def ask(self, row: Row, is_worth_asking: Callable[[Case, str], bool]) -> Answers:
         """
@@ -106,11 +106,9 @@ class Asking:
                 continue
             record = runner.run(cell_of(case, implementation, self._device))
             records[implementation.name] = record
-            process = (implementation.name, runner.generation)
-            self._before = {
-                each: asked for each, asked in self._before.items() if each[0] != process[0] or each == process
-            }
-            asked = self._before.setdefault(process, {})
+            number, asked = self._before.get(implementation.name, (0, {}))
+            asked = asked if number == runner.generation else {}
+            self._before[implementation.name] = (runner.generation, asked)
             asked.setdefault(case.id, row)
             if len(asked) > MOST_BEFORE:
                 del asked[next(iter(asked))]
@@ -131,7 +129,8 @@ class Asking:
 
     def before(self, name: str) -> tuple[Row, ...]:
         """Return the rows that the process which an implementation has now was asked, the oldest of many left out."""
-        return tuple(row for (each, _), asked in self._before.items() if each == name for row in asked.values())
+        _, asked = self._before.get(name, (0, {}))
+        return tuple(asked.values())
 
     def _apart(self, case: Case, outputs: Sequence[Any]) -> float:
         """Return the largest difference between two outputs that conform, over what each of them is allowed."""
