@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import date
 from fnmatch import translate
@@ -87,7 +87,8 @@ class Entry:
 
     `devices` is None for all of them; `checks` may be empty where a build raises or a process ends, since no check is
     then answered. `except_cases` are not covered though `cases` has them. `versions` maps distributions to the versions
-    the entry is about: with others it lapses, and what it asserts is red again. `review` is the day on which to look
+    the entry is about, and `cpu` names features of the processor it takes: with others, and without these, it lapses,
+    and what it asserts is red again. `review` is the day on which to look
     whether it still says what is so. `line` and `column` are where the entry stands in `file`.
     """
 
@@ -103,6 +104,7 @@ class Entry:
     since: str | None
     except_cases: tuple[str, ...] = ()
     versions: Mapping[str, SpecifierSet] = field(default_factory=dict)
+    cpu: tuple[str, ...] = ()
     review: date | None = None
     file: str
     line: int
@@ -113,17 +115,27 @@ class Entry:
         """Where the entry stands, as `file:line`."""
         return f"{self.file}:{self.line}"
 
-    def covers(self, *, implementation: str, case: str, device: str, versions: Mapping[str, str] | None = None) -> bool:
+    def covers(
+        self,
+        *,
+        implementation: str,
+        case: str,
+        device: str,
+        versions: Mapping[str, str] | None = None,
+        cpu: Set[str] | None = None,
+    ) -> bool:
         """
         Return whether a cell is one of those the entry is about.
 
-        `case` is the case's id, `versions` the versions of the distributions that take part, None where not known.
+        `case` is the case's id, `versions` the versions of the distributions that take part and `cpu` the features of
+        the processor, None where not known.
         """
         return (
             self.covers_implementation(implementation)
             and self._cases.fullmatch(case) is not None
             and self._excepted.fullmatch(case) is None
             and (self.devices is None or device in self.devices)
+            and (cpu is None or set(self.cpu) <= cpu)
             and all(
                 name not in (versions or {}) or wanted.contains((versions or {})[name], prereleases=True)
                 for name, wanted in self.versions.items()
@@ -230,6 +242,10 @@ class EntryFields(Model):
         Maybe[dict[Word, Specifier]],
         *about("The versions it is about.", "distributions, each with a range like '<2.22'"),
     ] = None
+    cpu: Annotated[
+        Maybe[Annotated[list[Word], Field(min_length=1)]],
+        *about("Features of the processor it takes.", "a list of features, such as avx512_bf16"),
+    ] = None
     review: Annotated[Maybe[Day], *about("When to look at it again.", "a day such as 2027-05-22")] = None
 
 
@@ -284,6 +300,7 @@ def entry_of(fields: EntryFields, file: str, place: Place, review: str | None = 
         since=fields.since,
         except_cases=tuple(fields.except_cases or ()),
         versions={name: SpecifierSet(wanted) for name, wanted in (fields.versions or {}).items()},
+        cpu=tuple(fields.cpu or ()),
         review=date.fromisoformat(day) if (day := fields.review or review) else None,
         file=file,
         line=place.line,

@@ -149,6 +149,18 @@ def _jax_cache(cache: Path) -> dict[str, str]:
     }
 
 
+@functools.cache
+def cpu_features() -> frozenset[str]:
+    """Return the features of this machine's processor as Linux names them, such as avx512_bf16; elsewhere none."""
+    try:
+        described = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return frozenset()
+    lines = (line.partition(":") for line in described.splitlines())
+    named = (words for name, _, words in lines if name.strip() in ("flags", "Features"))
+    return frozenset(word for words in named for word in words.split())
+
+
 def _processor() -> str:
     """Return a name for this kind of processor: code compiled for another may compute something else, or trap."""
     try:

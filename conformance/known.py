@@ -41,6 +41,8 @@ def _facts(entry: Entry, today: date) -> Iterator[tuple[str, str]]:
     if entry.since or entry.versions:
         bounds = [f"{name} {wanted}" for name, wanted in entry.versions.items()]
         yield "since", "; ".join([*([entry.since] if entry.since else []), *bounds])
+    if entry.cpu:
+        yield "cpu", ", ".join(entry.cpu)
     yield "source", entry.link or entry.evidence or ""
     if entry.review is not None:
         yield "review", entry.review.isoformat() + (" (due)" if _is_due(entry, today) else "")

@@ -7,7 +7,7 @@ from a cell that ran is itself a violation: the ledger is strict in both directi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,15 +39,19 @@ def settle(
     crash: Mapping[str, Any] | None,
     timed_out: bool,
     versions: Mapping[str, str] | None = None,
+    cpu: Set[str] | None = None,
 ) -> Settled:
     """
     Return what the findings of a cell amount to under the entries that cover it.
 
-    `versions` are those of the distributions that take part. `crash` is how the process ended, with `timed_out` where
-    it was ended for passing its deadline.
+    `versions` are those of the distributions that take part, `cpu` the features of the processor. `crash` is how the
+    process ended, with `timed_out` where it was ended for passing its deadline.
     """
-    named: dict[str, Any] = {"implementation": implementation, "case": case, "device": device, "versions": versions}
-    covering = [each for each in entries if each.covers(**named)]
+    covering = [
+        each
+        for each in entries
+        if each.covers(implementation=implementation, case=case, device=device, versions=versions, cpu=cpu)
+    ]
     endings = [each for each in covering if isinstance(each.observed, Crash | TimedOut)]
     if crash is not None:
         reason = f"{crash['step']}: {crash['reason']}"

@@ -18,6 +18,7 @@ import pytest
 
 from conformance.adapters.registry import Implementation
 from conformance.cell import Cell, questions_of
+from conformance.environment import cpu_features
 from conformance.finding import CONFORMS
 from conformance.judging import excused, judge
 from conformance.ledger import Crash, Entry
@@ -175,6 +176,7 @@ class Runner:
                 case=cell.case.id,
                 device=cell.device,
                 versions=self.hellos[cell.implementation.name].versions,
+                cpu=cpu_features(),
             )
             for each in self._entries_of(cell.implementation.name)
         )
@@ -210,6 +212,7 @@ class Runner:
             crash=crash,
             timed_out=transcript.timed_out,
             versions=self.hellos[cell.implementation.name].versions,
+            cpu=cpu_features(),
         )
         content: dict[str, Any] = {"outcome": settled.outcome, "checks": list(settled.checks)}
         if settled.reason is not None:

@@ -117,6 +117,7 @@ ALLOWED: dict[str, set[str]] = {
     "suite": {
         "adapters.registry",
         "cell",
+        "environment",
         "finding",
         "judging",
         "ledger",

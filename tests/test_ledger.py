@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance.document import Fault
+from conformance.environment import cpu_features
 from conformance.ledger import (
     Crash,
     Entry,
@@ -313,8 +315,22 @@ def test_excepted_cases_are_not_covered() -> None:
 )
 def test_an_entry_lapses_with_versions_it_is_not_about(versions: dict[str, str] | None, covered: bool) -> None:
     (entry,) = entries_of(GOOD | {"versions": '{tensorflow: "<2.22"}'})
-    cell = {"implementation": "keras-jax", "case": "5-3-nobatch-exact", "device": "cpu"}
-    assert entry.covers(**cell, versions=versions) is covered
+    found = entry.covers(implementation="keras-jax", case="5-3-nobatch-exact", device="cpu", versions=versions)
+    assert found is covered
+
+
+@pytest.mark.parametrize(
+    ("features", "covered"), [({"avx2", "avx512_bf16"}, True), ({"avx2"}, False), (set[str](), False), (None, True)]
+)
+def test_an_entry_lapses_on_a_processor_it_is_not_about(features: set[str] | None, covered: bool) -> None:
+    (entry,) = entries_of(GOOD | {"cpu": "[avx512_bf16]"})
+    found = entry.covers(implementation="keras-jax", case="5-3-nobatch-exact", device="cpu", cpu=features)
+    assert found is covered
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux alone names features")
+def test_the_features_of_this_processor_are_known() -> None:
+    assert cpu_features() & {"fpu", "fp"}
 
 
 def test_a_day_of_review_is_the_entrys_or_else_the_files() -> None:
@@ -326,6 +342,8 @@ def test_a_day_of_review_is_the_entrys_or_else_the_files() -> None:
     ("field", "value", "fault"),
     [
         ("versions", '{tensorflow: "2.22 or so"}', "\"2.22 or so\" is not a range of versions, such as '<2.22'"),
+        ("cpu", "avx512_bf16", "cpu must be a list of features"),
+        ("cpu", "[]", "cpu must be a list of features"),
         ("versions", "2.22", "versions must be distributions, each with a range like '<2.22', not 2.22"),
         ("review", "next year", '"next year" is not a day, such as 2027-05-22'),
         ("except_cases", "[]", "except_cases must be a list of globs, not []"),
