@@ -12,8 +12,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         "settlement",
         (
             "another cell's entries",
-            "covering = [each for each in entries if each.covers(**named)]",
-            "covering = list(entries)",
+            "if each.covers(implementation=implementation, case=case, device=device, versions=versions, cpu=cpu)",
+            "if True",
             "settlement::an_entry_excuses_the_cells_it_covers_alone",
         ),
         (
@@ -440,6 +440,15 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "suite::the_worst_of_several_draws_is_the_outcome",
         ),
         (
+            "an outcome that is not known passes",
+            "if outcome != CONFORMS:\n        pytest.fail",
+            "if outcome == VIOLATES:\n        pytest.fail",
+            "suite::only_what_conforms_passes",
+        ),
+    ),
+    *of(
+        "judging",
+        (
             "missing evidence is no finding",
             "            yield missing.finding\n",
             "            continue\n",
@@ -450,18 +459,6 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "if finding.declined is None or reason is None:",
             "if finding.declined is None:",
             "suite::what_is_declined_is_unsupported_where_the_registry_says_why_alone",
-        ),
-        (
-            "reduced on the exact lane",
-            'declared if cell.case.lane != "exact" else frozenset[str]()',
-            "declared",
-            "suite::a_gradient_is_reduced_where_sums_are_rounded_alone",
-        ),
-        (
-            "never reduced",
-            'declared if cell.case.lane != "exact" else frozenset[str]()',
-            "frozenset[str]()",
-            "suite::a_gradient_is_reduced_where_sums_are_rounded_alone",
         ),
         (
             "needed where it is not",
@@ -482,6 +479,27 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "checks::a_changed_answer_turns_its_checks_red",
         ),
         (
+            "a finding is unsupported",
+            "return replace(finding, outcome=UNSUPPORTED, message=reason)",
+            "return replace(finding, outcome=CONFORMS, message=reason)",
+            "suite::what_is_declined_is_unsupported_where_the_registry_says_why_alone",
+        ),
+    ),
+    *of(
+        "cell",
+        (
+            "reduced on the exact lane",
+            'declared if cell.case.lane != "exact" else frozenset[str]()',
+            "declared",
+            "suite::a_gradient_is_reduced_where_sums_are_rounded_alone",
+        ),
+        (
+            "never reduced",
+            'declared if cell.case.lane != "exact" else frozenset[str]()',
+            "frozenset[str]()",
+            "suite::a_gradient_is_reduced_where_sums_are_rounded_alone",
+        ),
+        (
             "what the row names is not kept to",
             "return tuple(filter(case.asks, possible))",
             "return tuple(possible)",
@@ -494,12 +512,6 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "checks::a_row_that_expects_an_error_is_asked_for_refusal_alone",
         ),
         (
-            "a finding is unsupported",
-            "return replace(finding, outcome=UNSUPPORTED, message=reason)",
-            "return replace(finding, outcome=CONFORMS, message=reason)",
-            "suite::what_is_declined_is_unsupported_where_the_registry_says_why_alone",
-        ),
-        (
             "any row names an implementation",
             "named = any(fnmatch",
             "named = all(fnmatch",
@@ -510,12 +522,6 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             'taken and (case.lane == "shapes" or not implementation.shapes_only)',
             "taken",
             "suite::one_of_the_names_of_a_row_is_enough_and_who_infers_shapes_is_asked_for_shapes",
-        ),
-        (
-            "an outcome that is not known passes",
-            "if outcome != CONFORMS:\n        pytest.fail",
-            "if outcome == VIOLATES:\n        pytest.fail",
-            "suite::only_what_conforms_passes",
         ),
     ),
     *of(
