@@ -26,6 +26,7 @@ from conformance.machines import Machines, are_elsewhere
 from conformance.measured import Measured
 from conformance.output import OutputError, ResultsFile
 from conformance.progress import Progress
+from conformance.record_form import decoded
 from conformance.sandbox import GIB, Limits
 from conformance.selection import Selection, SelectionError, parse_shard
 from conformance.suite import DEFAULT_CACHE, Runner
@@ -221,9 +222,10 @@ class State:
         if not _is_cell(report.nodeid):
             return
         cell = _cell_id(report.nodeid)
-        record = report.__dict__.pop("conformance", None)  # once: pytest may keep the report to the end
+        text = report.__dict__.pop("conformance", None)  # once: pytest may keep the report to the end
         if self.tally.has(cell):
             return
+        record = None if text is None else decoded(text.encode())
         if record is None and report.failed:
             place = None if self.xdist is None else self.xdist.place(report)
             record = _unrun(cell, "crashed", f"the test itself failed: {report.longreprtext[-2000:]}", place)

@@ -178,6 +178,7 @@ ALLOWED: dict[str, set[str]] = {
         "measured",
         "output",
         "progress",
+        "record_form",
         "sandbox",
         "selection",
         "suite",
