@@ -23,6 +23,8 @@ from benchmarks.bare import asked, bare
 from benchmarks.spent import Spent, python
 
 WORKERS: Final = "2"
+#: How often everything is measured; what is said is the median.
+ROUNDS: Final = 3
 _TESTS: Final = """\
 import pytest
 
@@ -32,7 +34,7 @@ def test_nothing(number):
 """
 
 
-def measure(rounds: int = 1, names: Sequence[str] = (), *, alone: bool = True) -> dict[str, Any]:
+def measure(rounds: int = ROUNDS, names: Sequence[str] = (), *, alone: bool = True) -> dict[str, Any]:
     """
     Return the ratio of the suite's CPU time to the bare loop's, and what a cell costs beyond an empty test (seconds).
 
@@ -109,4 +111,4 @@ def lines(found: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 1), indent=2))
+    print(json.dumps(measure(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS), indent=2))

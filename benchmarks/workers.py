@@ -15,10 +15,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.overhead import suite
+from benchmarks.overhead import ROUNDS, suite
 
 
-def measure(rounds: int = 1, names: Sequence[str] = ()) -> dict[str, Any]:
+def measure(rounds: int = ROUNDS, names: Sequence[str] = ()) -> dict[str, Any]:
     """Return the ratio of wall times, and of both runs wall and CPU seconds; `names` are implementations, or all."""
     found = []
     for _ in range(rounds):
@@ -30,13 +30,14 @@ def measure(rounds: int = 1, names: Sequence[str] = ()) -> dict[str, Any]:
 
 def lines(found: dict[str, Any]) -> list[str]:
     """Return what was measured, as Markdown."""
-    last = found["rounds"][-1]
+    rounds = sorted(found["rounds"], key=lambda each: float(each["one"] / each["two"]))
+    middle = rounds[len(rounds) // 2]
     return [
-        f"`-n 2` takes {last['two']:.0f} s, `-n 1` {last['one']:.0f} s: **{found['ratio']:.2f}** times as fast",
-        f"(target {found['target']}). CPU time: {last['two_cpu']:.0f} s and {last['one_cpu']:.0f} s; the load of the",
-        f"machine before it was {last['load_before']:.1f}.",
+        f"`-n 2` takes {middle['two']:.0f} s, `-n 1` {middle['one']:.0f} s: **{found['ratio']:.2f}** times as fast",
+        f"(target {found['target']}). CPU time: {middle['two_cpu']:.0f} s and {middle['one_cpu']:.0f} s; the load of",
+        f"the machine before it was {middle['load_before']:.1f}. The middle one of {len(rounds)} rounds.",
     ]
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 1, sys.argv[2:]), indent=2))
+    print(json.dumps(measure(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS, sys.argv[2:]), indent=2))
