@@ -27,6 +27,7 @@ __all__ = [
     "FAILING",
     "OUTCOMES",
     "SCHEMA",
+    "OnDisk",
     "Record",
     "ResultsError",
     "Run",
@@ -43,6 +44,8 @@ SCHEMA: Final = 1
 OUTCOMES: Final = ("crashed", "timed_out", "violates", "diverges", "conforms", "unsupported", "not_run")
 #: Outcomes that fail a run.
 FAILING: Final = ("crashed", "timed_out", "violates")
+#: How the line of a cell begins, as `Writer` writes it.
+_CELL: Final = b'{"type": "cell", '
 
 
 class ResultsError(ValueError):
@@ -67,9 +70,7 @@ class Run:
     @property
     def counts(self) -> dict[str, int]:
         """Return how many cells have each outcome, cells that never got a line counted as `not_run`."""
-        counted = Counter(
-            self.cells.counts if isinstance(self.cells, _OnDisk) else (cell["outcome"] for cell in self.cells)
-        )
+        counted = Counter(str(cell.get("outcome")) for cell in self.cells)
         counted["not_run"] += max(0, int(self.header.get("cells", 0)) - len(self.cells))
         return {outcome: counted[outcome] for outcome in OUTCOMES}
 
@@ -147,7 +148,7 @@ def read(path: Path, *, strict: bool = True) -> Run:
     with without_collection():
         lines = _lines(path)
         header = _header(path, lines, strict=strict)
-        records = [_record(path, *each, strict=strict) for each in lines]
+        records = [_record(path, number, line, strict=strict) for number, _, line in lines]
     return Run(
         path=str(path),
         header=header,
@@ -161,8 +162,9 @@ def opened(path: Path, *, strict: bool = True) -> Run:
     """
     Read one results file and keep all of it but its cells, so that a file of a million takes no more memory than one.
 
-    Every line is held to its form here, as `read` does it, and decoded anew whenever cells are asked for. Who reads a
-    file while it is written sees it as it was when it was opened.
+    Every line is held to its form here, as `read` does it, and decoded anew whenever cells are asked for; who is not
+    `strict` learns when they ask of a line that is no record. Who reads a file while it is written sees it as it was
+    when it was opened.
 
     Raises:
         ResultsError: as `read`.
@@ -171,27 +173,33 @@ def opened(path: Path, *, strict: bool = True) -> Run:
         return read(path, strict=strict)  # a pipe can be read once; what cannot be read at all is told by the other
     lines = _lines(path)
     header = _header(path, lines, strict=strict)
-    counts: Counter[str] = Counter()
     implementations: list[Record] = []
     footer: Record | None = None
+    cells = 0
     last = 1
-    for number, line in lines:
-        outcome = outcome_of_sound_cell(line)
-        if outcome is None:
+    for number, _, line in lines:
+        if _is_sound_cell(line, strict=strict):
+            cells += 1
+        else:
             record = _record(path, number, line, strict=strict)
             if not record:  # cut, and perhaps still being written
                 break
             if record.get("type") == "cell":
-                outcome = str(record.get("outcome"))
+                cells += 1
             elif record.get("type") == "implementation":
                 implementations.append(record)
             elif footer is None:
                 footer = record if record["type"] == "footer" else None
-        if outcome is not None:
-            counts[outcome] += 1
         last = number
-    cells = _OnDisk(path, last, counts)
-    return Run(path=str(path), header=header, implementations=tuple(implementations), cells=cells, footer=footer)
+    on_disk = OnDisk(path, last, cells)
+    return Run(path=str(path), header=header, implementations=tuple(implementations), cells=on_disk, footer=footer)
+
+
+def _is_sound_cell(line: bytes, *, strict: bool) -> bool:
+    """Return whether a line is a cell with nothing wrong; who is not `strict` goes by how it begins and ends."""
+    if strict:
+        return outcome_of_sound_cell(line) is not None
+    return line.startswith(_CELL) and line.endswith(b"}\n")
 
 
 @contextlib.contextmanager
@@ -206,24 +214,43 @@ def without_collection() -> Iterator[None]:
             gc.enable()
 
 
-class _OnDisk(Sequence[Record]):
-    """The cells of a file up to its line numbered `last`, decoded anew each time; of one outcome or another so many."""
+class OnDisk(Sequence[Record]):
+    """So many cells of a file, up to its line numbered `last`, decoded anew each time."""
 
-    def __init__(self, path: Path, last: int, counts: Counter[str]) -> None:
+    def __init__(self, path: Path, last: int, cells: int) -> None:
         self._path = path
         self._last = last
-        self.counts = counts
+        self._cells = cells
+        #: Whether one line can be read without all before it.
+        self.seeks = path.suffix != ".gz"
 
     def __len__(self) -> int:
-        return self.counts.total()
+        return self._cells
 
     def __iter__(self) -> Iterator[Record]:
-        for number, line in _lines(self._path):
-            if number > self._last:
-                return
-            record = decoded(line)
-            if record["type"] == "cell":
-                yield record
+        return (record for number, _, line in self.lines() for record in self.records(number, line))
+
+    def lines(self) -> Iterator[tuple[int, int, bytes]]:
+        """Yield the lines, those of cells and others, each after its number and its place (bytes), which `at` takes."""
+        return itertools.takewhile(lambda each: each[0] <= self._last, _lines(self._path))
+
+    def records(self, number: int, line: bytes) -> Iterator[Record]:
+        """
+        Yield the record of a line where it is a cell.
+
+        Raises:
+            ResultsError: the line is no record.
+        """
+        record = _record(self._path, number, line, strict=False)
+        if record.get("type") == "cell":
+            yield record
+
+    def at(self, start: int) -> Record:
+        """Return the cell whose line begins there, of a file that `seeks`."""
+        with self._path.open("rb") as stream:
+            stream.seek(start)
+            record: Record = decoded(stream.readline())
+        return record
 
     @overload
     def __getitem__(self, index: int) -> Record: ...
@@ -236,22 +263,24 @@ class _OnDisk(Sequence[Record]):
         return [self[each] for each in wanted]
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of a file that are not blank, each with its number from 1; raises `ResultsError`."""
+def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Yield the lines that are not blank, each after its number from 1 and its place (bytes); raises `ResultsError`."""
+    start = 0
     try:
         with cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb") as stream:
             for number, line in enumerate(stream, start=1):
                 if not line.isspace():
-                    yield number, line
+                    yield number, start, line
+                start += len(line)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ResultsError(f"{path}: cannot be unpacked: {error}") from None
     except OSError as error:
         raise ResultsError(f"{path}: {error.strerror}") from None
 
 
-def _header(path: Path, lines: Iterator[tuple[int, bytes]], *, strict: bool) -> Record:
+def _header(path: Path, lines: Iterator[tuple[int, int, bytes]], *, strict: bool) -> Record:
     """Return the first record, the header."""
-    number, line = next(lines, (1, b""))
+    number, _, line = next(lines, (1, 0, b""))
     record = _record(path, number, line, strict=False) if line else {}
     if record.get("type") != "header":
         raise ResultsError(f"{path}:1: not a results file: the first line is not a header")

@@ -230,7 +230,7 @@ ALLOWED: dict[str, set[str]] = {
     "search_command": {"at_fault", "search", "search.told", "selection", "suite"},
     "known": {"ledger", "settlement"},
     "coverage": {"case"},
-    "report": {"results"},
+    "report": {"record_form", "results"},
     "planned": {"selection"},
     "page_command": {"at_fault", "diff", "diff_told", "history", "report", "results"},
     "run_command": {"at_fault", "page_command", "planned", "results", "selection", "suite"},

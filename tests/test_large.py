@@ -10,6 +10,7 @@ import sys
 import time
 import tracemalloc
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from conformance.diff import diff
 from conformance.report import render
 from conformance.report.beside import beside
 from conformance.report.condensed import condensed
+from conformance.report.view import Left
 from conformance.results import Record, Run, opened, read
 from conformance.summary import summarise
 from conformance.table import load
@@ -173,8 +175,9 @@ def test_no_process_holds_reports_or_records_of_cells_that_ended(tmp_path: Path)
     alone = run(tmp_path, "-n", "0")
     spread = run(tmp_path, "-n", "1")
     assert spread.keys() == {"controller", "gw0"}
-    # Of red cells the first ones of each implementation are kept: all six here.
-    assert max(records for _, records in (*alone.values(), *spread.values())) <= 7
+    # Of red cells the first ones of each implementation are kept: all six here. The last cell's record is there too,
+    # and as the text that became a record again.
+    assert max(records for _, records in (*alone.values(), *spread.values())) <= 8
     assert max(reports for reports, _ in (*alone.values(), *spread.values())) <= 2
 
 
@@ -201,6 +204,44 @@ def runs(tmp_path: Path) -> list[Run]:
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("conformance.report.condensed.WHOLE", 599)
     monkeypatch.setattr("conformance.report.condensed.SHOWN", 80)
+
+
+@pytest.mark.parametrize("shown", [600, 80])
+def test_a_page_of_a_file_on_disk_is_that_of_one_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: int
+) -> None:
+    monkeypatch.setattr("conformance.report.condensed.WHOLE", shown)
+    monkeypatch.setattr("conformance.report.condensed.SHOWN", shown)
+    path = file_of(tmp_path / "r.jsonl", 300, red_every=20)
+    odd = [record(400 + number) for number in range(len(ODD))]
+    for each, change in zip(odd, ODD, strict=True):
+        each.update(change(each))
+    with path.open("a", encoding="utf-8") as stream:
+        stream.writelines(json.dumps({"type": "cell", **each}) + "\n" for each in odd)
+    page = render([opened(path, strict=False)])
+    assert page == render([read(path, strict=False)])
+    assert "step 3" in page, "details are read from the file"
+    light = condensed([opened(path, strict=False)])[0].cells
+    assert sum(isinstance(each, Left) for each in light) >= shown / 4, "what is held is less than the file"
+
+
+#: What a cell that says it conforms may hold beside what most do.
+ODD: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (
+    lambda cell: {"checks": [*cell["checks"], {"check": "refusal", "outcome": "violates", "message": "no"}]},
+    lambda cell: {"checks": [*cell["checks"], {"check": "refusal", "outcome": "unsupported", "reason": "cannot"}]},
+    lambda cell: {"checks": [*cell["checks"], {"check": "refusal", "outcome": "unsupported", "message": ["a", 1]}]},
+    lambda cell: {"checks": [*cell["checks"], {"check": "x", "outcome": "conforms", "divergence": {"where": "a:1"}}]},
+    lambda cell: {"checks": [*cell["checks"], {"check": ["x"], "outcome": 7, "margin": "nan"}]},
+    lambda cell: {"checks": [*cell["checks"], {"check": "output", "outcome": "conforms", "margin": "inf"}]},
+    lambda cell: {"checks": [*cell["checks"], {"check": "y" * 1000, "outcome": "conforms", "facts": [1]}]},
+    lambda _: {"checks": "none"},
+    lambda _: {"crash": {"reason": "SIGSEGV", "stderr": "x"}},
+    lambda _: {"divergence": {"where": "a:2", "why": "because"}},
+    lambda _: {"question": ["float32"]},
+    lambda _: {"question": {"dtype": "float16"}, "case": "case-1-with-a-name-as-long-as-they-are"},
+    lambda _: {"why": "\ud800", "host": "another", "seconds": "long"},
+    lambda _: {"row": None, "implementation": "z" * 400},
+)
 
 
 @pytest.mark.usefixtures("small_pages")

@@ -13,7 +13,6 @@ from typing import Any
 
 from conformance.report import text, view
 from conformance.report.beside import beside, present
-from conformance.report.columns import Column
 from conformance.results import OUTCOMES, Run
 
 
@@ -109,7 +108,7 @@ def warnings(run: Run, label: str) -> list[str]:
     if announced < lines:
         found.append(f"{label} holds {lines:,} cells but set out to do {announced:,}.")
     said = run.footer.get("counts") if run.footer is not None else None
-    held = {kind.name: count for kind, count in view.tally(_bare(run), others=beside(run).total).items()}
+    held = {kind.name: count for kind, count in view.tally(map(view.kind, run.cells), others=beside(run).total).items()}
     if run.footer is not None and {**dict.fromkeys(OUTCOMES, 0), **_mapping(said)} != held:
         found.append(f"{label} contradicts itself: its footer counts {text.value(said)}, its lines {text.value(held)}.")
     return found
@@ -126,11 +125,6 @@ def oddities(table: view.Table) -> list[str]:
         "with a better outcome than one of the checks": contradicting,
     }
     return [f"{_count(count, 'cell')} {what}." for what, count in found.items() if count]
-
-
-def _bare(run: Run) -> list[view.Cell]:
-    nowhere = Column(implementation="", device="")
-    return [view.Cell(record=record, column=nowhere, run=0) for record in run.cells]
 
 
 def _mapping(content: Any) -> Mapping[str, Any]:

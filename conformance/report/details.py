@@ -226,6 +226,7 @@ def divergences(table: Table) -> tuple[Group, ...]:
 
 def detail(cell: Cell, limit: int) -> Detail:
     """Return everything that is to be said of a cell, with so many characters of a crash's log."""
+    cell = cell.whole()
     divergence = cell.record.get("divergence")
     steps = cell.record.get("steps")
     reproduce = cell.record.get("reproduce")

@@ -70,7 +70,8 @@ class Spread:
 def spreads(table: Table, runs: Sequence[Run]) -> tuple[Spread, ...]:
     """Return how the margins of conforming cells are spread, by column and dtype, of those that are not shown too."""
     found = margins(table)
-    columns = {(cell.run, cell.column.implementation, cell.column.device): cell.column.label for cell in table.cells}
+    standing = {(cell.run, cell.column) for cell in table.cells}
+    columns = {(run, column.implementation, column.device): column.label for run, column in standing}
     for index, run in enumerate(runs):
         for (process, dtype), others in beside(run).margins.items():
             found[columns[index, *process], dtype].extend(others)

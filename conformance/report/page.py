@@ -145,7 +145,7 @@ def render_with(
     runs = condensed(runs)
     table = view.table(runs)
     others: Counter[str] = sum((beside(run).total for run in runs), Counter())
-    counts = view.tally(table.cells, sum(map(view.missing, runs)), others)
+    counts = view.tally((cell.kind for cell in table.cells), sum(map(view.missing, runs)), others)
     failures = details.failures(table)
     warnings = (*itertools.chain(*map(claims.warnings, runs, columns.labels(runs))), *claims.oddities(table))
     complete = all(run.complete for run in runs)
@@ -201,7 +201,10 @@ def _summary(runs: Sequence[Run], column: columns.Column, cells: Sequence[view.C
     )
     return Summary(
         column=column,
-        counts=view.tally(cells, others=sum((each.kinds.get(key, Counter()) for each, key in others), Counter())),
+        counts=view.tally(
+            (cell.kind for cell in cells),
+            others=sum((each.kinds.get(key, Counter()) for each, key in others), Counter()),
+        ),
         margin=text.worst(margins),
         seconds=sum(each for each in seconds if each is not None)
         + sum(each.seconds.get(key, 0.0) for each, key in others),

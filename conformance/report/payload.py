@@ -196,6 +196,7 @@ def _by_need(cells: Sequence[Cell]) -> list[int]:
     """
     seen: Counter[tuple[Any, ...]] = Counter()
     need: dict[int, tuple[Any, ...]] = {}
+    margins: dict[int, float] = {}
     for index, cell in enumerate(cells):
         if cell.detailed:
             way = (cell.kind.name, cell.column, details.summary(cell)[:60])
@@ -203,8 +204,9 @@ def _by_need(cells: Sequence[Cell]) -> list[int]:
             seen[way] += 1
         else:
             margin = cell.margin
-            need[index] = (2, -(margin if margin is not None and margin == margin else -1.0), index)
-    return sorted(need, key=need.__getitem__)
+            margins[index] = margin if margin is not None and margin == margin else -1.0
+    # Both sorts are stable: what is equal stays in the order of the table.
+    return [*sorted(need, key=need.__getitem__), *sorted(margins, key=margins.__getitem__, reverse=True)]
 
 
 def _detail(said: details.Detail, strings: Strings, known: Mapping[str, int]) -> list[Any]:
@@ -230,9 +232,10 @@ def _detail(said: details.Detail, strings: Strings, known: Mapping[str, int]) ->
 def margins(table: Table) -> dict[tuple[str, str], list[float]]:
     """Return the margins of the conforming cells of each column and dtype, for the tables and plots of numerics."""
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    labels = {column: column.label for column in table.columns}
     for cell in table.cells:
         question = cell.record.get("question")
         dtype = question.get("dtype") if isinstance(question, Mapping) else None
         if cell.kind.name == "conforms" and cell.margin is not None and isinstance(dtype, str):
-            found[cell.column.label, text.head(dtype, 40)].append(cell.margin)
+            found[labels[cell.column], text.head(dtype, 40)].append(cell.margin)
     return found

@@ -62,6 +62,8 @@ def tail(text: str, limit: int) -> str:
 
 def value(content: Any) -> str:
     """Return any JSON value as text: a string as it is, all else as JSON, cut where it is long."""
+    if type(content) is str and len(content) <= LONGEST:
+        return content
     return head(content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, default=str))
 
 

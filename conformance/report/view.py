@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any, Final, TypeGuard
 
 from conformance.report import text
 from conformance.report.beside import beside, present
 from conformance.report.columns import Column, columns, name
-from conformance.results import FAILING, OUTCOMES, Record, Run
+from conformance.results import FAILING, OUTCOMES, OnDisk, Record, Run
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +70,26 @@ class Seen:
     digest: str | None
 
 
+class Left(dict[str, Any]):
+    """
+    The record of a cell without what its detail alone shows, which is left in the file.
+
+    `seen` stands for its checks; of these it holds those alone that the implementation cannot answer.
+    """
+
+    __slots__ = ("_file", "_start", "seen")
+
+    def __init__(self, content: Mapping[str, Any], seen: Seen, file: OnDisk, start: int) -> None:
+        super().__init__(content)
+        self.seen = seen
+        self._file = file
+        self._start = start
+
+    def whole(self) -> Record:
+        """Return the record as the file has it."""
+        return self._file.at(self._start)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cell:
     """One line of the results file numbered `run`, and its column; `copy` numbers lines for the same cell."""
@@ -91,33 +111,29 @@ class Cell:
 
     @cached_property
     def checks(self) -> tuple[Record, ...]:
-        """The cell's checks, those that are records."""
+        """The cell's checks, those that are records; of one `Left` in the file, what is held of them."""
         checks = self.record.get("checks")
         return tuple(filter(_is_record, checks)) if isinstance(checks, list | tuple) else ()
+
+    def whole(self) -> Cell:
+        """Return the cell with all that the file says of it."""
+        return replace(self, record=self.record.whole()) if isinstance(self.record, Left) else self
 
     @cached_property
     def seen(self) -> Seen:
         """What there is to know of the checks without reading any in full: in one go, as there may be a million."""
-        margin: float | None = None
-        marks: list[tuple[str, Kind]] = []
-        entries: list[Record | None] = []
-        digest = None
-        fails = False
-        for check in self.checks:
-            found = text.number(content) if (content := check.get("margin")) is not None else None
-            # NaN, which equals nothing, is the worst there is.
-            if found is not None and (margin is None or found > margin or found != found):
-                margin = found if margin is None or margin == margin else margin
-            judged = kind(check)
-            said = name(check, "check")
-            marks.append((said, judged))
-            if (entry := check.get("divergence")) is not None:
-                entries += [None] * (len(marks) - 1 - len(entries))
-                entries.append(entry if _is_record(entry) else None)
-            fails = fails or judged.fails
-            if said == "output" and digest is None:
-                digest = _digest(check)
-        return Seen(margin=margin, marks=tuple(marks), entries=tuple(entries), fails=fails, digest=digest)
+        if isinstance(self.record, Left):
+            return self.record.seen
+        return seen_of(
+            (
+                said := check.get("check"),
+                check.get("outcome"),
+                check.get("margin"),
+                check.get("divergence"),
+                _digest(check) if said == "output" else None,
+            )
+            for check in self.checks
+        )
 
     @property
     def margin(self) -> float | None:
@@ -196,6 +212,35 @@ def _is_record(content: Any) -> TypeGuard[Record]:
     return type(content) is dict or isinstance(content, Mapping)
 
 
+def seen_of(checks: Iterable[tuple[Any, Any, Any, Any, Any]]) -> Seen:
+    """Return what there is to know of checks: name, outcome, margin, entry of the ledger, digest of output of each."""
+    largest: float | None = None
+    marks: list[tuple[str, Kind]] = []
+    entries: list[Record | None] = []
+    digest = None
+    for said, outcome, margin, entry, bits in checks:
+        found = None if margin is None else text.number(margin)
+        # NaN, which equals nothing, is the worst there is.
+        if found is not None and (largest is None or found > largest or found != found):
+            largest = found if largest is None or largest == largest else largest
+        are_text = type(said) is str and type(outcome) is str
+        marks.append((_mark if are_text else _mark.__wrapped__)(said, outcome))
+        if entry is not None:
+            entries += [None] * (len(marks) - 1 - len(entries))
+            entries.append(entry if _is_record(entry) else None)
+        if digest is None and isinstance(bits, str) and said == "output":
+            digest = bits
+    fails = any(judged.fails for judged in {judged for _, judged in marks})
+    return Seen(margin=largest, marks=tuple(marks), entries=tuple(entries), fails=fails, digest=digest)
+
+
+@lru_cache(maxsize=1000)
+def _mark(said: Any, outcome: Any) -> tuple[str, Kind]:
+    """Return what a check is called and how it came out: of a million checks few are not alike."""
+    record = {"check": said, "outcome": outcome}
+    return name(record, "check"), kind(record)
+
+
 def _digest(check: Record) -> str | None:
     facts = check.get("facts")
     digest = facts.get("bits") if _is_record(facts) else None
@@ -204,17 +249,19 @@ def _digest(check: Record) -> str | None:
 
 def kind(record: Record) -> Kind:
     """Return the outcome of a cell or check."""
-    outcome = record.get("outcome")
-    return KINDS.get(outcome, UNKNOWN) if isinstance(outcome, str) else UNKNOWN
+    try:
+        return KINDS.get(record.get("outcome"), UNKNOWN)  # type: ignore[arg-type]
+    except TypeError:  # neither text nor anything else that could name one
+        return UNKNOWN
 
 
-def tally(cells: Iterable[Cell], missing: int = 0, others: Mapping[str, int] = MappingProxyType({})) -> dict[Kind, int]:
+def tally(kinds: Iterable[Kind], missing: int = 0, others: Mapping[str, int] = MappingProxyType({})) -> dict[Kind, int]:
     """
-    Return how many cells there are of each kind, worst first.
+    Return how many cells there are of each kind, worst first, of the kinds of all cells.
 
     `missing` cells never got a line and were not run; `others` are cells beside these, by the name of their kind.
     """
-    counted = Counter(cell.kind for cell in cells)
+    counted = Counter(kinds)
     counted[KINDS["not_run"]] += missing
     counted.update({KINDS.get(name, UNKNOWN): count for name, count in others.items()})
     shown = [*KINDS.values(), UNKNOWN] if counted[UNKNOWN] else list(KINDS.values())
@@ -251,12 +298,8 @@ def table(runs: Sequence[Run]) -> Table:
             place.append(Cell(record=record, column=column, run=index, copy=len(place)))
     files: dict[str, list[Row]] = defaultdict(list)
     for case, found in places.items():
-        row = Row(
-            case=case,
-            line=_origin(found)[1],
-            places=tuple(tuple(found.get(column, ())) for column in ordered),
-        )
-        files[_origin(found)[0]].append(row)
+        file, line = _origin(found)
+        files[file].append(Row(case=case, line=line, places=tuple(tuple(found.get(column, ())) for column in ordered)))
     return Table(
         columns=ordered,
         files=tuple(
@@ -268,7 +311,10 @@ def table(runs: Sequence[Run]) -> Table:
 
 def _origin(found: Mapping[Column, Sequence[Cell]]) -> tuple[str, int]:
     """Return file and line of the row a case comes from; the first in order where files of several runs differ."""
-    rows = (cell.record.get("row") for cells in found.values() for cell in cells)
-    origin = min((row for row in rows if isinstance(row, str) and row), key=text.natural, default="")
+    rows = [cell.record.get("row") for cells in found.values() for cell in cells]
+    # Nearly always one and the same: a key is made of each that differs alone.
+    origin = min(
+        {row for row in rows if isinstance(row, str) and row}, key=lambda row: (text.natural(row), row), default=""
+    )
     file, _, line = origin.rpartition(":")
     return (file, int(line)) if file and line.isascii() and line.isdigit() and len(line) < 10 else (origin, 0)
