@@ -8,5 +8,6 @@ from tests.mutation import Mutation
 from tests.mutations_of_bounds import MUTATIONS as OF_BOUNDS
 from tests.mutations_of_checks import MUTATIONS as OF_CHECKS
 from tests.mutations_of_outcomes import MUTATIONS as OF_OUTCOMES
+from tests.mutations_of_questions import MUTATIONS as OF_QUESTIONS
 
-MUTATIONS: Final[tuple[Mutation, ...]] = (*OF_CHECKS, *OF_BOUNDS, *OF_OUTCOMES)
+MUTATIONS: Final[tuple[Mutation, ...]] = (*OF_CHECKS, *OF_BOUNDS, *OF_QUESTIONS, *OF_OUTCOMES)

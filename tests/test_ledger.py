@@ -131,6 +131,12 @@ def test_an_entry_covers_what_its_globs_match_from_end_to_end(
     assert entries_of(GOOD)[0].covers(implementation=implementation, case=case, device=device) is covered
 
 
+def test_a_glob_of_cases_begins_where_an_id_does() -> None:
+    (entry,) = entries_of(GOOD | {"cases": '["5-3-*"]'})
+    assert entry.covers(implementation="keras-jax", case="5-3-exact", device="cpu")
+    assert not entry.covers(implementation="keras-jax", case="15-3-exact", device="cpu")
+
+
 def test_a_name_is_not_its_modes_and_devices_are_names() -> None:
     (entry,) = entries_of(GOOD | {"implementations": "[torch, 'Flax?']", "cases": "['*']", "devices": "[gpu]"})
     assert entry.covers(implementation="torch", case="a\nb", device="gpu")
