@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.sizes import rows
+from benchmarks.sizes import singles
 from benchmarks.spent import python
 
 #: Rows, each asked of the seven implementations of the default tier: about 2,000 and 20,000 tests.
@@ -50,12 +50,12 @@ def measure(*sizes: int) -> dict[str, Any]:
         (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
         (folder / "test_nothing.py").write_text(_EMPTY, encoding="utf-8")
         (folder / "ids.txt").write_text("one\n", encoding="utf-8")
-        file = folder / "rows.yaml"
-        file.write_text(rows(1), encoding="utf-8")
+        rows = folder / "rows"
+        singles(rows, 1)
         started = {each: statistics.median(run(folder) for _ in range(TIMES)) for each, run in _BOTH.items()}
         for size in sizes or SIZES:
-            file.write_text(rows(size), encoding="utf-8")
-            printed = python(*_COLLECT, "tests/test_dense.py", f"--cases={file}").output
+            singles(rows, size)
+            printed = python(*_COLLECT, "tests/test_dense.py", f"--cases={rows}").output
             ids = [line.partition("[")[2][:-1] for line in printed.splitlines() if "test_dense[" in line]
             (folder / "ids.txt").write_text("\n".join(ids), encoding="utf-8")
             spent: dict[str, list[float]] = {each: [] for each in _BOTH}
@@ -69,7 +69,7 @@ def measure(*sizes: int) -> dict[str, Any]:
 
 
 def _suite(folder: Path) -> float:
-    return python(*_COLLECT, "tests/test_dense.py", f"--cases={folder / 'rows.yaml'}").cpu
+    return python(*_COLLECT, "tests/test_dense.py", f"--cases={folder / 'rows'}").cpu
 
 
 def _nothing(folder: Path) -> float:

@@ -21,14 +21,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.grown import grown, real
-from benchmarks.sizes import rows
+from benchmarks.sizes import singles
 from benchmarks.spent import ROOT
 
 CASES: Final = 100_000
 CELLS: Final = 1_000_000
 RUN: Final = 8_000
-#: Rows in a file of a made-up table, which stays below the largest file that is read.
-_ROWS_IN_A_FILE: Final = 10_000
 _UNITS: Final = 25
 _COMMAND: Final = ("-m", "conformance")
 _COLLECT: Final = ("-m", "pytest", "tests/test_dense.py", "-p", "no:cacheprovider", "-q", "--implementation=numpy")
@@ -84,16 +82,6 @@ def taken(*arguments: str, ends: tuple[int, ...] = (0,), environment: dict[str, 
     return Taken(cpu=used.ru_utime + used.ru_stime, peak=used.ru_maxrss * 1024)
 
 
-def singles(folder: Path, cases: int) -> Path:
-    """Write a folder of the table with a row for each case."""
-    folder.mkdir(parents=True, exist_ok=True)
-    head, body = (lines := rows(cases).splitlines())[:2], lines[2:]
-    for first in range(0, cases, _ROWS_IN_A_FILE):
-        content = "\n".join([*head, *body[first : first + _ROWS_IN_A_FILE]])
-        (folder / f"rows-{first}.yaml").write_text(f"{content}\n", encoding="utf-8")
-    return folder
-
-
 def products(folder: Path, cases: int) -> Path:
     """Write a folder of the table with a row for every thousand cases, or fewer for the last."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -144,9 +132,9 @@ def of_files(folder: Path, source: Path, cells: int) -> Iterator[tuple[str, Take
 
 def of_a_run(folder: Path, cells: int) -> dict[str, dict[int, int]]:
     """Return the bytes resident in each process of a run as cells end, by process and number of cells ended."""
-    file, told = folder / "rows.yaml", folder / "resident.jsonl"
-    file.write_text(rows(cells), encoding="utf-8")
-    options = ["-p", "benchmarks.resident", "-n", "1", f"--cases={file}", f"--results={folder / 'run.jsonl'}"]
+    told = folder / "resident.jsonl"
+    rows = f"--cases={singles(folder / 'run', cells)}"
+    options = ["-p", "benchmarks.resident", "-n", "1", rows, f"--results={folder / 'run.jsonl'}"]
     taken(*_COLLECT, *options, environment={"RESIDENT_FILE": str(told)})
     found: dict[str, dict[int, int]] = {}
     for line in told.read_text(encoding="utf-8").splitlines():

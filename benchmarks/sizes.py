@@ -27,39 +27,47 @@ _KINDS: Final = tuple(itertools.product(([], [3], [2, 3]), (2, 4), ("uniform", "
 #: How many lengths features and units have, each from 8 up, in tables of up to 20,000 rows.
 _SIDE: Final = 41
 _GOLDEN: Final = (math.sqrt(5) - 1) / 2
+#: No file of the table may have more than 1 MiB.
+_ROWS_OF_A_FILE: Final = 5000
+#: How often a run is measured that is not larger than `SMALL`; what is said is the median.
+TIMES: Final = 3
+SMALL: Final = 2000
 
 
-def rows(count: int) -> str:
+def singles(folder: Path, count: int) -> Path:
     """
-    Return a file of the table with so many rows, no two alike: features and units tell them apart.
+    Write a folder of the table with so many rows, no two alike: features and units tell them apart.
 
     They walk over a square of lengths by the golden ratio, so that few rows are as large, on average, as many.
     """
-    lines = ["description: Rows made up to see what a cell costs.", "rows:"]
+    folder.mkdir(parents=True, exist_ok=True)
     side = max(_SIDE, math.isqrt(count // len(_KINDS)) + 1)
     step = next(each for each in itertools.count(round(side**2 * _GOLDEN)) if math.gcd(each, side) == 1)
-    for number in range(count):
-        shape, batch, lane = _KINDS[number % len(_KINDS)]
-        units, features = divmod(number // len(_KINDS) * step % side**2, side)
-        shown = ", ".join(map(str, [*shape, 8 + features]))
-        lines.append(f"  - {{input_shape: [{shown}], units: {8 + units}, batch: {batch}, values: {lane}}}")
-    return "\n".join(lines) + "\n"
+    for first in range(0, count, _ROWS_OF_A_FILE):
+        lines = ["description: Rows made up to see what a cell costs.", "rows:"]
+        for number in range(first, min(first + _ROWS_OF_A_FILE, count)):
+            shape, batch, lane = _KINDS[number % len(_KINDS)]
+            units, features = divmod(number // len(_KINDS) * step % side**2, side)
+            shown = ", ".join(map(str, [*shape, 8 + features]))
+            lines.append(f"  - {{input_shape: [{shown}], units: {8 + units}, batch: {batch}, values: {lane}}}")
+        (folder / f"rows-{first}.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
 
 
 def measure(*sizes: int) -> dict[str, Any]:
     """Return the CPU seconds of a cell at each size, and how far the dearest is above the cheapest."""
     with tempfile.TemporaryDirectory() as folder:
         found = {}
-        alone = statistics.median(_run(Path(folder), 1) for _ in range(3))
+        alone = statistics.median(_run(Path(folder), 1) for _ in range(TIMES))
         for size in sizes or SIZES:
-            found[size] = (_run(Path(folder), size) - alone) / (size - 1)
+            times = TIMES if size <= SMALL else 1
+            cpu = statistics.median(_run(Path(folder), size) for _ in range(times))
+            found[size] = (cpu - alone) / (size - 1)
     return {"seconds": found, "spread": max(found.values()) / min(found.values()) - 1, "target": 0.1}
 
 
 def _run(folder: Path, size: int) -> float:
-    file = folder / f"rows-{size}.yaml"
-    file.write_text(rows(size), encoding="utf-8")
-    return suite(["numpy"], "0", f"--cases={file}").cpu
+    return suite(["numpy"], "0", f"--cases={singles(folder / str(size), size)}").cpu
 
 
 def lines(found: dict[str, Any]) -> list[str]:

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.large import products, singles
+from benchmarks.large import products
+from benchmarks.sizes import singles
 from conformance.diff import diff
 from conformance.report import render
 from conformance.report.beside import beside
