@@ -13,14 +13,14 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from conformance.record_form import conforming
 from conformance.report import text
 from conformance.report.beside import Beside, CondensedRun, Process, beside
 from conformance.report.columns import Column, name
-from conformance.report.view import KINDS, UNKNOWN, Cell, Left, seen_of
-from conformance.results import OnDisk, Record, Run
+from conformance.report.held import held
+from conformance.report.view import KINDS, UNKNOWN, Cell
+from conformance.results import Record, Run
 
 #: Cells up to which a page shows every one, and how many of more it shows.
 WHOLE: Final = 200_000
@@ -65,13 +65,13 @@ def condensed(runs: Sequence[Run]) -> list[Run]:
     Up to `WHOLE` cells, all are shown; of more, `SHOWN` or a few more, since each implementation keeps one at least.
     """
     if sum(len(run.cells) for run in runs) <= WHOLE:
-        return [_with_cells(run, tuple(_light(run))) for run in runs]
+        return [_with_cells(run, tuple(held(run))) for run in runs]
     groups: dict[Group, _Members] = defaultdict(_Members)
     found: list[Beside] = []
     for index, run in enumerate(runs):
         found.append(Beside())
         shared: dict[str, str] = {}
-        for number, record in enumerate(_light(run)):
+        for number, record in enumerate(held(run)):
             cell = Cell(record=record, column=_NOWHERE, run=index)
             process = _process(record)
             case = shared.setdefault(cell.case, cell.case)
@@ -86,45 +86,6 @@ def condensed(runs: Sequence[Run]) -> list[Run]:
 
 def _with_cells(run: Run, cells: tuple[Record, ...]) -> Run:
     return Run(path=run.path, header=run.header, implementations=run.implementations, cells=cells, footer=run.footer)
-
-
-def _light(run: Run) -> Iterator[Record]:
-    """Yield the cells of a run, of those that merely conform what is shown without their detail where that can be."""
-    if not isinstance(run.cells, OnDisk) or not run.cells.seeks:
-        yield from run.cells
-        return
-    #: Cells of one case ask the same: to hold it once takes a fifth of the memory.
-    asked: dict[str, Any] = {}
-    for number, start, line in run.cells.lines():
-        cell = conforming(line)
-        seen = (
-            None
-            if cell is None
-            else seen_of(
-                (each.check, each.outcome, each.margin, None, each.facts and each.facts.bits) for each in cell.checks
-            )
-        )
-        if cell is None or seen is None or seen.fails:
-            yield from run.cells.records(number, line)
-            continue
-        same = asked.setdefault(cell.case, cell.question)
-        content = {
-            "case": cell.case,
-            "implementation": cell.implementation,
-            "device": cell.device,
-            "outcome": cell.outcome,
-            "checks": [
-                {"check": each.check, "outcome": each.outcome, "message": each.message, "reason": each.reason}
-                for each in cell.checks
-                if each.outcome == "unsupported"
-            ],
-            "question": same if same == cell.question else cell.question,
-            "seconds": cell.seconds,
-            "row": cell.row,
-            "why": cell.why,
-            "source": cell.source,
-        }
-        yield Left(content, seen, run.cells, start)
 
 
 def _process(record: Record) -> Process:
@@ -162,7 +123,7 @@ def _first_of_each_process(groups: Mapping[Group, _Members]) -> Iterator[tuple[G
 
 def _condensed(run: Run, kept: set[int], found: Beside, index: int) -> Run:
     cells = []
-    for number, record in enumerate(_light(run)):
+    for number, record in enumerate(held(run)):
         if number in kept:
             cells.append(record)
             continue
