@@ -1,8 +1,8 @@
 """
 What of a results file is held in memory while its page is made.
 
-Of a cell that merely conforms a page shows little unless somebody looks at its detail, for which there is room for few
-of many. So its detail is left in the file, where that can be read again from anywhere: less to decode, and less to hold.
+Of a cell that merely conforms a page shows little unless somebody looks at its detail, and there is room for the detail
+of few. So it is left in the file, where that can be read again from anywhere: less to decode, and less to hold.
 """
 
 from __future__ import annotations
