@@ -169,7 +169,7 @@ class ChildProcess:
             return 0
 
     def stderr(self) -> str:
-        """Return the end of what was printed since `allow` was last called."""
+        """Return the end of what was printed in this exchange, or since the process was started."""
         return self._log.tail(self._since)
 
     def last_words(self) -> str:
@@ -192,10 +192,11 @@ class ChildProcess:
             said = "spoke out of turn" if self._inbox.pending else self._how_it_ended()
             raise Ended(f"{said}, before the question was asked")
 
-    def allow(self, seconds: float) -> None:
-        """Begin an exchange that must be over in that many seconds of wall time."""
+    def allow(self, seconds: float, *, starting: bool = False) -> None:
+        """Begin an exchange that must be over in that many seconds of wall time; the first one is `starting`."""
         self._log.trim()
-        self._since = self._log.position()
+        if not starting:  # what is printed while it starts may come before anybody waits for it
+            self._since = self._log.position()
         self._limit = seconds
         self._deadline = time.monotonic() + seconds
         self._next_glance = time.monotonic() + GLANCE

@@ -88,6 +88,11 @@ def _references(asked: Question) -> Iterator[Mapping[str, Reference]]:
 _KEPT: Final[cachetools.LRUCache[Any, Question]] = cachetools.LRUCache(MOST_BYTES_KEPT, getsizeof=_bytes_held)
 
 
+def forget_questions() -> None:
+    """Keep none of the questions asked so far."""
+    _KEPT.clear()
+
+
 @cachetools.cached(_KEPT)
 def question(case: Case, device: str, index: int = 0, reduced: frozenset[str] = frozenset()) -> Question:
     """

@@ -147,6 +147,7 @@ class State:
             threads=threads,
             draws=self.draws,
             in_process=self.in_process,
+            keeps_questions=len({each.implementation.name for each in self.cells}) > 1,
             limits=self.limits,
             cache=usable(DEFAULT_CACHE),
         )

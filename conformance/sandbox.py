@@ -198,7 +198,7 @@ class Sandbox:
 def _greeted(process: ChildProcess, seconds: float) -> Hello:
     """Return what a process that is coming up says of itself; raises `StartError`."""
     try:
-        process.allow(seconds)
+        process.allow(seconds, starting=True)
         greeting = process.receive()
     except Ended as ended:
         reason = f"not up within {seconds:g} s" if ended.timed_out else ended.reason

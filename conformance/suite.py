@@ -22,7 +22,7 @@ from conformance.environment import cpu_features
 from conformance.finding import CONFORMS
 from conformance.judging import excused, judge
 from conformance.ledger import Crash, Entry
-from conformance.question import Question
+from conformance.question import Question, forget_questions
 from conformance.results import FAILING, OUTCOMES, finite
 from conformance.sandbox import InProcess, Investigator, Limits, Respondent, Sandbox, StartError
 from conformance.settlement import settle
@@ -48,13 +48,15 @@ class Runner:
 
     `draws` says how often each question is asked, with other values each time. A process that does not start is not
     tried again: every cell of its implementation says why. One that was up before is, since that may pass, until it
-    has failed `TRIES` times in a row.
+    has failed `TRIES` times in a row. With `keeps_questions` a question is kept for the next implementation;
+    where there is none, that would take memory, and time to look through it for garbage.
     """
 
     entries: Sequence[Entry] = ()
     threads: int = 1
     draws: int = 1
     in_process: bool = False
+    keeps_questions: bool = True
     limits: Limits = field(default_factory=Limits)
     cache: Path | None = None
     _respondent: Respondent | None = None
@@ -93,6 +95,8 @@ class Runner:
             "source": case.source,
         }
         content: dict[str, Any] = finite({key: value for key, value in record.items() if value is not None})
+        if not self.keeps_questions:
+            forget_questions()
         return content
 
     @property

@@ -11,7 +11,7 @@ import pytest
 
 from conformance.adapters.protocol import Gradients, Stack
 from conformance.adapters.registry import Implementation
-from conformance.process import STDERR_KEPT, STDERR_LARGEST
+from conformance.process import STDERR_KEPT, STDERR_LARGEST, ChildProcess
 from conformance.sandbox import Limits, Sandbox, StartError
 from conformance.steps import (
     Build,
@@ -270,6 +270,22 @@ def test_what_does_not_come_up_says_why(
     if "Error" in reason:
         assert caught.value.raised is not None
         assert "framework" in caught.value.raised.traceback
+
+
+def test_what_a_process_printed_before_anybody_waited_for_it_is_told(
+    sandboxed: Callable[..., Sandbox], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "framework.py").write_text("import os\nprint('loading')\nos._exit(5)\n")
+    allow = ChildProcess.allow
+
+    def late(process: ChildProcess, seconds: float, *, starting: bool = False) -> None:
+        process._popen.wait(30)
+        allow(process, seconds, starting=starting)
+
+    monkeypatch.setattr(ChildProcess, "allow", late)
+    with pytest.raises(StartError) as caught:
+        sandboxed(implementation("framework:Adapter"), search_path=[str(tmp_path)]).start()
+    assert caught.value.stderr == "loading\n"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from conformance.case import Case, Layer
 from conformance.cell import Cell, concerns, questions_of
 from conformance.finding import Finding
 from conformance.judging import excused, judge
-from conformance.question import question
+from conformance.question import forget_questions, question
 from conformance.steps import Transcript, perform
 from conformance.suite import Runner
 from tests.faulty import Exact
@@ -35,6 +35,15 @@ def test_the_worst_of_several_draws_is_the_outcome(bad: int, monkeypatch: pytest
     runner = Runner(in_process=True, draws=3)
     assert runner.run(CELL)["outcome"] == "violates"
     runner.close()
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_question_is_kept_for_the_next_implementation_where_there_is_one(keeps: bool) -> None:
+    forget_questions()
+    runner = Runner(in_process=True, keeps_questions=keeps)
+    assert runner.run(CELL)["outcome"] == "conforms"
+    runner.close()
+    assert len(question.cache) == keeps
 
 
 def test_what_is_declined_is_unsupported_where_the_registry_says_why_alone() -> None:
