@@ -14,6 +14,9 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
+#: Where it is set, Python writes no bytecode.
+_COMPILES_ANEW: Final = "PYTHONDONTWRITEBYTECODE"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spent:
@@ -28,6 +31,9 @@ def python(*arguments: str, environment: Mapping[str, str] | None = None, ends: 
     """
     Run this interpreter with some arguments, from the root of the checkout, and return what it cost.
 
+    Modules are compiled once, as they are wherever Python may write what it compiled: where it may not, every process
+    compiles what it imports, and it is that which would be measured.
+
     `ends` are the exit statuses that are as they should be, any where there are none.
 
     Raises:
@@ -38,7 +44,7 @@ def python(*arguments: str, environment: Mapping[str, str] | None = None, ends: 
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env=inherited | {"PYTHONPATH": str(ROOT)},
+        env={name: value for name, value in inherited.items() if name != _COMPILES_ANEW} | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

@@ -8,12 +8,14 @@ messages to its pipe: what a framework prints goes to standard output and error,
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import importlib
 import inspect
 import os
 import resource
+import select
 import signal
 import sys
 import traceback
@@ -31,9 +33,9 @@ class Orders(TypedDict):
     """
     What a child is told on its command line.
 
-    `root` is the folder that `conformance` itself is imported from, `path` becomes `sys.path`. `requests` and `replies`
-    are the descriptors of its ends of the pipes, `parent` the process that started it. `tied` says that the thread
-    which started it lives as long as the parent does.
+    `root` is the folder that `conformance` itself is imported from, `path` becomes `sys.path`. `requests`, `replies`
+    and `bell` are the descriptors of its ends of the pipes, `parent` the process that started it. `tied` says that the
+    thread which started it lives as long as the parent does.
     """
 
     root: str
@@ -43,6 +45,7 @@ class Orders(TypedDict):
     threads: int
     requests: int
     replies: int
+    bell: int
     parent: int
     tied: bool
 
@@ -52,18 +55,20 @@ def main(orders: Orders) -> None:
     end_with_parent(orders["parent"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the suite, which ends this process in its own way
     _leave_no_core_file()
-    for descriptor in (orders["requests"], orders["replies"]):
+    for descriptor in (orders["requests"], orders["replies"], orders["bell"]):
         os.set_inheritable(descriptor, False)  # a process started by the framework must not keep the pipes open
+    replies = _Replies(orders["replies"], orders["bell"])
     try:
         adapter = load(orders["adapter"], orders["mode"])
         greeting = encode(describe(adapter, orders["threads"]))
     except Exception as error:
-        _send(orders["replies"], encode(_raised(error)))
+        replies.send(encode(_raised(error)))
         _end(1)
     if not orders["tied"]:
         _set_death_signal(0)
-    _send(orders["replies"], greeting)
-    _serve(adapter, orders["requests"], orders["replies"])
+    replies.send(greeting)
+    replies.ring()
+    _serve(adapter, orders["requests"], replies)
     _end(0)
 
 
@@ -118,7 +123,39 @@ def _leave_no_core_file() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (1, hard))
 
 
-def _serve(adapter: Adapter, requests: int, replies: int) -> None:
+class _Replies:
+    """
+    The pipe of replies, and the bell: a pipe whose bytes say nothing but that there is something to be read.
+
+    What was answered is in the pipe at once, and stays there whatever becomes of this process. The suite is woken up
+    where a question is answered or the pipe is full, and not for every answer.
+    """
+
+    def __init__(self, replies: int, bell: int) -> None:
+        self._replies = replies
+        self._bell = bell
+        for descriptor in (replies, bell):
+            os.set_blocking(descriptor, False)
+        self._room = select.poll()
+        self._room.register(replies, select.POLLOUT)
+
+    def send(self, frame: bytes) -> None:
+        """Put a frame into the pipe, and wait where it is full."""
+        rest = memoryview(frame)
+        while rest:
+            try:
+                rest = rest[os.write(self._replies, rest) :]
+            except BlockingIOError:
+                self.ring()
+                self._room.poll()
+
+    def ring(self) -> None:
+        """Have the suite read what is in the pipe."""
+        with contextlib.suppress(BlockingIOError):  # it has been rung so often that it will be heard
+            os.write(self._bell, b"\a")
+
+
+def _serve(adapter: Adapter, requests: int, replies: _Replies) -> None:
     """Answer question after question, each step as it ends, until there are no more."""
     inbox = Inbox(requests)
     while True:
@@ -126,7 +163,8 @@ def _serve(adapter: Adapter, requests: int, replies: int) -> None:
             if not inbox.fill():
                 return
         for reply in perform(adapter, steps):
-            _send(replies, encode_reply(reply))
+            replies.send(encode_reply(reply))
+        replies.ring()
 
 
 def encode_reply(reply: Reply) -> bytes:
@@ -146,12 +184,6 @@ def _raised(error: Exception) -> Raised:
         modules=(__name__,),
         traceback="".join(traceback.format_exception(error)),
     )
-
-
-def _send(descriptor: int, frame: bytes) -> None:
-    rest = memoryview(frame)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 def _end(status: int) -> None:

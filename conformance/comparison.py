@@ -8,6 +8,7 @@ allowed, and neither case nor adapter.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -37,13 +38,11 @@ def compare(check: str, where: str, got: Array, enclosure: Enclosure, line: str)
     values = got.astype(np.float64)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         error = _error(values, enclosure)
-        ratio = np.divide(error, enclosure.allowed, out=np.zeros_like(error), where=error != 0.0)
-    finite = np.isfinite(error)
-    ratio[~finite] = np.inf
-    index = tuple(int(axis) for axis in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
+        margin, worst, is_within = _worst(error, enclosure.allowed)
+    index = tuple(int(axis) for axis in np.unravel_index(worst, error.shape))
     finding = Finding(
         check=check,
-        margin=float(ratio[index]),
+        margin=margin,
         where=where,
         worst=index,
         got=float(values[index]),
@@ -51,16 +50,37 @@ def compare(check: str, where: str, got: Array, enclosure: Enclosure, line: str)
         allowed=float(enclosure.allowed[index]),
         line=line,
     )
-    within = finite & (error <= enclosure.allowed)
-    if bool(within.all()):
+    if is_within:
         return _by_chance(finding, error, enclosure)
-    outside = int(within.size - np.count_nonzero(within))
+    outside = error.size - np.count_nonzero(_within(error, enclosure.allowed))
     message = (
         f"{where}{list(index)} = {finding.got!r}, expected {finding.exact!r} "
         f"(|difference| {float(error[index]):.3g} > allowed {finding.allowed:.3g}); "
-        f"{outside} of {within.size} elements are off"
+        f"{outside} of {error.size} elements are off"
     )
     return replace(finding, outcome=VIOLATES, message=message)
+
+
+def _worst(error: Float64, allowed: Float64) -> tuple[float, int, bool]:
+    """Return the largest error over the allowed, where in the flat array it is first, and whether all are allowed."""
+    most = float(error.max())
+    if most == 0.0:
+        return 0.0, 0, True
+    ratio = error / allowed
+    worst = int(ratio.argmax())  # the first NaN, if there is one
+    margin = float(ratio.flat[worst])
+    # A quotient that is rounded to less than 1 is one of less than 1; where it is not, both sides are compared.
+    if math.isfinite(most) and margin < 1.0:
+        return margin, worst, True
+    ratio = np.divide(error, allowed, out=np.zeros_like(error), where=error != 0.0)
+    ratio[~np.isfinite(error)] = np.inf
+    worst = int(ratio.argmax())
+    return float(ratio.flat[worst]), worst, bool(_within(error, allowed).all())
+
+
+def _within(error: Float64, allowed: Float64) -> npt.NDArray[np.bool_]:
+    """Return for every element whether its error is a number, and allowed."""
+    return np.isfinite(error) & (error <= allowed)
 
 
 def _error(values: Float64, enclosure: Enclosure) -> Float64:
@@ -70,7 +90,7 @@ def _error(values: Float64, enclosure: Enclosure) -> Float64:
     Where both are the same infinity, or both NaN, there is none.
     """
     error = enclosure.error(values)
-    if np.isfinite(error).all():
+    if math.isfinite(error.max()):
         return error
     exact = enclosure.exact
     finite = np.isfinite(values) & np.isfinite(exact)
@@ -87,10 +107,16 @@ def _by_chance(finding: Finding, error: Float64, enclosure: Enclosure) -> Findin
     """
     if enclosure.unit is None or error.size < FEWEST:
         return finding
-    scaled = error[enclosure.unit > 0.0] / enclosure.unit[enclosure.unit > 0.0]
-    if scaled.size < FEWEST:
+    unit = enclosure.unit
+    if not unit.min() > 0.0:
+        error, unit = error[unit > 0.0], unit[unit > 0.0]
+    if error.size < FEWEST:
         return finding
-    found, allowed = float(np.sqrt(np.mean(scaled**2))), root_mean_square(enclosure.terms, scaled.size)
+    scaled = error / unit
+    found, allowed = (
+        float(np.sqrt(np.mean(np.square(scaled, out=scaled)))),
+        root_mean_square(enclosure.terms, scaled.size),
+    )
     finding = replace(finding, facts={"rms": found, "rms_allowed": allowed})
     if found <= allowed:
         return finding

@@ -108,7 +108,9 @@ class Enclosure:
     def error(self, got: Float64) -> Float64:
         """Return |got - exact answer|; where `got` is near, the first difference is exact and the tail decides."""
         difference = got - self.exact
-        return np.abs(difference if self.tail is None else difference - self.tail)
+        if self.tail is not None:
+            difference -= self.tail
+        return np.abs(difference, out=difference)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,8 +48,8 @@ class Finding:
 
     def record(self) -> dict[str, Any]:
         """Return the finding as it is written to the results file: what is None or empty is left out."""
-        content = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "declined"}
-        return {name: value for name, value in content.items() if value is not None and value != {}}
+        content = ((name, value) for name, value in vars(self).items() if name != "declined")
+        return {name: value for name, value in content if value is not None and value != {}}
 
 
 class Missing(Exception):

@@ -28,8 +28,8 @@ from conformance.summary import summarise
 from conformance.terminal import is_coloured, show_lines
 
 STATE: Final = pytest.StashKey[State]()
-#: A cell leaves some hundred objects that wait for the collector, and a question that is kept has thousands that it
-#: walks in vain: it comes every few dozen cells, not several times in each.
+#: What is collected lives to the end, a cell leaves some hundred objects that wait for the collector, and a question
+#: that is kept has thousands that it walks in vain: it comes every few dozen cells, not several times in each.
 OBJECTS_BETWEEN_COLLECTIONS: Final = 10_000
 
 
@@ -81,6 +81,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Settle what is asked for before anything is collected."""
     if config.option.help or config.option.version:
         return
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     try:
         state = config.stash.get(STATE, None) or State(config)
         state.prepare()
@@ -119,7 +120,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Write the header, where this process collects itself, and let what was collected be."""
     # Table, ledger and tests live to the end: a collector that walks them again and again finds nothing.
     gc.freeze()
-    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     state = session.config.stash[STATE]
     if state.worker is None and not session.config.option.collectonly:
         state.writing(lambda: state.expect([item.nodeid for item in session.items]))

@@ -120,6 +120,7 @@ class ChildProcess:
             self._since = self._log.position()
             self._replies, replies = _pipe(resources)
             requests, self._requests = _pipe(resources)
+            self._bell, bell = _pipe(resources)
             orders = Orders(
                 root=str(Path(conformance.__file__).parent.parent),
                 path=import_path(search_path),
@@ -128,6 +129,7 @@ class ChildProcess:
                 threads=threads,
                 requests=requests.fileno(),
                 replies=replies.fileno(),
+                bell=bell.fileno(),
                 parent=os.getpid(),
                 tied=threading.current_thread() is threading.main_thread(),
             )
@@ -141,17 +143,19 @@ class ChildProcess:
                 stdout=self._log.descriptor,
                 stderr=self._log.descriptor,
                 env=variables | {MARK: mark},
-                pass_fds=(orders["requests"], orders["replies"]),
+                pass_fds=(orders["requests"], orders["replies"], orders["bell"]),
                 start_new_session=True,
             )
             resources.callback(_kill, self._popen, mark)
             requests.close()
             replies.close()
+            bell.close()
             resources.callback(_dismiss, _guard(self._popen.pid, home))
-            for end in (self._replies, self._requests):
+            for end in (self._replies, self._requests, self._bell):
                 os.set_blocking(end.fileno(), False)
             self._inbox = Inbox(self._replies.fileno())
-            self._poll.register(self._replies, select.POLLIN)
+            self._poll.register(self._replies, 0)  # that it was closed is said all the same
+            self._poll.register(self._bell, select.POLLIN)
             if sys.platform == "linux":
                 with contextlib.suppress(OSError):  # a kernel before 5.3, or a sandbox around this one
                     descriptor = os.pidfd_open(self._popen.pid)
@@ -186,17 +190,20 @@ class ChildProcess:
 
     def expect_silence(self) -> None:
         """Raise `Ended` if the process has ended, or spoken, since it last answered."""
-        if self._inbox.pending or self._poll.poll(0):
-            with contextlib.suppress(BlockingIOError):
-                self._inbox.fill()
-            said = "spoke out of turn" if self._inbox.pending else self._how_it_ended()
-            raise Ended(f"{said}, before the question was asked")
+        try:
+            if self._inbox.pending or self._has_come():
+                raise Ended("spoke out of turn")
+            if self._is_gone(self._poll.poll(0)):
+                raise Ended(self._how_it_ended())
+        except Ended as ended:
+            raise Ended(f"{ended.reason}, before the question was asked") from None
 
     def allow(self, seconds: float, *, starting: bool = False) -> None:
         """Begin an exchange that must be over in that many seconds of wall time; the first one is `starting`."""
         self._log.trim()
         if not starting:  # what is printed while it starts may come before anybody waits for it
             self._since = self._log.position()
+        self._wait_for_bell()
         self._limit = seconds
         self._deadline = time.monotonic() + seconds
         self._next_glance = time.monotonic() + GLANCE
@@ -232,7 +239,17 @@ class ChildProcess:
         self._finalizer()
 
     def _wait(self) -> None:
-        """Wait until something can be read or written, or for a glance; raise `Ended` if nothing more will come."""
+        """
+        Take what has come, or wait for more to come, for room to write, or for a glance.
+
+        To wake up for every answer would take longer than most answers do: a process rings when all are there, or its
+        pipe is full. After that it is heard at every word, so that what does not fit into the pipe flows through it.
+
+        Raises:
+            Ended: nothing more will come, or not in time.
+        """
+        if self._has_come():
+            return
         now = time.monotonic()
         if now >= self._deadline:
             raise Ended(f"no answer within {self._limit:g} s", timed_out=True)
@@ -240,14 +257,33 @@ class ChildProcess:
             self._next_glance = now + GLANCE
             self._look()
         ready = self._poll.poll(1000 * min(GLANCE, self._deadline - now))
-        if any(descriptor == self._replies.fileno() for descriptor, _ in ready):
-            with contextlib.suppress(BlockingIOError):
-                if self._inbox.fill():
-                    return
+        if self._is_gone(ready) and not self._has_come():
+            # Where its pipe is still open, what it started holds it: all that it said has been read.
             raise Ended(self._how_it_ended())
-        if any(descriptor != self._requests.fileno() for descriptor, _ in ready) or self._popen.poll() is not None:
-            # It ended, and what it started holds its pipe open: all that it said has been read.
-            raise Ended(self._how_it_ended())
+
+    def _has_come(self) -> bool:
+        """Take what is in the pipe and return whether there was anything; at its end, raise `Ended`."""
+        try:
+            if self._inbox.fill():
+                return True
+        except BlockingIOError:
+            return False
+        raise Ended(self._how_it_ended())
+
+    def _wait_for_bell(self) -> None:
+        """Begin to wait for a bell rather than for every word."""
+        self._poll.modify(self._replies, 0)
+
+    def _is_gone(self, ready: Sequence[tuple[int, int]]) -> bool:
+        """Hear the bell, and return whether something else says that the process is gone."""
+        descriptors = {descriptor for descriptor, _ in ready}
+        if self._bell.fileno() in descriptors:
+            # Its end is closed with the process: that it is gone is then said by all else too.
+            if not os.read(self._bell.fileno(), 64):
+                self._poll.unregister(self._bell)
+            self._poll.modify(self._replies, select.POLLIN)
+        talk = {self._bell.fileno(), self._replies.fileno(), self._requests.fileno()}
+        return bool(descriptors - talk) or self._popen.poll() is not None
 
     def _look(self) -> None:
         """See that a process which takes its time stays within its memory, and what it prints within its file."""

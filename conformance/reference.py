@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +30,10 @@ from conformance.activations import ACTIVATIONS
 from conformance.chance import roundings
 from conformance.enclosure import U64, Arithmetic, Enclosure, Float64
 from conformance.formats import FORMATS
-from conformance.precise import Split, solve
 from conformance.values import Draw, as_matrix
+
+if TYPE_CHECKING:
+    from conformance.precise import Split
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +70,12 @@ def answer(draw: Draw, activations: Sequence[str], dtype: str, reduced: frozense
     """
     arithmetic = Arithmetic(FORMATS[dtype], draw.exact, by_chance=draw.by_chance)
     beyond = dtype == "float64" and not draw.exact and not draw.denormal and _is_finite(draw)
-    centres = solve(draw, activations) if beyond else None
+    centres = None
+    if beyond:
+        # Imported here: what lists, collects or shows cells needs no arithmetic of 256 bits.
+        from conformance.precise import solve
+
+        centres = solve(draw, activations)
     a = _exactly(as_matrix(draw.x))
     inputs, pre, post = [], [], []
     for index, (kernel, bias, activation) in enumerate(zip(draw.kernels, draw.biases, activations, strict=True)):

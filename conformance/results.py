@@ -118,7 +118,7 @@ def finite(value: Any) -> Any:
     """Return `value` as JSON can hold it: tuples as lists, numbers that are not finite as the strings of their repr."""
     try:
         # Most values can be held as they are, and there and back through text takes a tenth of a walk's time.
-        return json.loads(json.dumps(value, allow_nan=False))
+        return decoded(json.dumps(value, allow_nan=False).encode())
     except (TypeError, ValueError):
         return _finite(value)
 

@@ -66,6 +66,7 @@ class Runner:
     _tries: Counter[Process] = field(default_factory=Counter)
     _waited: float | None = None
     _covering: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
+    _lacking_packages: dict[str, str] = field(default_factory=dict)
     #: What the last question came to, for those who compare implementations with one another.
     transcript: Transcript | None = None
     hellos: dict[str, Hello] = field(default_factory=dict)
@@ -79,7 +80,7 @@ class Runner:
         """
         started = time.perf_counter()
         self._waited = None
-        missing = ", ".join(cell.implementation.missing_packages())
+        missing = self._missing(cell.implementation)
         outcome = _unjudged("not_run", f"not installed: {missing}") if missing else self._outcome(cell)
         case = cell.case
         record = {
@@ -109,6 +110,12 @@ class Runner:
         if self._respondent is not None:
             self._respondent.close()
         self._respondent = self._sandbox = self._held = None
+
+    def _missing(self, implementation: Implementation) -> str:
+        """Return the names of the packages that are not installed, looked for once: a run installs none."""
+        if implementation.name not in self._lacking_packages:
+            self._lacking_packages[implementation.name] = ", ".join(implementation.missing_packages())
+        return self._lacking_packages[implementation.name]
 
     def _outcome(self, cell: Cell) -> dict[str, Any]:
         """Return outcome, checks and what explains them."""
@@ -297,7 +304,8 @@ def test_dense(cell: Cell, conformance_runner: Runner, request: pytest.FixtureRe
     request.node.stash[RECORD] = record
     outcome = record["outcome"]
     if outcome == "diverges":
-        pytest.xfail(explanation(record))
+        # As `pytest.xfail`, but for a traceback of this very line, which takes pytest longer than most cells take.
+        raise pytest.xfail.Exception(explanation(record), pytrace=False)
     if outcome in ("unsupported", "not_run"):
         pytest.skip(str(record.get("reason", outcome)))
     if outcome != CONFORMS:
