@@ -29,8 +29,9 @@ _SIDE: Final = 41
 _GOLDEN: Final = (math.sqrt(5) - 1) / 2
 #: No file of the table may have more than 1 MiB.
 _ROWS_OF_A_FILE: Final = 5000
-#: How often a run is measured that is not larger than `SMALL`; what is said is the median.
-TIMES: Final = 3
+#: How often each size is measured, in turn with the others, as a machine is faster now and slower then; what is said
+#: is the median. What is larger than `SMALL` is measured once, in the middle.
+TIMES: Final = 5
 SMALL: Final = 2000
 
 
@@ -56,13 +57,15 @@ def singles(folder: Path, count: int) -> Path:
 
 def measure(*sizes: int) -> dict[str, Any]:
     """Return the CPU seconds of a cell at each size, and how far the dearest is above the cheapest."""
+    sizes = sizes or SIZES
+    spent: dict[int, list[float]] = {size: [] for size in (1, *sizes)}
     with tempfile.TemporaryDirectory() as folder:
-        found = {}
-        alone = statistics.median(_run(Path(folder), 1) for _ in range(TIMES))
-        for size in sizes or SIZES:
-            times = TIMES if size <= SMALL else 1
-            cpu = statistics.median(_run(Path(folder), size) for _ in range(times))
-            found[size] = (cpu - alone) / (size - 1)
+        for number in range(TIMES):
+            for size, seconds in spent.items():
+                if size <= SMALL or number == TIMES // 2:
+                    seconds.append(_run(Path(folder), size))
+    alone = statistics.median(spent[1])
+    found = {size: (statistics.median(spent[size]) - alone) / (size - 1) for size in sizes}
     return {"seconds": found, "spread": max(found.values()) / min(found.values()) - 1, "target": 0.1}
 
 
