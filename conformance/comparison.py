@@ -38,11 +38,11 @@ def compare(check: str, where: str, got: Array, enclosure: Enclosure, line: str)
     values = got.astype(np.float64)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         error = _error(values, enclosure)
-        margin, worst, is_within = _worst(error, enclosure.allowed)
-    index = tuple(int(axis) for axis in np.unravel_index(worst, error.shape))
+        ratio = _ratio(error, enclosure.allowed)
+    index = tuple(int(axis) for axis in np.unravel_index(int(ratio.argmax()), ratio.shape))
     finding = Finding(
         check=check,
-        margin=margin,
+        margin=float(ratio[index]),
         where=where,
         worst=index,
         got=float(values[index]),
@@ -50,37 +50,30 @@ def compare(check: str, where: str, got: Array, enclosure: Enclosure, line: str)
         allowed=float(enclosure.allowed[index]),
         line=line,
     )
-    if is_within:
+    if float(ratio[index]) <= 1.0:
         return _by_chance(finding, error, enclosure)
-    outside = error.size - np.count_nonzero(_within(error, enclosure.allowed))
     message = (
         f"{where}{list(index)} = {finding.got!r}, expected {finding.exact!r} "
         f"(|difference| {float(error[index]):.3g} > allowed {finding.allowed:.3g}); "
-        f"{outside} of {error.size} elements are off"
+        f"{np.count_nonzero(ratio > 1.0)} of {ratio.size} elements are off"
     )
     return replace(finding, outcome=VIOLATES, message=message)
 
 
-def _worst(error: Float64, allowed: Float64) -> tuple[float, int, bool]:
-    """Return the largest error over the allowed, where in the flat array it is first, and whether all are allowed."""
-    most = float(error.max())
-    if most == 0.0:
-        return 0.0, 0, True
+def _ratio(error: Float64, allowed: Float64) -> Float64:
+    """
+    Return the error over the allowed: 0 where both are 0, infinite where the error is no number.
+
+    It is more than 1 exactly where the error is more than the allowed: the next number above has a quotient of more
+    than 1 + u, which is not rounded to 1.
+    """
+    if not error.any():
+        return error
     ratio = error / allowed
-    worst = int(ratio.argmax())  # the first NaN, if there is one
-    margin = float(ratio.flat[worst])
-    # A quotient that is rounded to less than 1 is one of less than 1; where it is not, both sides are compared.
-    if math.isfinite(most) and margin < 1.0:
-        return margin, worst, True
-    ratio = np.divide(error, allowed, out=np.zeros_like(error), where=error != 0.0)
-    ratio[~np.isfinite(error)] = np.inf
-    worst = int(ratio.argmax())
-    return float(ratio.flat[worst]), worst, bool(_within(error, allowed).all())
-
-
-def _within(error: Float64, allowed: Float64) -> npt.NDArray[np.bool_]:
-    """Return for every element whether its error is a number, and allowed."""
-    return np.isfinite(error) & (error <= allowed)
+    if not math.isfinite(ratio.max()):
+        ratio[error == 0.0] = 0.0
+        ratio[~np.isfinite(error)] = np.inf
+    return ratio
 
 
 def _error(values: Float64, enclosure: Enclosure) -> Float64:
@@ -113,10 +106,8 @@ def _by_chance(finding: Finding, error: Float64, enclosure: Enclosure) -> Findin
     if error.size < FEWEST:
         return finding
     scaled = error / unit
-    found, allowed = (
-        float(np.sqrt(np.mean(np.square(scaled, out=scaled)))),
-        root_mean_square(enclosure.terms, scaled.size),
-    )
+    found = float(np.sqrt(np.mean(np.square(scaled, out=scaled))))
+    allowed = root_mean_square(enclosure.terms, scaled.size)
     finding = replace(finding, facts={"rms": found, "rms_allowed": allowed})
     if found <= allowed:
         return finding

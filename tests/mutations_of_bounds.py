@@ -18,14 +18,14 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "error without abs",
-            "return np.abs(difference if self.tail is None else difference - self.tail)",
-            "return difference if self.tail is None else difference - self.tail",
+            "return np.abs(difference, out=difference)",
+            "return difference",
             "precise::the_tail_is_seen",
         ),
         (
             "error without tail",
-            "difference if self.tail is None else difference - self.tail",
-            "difference",
+            "difference -= self.tail",
+            "pass",
             "precise::the_tail_is_seen",
         ),
         (

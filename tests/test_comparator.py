@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given as drawn
+from hypothesis import strategies
 
 from conformance import checks
 from conformance.adapters.protocol import Gradients, Parameter
@@ -39,6 +41,20 @@ def around(exact: Any, allowed: float = 0.0) -> Enclosure:
 def reference_of(exact: Any, allowed: float = 0.0) -> Reference:
     y = around(exact, allowed)
     return Reference(y=y, dx=y, layers=(), line="proven")
+
+
+def test_no_error_where_none_is_allowed_is_no_part_of_the_margin() -> None:
+    enclosure = Enclosure(exact=np.array([1.0, 2.0]), allowed=np.array([0.0, 0.5]))
+    finding = compare("output", "y", np.array([1.0, 2.25]), enclosure, "proven")
+    assert (finding.outcome, finding.margin, finding.worst) == ("conforms", 0.5, (1,))
+
+
+@drawn(strategies.floats(min_value=5e-324, max_value=1e308))
+def test_the_bound_is_within_and_the_next_number_is_not(allowed: float) -> None:
+    """Both quotients are 1 or next to it, where rounding could make one of them the other."""
+    for most, outcome in ((allowed, "conforms"), (np.nextafter(allowed, np.inf), "violates")):
+        for got in ([most, 0.0], [-most, 0.0]):
+            assert compare("output", "y", np.array(got), around([0.0, 0.0], allowed), "proven").outcome == outcome
 
 
 def test_the_worst_element_is_that_of_the_largest_ratio_not_error() -> None:
