@@ -3,8 +3,9 @@
 
     python -m benchmarks.beside_keras [ROUNDS]
 
-Both in one process each that has imported Keras, after one case that is not counted; wall time per case. Keras's test
-is `keras.src.testing.TestCase.run_layer_test`, with its training and its mixed-precision check.
+Both are asked of one layer of 4 units, in one process each that has imported Keras, after one case that is not counted;
+wall time per case, which here is a cell: a row of the table is two, of exact and of uniform values. Keras's test is
+`keras.src.testing.TestCase.run_layer_test`, with its training and its mixed-precision check.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ from benchmarks.spent import python
 from conformance import environment
 from conformance.adapters.registry import select
 from conformance.case import Layer
-from conformance.cell import Cell, checks_asked
+from conformance.cell import checks_asked
 from conformance.suite import Runner
 
 NAME: Final = "keras-tensorflow"
 SHAPES: Final = ((784,), (784, 1), (32, 28), (32, 28, 1))
 UNITS: Final = 4
+#: The lanes of a row that says nothing of its values.
+LANES: Final = ("exact", "uniform")
 KERAS_HOLDS: Final = (
     "serialization, weight and variable counts, masking, shape and dtype of the output (symbolic, eager and of a saved "
     "model), one step of training, mixed precision; no values unless they are given"
@@ -56,26 +59,25 @@ def measure(rounds: int = 5) -> dict[str, Any]:
 
 
 def _ours(rounds: int) -> tuple[list[float], tuple[str, ...]]:
-    """Return the seconds of each case of each round, asked anew each time with values of its own, and the checks."""
-    cells = [
-        Cell(case=cell.case, implementation=cell.implementation, device="cpu")
-        for cell in asked([NAME], ["cases/shapes.yaml", "cases/seed.yaml"])
-        if cell.case.input_shape in SHAPES and not cell.case.expect.error and cell.case.lane != "shapes"
-    ]
-    first = {cell.case.input_shape: cell for cell in reversed(cells) if cell.case.layers[0].units == UNITS}
-    assert set(first) == set(SHAPES), f"the table lacks some shape of the question: {sorted(first)}"
+    """Return the seconds of each cell of each round, values and reference included, and the checks."""
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [f"  - {{input_shape: {list(shape)}, units: {UNITS}}}" for shape in SHAPES]
+        table = Path(folder) / "rows.yaml"
+        table.write_text("\n".join(["description: The layer of the question.", "rows:", *rows, ""]), encoding="utf-8")
+        cells = asked([NAME], [str(table)])
+    assert len(cells) == len(LANES) * len(SHAPES), f"{len(cells)} cells of {len(SHAPES)} rows"
     seconds: list[float] = []
-    for draws in range(1, rounds + 1):
-        runner = Runner(threads=1)
-        for cell in (first[SHAPES[0]], *first.values()):
+    for number in range(1, rounds + 1):
+        runner = Runner(threads=1, keeps_questions=False)
+        for cell in (cells[0], *cells):
             started = time.perf_counter()
             record = runner.run(cell)
             seconds.append(time.perf_counter() - started)
             assert record["outcome"] == "conforms", record
         runner.close()
-        del seconds[-len(first) - 1]  # the one that started the process
-        assert len(seconds) == draws * len(first)
-    return seconds, checks_asked(first[SHAPES[-1]].case)
+        del seconds[-len(cells) - 1]  # the one that started the process
+        assert len(seconds) == number * len(cells)
+    return seconds, checks_asked(cells[-1].case)
 
 
 def _theirs(rounds: int) -> list[float]:
@@ -111,7 +113,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     """Return what was measured, as Markdown."""
     return [
         (
-            f"A case of Dense takes {1000 * found['keras']:.0f} ms in Keras's `run_layer_test` and "
+            f"A case of `Dense(4)` takes {1000 * found['keras']:.0f} ms in Keras's `run_layer_test` and "
             f"{1000 * found['suite']:.1f} ms here: **{found['ratio']:.2g} times** as fast (target {found['target']:g})."
         ),
         "",
