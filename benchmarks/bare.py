@@ -21,9 +21,9 @@ from typing import Any
 
 from benchmarks.spent import python
 from conformance import environment
-from conformance.cell import Cell, questions_of
+from conformance.cell import Cell, beyond_limits, questions_of
 from conformance.child import load
-from conformance.ledger import Crash, Entry, TimedOut
+from conformance.ledger import Crash, Entry
 from conformance.selection import Selection
 from conformance.steps import Step, perform
 from conformance.suite import DEFAULT_CACHE
@@ -84,7 +84,7 @@ def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
     found: dict[object, list[Cell]] = {}
     for cell in cells:
         known = {type(each.observed) for each in entries if _is_about(each, cell)}
-        if cell.case.needs is not None or TimedOut in known:
+        if cell.case.needs is not None or beyond_limits(cell) is not None:
             continue
         key = cell.id if Crash in known else tuple(sorted(cell.implementation.environment.items()))
         found.setdefault(key, []).append(cell)

@@ -40,6 +40,15 @@ def concerns(case: Case, implementation: Implementation) -> bool:
     return named and taken and (case.lane == "shapes" or not implementation.shapes_only)
 
 
+def beyond_limits(cell: Cell) -> str | None:
+    """Return the reason the registry gives for not asking a cell whose case is too large, None where it is asked."""
+    limit = cell.implementation.second_axis
+    axes = cell.case.fed_shape
+    if limit is None or cell.case.lane == "shapes" or len(axes) < 2 or axes[1] <= limit.longest:
+        return None
+    return f"axis 1 of the input has length {axes[1]}, the longest that is asked has {limit.longest}: {limit.reason}"
+
+
 def cell_of(case: Case, implementation: Implementation, device: str) -> Cell:
     """Return the cell of a case, the switches of its row in the environment of its implementation."""
     if case.environment:

@@ -23,7 +23,7 @@ from conformance.document import Place
 from conformance.model import Globs, Link, Maybe, Model, Word, about, one_of, shown, wrong
 
 KINDS: Final = ("by_design", "bug", "numeric")
-OBSERVATIONS: Final = ("raises", "equals", "margin", "message", "crash", "timed_out")
+OBSERVATIONS: Final = ("raises", "equals", "margin", "message", "crash")
 
 #: Held against what a framework says, so kept to the letter.
 Verbatim = Annotated[str, Field(min_length=1)]
@@ -72,12 +72,7 @@ class Crash:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TimedOut:
-    """A process that was ended for passing its deadline."""
-
-
-Observed = Raises | Equals | Margin | Message | Crash | TimedOut
+Observed = Raises | Equals | Margin | Message | Crash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +207,6 @@ class _ObservedFields(Model):
     ] = None
     message: Annotated[Maybe[Verbatim], *about("A part of the check's message.", "text")] = None
     crash: Annotated[Maybe[Verbatim], *about("A part of how a process ended.", "text, such as SIGABRT")] = None
-    timed_out: Annotated[Maybe[Literal[True]], *about("It passed its deadline.", "true")] = None
 
 
 class EntryFields(Model):
@@ -261,7 +255,7 @@ def _takes_all_checks(observed: _ObservedFields) -> bool:
     """Return whether what is seen leaves no check with evidence: a build that raises, or a process that ends."""
     if observed.raises is not None:
         return observed.raises.stage == "build"
-    return observed.crash is not None or observed.timed_out is not None
+    return observed.crash is not None
 
 
 def problems_of(fields: EntryFields, place: Place) -> Iterator[tuple[Place, str]]:
@@ -273,7 +267,7 @@ def problems_of(fields: EntryFields, place: Place) -> Iterator[tuple[Place, str]
     elif not fields.checks and not _takes_all_checks(fields.observed):
         yield (
             place.at("checks"),
-            "checks may be left out only where a build that raises, a crash or a time-out is observed",
+            "checks may be left out only where a build that raises or a crash is observed",
         )
     if not fields.link and not fields.evidence:
         yield place, "an entry needs a link, or else evidence"
@@ -318,8 +312,6 @@ def _observed(fields: _ObservedFields) -> Observed:
         return Message(part=fields.message)
     if fields.crash is not None:
         return Crash(reason=fields.crash)
-    if fields.timed_out is not None:
-        return TimedOut()
     return Equals(value=fields.equals)
 
 

@@ -22,7 +22,6 @@ from conformance.entry import (
     Message,
     Observed,
     Raises,
-    TimedOut,
     entry_of,
     problems_of,
 )
@@ -38,7 +37,6 @@ __all__ = [
     "Message",
     "Observed",
     "Raises",
-    "TimedOut",
     "lint_scope",
     "load_ledger",
 ]

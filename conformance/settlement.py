@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
-from conformance.ledger import Crash, Entry, Equals, Margin, Message, Raises, TimedOut
+from conformance.ledger import Crash, Entry, Equals, Margin, Message, Raises
 from conformance.results import finite
 
 CheckRecord = Mapping[str, Any]
@@ -52,10 +52,11 @@ def settle(
         for each in entries
         if each.covers(implementation=implementation, case=case, device=device, versions=versions, cpu=cpu)
     ]
-    endings = [each for each in covering if isinstance(each.observed, Crash | TimedOut)]
+    endings = [each for each in covering if isinstance(each.observed, Crash)]
     if crash is not None:
         reason = f"{crash['step']}: {crash['reason']}"
-        known = next((each for each in endings if _ended_so(each, crash, timed_out)), None)
+        # A limit of time is not a behaviour: no entry covers a process that was ended for passing one.
+        known = None if timed_out else next((each for each in endings if _ended_so(each, crash)), None)
         if known is None:
             return Settled(outcome="timed_out" if timed_out else "crashed", checks=tuple(checks), reason=reason)
         # The checks the known ending left without evidence diverge with it.
@@ -72,15 +73,13 @@ def settle(
     return Settled(outcome=worst, checks=tuple(settled), reason="; ".join(reasons) or None)
 
 
-def _ended_so(entry: Entry, crash: Mapping[str, Any], timed_out: bool) -> bool:
-    if isinstance(entry.observed, Crash):
-        return not timed_out and entry.observed.reason in crash["reason"]
-    return timed_out
+def _ended_so(entry: Entry, crash: Mapping[str, Any]) -> bool:
+    return isinstance(entry.observed, Crash) and entry.observed.reason in crash["reason"]
 
 
 def _settled(check: CheckRecord, entries: Sequence[Entry]) -> CheckRecord:
     """Return one check's record as the entries that name it leave it."""
-    entries = [each for each in entries if not isinstance(each.observed, Crash | TimedOut)]
+    entries = [each for each in entries if not isinstance(each.observed, Crash)]
     if not entries or check["outcome"] == "unsupported":
         return check
     if check["outcome"] == "conforms":
@@ -124,8 +123,6 @@ def words(entry: Entry) -> str:
             return f"{kind} at {stage} with {message!r}"
         case Crash(reason=reason):
             return f"a crash with {reason!r}"
-        case TimedOut():
-            return "a time-out"
         case Margin(low=low, high=high):
             return f"an error of {low:g} to {high:g} times the allowed"
         case Message(part=part):

@@ -17,7 +17,7 @@ from typing import Any, Final
 import pytest
 
 from conformance.adapters.registry import Implementation
-from conformance.cell import Cell, questions_of
+from conformance.cell import Cell, beyond_limits, questions_of
 from conformance.environment import cpu_features
 from conformance.finding import CONFORMS
 from conformance.judging import excused, judge
@@ -122,6 +122,9 @@ class Runner:
         lacking = _lacking(cell)
         if lacking is not None:
             return _unjudged("not_run", lacking)
+        too_large = beyond_limits(cell)
+        if too_large is not None:
+            return _unjudged("unsupported", too_large)
         try:
             respondent = self._hold(cell.implementation)
         except StartError as error:

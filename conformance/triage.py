@@ -1,7 +1,8 @@
 """
 Drafts ledger entries from a run, for a person to complete: what was seen is filled in, why and link are left blank.
 
-Cells that show the same thing share an entry. A draft is not an entry: the loader refuses a blank why.
+Cells that show the same thing share an entry. A draft is not an entry: the loader refuses a blank why. A cell that
+timed out gets no draft, since a limit of time is not a behaviour: the loader knows no entry for it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def drafts(run: Run) -> str:
                 for check in checks:
                     _add(entry["checks"], check)
     if not grouped:
-        return "# nothing to triage: no cell violates, crashed or timed out\n"
+        return "# nothing to triage: no cell violates or crashed\n"
     entries = []
     for entry in grouped.values():
         if not entry["checks"]:
@@ -49,9 +50,11 @@ def _observations(cell: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]
     """Yield a key that equal observations share, the observation, and the checks it was made by."""
     crash = cell.get("crash")
     implementation = cell["implementation"]
+    observed: dict[str, Any]
     if crash:
-        observed: dict[str, Any] = {"timed_out": True} if cell["outcome"] == "timed_out" else {"crash": crash["reason"]}
-        yield f"{implementation} {observed}", observed, []
+        if cell["outcome"] != "timed_out":
+            observed = {"crash": crash["reason"]}
+            yield f"{implementation} {observed}", observed, []
         return
     for check in cell["checks"]:
         if check["outcome"] != "violates":

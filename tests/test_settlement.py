@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from conformance.ledger import Crash, Entry, Equals, Margin, Message, Observed, Raises, TimedOut
+from conformance.ledger import Crash, Entry, Equals, Margin, Message, Observed, Raises
 from conformance.settlement import settle
 
 RAISED = {
@@ -148,7 +148,6 @@ def test_a_crash_is_known_by_how_it_ended() -> None:
     assert settled([], violation(), crash=ABORT).outcome == "crashed"
     assert settled([entry(Crash(reason="SIGABRT"), checks=())], violation(), crash=ABORT).outcome == "diverges"
     assert settled([entry(Crash(reason="SIGSEGV"), checks=())], violation(), crash=ABORT).outcome == "crashed"
-    assert settled([entry(TimedOut(), checks=())], violation(), crash=ABORT).outcome == "crashed"
 
 
 def test_what_a_known_crash_left_without_evidence_diverges_with_it() -> None:
@@ -158,9 +157,8 @@ def test_what_a_known_crash_left_without_evidence_diverges_with_it() -> None:
 
 
 def test_a_time_out_is_not_a_crash() -> None:
-    late = {**ABORT, "reason": "no answer within 60 s"}
+    late = {**ABORT, "reason": "no answer within 300 s of CPU time"}
     assert settled([], crash=late, timed_out=True).outcome == "timed_out"
-    assert settled([entry(TimedOut(), checks=())], crash=late, timed_out=True).outcome == "diverges"
     assert settled([entry(Crash(reason="no answer"), checks=())], crash=late, timed_out=True).outcome == "timed_out"
 
 

@@ -13,9 +13,10 @@ import pytest
 
 from conformance import question as questions
 from conformance import suite
-from conformance.adapters.registry import select
+from conformance.adapters.implementation import AxisLimit
+from conformance.adapters.registry import Implementation, select
 from conformance.case import Case, Layer
-from conformance.cell import Cell, concerns, questions_of
+from conformance.cell import Cell, beyond_limits, concerns, questions_of
 from conformance.finding import Finding
 from conformance.judging import excused, judge
 from conformance.question import forget_questions, question
@@ -104,6 +105,37 @@ def test_one_of_the_names_of_a_row_is_enough_and_who_infers_shapes_is_asked_for_
     shapes = replace(EXACT, shapes_only=True)
     assert not concerns(row, shapes)
     assert concerns(replace(row, lane="shapes"), shapes)
+
+
+def test_a_case_beyond_a_limit_of_the_registry_is_unsupported_and_no_process_is_started() -> None:
+    limit = AxisLimit(longest=3, reason="it unrolls its time steps")
+    unknown = Implementation(name="x", adapter="no.such.module:Adapter", packages=(), second_axis=limit)
+    runner = Runner()
+    record = runner.run(Cell(case=replace(CASE, input_shape=(4, 3)), implementation=unknown, device="cpu"))
+    runner.close()
+    assert (record["outcome"], record["checks"]) == ("unsupported", [])
+    assert (
+        record["reason"]
+        == "axis 1 of the input has length 4, the longest that is asked has 3: it unrolls its time steps"
+    )
+    assert runner.hellos == {}
+
+
+@pytest.mark.parametrize(
+    ("case", "beyond"),
+    [
+        (replace(CASE, input_shape=(4, 3)), True),
+        (replace(CASE, input_shape=(3, 4)), False),
+        (replace(CASE, input_shape=(4,)), True),
+        (replace(CASE, input_shape=(4,), batch=None), False),
+        (replace(CASE, input_shape=(3, 3), batch=(2, 4)), True),
+        (replace(CASE, input_shape=(4, 3), lane="shapes"), False),
+    ],
+)
+def test_a_limit_is_of_the_second_axis_of_what_is_fed(case: Case, beyond: bool) -> None:
+    limited = replace(EXACT, second_axis=AxisLimit(longest=3, reason="why"))
+    assert (beyond_limits(Cell(case=case, implementation=limited, device="cpu")) is not None) is beyond
+    assert beyond_limits(Cell(case=case, implementation=EXACT, device="cpu")) is None
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,16 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AxisLimit:
+    """The longest an axis may be for an implementation, and why it takes no longer one."""
+
+    #: Length of the axis.
+    longest: int
+    #: A fact, shown as the reason of each cell that is not asked for it.
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Implementation:
     """
     One way of computing a dense layer.
@@ -29,7 +39,9 @@ class Implementation:
     where each question is exported, converted or compiled for seconds, not those of every pair. `shapes_only` says that
     it holds no values: it is asked the lane `shapes` alone. `by_name` says that it is a way known to be wrong, asked by
     rows that name it alone. `activations` are those it has, None for all: a row with another is not asked. `ranks` are
-    the ranks of `input_shape` it can take, None for all: a row of another is not asked.
+    the ranks of `input_shape` it can take, None for all: a row of another is not asked. `second_axis` limits axis 1 of
+    the array it is fed, batch included; None for no limit. A cell with a longer axis is `unsupported` with the reason,
+    and its process is not asked. Where nothing is computed (lane `shapes`), the limit does not apply.
     """
 
     name: str
@@ -46,6 +58,7 @@ class Implementation:
     shapes_only: bool = False
     activations: frozenset[str] | None = None
     ranks: tuple[int, ...] | None = None
+    second_axis: AxisLimit | None = None
 
     def missing_packages(self) -> tuple[str, ...]:
         """Return the packages that are not installed, found without importing any, and the programs that are not."""

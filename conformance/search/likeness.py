@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from conformance.case import Case
-from conformance.ledger import Crash, Entry, Margin, Message, Raises, TimedOut
+from conformance.ledger import Crash, Entry, Margin, Message, Raises
 from conformance.settlement import observed_so
 
 #: What differs from one occurrence to the next: numbers, and lists of them.
@@ -93,9 +93,8 @@ def like(
     about = [each for each in entries if each.covers_implementation(name) and device in (each.devices or (device,))]
     crash = record.get("crash")
     if crash:
-        ended = (TimedOut,) if record["outcome"] == "timed_out" else (Crash,)
-        endings = [each for each in about if isinstance(each.observed, ended)]
-        ended_so = (each for each in endings if _ended_so(each, crash))
+        # The ledger has no entry for a process that was ended for passing a limit of time.
+        ended_so = (each for each in about if record["outcome"] == "crashed" and _ended_so(each, crash))
         return next((each for each in ended_so if _ends_near(each, table, case, name, device)), None)
     red = [each for each in record["checks"] if each["outcome"] == "violates"]
     alike: list[Entry] = []
@@ -131,7 +130,7 @@ def _said(record: Mapping[str, Any]) -> tuple[str, str]:
     """Return the first red check of a record and what is said of it, without numbers."""
     crash = record.get("crash")
     if crash:
-        return str(record["outcome"]), str(crash["reason"])
+        return str(record["outcome"]), _bare(str(crash["reason"]))
     first = next((each for each in record["checks"] if each["outcome"] == "violates"), None)
     if first is None:
         return str(record["outcome"]), _plain(str(record.get("reason", "")))
@@ -176,7 +175,7 @@ def _ends_near(entry: Entry, table: Sequence[Case], case: Case, name: str, devic
 
 
 def _ended_so(entry: Entry, crash: Mapping[str, Any]) -> bool:
-    return not isinstance(entry.observed, Crash) or entry.observed.reason in crash["reason"]
+    return isinstance(entry.observed, Crash) and entry.observed.reason in crash["reason"]
 
 
 def _is_near(entry: Entry, table: Sequence[Case], case: Case, name: str, device: str) -> bool:
