@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from conformance.finding import VIOLATES
+from conformance.judging import judge
 
 from conformance.adapters.registry import Implementation
 from conformance.case import Case
 from conformance.cell import Cell
-from conformance.finding import VIOLATES
-from conformance.judging import judge
 from conformance.question import Question, question, refusal
 from conformance.steps import Transcript, perform
 from conformance.table import default_cases, load

@@ -51,7 +51,7 @@ class _Relu(Activation):
         return Enclosure(exact=exact, allowed=np.where(on_kink, dy.largest, np.where(z.exact > 0.0, dy.allowed, 0.0)))
 
 
-class _Tanh(Activation):
+class Tanh(Activation):
     """
     tanh, monotone: the enclosure of z is mapped at its ends, and the contract of tanh (5 ulp <= 10 u |y|) added.
 
@@ -70,7 +70,7 @@ class _Tanh(Activation):
         return scaled(arithmetic, dy, Enclosure(exact=slope, allowed=error))
 
 
-class _Sigmoid(Activation):
+class Sigmoid(Activation):
     """
     1 / (1 + exp(-z)), monotone: the enclosure of z is mapped at its ends, and the error of the formula added.
 
@@ -136,9 +136,9 @@ class _Softmax(Activation):
 ACTIVATIONS: Final[dict[str, Activation]] = {
     "linear": _Linear(),
     "relu": _Relu(),
-    "sigmoid": _Sigmoid(),
+    "sigmoid": Sigmoid(),
     "softmax": _Softmax(),
-    "tanh": _Tanh(),
+    "tanh": Tanh(),
     **PIECEWISE,
     **SMOOTH,
 }

@@ -82,7 +82,4 @@ def questions_of(cell: Cell, draws: int) -> list[Question]:
 def _asked(cell: Cell, index: int) -> Question:
     if cell.case.expect.error:
         return refusal(cell.case, cell.device)
-    # Where every sum is exact it does not matter how it is taken.
-    declared = cell.implementation.reduces_in_output_dtype.get(cell.case.dtype, frozenset[str]())
-    reduced = declared if cell.case.lane != "exact" else frozenset[str]()
-    return question(cell.case, cell.device, index, reduced)
+    return question(cell.case, cell.device, index)

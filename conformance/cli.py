@@ -99,10 +99,18 @@ def history(folder: Path, cell: str | None, last: int, form: str, cache: Path | 
 @main.command()
 @_CASES
 def lint(cases: tuple[str, ...]) -> None:
-    """Print every fault of CASES (the default table and its ledger without any), as file:line:column: message."""
+    """
+    Print every fault of CASES (the default table and its ledger without any), as file:line:column: message.
+
+    Of the ledger also what each behaviour covers: how many cells, and how wide its bounds are beside the answer.
+    """
+    from conformance.checks.scope import Scope
     from conformance.linting import faults_of
 
-    faults = faults_of(cases)
+    scopes: list[Scope] = []
+    faults = faults_of(cases, scopes)
+    for scope in scopes:
+        click.echo(str(scope))
     for fault in faults:
         click.echo(str(fault))
     if faults:
@@ -190,16 +198,15 @@ def list_random(count: int, seed: int) -> None:
 def list_divergences() -> None:
     """Say what differs between the frameworks' dense layers, and since when: the ledger, as a document."""
     import shutil
-    from datetime import date
 
     from conformance.known import document
     from conformance.selection import Selection, SelectionError
 
     try:
-        entries = Selection().ledger()
+        behaviours = Selection().ledger()
     except SelectionError as error:
         raise CommandFault(str(error)) from None
-    click.echo(document(entries, date.today(), shutil.get_terminal_size((100, 24)).columns))
+    click.echo(document(behaviours, shutil.get_terminal_size((100, 24)).columns))
 
 
 @listing.command("coverage")

@@ -119,15 +119,21 @@ class Arithmetic:
     How the implementation under test may round: nothing on the exact lane, one format's errors elsewhere.
 
     With `exact` every product and partial sum is exact in the format (the draw was checked to be so), so that a right
-    answer has no error at all; the reference's float64 is then exact too. With `reduced` sums are accumulated in the
-    output's own format, as some implementations reduce a gradient. With `by_chance` rounding errors may be taken for
-    independent.
+    answer has no error at all; the reference's float64 is then exact too. With `by_chance` rounding errors may be taken
+    for independent.
     """
 
     format: Format
     exact: bool
-    reduced: bool = False
     by_chance: bool = False
+    #: The exact values are replaced by better ones than float64 gives, so that float64's own error is not added.
+    centred: bool = False
+    #: The format sums are accumulated in, where it is another than the format's own accumulator.
+    accumulator: Format | None = None
+    #: Each product is rounded to the format before it is added to the others.
+    rounds_each_product: bool = False
+    #: Results are rounded toward zero, and not to nearest.
+    rounds_toward_zero: bool = False
 
     @property
     def sums_by_chance(self) -> bool:
@@ -144,7 +150,7 @@ class Arithmetic:
         """Unit roundoff of the format sums are accumulated in."""
         if self.exact:
             return 0.0
-        return (self.format if self.reduced else FORMATS[self.format.accumulator]).unit_roundoff
+        return (self.accumulator or FORMATS[self.format.accumulator]).unit_roundoff
 
     @property
     def u_reference(self) -> float:

@@ -3,51 +3,74 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
-from datetime import date
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final
 
-from conformance.ledger import Entry
-from conformance.settlement import words
+from conformance.ledger import Behaviour
+from conformance.ledger.predicate import Predicate
+from conformance.reference.deviation import NO_DEVIATION
 
-_KINDS = {"bug": "Bugs", "by_design": "By design", "numeric": "Numerics"}
-
-
-def document(entries: Sequence[Entry], today: date, width: int = 100) -> str:
-    """Return the entries by kind: what is seen where, why, since when, and which of them are due for a review."""
-    return "\n".join(_lines(entries, today, max(40, min(width, 120))))
+_KINDS: Final = {"bug": "Bugs", "by_design": "By design", "numeric": "Numerics"}
 
 
-def _lines(entries: Sequence[Entry], today: date, width: int) -> Iterator[str]:
+def document(behaviours: Sequence[Behaviour], width: int = 100) -> str:
+    """Return the behaviours by kind: what each does, where, why, and which versions it was seen with."""
+    return "\n".join(_lines(behaviours, max(40, min(width, 120))))
+
+
+def _lines(behaviours: Sequence[Behaviour], width: int) -> Iterator[str]:
     for kind, title in _KINDS.items():
-        chosen = [each for each in entries if each.kind == kind]
+        chosen = [each for each in behaviours if each.kind == kind]
         if chosen:
             yield f"{title} ({len(chosen)})"
             yield ""
         for each in chosen:
             yield from textwrap.wrap(each.why, width, initial_indent="  ", subsequent_indent="  ")
-            for name, said in _facts(each, today):
+            for name, said in _facts(each):
                 yield from textwrap.wrap(
-                    f"{name + ':':<9}{said}", width, initial_indent="      ", subsequent_indent=" " * 15
+                    f"{name + ':':<11}{said}", width, initial_indent="      ", subsequent_indent=" " * 17
                 )
             yield ""
-    due = [each for each in entries if _is_due(each, today)]
-    yield f"{len(entries)} known divergences" + (f", {len(due)} due for a review" if due else "")
+    yield f"{len(behaviours)} declared behaviours"
 
 
-def _facts(entry: Entry, today: date) -> Iterator[tuple[str, str]]:
-    yield "where", f"{', '.join(entry.implementations)}, on {', '.join(entry.cases)}"
-    yield "checks", ", ".join(entry.checks) or "all"
-    yield "seen", words(entry)
-    if entry.since or entry.versions:
-        bounds = [f"{name} {wanted}" for name, wanted in entry.versions.items()]
-        yield "since", "; ".join([*([entry.since] if entry.since else []), *bounds])
-    if entry.cpu:
-        yield "cpu", ", ".join(entry.cpu)
-    yield "source", entry.link or entry.evidence or ""
-    if entry.review is not None:
-        yield "review", entry.review.isoformat() + (" (due)" if _is_due(entry, today) else "")
-    yield "entry", entry.where
+def _facts(behaviour: Behaviour) -> Iterator[tuple[str, str]]:
+    yield "who", ", ".join(behaviour.implementations)
+    yield "when", condition(behaviour.when) or "always"
+    yield "instead", "; ".join(instead(behaviour))
+    if behaviour.sometimes is not None:
+        yield "sometimes", behaviour.sometimes
+    if behaviour.seen_with:
+        yield "seen with", ", ".join(f"{name} {version}" for name, version in behaviour.seen_with.items())
+    yield "source", behaviour.link or behaviour.evidence or ""
+    yield "entry", f"{behaviour.id}, {behaviour.where}"
 
 
-def _is_due(entry: Entry, today: date) -> bool:
-    return entry.review is not None and entry.review <= today
+def condition(when: Predicate) -> str:
+    """Return a predicate in a line, empty where it is about every step."""
+    parts = [f"{name} {_value(wanted)}" for name, wanted in {**when.step, **when.layers}.items()]
+    parts += [f"fed {name} {_value(wanted)}" for name, wanted in when.fed.items()]
+    parts += [f"{name}={_value(wanted)}" for name, wanted in when.environment.items()]
+    parts += [f"{name} {wanted}" for name, wanted in when.versions.items()]
+    return ", ".join(parts)
+
+
+def instead(behaviour: Behaviour) -> Iterator[str]:
+    """Yield what a behaviour does instead of the rule, a few words for each field."""
+    for name, value in vars(behaviour.instead).items():
+        if name == "deviation":
+            for each in fields(value):
+                own = getattr(value, each.name)
+                if own != getattr(NO_DEVIATION, each.name):
+                    yield f"{each.name} {_value(own)}"
+        elif value not in (None, (), {}, frozenset()):
+            yield f"{name} {_value(value)}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_value(each)}" for name, each in value.items())
+    if isinstance(value, list | tuple | frozenset):
+        return " or ".join(sorted(map(_value, value)))
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -14,28 +14,25 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from conformance.adapters.registry import registered
 from conformance.case import DEFAULT_LANES, Case
-from conformance.cell import checks_asked, concerns
-from conformance.comparison import compare
+from conformance.checks.compare import compare
+from conformance.checks.finding import VIOLATES
+from conformance.checks.scope import Scope, faults_of_scope, scopes_of
 from conformance.document import DocumentError, Fault
-from conformance.finding import VIOLATES
-from conformance.ledger import lint_scope, load_ledger
+from conformance.ledger import load_ledger
 from conformance.question import REPEATED, question
 from conformance.table import Table, TableError, default_cases, load
 from conformance.values import NoDraw, draws
 
-#: Devices a ledger entry may be about.
-DEVICES = ("cpu", "gpu")
 #: Elements of an operand from which values are not drawn here: a command that says what is wrong with a row is quick.
 MOST_DRAWN: Final = 2**18
 
 
-def faults_of(cases: Sequence[str]) -> tuple[Fault, ...]:
+def faults_of(cases: Sequence[str], scopes: list[Scope] | None = None) -> tuple[Fault, ...]:
     """
     Return all faults of the files or folders named, or of the default table and its ledger where none is.
 
-    The ledger is checked with the default table alone: it speaks of no other.
+    The ledger is checked against the default table alone; what each behaviour covers there is added to `scopes`.
     """
     paths = [Path(each) for each in cases] or [default_cases()]
     faults: list[Fault] = []
@@ -47,11 +44,14 @@ def faults_of(cases: Sequence[str]) -> tuple[Fault, ...]:
         faults += error.faults
     if not cases:
         try:
-            entries = load_ledger(paths)
+            behaviours = load_ledger(paths)
         except DocumentError as error:
             return tuple(sorted([*faults, *error.faults]))
         if table is not None:
-            faults += lint_scope(entries, list(_cells(table.cases)))
+            found = scopes_of(behaviours, table.cases)
+            faults += faults_of_scope(found)
+            if scopes is not None:
+                scopes += found
     return tuple(sorted(faults))
 
 
@@ -82,14 +82,3 @@ def _most_elements(case: Case) -> int:
     widths = [fed[-1], *(layer.units for layer in case.layers if isinstance(layer.units, int))]
     kernels = (features * units for features, units in itertools.pairwise(widths))
     return max(*kernels, *(positions * width for width in widths))
-
-
-def _cells(cases: Sequence[Case]) -> list[tuple[str, str, str, Sequence[str]]]:
-    """Return (implementation, device, case id, checks) of every cell there could be."""
-    return [
-        (name, device, case.id, checks_asked(case))
-        for name, each in registered().items()
-        for device in DEVICES
-        for case in cases
-        if concerns(case, each)
-    ]

@@ -3,8 +3,8 @@ Relations between answers: what must not change, or change in a known way, when 
 
 They need no second opinion on the values: a zero input reads the bias back and a one-hot input the kernel, row by
 row; a linear layer is additive in its input; permuted positions give permuted outputs, and positions laid out on fewer
-axes or more the same ones; and the memory layout of the input plays no part. Each relation has the steps it asks for
-(`relations`) and the check that holds it.
+axes or more the same ones; and the memory layout of the input plays no part. Each relation has the steps it asks for;
+`conformance.checks.relations` judges the answers.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ import numpy as np
 
 from conformance.adapters.protocol import Array, Stack
 from conformance.case import MAX_RANK, Case
-from conformance.comparison import between, compare, worst_of
 from conformance.enclosure import Enclosure
-from conformance.finding import VIOLATES, Evidence, Finding
 from conformance.formats import FORMATS
-from conformance.reference import Reference, answer
-from conformance.steps import Build, Forward, Output, Step
+from conformance.steps import Build, Forward, Step
 from conformance.values import Draw, is_exact
 
 #: The checks that are relations: which of them a case is held to follows from its content.
 RELATIONS: Final = ("positions_permuted", "axes_merged", "weights_read_back", "linear_in_x", "memory_layouts")
 #: The most axes, batch included, that TensorFlow's softmax takes on the CPU.
 _MOST_OF_SOFTMAX: Final = 5
+
+#: The step whose input is equal along its first axis.
+BROADCAST: Final = "output, broadcast"
 
 #: Puts the axes before the last into another order, or makes them fewer or more: the same for an input and its output.
 Rearrangement = Callable[[Array], Array]
@@ -41,13 +41,15 @@ class Relations:
     """
     What a case is asked beside its own question.
 
-    `read_back` and `layouts` map the label of a step to its reference. `addends` names the steps f(x), f(x'), f(x + x')
+    `draws` maps the label of each step that computes to what it is given. `read_back` and `layouts` are the labels of
+    steps whose outputs have references of their own. `addends` names the steps f(x), f(x'), f(x + x')
     and f(0) of an additive stack. `rearranged` maps a check, then a label, to what was done to the axes of its input.
     """
 
     steps: tuple[Step, ...] = ()
-    read_back: Mapping[str, Reference] = field(default_factory=dict)
-    layouts: Mapping[str, Reference] = field(default_factory=dict)
+    draws: Mapping[str, Draw] = field(default_factory=dict)
+    read_back: tuple[str, ...] = ()
+    layouts: tuple[str, ...] = ()
     addends: tuple[str, ...] = ()
     rearranged: Mapping[str, Mapping[str, Rearrangement]] = field(default_factory=dict)
 
@@ -119,20 +121,22 @@ def _reshaped(case: Case, name: str, input_shape: tuple[int, ...]) -> _Rearrange
     )
 
 
-def relations(case: Case, stack: Stack, draw: Draw, reference: Reference, device: str) -> Relations:
+def relations(case: Case, stack: Stack, draw: Draw, device: str) -> Relations:
     """Return the steps of every relation a case can be held to; they are asked of the model named `main`."""
     asked = set(relations_asked(case))
     activations = [layer.activation for layer in case.layers]
     steps: list[Step] = []
-    read_back: dict[str, Reference] = {}
-    layouts: dict[str, Reference] = {}
+    draws: dict[str, Draw] = {}
+    read_back: list[str] = []
+    layouts: list[str] = []
     addends: tuple[str, ...] = ()
     rearranged: dict[str, dict[str, Rearrangement]] = {}
     if "weights_read_back" in asked:
         for name, x in (("zero", np.zeros_like(draw.x)), ("one-hot", _one_hot(draw.x))):
             label = f"output, {name} input"
             steps.append(Forward(label=label, x=x))
-            read_back[label] = answer(replace(draw, x=x), activations, case.dtype)
+            draws[label] = replace(draw, x=x)
+            read_back.append(label)
     if "linear_in_x" in asked:
         addends = ("output", "output, signs of x", "output, x and its signs", "output, nothing")
         signs = np.sign(draw.x).astype(draw.x.dtype)
@@ -140,32 +144,50 @@ def relations(case: Case, stack: Stack, draw: Draw, reference: Reference, device
         if is_exact(together, activations, FORMATS[case.dtype]):
             inputs = (signs, together.x, np.zeros_like(draw.x))
             steps += [Forward(label=label, x=x) for label, x in zip(addends[1:], inputs, strict=True)]
+            draws |= {label: computing(draw, x) for label, x in zip(addends[1:], inputs, strict=True)}
         else:
             addends = ()
     for each in filter(lambda each: each.check in asked, _rearrangements(case)):
         label, built = f"output, axes {each.name}", replace(stack, input_shape=each.input_shape)
         steps.append(Build(label=f"build {each.name}", model=each.name, stack=built, device=device))
-        steps.append(Forward(label=label, model=each.name, x=np.ascontiguousarray(each.move(draw.x))))
+        moved = np.ascontiguousarray(each.move(draw.x))
+        steps.append(Forward(label=label, model=each.name, x=moved))
+        draws[label] = computing(draw, moved)
         rearranged.setdefault(each.check, {})[label] = each.move
     if "memory_layouts" in asked:
         for layout in ("transposed", "strided"):
             label = f"output, {layout}"
             steps.append(Forward(label=label, x=draw.x, layout=layout))
-            layouts[label] = reference
+            draws[label] = draw
+            layouts.append(label)
         if len(draw.x) > 1:
-            # Equal samples have equal errors, of which chance says nothing: `_moved` leaves out what is said by it.
-            label = "output, broadcast"
-            steps.append(Forward(label=label, x=np.ascontiguousarray(_first_repeated(draw.x)), layout="broadcast"))
-            layouts[label] = replace(reference, y=_moved(reference.y, _first_repeated))
-    return Relations(steps=tuple(steps), read_back=read_back, layouts=layouts, addends=addends, rearranged=rearranged)
+            repeated = np.ascontiguousarray(first_repeated(draw.x))
+            steps.append(Forward(label=BROADCAST, x=repeated, layout="broadcast"))
+            layouts.append(BROADCAST)
+            draws[BROADCAST] = replace(computing(draw, repeated), by_chance=False)
+    return Relations(
+        steps=tuple(steps),
+        draws=draws,
+        read_back=tuple(read_back),
+        layouts=tuple(layouts),
+        addends=addends,
+        rearranged=rearranged,
+    )
 
 
-def _first_repeated(array: Array) -> Array:
+def computing(draw: Draw, x: Array) -> Draw:
+    """Return the draw with another input, of whose output no gradient is asked."""
+    units = draw.kernels[-1].shape[1]
+    nothing = np.broadcast_to(np.zeros((), draw.dy.dtype), (*x.shape[:-1], units))
+    return replace(draw, x=x, dy=nothing)
+
+
+def first_repeated(array: Array) -> Array:
     """Return an array of the shape of another, all along its first axis as at its beginning."""
     return np.broadcast_to(array[:1], array.shape)
 
 
-def _moved(enclosure: Enclosure, move: Rearrangement) -> Enclosure:
+def moved_enclosure(enclosure: Enclosure, move: Rearrangement) -> Enclosure:
     """Return the enclosure of an output whose axes are rearranged, each element held to its own bounds alone."""
     tail = None if enclosure.tail is None else move(enclosure.tail)
     return Enclosure(exact=move(enclosure.exact), allowed=move(enclosure.allowed), tail=tail)
@@ -177,59 +199,3 @@ def _one_hot(x: Array) -> Array:
     hot = np.zeros((positions, features), x.dtype)
     hot[np.arange(positions), np.arange(positions) % features] = 1
     return hot.reshape(x.shape)
-
-
-def check_weights_read_back(asked: Relations, evidence: Evidence) -> Finding:
-    """Hold that a zero input gives the bias at every position, and a one-hot input the kernel's row plus the bias."""
-    return _outputs("weights_read_back", asked.read_back, evidence)
-
-
-def check_memory_layouts(asked: Relations, evidence: Evidence) -> Finding:
-    """
-    Hold the output for the input in other memory layouts to the reference; record what strides were handed.
-
-    In the layout `broadcast` all samples are the first, and held to its answer.
-    """
-    found = _outputs("memory_layouts", asked.layouts, evidence)
-    strides = {label: evidence.get("memory_layouts", label, Output).strides for label in asked.layouts}
-    return replace(found, facts={"strides": strides})
-
-
-def _outputs(check: str, references: Mapping[str, Reference], evidence: Evidence) -> Finding:
-    return worst_of(
-        [
-            compare(check, label, evidence.get(check, label, Output).y, reference.y, reference.line)
-            for label, reference in references.items()
-        ]
-    )
-
-
-def check_linear_in_x(asked: Relations, evidence: Evidence) -> Finding:
-    """
-    Hold that f(x) + f(x') = f(x + x') + f(0), exactly, where every partial sum of all four is exact.
-
-    Where x + x' would not be, nothing was asked, and the finding says so.
-    """
-    check = "linear_in_x"
-    if not asked.addends:
-        return Finding(check=check, margin=0.0, facts={"asked": False})
-    outputs = [evidence.get(check, label, Output).y.astype(np.float64) for label in asked.addends]
-    shapes = {each.shape for each in outputs}
-    if len(shapes) > 1:
-        return Finding(check=check, outcome=VIOLATES, message=f"the outputs have the shapes {sorted(shapes)}")
-    x, signs, together, nothing = outputs
-    exactly = Enclosure(exact=x + signs, allowed=np.zeros_like(x))
-    return compare(check, "f(x + x') + f(0)", together + nothing, exactly, "exact")
-
-
-def check_rearranged(check: str, asked: Relations, evidence: Evidence, reference: Reference) -> Finding:
-    """Hold that a layer built for rearranged axes gives the rearranged outputs, within the sum of both bounds."""
-    main = evidence.get(check, "output", Output).y
-    if main.shape != reference.y.exact.shape:
-        message = f"output has shape {main.shape}, expected {reference.y.exact.shape}"
-        return Finding(check=check, outcome=VIOLATES, message=message)
-    findings = []
-    for label, move in asked.rearranged[check].items():
-        got = evidence.get(check, label, Output).y
-        findings.append(between(check, label, got, move(main), _moved(reference.y, move), reference.line))
-    return worst_of(findings)

@@ -20,7 +20,7 @@ SELU_SCALE: Final = 1.0507009873554804934193349852946
 SELU_ALPHA: Final = 1.6732632423543772848170429916717
 
 
-class _LeakyRelu(Activation):
+class LeakyRelu(Activation):
     """
     max(z, z/100): growing, and exact where z > 0; below, the slope is rounded to the format and the product rounded.
 
@@ -29,19 +29,22 @@ class _LeakyRelu(Activation):
 
     declared = False
 
+    def __init__(self, *, slope: float = LEAKY_SLOPE) -> None:
+        self._below = slope
+
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
         low, _ = ends(z)
-        rounding = compounded(arithmetic, 2.0 * arithmetic.u) * LEAKY_SLOPE * np.maximum(-low, 0.0)
-        return growing(lambda each: np.maximum(each, LEAKY_SLOPE * each), arithmetic, z, rounding)
+        rounding = compounded(arithmetic, 2.0 * arithmetic.u) * self._below * np.maximum(-low, 0.0)
+        return growing(lambda each: np.maximum(each, self._below * each), arithmetic, z, rounding)
 
     def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
-        exact = np.where(z.exact > 0.0, 1.0, LEAKY_SLOPE)
-        reach = np.where(np.abs(z.exact) <= z.allowed, 1.0 - LEAKY_SLOPE, 0.0)
-        slope = Enclosure(exact=exact, allowed=reach + compounded(arithmetic, arithmetic.u) * LEAKY_SLOPE)
+        exact = np.where(z.exact > 0.0, 1.0, self._below)
+        reach = np.where(np.abs(z.exact) <= z.allowed, 1.0 - self._below, 0.0)
+        slope = Enclosure(exact=exact, allowed=reach + compounded(arithmetic, arithmetic.u) * self._below)
         return scaled(arithmetic, dy, slope)
 
 
-class _ExponentialLinear(Activation):
+class ExponentialLinear(Activation):
     """
     z where z > 0, else α(exp(z) - 1), all times a scale: elu (both 1) and selu. Growing, so mapped at its ends.
 
@@ -53,7 +56,7 @@ class _ExponentialLinear(Activation):
     sum, and four roundings of the constant. For z > 0 it is the scale. At 0 the two differ for selu, by a factor of α.
     """
 
-    def __init__(self, *, scale: float, alpha: float) -> None:
+    def __init__(self, *, scale: float = SELU_SCALE, alpha: float = SELU_ALPHA) -> None:
         self._scale, self._alpha = scale, alpha
         self._roundings = 0.0 if scale == alpha == 1.0 else 4.0
 
@@ -66,7 +69,7 @@ class _ExponentialLinear(Activation):
     def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
         low, high = ends(z)
         exact = self._slope(z.exact)
-        on_kink = (low <= 0.0) & (high >= 0.0)
+        on_kink = (low <= 0.0) & (high >= self._kink(arithmetic))
         # Growing below 0 and constant above, so that its hull is spanned by the ends and by both sides of the kink.
         sides = [np.where(on_kink, each, exact) for each in (self._scale, self._scale * self._alpha)]
         reach = np.maximum.reduce([np.abs(each - exact) for each in (self._slope(low), self._slope(high), *sides)])
@@ -74,6 +77,10 @@ class _ExponentialLinear(Activation):
         rounding = self._below(arithmetic, z, 2.0 * arithmetic.u + constants)
         rounding = rounding + compounded(arithmetic, constants) * self._scale * self._alpha
         return scaled(arithmetic, dy, Enclosure(exact=exact, allowed=reach + rounding))
+
+    def _kink(self, arithmetic: Arithmetic) -> float:
+        """Return from where on, below 0, an implementation may take the derivative above 0."""
+        return 0.0
 
     def _value(self, z: Float64) -> Float64:
         return self._scale * np.where(z > 0.0, z, self._alpha * np.expm1(np.minimum(z, 0.0)))
@@ -89,7 +96,7 @@ class _ExponentialLinear(Activation):
         return np.where(ends(z)[0] <= 0.0, relative * self._scale * self._alpha * largest, 0.0)
 
 
-class _HardSigmoid(Activation):
+class HardSigmoid(Activation):
     """
     min(max(z + 3, 0), 6) / 6: growing, so mapped at its ends.
 
@@ -100,13 +107,16 @@ class _HardSigmoid(Activation):
     The derivative is 1/6 or 0, and either where |z| is within r, and within the error of the clipped sum, of 3.
     """
 
+    def __init__(self, *, slope: float = 1.0 / 6.0) -> None:
+        self._slope = slope
+
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
         _, high = ends(z)
         rounding = np.where(high < -4.0, 0.0, self._sum_error(arithmetic, z) / 6.0)
         return growing(lambda each: np.clip(each + 3.0, 0.0, 6.0) / 6.0, arithmetic, z, rounding)
 
     def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
-        exact = np.where(np.abs(z.exact) < 3.0, 1.0 / 6.0, 0.0)
+        exact = np.where(np.abs(z.exact) < 3.0, self._slope, 0.0)
         on_kink = np.abs(np.abs(z.exact) - 3.0) <= z.allowed + self._sum_error(arithmetic, z)
         rounding = compounded(arithmetic, self._quotient(arithmetic)) / 6.0
         allowed = np.where(on_kink, 1.0 / 6.0, 0.0) + np.where(on_kink | (exact > 0.0), rounding, 0.0)
@@ -122,8 +132,8 @@ class _HardSigmoid(Activation):
 
 
 PIECEWISE: Final[dict[str, Activation]] = {
-    "leaky_relu": _LeakyRelu(),
-    "elu": _ExponentialLinear(scale=1.0, alpha=1.0),
-    "selu": _ExponentialLinear(scale=SELU_SCALE, alpha=SELU_ALPHA),
-    "hard_sigmoid": _HardSigmoid(),
+    "leaky_relu": LeakyRelu(),
+    "elu": ExponentialLinear(scale=1.0, alpha=1.0),
+    "selu": ExponentialLinear(scale=SELU_SCALE, alpha=SELU_ALPHA),
+    "hard_sigmoid": HardSigmoid(),
 }

@@ -21,7 +21,14 @@ from conformance.adapters.protocol import Array, Dense, Stack
 from conformance.case import Case, Units
 from conformance.conduct import Ways, conducts
 from conformance.formats import FORMATS, dtype_of
-from conformance.metamorphic import Relations, relations
+from conformance.metamorphic import (
+    BROADCAST,
+    Relations,
+    computing,
+    first_repeated,
+    moved_enclosure,
+    relations,
+)
 from conformance.reference import Reference, answer
 from conformance.steps import Build, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Step
 from conformance.values import Draw, NoDraw, Stream, draws
@@ -39,21 +46,24 @@ class Question:
     """
     The steps of a case, and what the checks need to know of them.
 
-    `outputs` and `gradients` map the label of a step to its reference, `arrays` the label of a forward step to the
+    `outputs`, `gradients` and `related` (of relations) map the label of a step to its reference. `differentiated` are
+    the labels of the steps that ask for gradients, `arrays` the label of a forward step to the
     shape its output must have, `alone` and `kept` the labels of the positions check to positions. `after` holds the
     labels of the steps that follow a replacement of the weights, `relations` what the metamorphic checks need.
     `inferred` maps the label of each step that infers shapes to its batch. `expected` is the output the row itself
-    gives, `conducts` maps the label of a forward step to the answers by which right implementations differ. `unreduced`
-    are the gradients without the declaration that some are added up in the dtype, where there is one.
+    gives, `conducts` maps the label of a forward step to the answers by which right implementations differ. `draws`
+    maps the label of each step that computes to the numbers it is given and the weights its model then has.
     """
 
     steps: tuple[Step, ...]
+    draws: Mapping[str, Draw] = field(default_factory=dict)
     outputs: Mapping[str, Reference] = field(default_factory=dict)
     gradients: Mapping[str, Reference] = field(default_factory=dict)
+    related: Mapping[str, Reference] = field(default_factory=dict)
+    differentiated: tuple[str, ...] = ()
     inferred: Mapping[str, int | None] = field(default_factory=lambda: {"infer": None})
     expected: Array | None = None
     conducts: Mapping[str, Mapping[str, Ways]] = field(default_factory=dict)
-    unreduced: Mapping[str, Reference] = field(default_factory=dict)
     arrays: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     alone: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     kept: Mapping[str, int] = field(default_factory=dict)
@@ -80,8 +90,7 @@ def _fed(step: Step) -> Iterator[Array]:
 
 
 def _references(asked: Question) -> Iterator[Mapping[str, Reference]]:
-    yield from (asked.outputs, asked.gradients, asked.unreduced)
-    yield from (asked.relations.read_back, asked.relations.layouts)
+    yield from (asked.outputs, asked.gradients, asked.related)
 
 
 #: Every implementation is asked the same: its questions, with their references, are kept as long as there is room.
@@ -94,11 +103,49 @@ def forget_questions() -> None:
 
 
 @cachetools.cached(_KEPT)
-def question(case: Case, device: str, index: int = 0, reduced: frozenset[str] = frozenset()) -> Question:
+def question(case: Case, device: str, index: int = 0) -> Question:
     """
     Return the question of a case that expects an answer.
 
-    `reduced` names the gradients that are added up in the case's dtype (`conformance.reference.answer`).
+    Raises:
+        NoDraw: no values of the lane exist for the case.
+        NotImplementedError: there is no exact answer to it.
+    """
+    asked = unanswered(case, device, index)
+    if case.lane == "shapes":
+        return asked
+    references = _References(case, asked.draws)
+    first = references["output"]
+    _hold_to_what_is_expected(case, first)
+    outputs = {label: references[label] for label in asked.arrays}
+    gradients = {label: references[label] for label in asked.differentiated}
+    _hold_to_bounds((*outputs.values(), *gradients.values()), FORMATS[case.dtype].maximum)
+    related = {label: references[label] for label in (*asked.relations.read_back, *asked.relations.layouts)}
+    if BROADCAST in related:
+        # Equal samples have equal errors, of which chance says nothing: `moved_enclosure` leaves that out.
+        related[BROADCAST] = replace(first, y=moved_enclosure(first.y, first_repeated))
+    return replace(asked, outputs=outputs, gradients=gradients, related=related)
+
+
+class _References(dict[str, Reference]):
+    """The reference of each step that computes, worked out once for each draw."""
+
+    def __init__(self, case: Case, given: Mapping[str, Draw]) -> None:
+        self._activations = [layer.activation for layer in case.layers]
+        self._dtype = case.dtype
+        self._given = given
+        self._found: dict[int, Reference] = {}
+
+    def __missing__(self, label: str) -> Reference:
+        draw = self._given[label]
+        if id(draw) not in self._found:
+            self._found[id(draw)] = answer(draw, self._activations, self._dtype)
+        return self._found[id(draw)]
+
+
+def unanswered(case: Case, device: str, index: int = 0) -> Question:
+    """
+    Return the question of a case without the references of its steps: what is asked, and with which numbers.
 
     Raises:
         NoDraw: no values of the lane exist for the case.
@@ -106,7 +153,6 @@ def question(case: Case, device: str, index: int = 0, reduced: frozenset[str] = 
     if case.lane == "shapes":
         return _shapes_alone(case, device)
     first, *others = draws(case, index)
-    activations = [layer.activation for layer in case.layers]
     stack = stack_of(case, first)
     steps: list[Step] = [Build(label="build", stack=stack, device=device)]
     if case.leading_axes == 1:
@@ -114,49 +160,52 @@ def question(case: Case, device: str, index: int = 0, reduced: frozenset[str] = 
     steps.append(ReadParameters(label="parameters"))
     steps += [Forward(label=label, x=first.x, layout=case.layout) for label in REPEATED]
     steps.append(Differentiate(label="gradients", x=first.x, dy=first.dy, layout=case.layout))
-    reference = answer(first, activations, case.dtype, reduced)
-    outputs, gradients = dict.fromkeys(REPEATED, reference), {"gradients": reference}
+    given: dict[str, Draw] = dict.fromkeys((*REPEATED, "gradients"), first)
+    outputs, gradients = [*REPEATED], ["gradients"]
     if case.leading_axes:
-        other = _other_batch(first)
+        other = given["output, other batch"] = _other_batch(first)
         steps.append(Forward(label="output, other batch", x=other.x, layout="contiguous"))
-        outputs["output, other batch"] = answer(other, activations, case.dtype)
+        outputs.append("output, other batch")
     kept = {}
     apart = case.asks("positions_independent")
     for position, x in _replaced(first.x) if apart else ():
         label = f"output, only position {position} kept"
         steps.append(Forward(label=label, x=x, layout="contiguous"))
         kept[label] = position
+        given[label] = computing(first, x)
     alone = {}
     if apart:
         steps.append(Build(label="build alone", model="alone", stack=_alone(stack), device=device))
     for label, positions, x in _fed_alone(case, first.x) if apart else ():
         steps.append(Forward(label=label, model="alone", x=x))
         alone[label] = positions
-    _hold_to_what_is_expected(case, reference)
-    related = relations(case, stack, first, reference, device)
+        given[label] = computing(first, x)
+    related = relations(case, stack, first, device)
     steps += related.steps
+    given |= related.draws
     after = set()
     for draw in others:
         computed, differentiated = f"output, {draw.name}", f"gradients, {draw.name}"
         steps.append(SetWeights(label=f"new weights, {draw.name}", stack=stack_of(case, draw)))
         steps.append(Forward(label=computed, x=draw.x, layout=case.layout))
         steps.append(Differentiate(label=differentiated, x=draw.x, dy=draw.dy, layout=case.layout))
-        outputs[computed] = gradients[differentiated] = answer(draw, activations, case.dtype, reduced)
+        given[computed] = given[differentiated] = draw
+        outputs.append(computed)
+        gradients.append(differentiated)
         after |= {computed, differentiated}
-    _hold_to_bounds((*outputs.values(), *gradients.values()), FORMATS[case.dtype].maximum)
     if alone and others:
         # The other model was given no new weights: one that answers with them shares what it should own.
         label, fed = next((each.label, each) for each in steps if isinstance(each, Forward) and each.model == "alone")
-        steps.append(replace(fed, label=f"{label}, after new weights elsewhere"))
-        alone[f"{label}, after new weights elsewhere"] = alone[label]
+        again = f"{label}, after new weights elsewhere"
+        steps.append(replace(fed, label=again))
+        alone[again], given[again] = alone[label], given[label]
     return Question(
         steps=tuple(_fed_as(case.input_dtype, steps)),
-        outputs=outputs,
-        gradients=gradients,
+        draws=given,
+        differentiated=tuple(gradients),
         conducts=_conducts(case, {"output": first, **{f"output, {each.name}": each for each in others}}),
         expected=_expected(case, first),
-        unreduced=question(case, device, index).gradients if reduced else {},
-        arrays={label: each.y.exact.shape for label, each in outputs.items()},
+        arrays={label: given[label].dy.shape for label in outputs},
         alone=alone,
         kept=kept,
         after=frozenset(after),

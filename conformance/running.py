@@ -21,7 +21,7 @@ from conformance.cell import Cell
 from conformance.distribution import WithXdist
 from conformance.environment import usable
 from conformance.expected_time import Times
-from conformance.ledger import Entry
+from conformance.ledger import Behaviour
 from conformance.machines import Machines, are_elsewhere
 from conformance.measured import Measured
 from conformance.output import OutputError, ResultsFile
@@ -70,7 +70,7 @@ class State:
         self.times = Times({})
         self.planned: workers.Plan | None = None
         self.cells: tuple[Cell, ...] = ()
-        self.entries: tuple[Entry, ...] = ()
+        self.behaviours: tuple[Behaviour, ...] = ()
         self.asked = False
         self.tally = Tally()
         self.measured = Measured()
@@ -90,14 +90,14 @@ class State:
         """
         if self.worker is not None:
             # A worker runs what it is sent, and reads no file that may not be there.
-            self.cells, self.entries = travel.unpack(self.worker["conformance"]["cells"])
+            self.cells, self.behaviours = travel.unpack(self.worker["conformance"]["cells"])
             return
         self._settle()
         if self.in_process and len(self.chosen) != 1:
             raise SelectionError("--in-process holds one implementation: name it with --implementation")
         if self.in_process and self.config.getoption("tx", None):
             raise SelectionError("--in-process and -n exclude one another")
-        self.entries = () if self.config.getoption("--no-ledger") else self.selection.ledger()
+        self.behaviours = () if self.config.getoption("--no-ledger") else self.selection.ledger()
         target = self.config.getoption("--results")
         if target and not self.config.option.collectonly:
             try:
@@ -143,7 +143,7 @@ class State:
         threads = self.threads or workers.cpus() if self.worker is None else self.worker["conformance"]["threads"]
         workers.keep_to(threads)
         return Runner(
-            entries=self.entries,
+            behaviours=self.behaviours,
             threads=threads,
             draws=self.draws,
             in_process=self.in_process,
@@ -162,7 +162,7 @@ class State:
         self.xdist = WithXdist(
             self.config,
             self.machines,
-            cells=lambda: travel.pack(self.cells, self.entries),
+            cells=lambda: travel.pack(self.cells, self.behaviours),
             options=options,
             named=self.selection.implementations,
             times=self.times,

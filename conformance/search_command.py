@@ -62,7 +62,7 @@ def search(
     """
     Look for new trouble: random rows, driven towards large margins and towards implementations that disagree.
 
-    What is red and not known to the ledger is made as small as it can be, printed as a row, and written into DIR with a
+    What is red under the ledger is made as small as it can be, printed as a row, and written into DIR with a
     script for each. The next search of the same implementations begins where this one ended. Exit code 1: something
     new was found.
     """
@@ -74,12 +74,11 @@ def search(
     from conformance.suite import DEFAULT_CACHE
 
     selection = Selection(implementations=implementation, device=device, tier="nightly" if implementation else "full")
-    table = Selection(tier="nightly")
     try:
         seconds = seconds_of(budget)
         chosen = [each for each in selection.chosen() if not each.missing_packages()]
         selection.devices(chosen)
-        entries, rows = table.ledger(), table.table()
+        behaviours = selection.ledger()
     except (SelectionError, ValueError) as error:
         raise CommandFault(str(error)) from None
     kept = (DEFAULT_CACHE.expanduser() / "search") if database is None else database
@@ -87,8 +86,7 @@ def search(
         found = searched(
             chosen,
             seconds=seconds,
-            entries=entries,
-            table=rows,
+            behaviours=behaviours,
             device=device,
             database=kept,
             seed=seed,

@@ -17,7 +17,7 @@ from conformance.case import TIERS, Case
 from conformance.cell import Cell, cell_of, concerns
 from conformance.document import DocumentError
 from conformance.expected_time import Times, of_results, recorded
-from conformance.ledger import Entry, load_ledger
+from conformance.ledger import Behaviour, load_ledger
 from conformance.random_cases import random_cases
 from conformance.results import ResultsError
 from conformance.sandbox import Sandbox, StartError
@@ -71,7 +71,7 @@ class Selection:
                 raise SelectionError(f"{case.row}: the id {case.id} is taken by {taken[case.id]}")
         return (*named, *added)
 
-    def ledger(self) -> tuple[Entry, ...]:
+    def ledger(self) -> tuple[Behaviour, ...]:
         """
         Return the known divergences of the default table.
 

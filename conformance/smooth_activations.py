@@ -59,7 +59,7 @@ class _Softsign(Activation):
         return scaled(arithmetic, dy, Enclosure(exact=exact, allowed=reach + rounding))
 
 
-class _Softplus(Activation):
+class Softplus(Activation):
     """
     log(1 + exp(z)) = max(z, 0) + log1p(exp(-|z|)), growing.
 
@@ -83,7 +83,7 @@ class _Softplus(Activation):
         return scaled(arithmetic, dy, growing(logistic, arithmetic, z, relative * logistic(high)))
 
 
-class _Silu(Activation):
+class Silu(Activation):
     """
     z σ(z), as this or as z/(1 + exp(-z)): e(exp) + u + e(divide) of σ, and u for the product, relative to Z σ.
 
@@ -107,7 +107,7 @@ class _Silu(Activation):
         return scaled(arithmetic, dy, _moved(arithmetic, z, exact, most_bent, rounding))
 
 
-class _Gelu(Activation):
+class Gelu(Activation):
     """
     z Φ(z), as z/2 (1 + erf(z/√2)) or as z/2 erfc(-z/√2).
 
@@ -118,13 +118,18 @@ class _Gelu(Activation):
 
     The derivative Φ + z φ is at most 1.13 in magnitude, the second one, φ (2 - z²), at most 0.8. φ is exp of a rounded
     square, whose error 2δ + u of z²/2 is one of the exponent; exp, three constants and four products come on top.
+
+    `root` is what z is multiplied by in place of √(1/2). It is near that, so that the bounds above hold of it as well.
     """
+
+    def __init__(self, *, root: float = math.sqrt(0.5)) -> None:
+        self._ratio = root / math.sqrt(0.5)
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
         cdf, cdf_error = self._cdf(arithmetic, z)
         steepest = np.minimum(1.13, cdf + z.largest * _density(nearest(z)))
         rounding = z.largest * (cdf_error + compounded(arithmetic, 2.0 * arithmetic.u) * (cdf + cdf_error))
-        return _moved(arithmetic, z, z.exact * _normal_cdf(z.exact), steepest, rounding)
+        return _moved(arithmetic, z, z.exact * _normal_cdf(self._ratio * z.exact), steepest, rounding)
 
     def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
         u = arithmetic.u
@@ -135,7 +140,8 @@ class _Gelu(Activation):
         density_error = density * np.expm1(exponent + compounded(arithmetic, arithmetic.ulps("exp") + 7.0 * u))
         total = cdf + cdf_error + density + density_error
         rounding = cdf_error + density_error + compounded(arithmetic, 2.0 * u) * total
-        exact = _normal_cdf(z.exact) + z.exact * _density(z.exact)
+        moved = self._ratio * z.exact
+        exact = _normal_cdf(moved) + moved * _density(moved)
         return scaled(arithmetic, dy, _moved(arithmetic, z, exact, most_bent, rounding))
 
     def _argument(self, arithmetic: Arithmetic) -> float:
@@ -151,7 +157,7 @@ class _Gelu(Activation):
         return cdf, moved + relative * (largest + moved)
 
 
-class _GeluTanh(Activation):
+class GeluTanh(Activation):
     """
     z T(z), T = (1 + tanh a)/2 = σ(2a), a = c (z + k z³), c = √(2/π).
 
@@ -162,20 +168,31 @@ class _GeluTanh(Activation):
     The derivative is T + z/2 sech²(a) a', a' = c (1 + 3k z²), with sech² formed from the rounded tanh as 1 - tanh², in
     error relative to 1; up to ten roundings and e(pow) in the factors. Over an enclosure sech² is largest where |z| is
     smallest, and the second derivative at most sech² (a' + Z (a'² + a''/2)).
+
+    `inner` and `cubic` stand in place of c and k.
     """
+
+    def __init__(self, *, inner: float = GELU_INNER, cubic: float = GELU_CUBIC) -> None:
+        self._outer, self._cubic = inner, cubic
+
+    def _inner(self, z: Float64) -> Float64:
+        return self._outer * (z + self._cubic * z**3)
+
+    def _inner_slope(self, z: Float64) -> Float64:
+        return self._outer * (1.0 + 3.0 * self._cubic * z**2)
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
         cdf, cdf_error, _, flat = self._parts(arithmetic, z)
-        steepest = cdf + z.largest * flat * _inner_slope(z.largest) / 2.0
+        steepest = cdf + z.largest * flat * self._inner_slope(z.largest) / 2.0
         rounding = z.largest * (cdf_error + compounded(arithmetic, 2.0 * arithmetic.u) * (cdf + cdf_error))
-        return _moved(arithmetic, z, z.exact * logistic(2.0 * _inner(z.exact)), steepest, rounding)
+        return _moved(arithmetic, z, z.exact * logistic(2.0 * self._inner(z.exact)), steepest, rounding)
 
     def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
         u = arithmetic.u
         cdf, cdf_error, moved, flat = self._parts(arithmetic, z)
-        slope, bend = _inner_slope(z.largest), 6.0 * GELU_INNER * GELU_CUBIC * z.largest
+        slope, bend = self._inner_slope(z.largest), 6.0 * self._outer * self._cubic * z.largest
         most_bent = flat * (slope + z.largest * (slope**2 + bend / 2.0))
-        tanh = np.tanh(_inner(z.largest))
+        tanh = np.tanh(self._inner(z.largest))
         tanh_error = moved * flat + compounded(arithmetic, arithmetic.ulps("tanh")) * (tanh + moved * flat)
         flat_error = 2.0 * tanh * tanh_error + tanh_error**2
         flat_error = flat_error + compounded(arithmetic, 3.0 * u) * (1.0 + (tanh + tanh_error) ** 2)
@@ -184,20 +201,20 @@ class _GeluTanh(Activation):
         rounding = cdf_error + factor * (flat_error + relative * (flat + flat_error))
         total = cdf + cdf_error + factor * (flat + flat_error) * (1.0 + relative)
         rounding = rounding + compounded(arithmetic, 2.0 * u) * total
-        inner = _inner(z.exact)
-        exact = logistic(2.0 * inner) + z.exact / 2.0 * _sech_squared(inner) * _inner_slope(z.exact)
+        inner = self._inner(z.exact)
+        exact = logistic(2.0 * inner) + z.exact / 2.0 * _sech_squared(inner) * self._inner_slope(z.exact)
         return scaled(arithmetic, dy, _moved(arithmetic, z, exact, most_bent, rounding))
 
     def _parts(self, arithmetic: Arithmetic, z: Enclosure) -> tuple[Float64, Float64, Float64, Float64]:
         """Return the largest T, its error, the error of a, and the largest sech² of any a computed."""
         u = arithmetic.u
         cubic = compounded(arithmetic, 5.0 * u + max(2.0 * u, arithmetic.ulps("pow")))
-        moved = compounded(arithmetic, 3.0 * u) * z.largest + cubic * GELU_CUBIC * z.largest**3
-        moved = GELU_INNER * moved
-        flat = _sech_squared(np.maximum(_inner(nearest(z)) - moved, 0.0))
-        cdf = logistic(2.0 * _inner(ends(z)[1]))
+        moved = compounded(arithmetic, 3.0 * u) * z.largest + cubic * self._cubic * z.largest**3
+        moved = self._outer * moved
+        flat = _sech_squared(np.maximum(self._inner(nearest(z)) - moved, 0.0))
+        cdf = logistic(2.0 * self._inner(ends(z)[1]))
         relative = compounded(arithmetic, max(arithmetic.ulps("tanh") + u, _logistic_error(arithmetic)))
-        largest = np.maximum(cdf, np.tanh(_inner(z.largest)) / 2.0)
+        largest = np.maximum(cdf, np.tanh(self._inner(z.largest)) / 2.0)
         shift = moved * flat / 2.0
         return cdf, shift + relative * (largest + shift), moved, flat
 
@@ -275,14 +292,6 @@ def _density(z: Float64) -> Float64:
     return np.exp(-(z**2) / 2.0) / math.sqrt(2.0 * math.pi)
 
 
-def _inner(z: Float64) -> Float64:
-    return GELU_INNER * (z + GELU_CUBIC * z**3)
-
-
-def _inner_slope(z: Float64) -> Float64:
-    return GELU_INNER * (1.0 + 3.0 * GELU_CUBIC * z**2)
-
-
 def _sech_squared(a: Float64) -> Float64:
     # Beyond 300 it is less than any number of any format here, and cosh would soon overflow.
     return np.cosh(np.minimum(np.abs(a), 300.0)) ** -2.0
@@ -291,9 +300,9 @@ def _sech_squared(a: Float64) -> Float64:
 SMOOTH: Final[dict[str, Activation]] = {
     "exponential": _Exponential(),
     "softsign": _Softsign(),
-    "softplus": _Softplus(),
-    "silu": _Silu(),
-    "gelu": _Gelu(),
-    "gelu_tanh": _GeluTanh(),
+    "softplus": Softplus(),
+    "silu": Silu(),
+    "gelu": Gelu(),
+    "gelu_tanh": GeluTanh(),
     "log_softmax": _LogSoftmax(),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -18,15 +18,15 @@ import pytest
 
 from conformance.adapters.registry import Implementation
 from conformance.cell import Cell, beyond_limits, questions_of
-from conformance.environment import cpu_features
-from conformance.finding import CONFORMS
-from conformance.judging import excused, judge
-from conformance.ledger import Crash, Entry
+from conformance.checks.finding import CONFORMS
+from conformance.checks.verdict import Trial, Verdict
+from conformance.ledger import Behaviour
+from conformance.ledger.behaviour import of_implementation
+from conformance.ledger.step import Surroundings, asked_steps
 from conformance.question import Question, forget_questions
 from conformance.results import FAILING, OUTCOMES, finite
 from conformance.sandbox import InProcess, Investigator, Limits, Respondent, Sandbox, StartError
-from conformance.settlement import settle
-from conformance.steps import Hello, Transcript
+from conformance.steps import Hello, Step, Transcript
 from conformance.values import NoDraw
 
 #: Where JAX keeps what it compiled; the sandbox keys it by version.
@@ -52,7 +52,7 @@ class Runner:
     where there is none, that would take memory, and time to look through it for garbage.
     """
 
-    entries: Sequence[Entry] = ()
+    behaviours: Sequence[Behaviour] = ()
     threads: int = 1
     draws: int = 1
     in_process: bool = False
@@ -65,7 +65,7 @@ class Runner:
     _failed: dict[Process, StartError] = field(default_factory=dict)
     _tries: Counter[Process] = field(default_factory=Counter)
     _waited: float | None = None
-    _covering: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
+    _covering: dict[str, tuple[Behaviour, ...]] = field(default_factory=dict)
     _lacking_packages: dict[str, str] = field(default_factory=dict)
     #: What the last question came to, for those who compare implementations with one another.
     transcript: Transcript | None = None
@@ -140,7 +140,7 @@ class Runner:
         worst: dict[str, Any] | None = None
         for asked in questions:
             try:
-                transcript = self._asking(cell, respondent).ask(asked.steps, name=cell.case.id)
+                transcript = self._asked(cell, asked, respondent)
             except StartError as error:  # in place of a process that crashed at the draw before, or had grown
                 return _not_started(cell, error)
             self.transcript = transcript
@@ -181,34 +181,48 @@ class Runner:
         self._tries[process] = TRIES
         return self._respondent
 
-    def _asking(self, cell: Cell, respondent: Respondent) -> Respondent:
-        """Return who asks a cell's question: a crash the ledger knows is not looked into again on every run."""
-        known = any(
-            isinstance(each.observed, Crash)
-            and each.covers(
-                implementation=cell.implementation.name,
-                case=cell.case.id,
-                device=cell.device,
-                versions=self.hellos[cell.implementation.name].versions,
-                cpu=cpu_features(),
-            )
-            for each in self._entries_of(cell.implementation.name)
-        )
-        return self._sandbox if known and self._sandbox is not None else respondent
+    def _asked(self, cell: Cell, asked: Question, respondent: Respondent) -> Transcript:
+        """
+        Return what came of a question.
 
-    def _entries_of(self, implementation: str) -> Sequence[Entry]:
-        """Return the entries that can be about a cell of an implementation: few of them, where cells are many."""
+        Steps of which a declared behaviour ends the process, or outlives its call, are asked last, and the process is
+        replaced after them even where it survived: a damaged heap answers for other rows. A crash that is as declared
+        is not looked into again on every run; any other is.
+        """
+        around = self._surroundings(cell)
+        replacing = [each for each in self._behaviours_of(cell.implementation.name) if each.replaces_process]
+        steps = asked_steps(asked.steps) if replacing else ()
+        last = {step.label for step in steps for each in replacing if each.covers(step, around, cell.case.id)}
+        if not last or self._sandbox is None:
+            return respondent.ask(asked.steps, name=cell.case.id)
+        ordered = asked_last(asked.steps, last)
+        transcript = self._sandbox.ask(ordered, name=cell.case.id)
+        crash = transcript.crash
+        if crash is not None and crash.label not in last:
+            transcript = respondent.ask(ordered, name=cell.case.id)
+        self._sandbox.close()
+        return transcript
+
+    def _behaviours_of(self, implementation: str) -> Sequence[Behaviour]:
+        """Return the behaviours of an implementation: few of them, where cells are many."""
         if implementation not in self._covering:
-            about = (each for each in self.entries if each.covers_implementation(implementation))
-            self._covering[implementation] = tuple(about)
+            self._covering[implementation] = of_implementation(self.behaviours, implementation)
         return self._covering[implementation]
+
+    def _surroundings(self, cell: Cell) -> Surroundings:
+        return Surroundings(
+            device=cell.device,
+            environment=cell.implementation.environment,
+            versions=self.hellos[cell.implementation.name].versions,
+        )
 
     def _judge(self, cell: Cell, asked: Question, transcript: Transcript) -> dict[str, Any]:
         """Return what a transcript amounts to, the ledger applied."""
-        findings = [excused(each, cell.implementation) for each in judge(cell, asked, transcript)]
-        crash = None
+        behaviours = self._behaviours_of(cell.implementation.name)
+        verdict = Trial(cell, asked, transcript, behaviours, self._surroundings(cell)).verdict()
+        content = _told(verdict)
         if transcript.crash is not None:
-            crash = {
+            content["crash"] = {
                 "step": transcript.crash.label,
                 "reason": transcript.crash.reason,
                 "stderr": transcript.crash.stderr,
@@ -216,27 +230,36 @@ class Runner:
             }
             culprit = getattr(transcript, "culprit", None)
             if culprit is not None:
-                crash["culprit"] = list(culprit.names)
-        settled = settle(
-            self._entries_of(cell.implementation.name),
-            implementation=cell.implementation.name,
-            device=cell.device,
-            case=cell.case.id,
-            checks=[each.record() for each in findings],
-            crash=crash,
-            timed_out=transcript.timed_out,
-            versions=self.hellos[cell.implementation.name].versions,
-            cpu=cpu_features(),
-        )
-        content: dict[str, Any] = {"outcome": settled.outcome, "checks": list(settled.checks)}
-        if settled.reason is not None:
-            content["reason"] = settled.reason
-        if settled.divergence is not None:
-            content["divergence"] = settled.divergence
-        if crash is not None:
-            content["crash"] = crash
+                content["crash"]["culprit"] = list(culprit.names)
         content["steps"] = {label: round(reply.seconds, 6) for label, reply in transcript.replies.items()}
         return content | _reproduced(cell, content, asked)
+
+
+def _told(verdict: Verdict) -> dict[str, Any]:
+    """Return the fields of a record that a verdict makes; what says nothing is left out."""
+    content: dict[str, Any] = {
+        "outcome": verdict.outcome,
+        "checks": list(verdict.checks),
+        "reason": verdict.reason,
+        "divergence": verdict.divergence,
+        "behaviours": list(verdict.behaviours),
+        "gone": list(verdict.gone),
+        "widths": dict(verdict.widths),
+        "powerless": None if verdict.has_power else True,
+    }
+    return {name: value for name, value in content.items() if name == "checks" or value not in (None, [], {})}
+
+
+def asked_last(steps: Sequence[Step], labels: Set[str]) -> tuple[Step, ...]:
+    """Return the steps with those of some labels last; what follows one of them on its model stays behind it."""
+    moved: set[str] = set()
+    first: list[Step] = []
+    last: list[Step] = []
+    for step in steps:
+        if step.label in labels:
+            moved.add(step.model)
+        (last if step.model in moved else first).append(step)
+    return (*first, *last)
 
 
 def _lacking(cell: Cell) -> str | None:

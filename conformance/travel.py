@@ -24,7 +24,7 @@ from typing import Any, Final
 from conformance import __version__, workers
 from conformance.adapters.registry import Implementation, select
 from conformance.cell import Cell
-from conformance.ledger import Entry
+from conformance.ledger import Behaviour
 from conformance.selection import visible
 
 #: Distributions whose versions are stated of a machine, beside those each implementation reports of itself.
@@ -45,25 +45,25 @@ else:
 """
 
 
-def pack(cells: Sequence[Cell], entries: Sequence[Entry]) -> bytes:
+def pack(cells: Sequence[Cell], behaviours: Sequence[Behaviour]) -> bytes:
     """Return cells and known divergences as they are sent to a worker."""
-    return pickle.dumps((tuple(cells), tuple(entries)), protocol=pickle.HIGHEST_PROTOCOL)
+    return pickle.dumps((tuple(cells), tuple(behaviours)), protocol=pickle.HIGHEST_PROTOCOL)
 
 
-def unpack(sent: bytes) -> tuple[tuple[Cell, ...], tuple[Entry, ...]]:
+def unpack(sent: bytes) -> tuple[tuple[Cell, ...], tuple[Behaviour, ...]]:
     """
     Return what `pack` was given; for what leads the run to send, and for nobody else.
 
     Whether `module:name` is a class or a function is read from its source, which may be here and not where it was sent.
     """
-    cells, entries = pickle.loads(sent)
+    cells, behaviours = pickle.loads(sent)
     here: dict[str, Implementation] = {}
     for each in (cell.implementation for cell in cells):
         if each.adapter == each.name and each.name not in here and not each.missing_packages():
             here[each.name] = select([each.name])[0]
     if here:
         cells = tuple(replace(cell, implementation=_as_here(cell.implementation, here)) for cell in cells)
-    return cells, entries
+    return cells, behaviours
 
 
 def _as_here(sent: Implementation, here: Mapping[str, Implementation]) -> Implementation:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from conformance.comparison import compare
+
 from conformance.draw import Draw
 from conformance.enclosure import U64, Arithmetic, Enclosure
 from conformance.formats import FORMATS

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from conformance.judging import judge
 
 from conformance.adapters.registry import Implementation
 from conformance.case import Case, Layer
 from conformance.cell import Cell
 from conformance.chance import ARRAYS, ELEMENTS, FALSE_ALARM, FEWEST, LAMBDA, root_mean_square, roundings
-from conformance.judging import judge
 from conformance.question import question
 from conformance.steps import Transcript, perform
 from tests import faulty

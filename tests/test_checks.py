@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conformance.comparison import bits, compare, worst_of
+from conformance.finding import Evidence, Finding, Missing, raised_record
+from conformance.judging import judge
 
 from conformance.adapters.protocol import Gradients, Parameter
 from conformance.adapters.registry import select
 from conformance.case import CHECKS, Case, Expect, Layer
 from conformance.cell import Cell, checks_asked
 from conformance.checks import check_parameters, check_refusal
-from conformance.comparison import bits, compare, worst_of
 from conformance.enclosure import Enclosure
-from conformance.finding import Evidence, Finding, Missing, raised_record
-from conformance.judging import judge
 from conformance.question import Question, question
 from conformance.steps import (
     Answer,

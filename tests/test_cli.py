@@ -171,8 +171,9 @@ def test_a_results_file_that_cannot_be_read_is_one_error(tmp_path: Path) -> None
 
 def test_triage_drafts_an_entry_that_holds_once_why_and_link_are_filled(tmp_path: Path) -> None:
     """What is drafted from a red run, completed, makes the same run diverge instead."""
-    from conformance.ledger import load_ledger
     from conformance.settlement import settle
+
+    from conformance.ledger import load_ledger
 
     run_on(tmp_path, "tests.faulty:Raises")
     run = read(tmp_path / "out" / "results.jsonl")

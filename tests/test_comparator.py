@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conformance.comparison import between, compare
+from conformance.finding import Evidence, Finding, Missing
 from hypothesis import given as drawn
 from hypothesis import strategies
 
@@ -15,9 +17,7 @@ from conformance import checks
 from conformance.adapters.protocol import Gradients, Parameter
 from conformance.case import Case, Layer
 from conformance.chance import FEWEST, root_mean_square
-from conformance.comparison import between, compare
 from conformance.enclosure import Enclosure
-from conformance.finding import Evidence, Finding, Missing
 from conformance.reference import Reference
 from conformance.steps import Answer, Declined, Inferred, Output, Parameters, Raised, Reply, Transcript, Unreached
 

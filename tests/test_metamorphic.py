@@ -8,6 +8,8 @@ from functools import partial
 
 import numpy as np
 import pytest
+from conformance.finding import Evidence
+from conformance.judging import judge
 
 from conformance.adapters.protocol import Array, Stack
 from conformance.adapters.registry import Implementation
@@ -15,8 +17,6 @@ from conformance.case import Case, Layer
 from conformance.cell import Cell, checks_asked
 from conformance.draw import Draw
 from conformance.enclosure import Enclosure
-from conformance.finding import Evidence
-from conformance.judging import judge
 from conformance.metamorphic import (
     RELATIONS,
     Rearrangement,

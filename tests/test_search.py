@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from conformance.search.likeness import Sign, like
 from hypothesis import HealthCheck, given, settings
 from ruamel.yaml import YAML
 
@@ -18,7 +19,6 @@ from conformance.adapters.registry import select
 from conformance.case import Case, Layer
 from conformance.cli import main
 from conformance.search import Found, search
-from conformance.search.likeness import Sign, like
 from conformance.search.space import MOST_ELEMENTS, Row, rows
 from conformance.search_command import seconds_of
 from conformance.selection import Selection

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from conformance.search.likeness import like, sign_of
 
 from conformance.case import Case, Layer
 from conformance.ledger import Entry
-from conformance.search.likeness import like, sign_of
 from conformance.selection import Selection
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from conformance.search.territory import ENOUGH, ONE_IN, Territory
 
 from conformance.adapters.registry import select
 from conformance.case import Case, Layer
 from conformance.search.asking import Answers, Asking
-from conformance.search.territory import ENOUGH, ONE_IN, Territory
 
 
 def answers(lane: str, activation: str, *, margin: float = 0.5, outcome: str = "conforms") -> Answers:

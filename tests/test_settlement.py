@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from conformance.settlement import settle
 
 from conformance.ledger import Crash, Entry, Equals, Margin, Message, Observed, Raises
-from conformance.settlement import settle
 
 RAISED = {
     "stage": "build",

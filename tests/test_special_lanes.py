@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conformance.comparison import compare
+from conformance.finding import CONFORMS, VIOLATES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.power import Asked, red_checks
 from conformance.case import DTYPES
-from conformance.comparison import compare
 from conformance.enclosure import Enclosure
-from conformance.finding import CONFORMS, VIOLATES
 from conformance.formats import FORMATS
 from conformance.question import question
 from conformance.values import Draw, as_matrix, draws

@@ -10,6 +10,8 @@ from typing import Any
 import cachetools
 import numpy as np
 import pytest
+from conformance.finding import Finding
+from conformance.judging import excused, judge
 
 from conformance import question as questions
 from conformance import suite
@@ -17,8 +19,6 @@ from conformance.adapters.implementation import AxisLimit
 from conformance.adapters.registry import Implementation, select
 from conformance.case import Case, Layer
 from conformance.cell import Cell, beyond_limits, concerns, questions_of
-from conformance.finding import Finding
-from conformance.judging import excused, judge
 from conformance.question import forget_questions, question
 from conformance.steps import Transcript, perform
 from conformance.suite import Runner

@@ -12,16 +12,10 @@ from typing import Any, Final
 
 from conformance.adapters.implementation import AxisLimit, Implementation
 
-#: Seen: the gradient of a broadcast bias is added up in its own dtype, by JAX in both, by TensorFlow in bfloat16 alone.
-_JAX_SUMS: Final = {"float16": frozenset({"db"}), "bfloat16": frozenset({"db"})}
-_TENSORFLOW_SUMS: Final = {"bfloat16": frozenset({"db"})}
-_BOTH_SUMS: Final = {"float16": frozenset({"db", "dW"}), "bfloat16": frozenset({"db", "dW"})}
-
 
 def _keras(
     backend: str,
     *packages: str,
-    reduces: Mapping[str, frozenset[str]] | None = None,
     mode: str | None = None,
     tier: str = "full",
     **said: Any,
@@ -32,7 +26,6 @@ def _keras(
         mode=mode,
         packages=("keras", *packages),
         environment={"KERAS_BACKEND": backend},
-        reduces_in_output_dtype=reduces or {},
         tier=tier,
         **said,
     )
@@ -42,14 +35,6 @@ def _keras(
 _PREDICTS: Final = {
     "gradients": "predict differentiates nothing",
     "weights_live": "predict differentiates nothing; outputs with new weights are held",
-}
-_FLOAT16_KERNEL_SUMS: Final = {"float16": frozenset({"dW"})}
-#: Seen: TensorFlow's einsum and torch's convolution add up the kernel's gradient in its own dtype, and gradients of
-#: what is called once for each time step are added up over the steps in theirs.
-_KERAS_SUMS: Final = {
-    "tensorflow:einsum-dense": _BOTH_SUMS,
-    **dict.fromkeys((f"{each}:time-distributed" for each in ("tensorflow", "jax", "torch")), _BOTH_SUMS),
-    **dict.fromkeys(("torch:conv1d", "torch:conv2d"), _FLOAT16_KERNEL_SUMS),
 }
 #: Measured: half a second or more for a call, in which each shape and each set of weights is traced or compiled anew.
 _SLOW_KERAS: Final = frozenset({"tensorflow:predict", "tensorflow:xla", "jax:time-distributed"})
@@ -61,7 +46,7 @@ _UNROLLED: Final = AxisLimit(
 _ONE_RANK: Final = "the layer is for samples of certain ranks, and has none of another rank beside it"
 
 
-def _keras_modes(backend: str, *packages: str, reduces: Mapping[str, frozenset[str]]) -> tuple[Implementation, ...]:
+def _keras_modes(backend: str, *packages: str) -> tuple[Implementation, ...]:
     """Return the modes that Keras has on every backend, and those of this one."""
     own: Mapping[str, tuple[str, ...]] = {"tensorflow": ("graph", "xla"), "jax": ("jit",), "torch": ()}
     said: Mapping[str, Mapping[str, Any]] = {
@@ -76,7 +61,6 @@ def _keras_modes(backend: str, *packages: str, reduces: Mapping[str, frozenset[s
         _keras(
             backend,
             *packages,
-            reduces=_KERAS_SUMS.get(f"{backend}:{mode}", reduces),
             second_axis=_UNROLLED if f"{backend}:{mode}" == "jax:time-distributed" else None,
             mode=mode,
             tier="nightly",
@@ -107,15 +91,14 @@ class _Arrays:
 
     unanswerable: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
-    reduces: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 FRAMEWORKS: Final[Mapping[str, _Arrays]] = {
     "numpy": _Arrays(unanswerable=_NOT_DIFFERENTIABLE),
     "torch": _Arrays(),
     # A function is handed float64 where that is asked; without x64 JAX would make it float32 before.
-    "jax": _Arrays(environment={"JAX_ENABLE_X64": "1"}, reduces=_JAX_SUMS),
-    "tensorflow": _Arrays(reduces=_TENSORFLOW_SUMS),
+    "jax": _Arrays(environment={"JAX_ENABLE_X64": "1"}),
+    "tensorflow": _Arrays(),
 }
 
 
@@ -129,12 +112,11 @@ def of_function(path: str, framework: str = "numpy", *, name: str | None = None)
         packages=(path.partition(":")[0].partition(".")[0], framework),
         environment=arrays.environment,
         unanswerable=_HOLDS_NOTHING | dict(arrays.unanswerable),
-        reduces_in_output_dtype=arrays.reduces,
         activations=_SIMPLE,
     )
 
 
-def _tensorflow(product: str, *summed: str) -> Implementation:
+def _tensorflow(product: str) -> Implementation:
     return Implementation(
         name=f"tensorflow:{product}",
         adapter="conformance.adapters.tensorflow_module:TensorFlowModuleAdapter",
@@ -143,8 +125,6 @@ def _tensorflow(product: str, *summed: str) -> Implementation:
         # With oneDNN, its default on x86, tf.matmul writes beyond its memory for some shapes, and a damaged heap then
         # answers for other rows too. A row about that turns it on.
         environment={"TF_ENABLE_ONEDNN_OPTS": "0"} if product == "matmul" else {},
-        # Seen: what is added to or multiplied with a whole batch has a gradient that is added up in its own dtype.
-        reduces_in_output_dtype={"float16": frozenset(summed), "bfloat16": frozenset(summed)},
         tier="nightly",
     )
 
@@ -195,7 +175,6 @@ def _flax(interface: str, mode: str | None = None) -> Implementation:
         adapter=f"conformance.adapters.{module}:{adapter}",
         mode=mode,
         packages=("flax", "jax"),
-        reduces_in_output_dtype={} if mode == "abstract" else _JAX_SUMS,
         tier="nightly" if mode else "full",
         shapes_only=mode == "abstract",
     )
@@ -207,7 +186,6 @@ def _on_jax(name: str, adapter: str, *packages: str, unanswerable: Mapping[str, 
         adapter=f"conformance.adapters.{adapter}",
         packages=(*packages, "jax"),
         unanswerable=unanswerable or {},
-        reduces_in_output_dtype=_JAX_SUMS,
         tier="nightly",
     )
 
@@ -220,13 +198,13 @@ _ALL_BUT_HARD_SIGMOID: Final = (
 )
 
 BUILT_IN: Final[tuple[Implementation, ...]] = (
-    _keras("tensorflow", "tensorflow", reduces=_TENSORFLOW_SUMS),
-    _keras("jax", "jax", reduces=_JAX_SUMS),
+    _keras("tensorflow", "tensorflow"),
+    _keras("jax", "jax"),
     _keras("torch", "torch"),
-    *_keras_modes("tensorflow", "tensorflow", reduces=_TENSORFLOW_SUMS),
-    _keras("tensorflow", "tensorflow", reduces=_TENSORFLOW_SUMS, mode="decorated", by_name=True),
-    *_keras_modes("jax", "jax", reduces=_JAX_SUMS),
-    *_keras_modes("torch", "torch", reduces={}),
+    *_keras_modes("tensorflow", "tensorflow"),
+    _keras("tensorflow", "tensorflow", mode="decorated", by_name=True),
+    *_keras_modes("jax", "jax"),
+    *_keras_modes("torch", "torch"),
     _keras(
         "openvino",
         "openvino",
@@ -241,12 +219,10 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
     _torch("meta", shapes_only=True),
     _torch_equivalent("lazy"),
     _torch_equivalent("functional", unanswerable={each: _HOLDS_NOTHING[each] for each in ("parameters", "refusal")}),
-    # Seen: over a batch, the gradient of a convolution's float16 kernel is added up in float16.
     _torch_equivalent(
         "conv1d",
         ranks=(2,),
         unanswerable={"axes_merged": _ONE_RANK},
-        reduces_in_output_dtype=_FLOAT16_KERNEL_SUMS,
     ),
     _onnxruntime("torch", "onnxscript", "torch"),
     # Keras exports to ONNX by itself from torch alone; from its other backends it asks for further packages.
@@ -299,17 +275,15 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
         adapter="conformance.adapters.tensorflow_v1:TensorFlowV1Adapter",
         packages=("tensorflow", "tf_keras"),
         environment={"TF_USE_LEGACY_KERAS": "1"},
-        reduces_in_output_dtype=_TENSORFLOW_SUMS,
     ),
-    _tensorflow("matmul", "db", "dW"),
-    _tensorflow("tensordot", "db"),
-    _tensorflow("einsum", "db", "dW"),
+    _tensorflow("matmul"),
+    _tensorflow("tensordot"),
+    _tensorflow("einsum"),
     Implementation(
         name="keras2",
         adapter="conformance.adapters.keras2:Keras2Adapter",
         packages=("tf_keras", "tensorflow"),
         environment={"TF_USE_LEGACY_KERAS": "1"},
-        reduces_in_output_dtype=_TENSORFLOW_SUMS,
         tier="nightly",
     ),
     Implementation(

@@ -31,9 +31,7 @@ class Implementation:
     `adapter` is `module:Class`, `packages` the import names its framework consists of (their absence makes its cells
     `not_run`, and an exception counts as a refusal when raised inside one of them), `programs` those of the system that
     its framework cannot do without (their absence does the same), `environment` the variables its process is started
-    with, `unanswerable` the checks it cannot answer, each with the reason. `reduces_in_output_dtype` maps a dtype of 16
-    bits to the gradients, of `dW` and `db`, that it adds up over positions in the dtype itself and not in float32: they
-    are allowed the errors of such a sum.
+    with, `unanswerable` the checks it cannot answer, each with the reason.
 
     `tier` is the first tier in which it is asked without being named, `rows` the last tier whose rows it is then asked:
     where each question is exported, converted or compiled for seconds, not those of every pair. `shapes_only` says that
@@ -51,7 +49,6 @@ class Implementation:
     mode: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     unanswerable: Mapping[str, str] = field(default_factory=dict)
-    reduces_in_output_dtype: Mapping[str, frozenset[str]] = field(default_factory=dict)
     tier: str = "full"
     rows: str = "nightly"
     by_name: bool = False

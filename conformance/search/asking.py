@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -20,7 +20,7 @@ from conformance import workers
 from conformance.adapters.registry import Implementation
 from conformance.case import Case
 from conformance.cell import cell_of, concerns
-from conformance.ledger import Entry
+from conformance.ledger import Behaviour
 from conformance.question import question
 from conformance.sandbox import Limits
 from conformance.search.space import Row
@@ -70,9 +70,7 @@ class Answers:
         for kind, margin in (pair for margins in given for pair in margins.items()):
             if jumps and kind != "output":
                 continue
-            # More than 1 conforms where the registry declares how a gradient is summed, and is without that.
-            if float(margin) <= 1.0:
-                largest[kind] = max(largest.get(kind, 0.0), float(margin))
+            largest[kind] = max(largest.get(kind, 0.0), float(margin))
         return largest
 
 
@@ -80,20 +78,20 @@ class Asking:
     """Runners of implementations on one device, under some ledger; a context manager that ends their processes."""
 
     def __init__(
-        self, implementations: Sequence[Implementation], *, device: str = "cpu", entries: Sequence[Entry] = ()
+        self, implementations: Sequence[Implementation], *, device: str = "cpu", behaviours: Sequence[Behaviour] = ()
     ) -> None:
         self._device = device
         workers.keep_to(1)
         limits = Limits(question=DEADLINE)
         cache = DEFAULT_CACHE.expanduser()
-        self._make = functools.partial(Runner, entries=entries, threads=1, limits=limits, cache=cache)
+        self._make = functools.partial(Runner, behaviours=behaviours, threads=1, limits=limits, cache=cache)
         self._runners = [(each, self._make()) for each in implementations]
         #: Implementation -> the number of its process, and the rows that one was asked, by case.
         self._before: dict[str, tuple[int, dict[str, Row]]] = {}
 
-    def ask(self, row: Row, is_worth_asking: Callable[[Case, str], bool]) -> Answers:
+    def ask(self, row: Row) -> Answers:
         """
-        Return what came of a row, without those implementations that it is not worth asking.
+        Return what came of a row.
 
         Raises:
             TableError: the row says what no row may say.
@@ -102,7 +100,7 @@ class Asking:
         records: dict[str, Mapping[str, Any]] = {}
         outputs: list[Any] = []
         for implementation, runner in self._runners:
-            if not concerns(case, implementation) or not is_worth_asking(case, implementation.name):
+            if not concerns(case, implementation):
                 continue
             record = runner.run(cell_of(case, implementation, self._device))
             records[implementation.name] = record

@@ -26,12 +26,11 @@ from hypothesis.errors import Unsatisfiable
 
 from conformance.adapters.registry import Implementation
 from conformance.case import Case
-from conformance.ledger import Entry
+from conformance.ledger import Behaviour
 from conformance.results import FAILING
 from conformance.search.asking import Answers, Asking
-from conformance.search.likeness import Sign, like, sign_of
+from conformance.search.sign import Sign, sign_of
 from conformance.search.space import Row, rows
-from conformance.search.territory import Territory
 from conformance.table import TableError
 
 #: Rows of a pass; Hypothesis steers by margins in the second half of it.
@@ -68,8 +67,8 @@ class Found:
     """
     What a search came to.
 
-    `finds` are new to the ledger; `known` maps where an entry stands to how often its like was seen, and in which case
-    first; `best` maps implementation and kind (`output`, `dx`, `dW`, `db`) to the largest margin that conforms, with
+    `finds` are red under the ledger; `known` maps the id of a behaviour to how many cells showed it, and to the first
+    case; `best` maps implementation and kind (`output`, `dx`, `dW`, `db`) to the largest margin that conforms, with
     its case. `asked` counts rows, `seconds` is wall time. `interrupted` is of a search that Ctrl-C ended before its
     time, `forgotten` says why the next search will not know what was found.
     """
@@ -97,8 +96,7 @@ def search(
     implementations: Sequence[Implementation],
     *,
     seconds: float,
-    entries: Sequence[Entry] = (),
-    table: Sequence[Case] = (),
+    behaviours: Sequence[Behaviour] = (),
     device: str = "cpu",
     database: Path | None = None,
     seed: int | None = None,
@@ -108,16 +106,16 @@ def search(
     """
     Search for so many seconds, or until `most` rows were found, and return what was found.
 
-    `entries` and the `table` they are about say what is known. `database` is the folder in which this search leaves off
+    `behaviours` say what is known. `database` is the folder in which this search leaves off
     and the next begins, one within it for each set of implementations. `tell` is called after each row. Ctrl-C ends a
     search early.
 
     Raises:
         OSError: `database` cannot be written, as far as can be told before the search.
     """
-    with Asking(implementations, device=device) as asking:
+    with Asking(implementations, device=device, behaviours=behaviours) as asking:
         folder = None if database is None else database / _key(implementations, device)
-        run = Search(asking, seconds=seconds, entries=entries, table=table, device=device, folder=folder, tell=tell)
+        run = Search(asking, seconds=seconds, folder=folder, tell=tell)
         return run.run(seed, most)
 
 
@@ -134,16 +132,10 @@ class Search:
         asking: Asking,
         *,
         seconds: float,
-        entries: Sequence[Entry],
-        table: Sequence[Case],
-        device: str,
         folder: Path | None,
         tell: Callable[[Found, float], None] | None,
     ) -> None:
         self._asking = asking
-        self._entries = entries
-        self._table = table
-        self._device = device
         self._folder = folder
         self._tell = tell
         self._started = time.monotonic()
@@ -153,7 +145,6 @@ class Search:
         self._seen: Find | None = None
         self._waiting: dict[str, list[Row]] = {}
         self._nearest: dict[tuple[str, str], Row] = {}
-        self._territory = Territory()
         self._remembered: LRUCache[str, Answers] = LRUCache(REMEMBERED)
         self._troubles: dict[tuple[str, str, str], type[_Trouble]] = {}
 
@@ -264,7 +255,7 @@ class Search:
         if (remembered := self._remembered.get(written)) is not None:
             return remembered
         try:
-            answers = self._asking.ask(row, self._territory.is_worth_asking)
+            answers = self._asking.ask(row)
         except TableError:
             return None
         if all(each["outcome"] == "not_run" for each in answers.records.values()):
@@ -277,19 +268,13 @@ class Search:
         return answers
 
     def _news(self, row: Row, answers: Answers) -> list[Find]:
-        """Return the red cells of a row that neither the ledger knows the like of, nor this search."""
+        """Return the red cells of a row that this search has not reported yet."""
         news = []
         for record in answers.records.values():
-            name = record["implementation"]
             if record["outcome"] not in FAILING:
-                if record["outcome"] == "conforms":
-                    self._territory.note(answers.case, name, known=False)
-                continue
-            entry = like(self._entries, self._table, answers.case, record, self._device)
-            self._territory.note(answers.case, name, known=entry is not None)
-            if entry is not None:
-                count, first = self._found.known.get(entry.where, (0, answers.case.id))
-                self._found.known[entry.where] = (count + 1, first)
+                for name in record.get("behaviours", ()):
+                    count, first = self._found.known.get(name, (0, answers.case.id))
+                    self._found.known[name] = (count + 1, first)
                 continue
             find = Find(row=row, case=answers.case, record=record, sign=sign_of(answers.case, record))
             if not self._is_reported(find.sign):

@@ -90,12 +90,12 @@ def lines(found: Found) -> Iterator[str]:
         yield from (f"   | {each}" for each in _yaml(row_of(find)).splitlines())
     if found.finds:
         yield ""
-    for where, (count, case) in sorted(found.known.items()):
-        yield f"as the ledger says at {where}: {count} times, first in {case}"
+    for name, (count, case) in sorted(found.known.items()):
+        yield f"as declared by {name}: {count} cells, first {case}"
     yield from _nearest(found)
     if found.forgotten:
         yield f"the next search will not begin with what was found: {found.forgotten}"
-    told = "nothing that the ledger does not know" if not found.finds else f"{len(found.finds)} new"
+    told = "nothing that is not declared" if not found.finds else f"{len(found.finds)} new"
     early = ", interrupted" if found.interrupted else ""
     yield f"{found.asked} rows in {found.passes} passes, {found.seconds:.0f} s{early}: {told}"
 

@@ -26,11 +26,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from conformance.activations import ACTIVATIONS
+from conformance.activation_base import Activation
 from conformance.chance import roundings
+from conformance.draw import Draw, as_matrix
 from conformance.enclosure import U64, Arithmetic, Enclosure, Float64
 from conformance.formats import FORMATS
-from conformance.values import Draw, as_matrix
+from conformance.reference.deviation import NO_DEVIATION, Deviation, operands, stays_exact
+from conformance.reference.formulas import activation_of
 
 if TYPE_CHECKING:
     from conformance.precise import Split
@@ -59,58 +61,150 @@ class Reference:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def answer(draw: Draw, activations: Sequence[str], dtype: str, reduced: frozenset[str] = frozenset()) -> Reference:
+def answer(
+    draw: Draw, activations: Sequence[str], dtype: str, deviations: Sequence[Deviation] | None = None
+) -> Reference:
     """
     Return the exact output and gradients of a stack for one draw, with the error allowed to each element.
 
-    `reduced` names the gradients, of `dW` and `db`, that are summed in the dtype itself and not in its accumulator.
+    `deviations` says, layer by layer, what is computed instead of the rule; None is the rule itself.
 
     Raises:
         NotImplementedError: float64 has no exact form of an activation.
     """
-    arithmetic = Arithmetic(FORMATS[dtype], draw.exact, by_chance=draw.by_chance)
-    beyond = dtype == "float64" and not draw.exact and not draw.denormal and _is_finite(draw)
+    layers = _layers(draw, activations, dtype, tuple(deviations or [NO_DEVIATION] * len(activations)))
+    given = draw if deviations is None else operands(draw, tuple(deviations))
     centres = None
-    if beyond:
+    if layers[0].is_centred and not draw.denormal and _is_finite(draw):
         # Imported here: what lists, collects or shows cells needs no arithmetic of 256 bits.
         from conformance.precise import solve
 
         centres = solve(draw, activations)
-    a = _exactly(as_matrix(draw.x))
+    a = _exactly(as_matrix(given.x))
     inputs, pre, post = [], [], []
-    for index, (kernel, bias, activation) in enumerate(zip(draw.kernels, draw.biases, activations, strict=True)):
+    for index, (kernel, bias, layer) in enumerate(zip(given.kernels, given.biases, layers, strict=True)):
         inputs.append(a)
-        z = _product(arithmetic, a, _exactly(kernel), None if bias is None else _exactly(bias))
+        z = layer.pre_activation(a, _exactly(kernel), None if bias is None else _exactly(bias))
         z = _centred(z, centres.z[index] if centres else None)
-        a = _centred(ACTIVATIONS[activation].forward(arithmetic, z), centres.y[index] if centres else None)
+        a = _centred(layer.activation.forward(layer.arithmetic, z), centres.y[index] if centres else None)
+        a = layer.widened(a)
         pre.append(z)
         post.append(a)
-    da = _exactly(as_matrix(draw.dy))
-    summing = {name: replace(arithmetic, reduced=name in reduced) for name in ("dW", "db")}
-    layers: list[tuple[Enclosure, Enclosure | None]] = []
-    for index in reversed(range(len(activations))):
-        dz = ACTIVATIONS[activations[index]].backward(arithmetic, pre[index], post[index], da)
+    da = _exactly(as_matrix(given.dy))
+    found: list[tuple[Enclosure, Enclosure | None]] = []
+    for index in reversed(range(len(layers))):
+        layer = layers[index]
+        dz = layer.activation.backward(layer.arithmetic, pre[index], post[index], da)
         dz = _centred(dz, centres.dz[index] if centres else None)
-        dkernel = _product(summing["dW"], inputs[index].transposed, dz)
+        factor = layer.operand(dz)
+        dkernel = _product(layer.sums("dW"), layer.operand(inputs[index]).transposed, factor)
         dkernel = _centred(dkernel, centres.dkernel[index] if centres else None)
         dbias = None
         if draw.biases[index] is not None:
             ones = _exactly(np.ones((1, dz.exact.shape[0])))
-            dbias = _product(summing["db"], ones, dz)
+            dbias = _product(layer.sums("db"), ones, dz)
             dbias = _centred(dbias, centres.dbias[index] if centres else None).reshape((-1,))
-        layers.insert(0, (dkernel, dbias))
-        da = _product(arithmetic, dz, _exactly(draw.kernels[index]).transposed)
+        found.insert(0, (dkernel, dbias))
+        da = _product(layer.sums("dx"), factor, _exactly(given.kernels[index]).transposed)
         da = _centred(da, centres.dx[index] if centres else None)
-    declared = any(ACTIVATIONS[each].declared for each in activations)
+    declared = any(layer.activation.declared for layer in layers)
     longest = max(draw.dy.shape[-1], as_matrix(draw.x).shape[0], *(each.shape[0] for each in draw.kernels))
-    line = "statistical" if arithmetic.sums_by_chance and roundings(longest) < longest + 2 else "proven"
-    found = Reference(
+    by_chance = layers[0].arithmetic.sums_by_chance and roundings(longest) < longest + 2
+    is_exact = layers[0].arithmetic.exact and not draw.denormal
+    reference = Reference(
         y=a.reshape((*draw.x.shape[:-1], a.exact.shape[-1])),
         dx=da.reshape(draw.x.shape),
-        layers=tuple(layers),
-        line="exact" if draw.exact and not draw.denormal else "declared" if declared else line,
+        layers=tuple(found),
+        line="exact" if is_exact else "declared" if declared else "statistical" if by_chance else "proven",
     )
-    return _from_zero(found, draw, FORMATS[dtype].smallest_normal) if draw.denormal else found
+    return _from_zero(reference, draw, FORMATS[dtype].smallest_normal) if draw.denormal else reference
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Layer:
+    """One layer's arithmetic: `arithmetic` of bias and activation, `product` of x·W, both as it deviates."""
+
+    activation: Activation
+    arithmetic: Arithmetic
+    product: Arithmetic
+    deviation: Deviation
+
+    @property
+    def is_centred(self) -> bool:
+        """Whether the exact answer is needed beyond float64, and is that of the rule."""
+        return self.arithmetic.centred and not self.arithmetic.exact
+
+    def sums(self, result: str) -> Arithmetic:
+        """Return the arithmetic of the sums of products that make a result: output, dx, dW or db."""
+        # The bias, and so the sum that is its gradient, is no product of operands.
+        base = self.arithmetic if result == "db" else self.product
+        accumulator = self.deviation.sums_in.get(result)
+        return replace(
+            base,
+            accumulator=base.accumulator if accumulator is None else FORMATS[accumulator],
+            rounds_each_product=result in self.deviation.rounds_each_product,
+            rounds_toward_zero=result in self.deviation.rounds_toward_zero,
+        )
+
+    def operand(self, numbers: Enclosure) -> Enclosure:
+        """Return an operand of a product in the format of products."""
+        form = self.product.format
+        if form == self.arithmetic.format:
+            return numbers
+        if numbers.allowed.any():
+            return numbers.rounded(form)
+        return _exactly(numbers.exact.astype(form.dtype))
+
+    def pre_activation(self, x: Enclosure, kernel: Enclosure, bias: Enclosure | None) -> Enclosure:
+        """Return x·W + b."""
+        apart = self.product.format != self.arithmetic.format
+        z = _product(self.sums("output"), self.operand(x), kernel, None if apart else bias)
+        padding = self.deviation.multiplies_padding
+        if padding is not None:
+            reached = ~np.isfinite(x.exact)
+            met = reached[:, -1] if padding == "last_feature" else np.append(reached[1:].any(axis=1), False)
+            z = replace(
+                z, exact=np.where(met[:, None], np.nan, z.exact), allowed=np.where(met[:, None], 0.0, z.allowed)
+            )
+        if not apart or bias is None:
+            return z
+        y = z.exact + bias.exact
+        allowed = (
+            z.allowed + self.arithmetic.u * (np.abs(y) + z.allowed) + 4.0 * self.arithmetic.u_reference * np.abs(y)
+        )
+        return Enclosure(exact=y, allowed=allowed)
+
+    def widened(self, y: Enclosure) -> Enclosure:
+        """Return the activation's value with its further error."""
+        error = self.deviation.error
+        if not error:
+            return y
+        u = self.arithmetic.format.unit_roundoff
+        further = u * (error.get("absolute", 0.0) + error.get("relative", 0.0) * np.abs(y.exact))
+        return Enclosure(exact=y.exact, allowed=y.allowed + further, tail=y.tail)
+
+
+def _layers(
+    draw: Draw, activations: Sequence[str], dtype: str, deviations: tuple[Deviation, ...]
+) -> tuple[_Layer, ...]:
+    """Return the arithmetic of every layer."""
+    centred = dtype == "float64" and all(each.widens_only for each in deviations)
+    exact = draw.exact
+    if any(each is not NO_DEVIATION for each in deviations):
+        exact = stays_exact(operands(draw, deviations), tuple(activations), dtype, deviations)
+
+    def arithmetic(name: str) -> Arithmetic:
+        return Arithmetic(FORMATS[name], exact, by_chance=draw.by_chance, centred=centred)
+
+    return tuple(
+        _Layer(
+            activation=activation_of(activation, each.formula, each.constants),
+            arithmetic=arithmetic(each.format_of(dtype, product=False)),
+            product=arithmetic(each.format_of(dtype, product=True)),
+            deviation=each,
+        )
+        for activation, each in zip(activations, deviations, strict=True)
+    )
 
 
 def _is_finite(draw: Draw) -> bool:
@@ -208,11 +302,15 @@ def _product(arithmetic: Arithmetic, left: Enclosure, right: Enclosure, bias: En
     if rounds:
         u = arithmetic.u
         f = roundings(terms) if by_chance else terms + 2.0
-        product_rounded = u * (np.abs(p) + allowed) if bias is not None and u > arithmetic.u_accumulate else 0.0
-        rounding = u * (np.abs(y) + allowed) + product_rounded + f * arithmetic.u_accumulate * magnitude
+        # Rounding toward zero is off by a whole unit in the last place, and not by half of one.
+        result = 2.0 * u if arithmetic.rounds_toward_zero else u
+        product_rounded = result * (np.abs(p) + allowed) if bias is not None and u > arithmetic.u_accumulate else 0.0
+        rounding = result * (np.abs(y) + allowed) + product_rounded + f * arithmetic.u_accumulate * magnitude
+        if arithmetic.rounds_each_product:
+            rounding = rounding + u * magnitude
         floor = arithmetic.flushed * (terms + 1 + _flushable(arithmetic, left, right))
         floor = floor + 2.0 * arithmetic.format.half_smallest_subnormal
-        own = 0.0 if arithmetic.format.unit_roundoff == U64 else (terms + 2) * U64 * magnitude
+        own = 0.0 if arithmetic.centred else (terms + 2) * U64 * magnitude
         # The radius itself was summed in float64: inflating it by its own worst relative error keeps it a bound.
         allowed = (allowed + rounding * (1.0 + u) + floor + own) * (1.0 + 4.0 * (terms + 8) * U64)
     if by_chance and given:

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from conformance.chance import FEWEST, root_mean_square
+from conformance.checks.finding import VIOLATES, Finding
 from conformance.enclosure import Enclosure, Float64
-from conformance.finding import VIOLATES, Finding
 
 Array = npt.NDArray[Any]
 
@@ -28,7 +28,8 @@ def compare(check: str, where: str, got: Array, enclosure: Enclosure, line: str)
     Hold every element of `got` to its enclosure: |got - exact| <= allowed.
 
     Shapes are compared first, then which elements are NaN or infinite, and of which sign, then every finite element. +0
-    and -0 are equal. The margin is the largest error over the allowed, 0 where both are 0.
+    and -0 are equal. The margin is the largest error over the allowed, 0 where both are 0. An element without a bound,
+    whose allowed error is infinite, is not judged; the finding says how many there are.
     """
     if got.shape != enclosure.exact.shape:
         message = f"{where} has shape {got.shape}, expected {enclosure.exact.shape}"
@@ -38,6 +39,9 @@ def compare(check: str, where: str, got: Array, enclosure: Enclosure, line: str)
     values = got.astype(np.float64)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         error = _error(values, enclosure)
+        unbounded = np.isinf(enclosure.allowed)
+        if unbounded.any():
+            error = np.where(unbounded, 0.0, error)
         ratio = _ratio(error, enclosure.allowed)
     index = tuple(int(axis) for axis in np.unravel_index(int(ratio.argmax()), ratio.shape))
     finding = Finding(
@@ -49,6 +53,7 @@ def compare(check: str, where: str, got: Array, enclosure: Enclosure, line: str)
         exact=float(enclosure.exact[index]),
         allowed=float(enclosure.allowed[index]),
         line=line,
+        facts={"unbounded": int(np.count_nonzero(unbounded))} if unbounded.any() else {},
     )
     if float(ratio[index]) <= 1.0:
         return _by_chance(finding, error, enclosure)
@@ -108,7 +113,7 @@ def _by_chance(finding: Finding, error: Float64, enclosure: Enclosure) -> Findin
     scaled = error / unit
     found = float(np.sqrt(np.mean(np.square(scaled, out=scaled))))
     allowed = root_mean_square(enclosure.terms, scaled.size)
-    finding = replace(finding, facts={"rms": found, "rms_allowed": allowed})
+    finding = replace(finding, facts={**finding.facts, "rms": found, "rms_allowed": allowed})
     if found <= allowed:
         return finding
     message = (
@@ -118,10 +123,17 @@ def _by_chance(finding: Finding, error: Float64, enclosure: Enclosure) -> Findin
     return replace(finding, outcome=VIOLATES, message=message)
 
 
-def worst_of(findings: Sequence[Finding]) -> Finding:
-    """Return the first violation, or else the finding with the largest margin."""
-    violation = next((each for each in findings if each.outcome == VIOLATES), None)
-    return violation or max(findings, key=lambda each: each.margin or 0.0)
+def worst_of(check: str, findings: Sequence[Finding]) -> Finding:
+    """
+    Return the first violation, or else the finding with the largest margin.
+
+    What the model declined to answer comes after any other violation: the registry may excuse it. Of no findings the
+    check conforms: it is declared that there is nothing to judge.
+    """
+    violations = [each for each in findings if each.outcome == VIOLATES]
+    if violations:
+        return next((each for each in violations if each.declined is None), violations[0])
+    return max(findings, key=lambda each: each.margin or 0.0, default=Finding(check=check))
 
 
 def bits(output: Array) -> str:
@@ -133,10 +145,28 @@ def bits(output: Array) -> str:
     return hashlib.blake2b(said + np.ascontiguousarray(output).tobytes(), digest_size=8).hexdigest()
 
 
-def between(check: str, where: str, got: Array, other: Array, enclosure: Enclosure, line: str) -> Finding:
-    """Hold two answers to the same question to one another: they differ by at most the sum of both bounds."""
-    if other.shape != enclosure.exact.shape:
-        message = f"{where}: shape {other.shape}, expected {enclosure.exact.shape}"
-        return Finding(check=check, outcome=VIOLATES, message=message, observed=other.shape, where=where, line=line)
-    between = Enclosure(exact=other.astype(np.float64), allowed=2.0 * enclosure.allowed)
-    return compare(check, where, got, between, line)
+def between(check: str, where: str, got: tuple[Array, Enclosure], other: tuple[Array, Enclosure], line: str) -> Finding:
+    """
+    Check two answers against one another, each given with what encloses it.
+
+    Their difference is that of the exact answers, up to the sum of both radii.
+    """
+    (answer, enclosure), (beside, of_other) = got, other
+    if beside.shape != enclosure.exact.shape or of_other.exact.shape != enclosure.exact.shape:
+        message = f"{where}: shape {beside.shape}, expected {enclosure.exact.shape}"
+        return Finding(check=check, outcome=VIOLATES, message=message, observed=beside.shape, where=where, line=line)
+    with np.errstate(invalid="ignore"):
+        difference = enclosure.exact - of_other.exact
+        if enclosure.tail is not None and of_other.tail is not None:
+            difference = difference + (enclosure.tail - of_other.tail)
+    apart = ~np.isfinite(difference)
+    # Where one of the exact answers is no number both are the same, or each is compared with its own.
+    moved = np.where(apart, 0.0, difference)
+    exact = np.where(
+        apart & ~_same(enclosure.exact, of_other.exact), enclosure.exact, beside.astype(np.float64) + moved
+    )
+    return compare(check, where, answer, Enclosure(exact=exact, allowed=enclosure.allowed + of_other.allowed), line)
+
+
+def _same(one: Float64, other: Float64) -> npt.NDArray[np.bool_]:
+    return np.asarray((one == other) | (np.isnan(one) & np.isnan(other)))

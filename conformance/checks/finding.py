@@ -7,10 +7,12 @@ judges nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+from conformance.enclosure import Enclosure
+from conformance.ledger.expectation import Expectation
 from conformance.steps import Declined, Raised, Reply, Transcript, Unreached
 
 CONFORMS: Final = "conforms"
@@ -60,25 +62,103 @@ class Missing(Exception):
         self.finding = finding
 
 
+class Expected(Protocol):
+    """What each step of a question should answer."""
+
+    def of(self, label: str) -> Expectation:
+        """Return what the step of a label should answer."""
+        ...
+
+    def output(self, label: str) -> Enclosure:
+        """Return what encloses the output of a forward step."""
+        ...
+
+    def line(self, label: str) -> str:
+        """Return the class of the bound of a step."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """The replies to one question, asked for by label and by the type of answer that is needed."""
+    """
+    The replies to one question, beside what each should be.
+
+    `packages` are the import names of the framework: a declared refusal has to come from one of them.
+    """
 
     transcript: Transcript
+    expected: Expected
+    packages: Sequence[str] = ()
 
     def get(self, check: str, label: str, kind: type[Any]) -> Any:
         """
-        Return the answer to the step named `label`.
+        Return the answer to the step named `label`, None where it is declared that there is none.
 
         Raises:
             Missing: there is none, or it is not of this kind; its finding is a violation of `check`.
         """
+        wanted = self.expected.of(label)
         reply = self.transcript.replies.get(label)
         if reply is None:
+            if self.crashed_as_declared:
+                return None
             raise Missing(Finding(check=check, outcome=VIOLATES, message=f"no evidence: {label} was never reached"))
+        if wanted.ends and self._ended_as_declared(reply, wanted):
+            return None
+        if isinstance(reply.answer, Unreached):
+            cause = self.transcript.replies.get(reply.answer.because)
+            if cause is not None and self._ended_as_declared(cause, self.expected.of(cause.label)):
+                return None
         if not isinstance(reply.answer, kind):
             raise Missing(_without(check, reply, self.transcript))
+        if wanted.ends:
+            names = ", ".join(wanted.behaviours)
+            message = f"{label} answered, where {names} declares {wanted.refuses or ' or '.join(wanted.crashes)}"
+            raise Missing(Finding(check=check, outcome=VIOLATES, message=message))
         return reply.answer
+
+    def answers(
+        self, check: str, labels: Iterable[str], kind: type[Any], findings: list[Finding]
+    ) -> Iterator[tuple[str, Any]]:
+        """Yield each answer that arrived with its label, and add a finding for each that is missing."""
+        for label in labels:
+            try:
+                answer = self.get(check, label, kind)
+            except Missing as missing:
+                findings.append(missing.finding)
+                continue
+            if answer is not None:
+                yield label, answer
+
+    def is_excused(self, label: str) -> bool:
+        """Return whether it is declared that a step has no answer, and it has none."""
+        try:
+            return self.get("", label, object) is None
+        except Missing:
+            return False
+
+    def _ended_as_declared(self, reply: Reply, wanted: Expectation) -> bool:
+        raised = reply.answer
+        if wanted.refuses is None or not isinstance(raised, Raised):
+            return False
+        inside = wanted.refuses.by_adapter or raised_inside(raised.modules, self.packages)
+        return inside and wanted.refuses.is_raised(raised.type, raised.message)
+
+    @property
+    def crashed_as_declared(self) -> bool:
+        """Return whether the process ended at a step, and by a signal, as declared."""
+        crash = self.transcript.crash
+        if crash is None or self.transcript.timed_out:
+            return False
+        return any(signal in crash.reason for signal in self.expected.of(crash.label).crashes)
+
+
+def raised_inside(modules: Sequence[str], packages: Sequence[str]) -> bool:
+    """Return whether the frames of a traceback below the last of the suite's own include one of the framework's."""
+    tops = [module.partition(".")[0] for module in modules]
+    ours = [index for index, top in enumerate(tops) if top == "conformance"]
+    below = tops[ours[-1] + 1 :] if ours else tops
+    return any(top in packages for top in below)
 
 
 def _without(check: str, reply: Reply, transcript: Transcript) -> Finding:

@@ -1,0 +1,163 @@
+"""
+What each step of one question should answer: under the rule, or under behaviours that are declared.
+
+`Expected` is the rule. `Declared` applies behaviours to the steps they cover; where one holds only sometimes, a step
+that is as the rule says is left to the rule.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from conformance.adapters.protocol import Array
+from conformance.case import Case
+from conformance.enclosure import Enclosure
+from conformance.ledger.acceptance import accepted
+from conformance.ledger.behaviour import Behaviour
+from conformance.ledger.expectation import Covering, Expectation, changed, dtypes_of_rule
+from conformance.ledger.step import AskedStep, Surroundings
+from conformance.metamorphic import moved_enclosure
+from conformance.question import Question
+from conformance.reference import Reference
+
+
+class Expected:
+    """The rule's expectation of each step of a question."""
+
+    def __init__(self, case: Case, question: Question) -> None:
+        self.case = case
+        self.question = question
+        self._dtypes = dtypes_of_rule(case.dtype, case.input_dtype)
+
+    def of(self, label: str) -> Expectation:
+        """Return what the step of a label should answer."""
+        return Expectation(dtypes=self._dtypes, reference=self._reference(label))
+
+    def output(self, label: str) -> Enclosure:
+        """Return what encloses the output of a forward step."""
+        reference = self._reference(label)
+        return self._related(label) if reference is None else reference.y
+
+    def line(self, label: str) -> str:
+        """Return the class of the bound of a step."""
+        reference = self._reference(label)
+        main = self.question.outputs.get("output")
+        return reference.line if reference is not None else main.line if main is not None else ""
+
+    def _reference(self, label: str) -> Reference | None:
+        asked = self.question
+        for each in (asked.outputs, asked.gradients, asked.related):
+            if label in each:
+                return each[label]
+        return None
+
+    def _related(self, label: str) -> Enclosure:
+        """Return what encloses an output that is the main one's, rearranged or in part."""
+        asked, main = self.question, self.question.outputs["output"].y
+        if label in asked.kept:
+            return main
+        if label in asked.alone:
+            return rows(main, asked.alone[label])
+        moves = {label: move for each in asked.relations.rearranged.values() for label, move in each.items()}
+        if label in moves:
+            return moved_enclosure(main, moves[label])
+        return Enclosure(exact=self._sum(label), allowed=np.zeros(main.exact.shape))
+
+    def _sum(self, label: str) -> Array:
+        """Return the output of a step of the relation `linear_in_x`, all of whose sums are exact."""
+        draw = self.question.draws[label]
+        a = draw.x.astype(np.float64)
+        for kernel, bias in zip(draw.kernels, draw.biases, strict=True):
+            a = a @ kernel.astype(np.float64) + (0.0 if bias is None else bias.astype(np.float64))
+        return a
+
+
+#: Whether the answer to a step, by its label, is as expected.
+Satisfies = Callable[[str, Expectation], bool]
+
+
+class Declared(Expected):
+    """
+    What each step should answer under behaviours.
+
+    `satisfies` decides for each step which of the behaviours that hold sometimes it shows; without it, all of them.
+    """
+
+    def __init__(
+        self,
+        case: Case,
+        question: Question,
+        steps: Mapping[str, AskedStep],
+        around: Surroundings,
+        behaviours: Sequence[Behaviour],
+        satisfies: Satisfies | None = None,
+    ) -> None:
+        super().__init__(case, question)
+        self._steps = steps
+        self._around = around
+        self._behaviours = tuple(behaviours)
+        self._satisfies = satisfies
+        self._found: dict[str, Expectation] = {}
+
+    def of(self, label: str) -> Expectation:
+        """Return what the step of a label should answer."""
+        if label not in self._found:
+            self._found[label] = self._expectation(label)
+        return self._found[label]
+
+    def output(self, label: str) -> Enclosure:
+        """Return what encloses the output of a forward step."""
+        found = self.of(label)
+        if not found.behaviours or found.reference is None:
+            return super().output(label)
+        return found.reference.y
+
+    def covering(self, label: str) -> tuple[Covering, ...]:
+        """Return the behaviours that cover a step, each with the layers it applies to."""
+        asked = self._steps[label]
+        reached = ((each, each.covers(asked, self._around, self.case.id)) for each in self._behaviours)
+        return tuple((each, layers) for each, layers in reached if layers)
+
+    def _expectation(self, label: str) -> Expectation:
+        rule = super().of(label)
+        covering = self.covering(label)
+        if not covering:
+            return rule
+        always = tuple(each for each in covering if each[0].sometimes is None)
+        maybe = tuple(each for each in covering if each[0].sometimes is not None)
+        # As few of those that hold sometimes as explain the answer; where none do, all that hold always.
+        for count in range(len(maybe) + 1 if maybe and self._satisfies is not None else 0):
+            for chosen in itertools.combinations(maybe, count):
+                found = self._under(label, rule, (*always, *chosen))
+                if self._satisfies is not None and self._satisfies(label, found):
+                    return found
+        return self._under(label, rule, always if self._satisfies is not None else covering)
+
+    def _under(self, label: str, rule: Expectation, covering: tuple[Covering, ...]) -> Expectation:
+        if not covering:
+            return rule
+        asked = self._steps[label]
+        found = changed(rule, asked, covering, self.question.draws.get(label))
+        if found.accepts is not None and asked.x is not None:
+            reference = accepted(found.accepts, asked.stack, asked.x)
+            found = Expectation(
+                dtypes=found.dtypes, reference=reference, accepts=found.accepts, behaviours=found.behaviours
+            )
+        return found
+
+
+def rows(enclosure: Enclosure, positions: Sequence[int]) -> Enclosure:
+    """Return the enclosures of some positions, which count over the flattened leading axes, as a matrix."""
+    flat = flattened(enclosure)
+    chosen = list(positions)
+    return Enclosure(exact=flat.exact[chosen], allowed=flat.allowed[chosen])
+
+
+def flattened(enclosure: Enclosure) -> Enclosure:
+    """Return an enclosure as (positions, units), also where it is empty."""
+    shape = enclosure.exact.shape
+    return enclosure.reshape((math.prod(shape[:-1]), shape[-1]))

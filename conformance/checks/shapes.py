@@ -1,0 +1,172 @@
+"""The checks of what a framework says of a layer: shapes, parameters, the output's dtype, and where it is computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from conformance.case import Case
+from conformance.checks.compare import worst_of
+from conformance.checks.finding import VIOLATES, Finding
+from conformance.checks.subject import Subject
+from conformance.ledger.expectation import Expectation, inferred
+from conformance.rule import output_shapes, parameter_counts
+from conformance.steps import Inferred, Output, Parameters
+
+
+class OutputShape:
+    """
+    Shapes inferred, one per layer for an unknown batch, and the shapes of the arrays computed, against the rule.
+
+    Shapes are inferred only where there is one leading axis. Where a model declines to infer, the arrays are judged all
+    the same.
+    """
+
+    name = "output_shape"
+
+    def judge(self, subject: Subject) -> Finding:
+        """Return what the check found."""
+        case, evidence, question = subject.case, subject.evidence, subject.question
+        findings: list[Finding] = []
+        expected: Any = None
+        observed: Any = None
+        batches = question.inferred if case.leading_axes == 1 else {}
+        for label, answer in evidence.answers(self.name, batches, Inferred, findings):
+            expected, observed = self._inferred(subject, label, batches[label]), answer.shapes
+            if observed != tuple(expected):
+                message = f"inferred {_shapes(observed)}, but the rule gives {_shapes(expected)}"
+                findings.append(
+                    Finding(check=self.name, outcome=VIOLATES, message=message, expected=expected, observed=observed)
+                )
+        computed = {}
+        for label, answer in evidence.answers(self.name, question.arrays, Output, findings):
+            shape = computed[label] = answer.y.shape
+            reference = evidence.expected.of(label).reference
+            wanted = question.arrays[label] if reference is None else reference.y.exact.shape
+            if shape != wanted:
+                message = f"{label} has shape {shape}, but the rule gives {wanted}"
+                findings.append(
+                    Finding(check=self.name, outcome=VIOLATES, message=message, expected=wanted, observed=shape)
+                )
+        if expected is None:
+            expected, observed = tuple(question.arrays.values()), tuple(computed.values())
+        facts = {"arrays": list(computed.values())}
+        findings.append(Finding(check=self.name, expected=expected, observed=observed, facts=facts))
+        return worst_of(self.name, findings)
+
+    def _inferred(self, subject: Subject, label: str, batch: int | None) -> Sequence[Any]:
+        case = subject.case
+        shapes = output_shapes(case.input_shape, [layer.units for layer in case.layers], leading_axes=1)
+        if batch is not None:
+            shapes = tuple((batch, *shape[1:]) for shape in shapes)
+        how = subject.evidence.expected.of(label).infers
+        return inferred(shapes, how, case.input_shape)
+
+
+def _shapes(shapes: Sequence[Sequence[int | None]]) -> str:
+    return ", ".join("(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")" for shape in shapes)
+
+
+class ParameterCounts:
+    """
+    The parameters against d*m + m: their count, and name, shape, dtype and trainability of each.
+
+    The axes of a kernel's shape other than 1 must be a permutation of those of (d, m) other than 1, since frameworks
+    store it in either order and equivalents add axes of one.
+    """
+
+    name = "parameters"
+
+    def judge(self, subject: Subject) -> Finding:
+        """Return what the check found."""
+        findings: list[Finding] = []
+        for label, answer in subject.evidence.answers(self.name, ["parameters"], Parameters, findings):
+            findings.append(self._counted(subject.case, answer, subject.evidence.expected.of(label)))
+        return worst_of(self.name, findings)
+
+    def _counted(self, case: Case, answer: Parameters, wanted: Expectation) -> Finding:
+        units = [layer.units for layer in case.layers]
+        biases = [layer.use_bias for layer in case.layers]
+        expected = parameter_counts(case.input_shape, units, biases)
+        observed = tuple(
+            sum(math.prod(each.shape) for each in answer.parameters if each.layer == layer)
+            for layer in range(len(case.layers))
+        )
+        found = [
+            {
+                "layer": each.layer,
+                "name": each.name,
+                "reported": each.reported,
+                "shape": each.shape,
+                "dtype": each.dtype,
+            }
+            for each in answer.parameters
+        ]
+        finding = Finding(check=self.name, expected=expected, observed=observed, facts={"parameters": found})
+        fault = next(_parameter_faults(case, answer, wanted.dtypes["parameters"]), None)
+        if fault is None and observed != expected:
+            fault = f"{list(observed)} parameters, but the rule gives {list(expected)}"
+        if fault is None and answer.own_count is not None and answer.own_count != sum(expected):
+            fault = f"the framework counts {answer.own_count} parameters, but the rule gives {sum(expected)}"
+        return finding if fault is None else replace(finding, outcome=VIOLATES, message=fault)
+
+
+def _parameter_faults(case: Case, answer: Parameters, dtype: str) -> Iterator[str]:
+    """Yield what is wrong with single parameters, which should be of a dtype."""
+    features = case.input_shape[-1]
+    for layer, each in enumerate(case.layers):
+        wanted = {"kernel": (features, each.units), **({"bias": (each.units,)} if each.use_bias else {})}
+        names = sorted(found.name for found in answer.parameters if found.layer == layer)
+        if names != sorted(wanted):
+            yield f"layer {layer} has the parameters {names}, expected {sorted(wanted)}"
+        for found in answer.parameters:
+            if found.layer != layer or found.name not in wanted:
+                continue
+            shape = [axis for axis in wanted[found.name] if axis != 1]
+            if sorted(axis for axis in found.shape if axis != 1) != sorted(shape):  # type: ignore[type-var]
+                yield f"{found.reported} of layer {layer} has shape {found.shape}, not axes of {wanted[found.name]}"
+            if found.dtype != dtype:
+                yield f"{found.reported} of layer {layer} is {found.dtype}, expected {dtype}"
+            if not found.trainable:
+                yield f"{found.reported} of layer {layer} is not trainable"
+        features = each.units  # type: ignore[assignment]
+    if any(found.layer not in range(len(case.layers)) for found in answer.parameters):
+        yield "a parameter belongs to no layer"
+
+
+class OutputDtype:
+    """The output's dtype against the case's."""
+
+    name = "output_dtype"
+
+    def judge(self, subject: Subject) -> Finding:
+        """Return what the check found."""
+        findings: list[Finding] = []
+        for label, answer in subject.evidence.answers(self.name, ["output"], Output, findings):
+            expected = subject.evidence.expected.of(label).dtypes["output"]
+            observed = str(answer.y.dtype)
+            finding = Finding(check=self.name, expected=expected, observed=observed)
+            if observed != expected:
+                message = f"the output is {observed}, expected {expected}"
+                finding = replace(finding, outcome=VIOLATES, message=message)
+            findings.append(finding)
+        return worst_of(self.name, findings)
+
+
+class Placement:
+    """The device the output was read from against the one asked for."""
+
+    name = "placement"
+
+    def judge(self, subject: Subject) -> Finding:
+        """Return what the check found."""
+        findings: list[Finding] = []
+        for _, answer in subject.evidence.answers(self.name, ["output"], Output, findings):
+            finding = Finding(check=self.name, expected=subject.device, observed=answer.placement)
+            if answer.placement != subject.device:
+                message = f"the output lives on {answer.placement}, not on {subject.device}"
+                finding = replace(finding, outcome=VIOLATES, message=message)
+            findings.append(finding)
+        return worst_of(self.name, findings)

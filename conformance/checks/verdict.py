@@ -1,0 +1,233 @@
+"""
+What the answers of one cell amount to, the ledger applied.
+
+Each answer is judged under the rule. Where something fails, all of them are judged again under the behaviours that
+cover steps of the cell: the cell diverges where everything then holds, and violates where something does not. A cell
+that conforms though a behaviour leaves no room for it says that the behaviour is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from conformance.cell import Cell
+from conformance.checks.expected import Declared, Expected
+from conformance.checks.finding import VIOLATES, Evidence, Finding
+from conformance.checks.judge import judge
+from conformance.checks.step import are_apart, satisfies
+from conformance.ledger.behaviour import Behaviour
+from conformance.ledger.expectation import Expectation, width
+from conformance.ledger.step import AskedStep, Surroundings, asked_steps
+from conformance.question import Question
+from conformance.steps import Declined, Output, Raised, Transcript, Unreached
+
+Record = Mapping[str, Any]
+#: Outcomes of checks, worst first; a check that is `unsupported` decides only where all are.
+_CHECK_OUTCOMES: Final = ("violates", "diverges", "conforms")
+#: From this width on a step's bounds allow what is as large as the answer itself.
+_POWERLESS: Final = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """
+    The outcome of a cell and its checks.
+
+    `behaviours` are those without which the cell would fail, `gone` those that it shows to be gone. `widths` maps each
+    step that was judged under a behaviour to the width of its bounds (`conformance.ledger.expectation.width`).
+    """
+
+    outcome: str
+    checks: tuple[Record, ...]
+    reason: str | None = None
+    divergence: Record | None = None
+    behaviours: tuple[str, ...] = ()
+    gone: tuple[Record, ...] = ()
+    widths: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def has_power(self) -> bool:
+        """Whether some step that was judged under a behaviour has bounds narrower than its answer."""
+        return not self.widths or min(self.widths.values()) < _POWERLESS
+
+
+class Trial:
+    """One cell's answers, judged under the rule and under any choice of behaviours."""
+
+    def __init__(
+        self, cell: Cell, asked: Question, transcript: Transcript, behaviours: Sequence[Behaviour], around: Surroundings
+    ) -> None:
+        self._cell, self._asked, self._transcript = cell, asked, transcript
+        self._steps = {each.label: each for each in asked_steps(asked.steps)}
+        self._around = around
+        self._rule = Expected(cell.case, asked)
+        case = cell.case.id
+        self.covering = tuple(
+            each for each in behaviours if any(each.covers(step, around, case) for step in self._steps.values())
+        )
+
+    def verdict(self) -> Verdict:
+        """Return what the answers amount to."""
+        under_rule = self._judged(self._rule)
+        if self._holds(under_rule, self._rule):
+            worst = _worst(each.outcome for each in under_rule)
+            reasons = sorted({str(each.message) for each in under_rule}) if worst == "unsupported" else []
+            records = tuple(each.record() for each in under_rule)
+            return Verdict(outcome=worst, checks=records, reason="; ".join(reasons) or None, gone=self._gone())
+        applied: tuple[Behaviour, ...] = self.covering
+        gone: tuple[Behaviour, ...] = ()
+        declared = self._declared(applied)
+        found = self._judged(declared)
+        if not self._holds(found, declared):
+            fewer = self._without_one_that_is_gone()
+            if fewer is not None:
+                applied, gone = fewer
+                declared = self._declared(applied)
+                found = self._judged(declared)
+        if self._holds(found, declared):
+            return self._diverges(under_rule, applied, declared, gone)
+        return self._violates(under_rule, found, declared)
+
+    def _diverges(
+        self, under_rule: Sequence[Finding], applied: Sequence[Behaviour], declared: Declared, gone: Sequence[Behaviour]
+    ) -> Verdict:
+        """Return the verdict where all holds as declared, naming for each check the behaviours it fails without."""
+        needed: dict[str, list[Behaviour]] = {}
+        all_needed: list[Behaviour] = []
+        for each in applied:
+            fewer = self._declared([other for other in applied if other is not each])
+            found = self._judged(fewer) if len(applied) > 1 else under_rule
+            if not self._holds(found, fewer):
+                all_needed.append(each)
+                for finding in found:
+                    if finding.outcome == VIOLATES:
+                        needed.setdefault(finding.check, []).append(each)
+        named = all_needed or list(applied)
+        records = tuple(
+            {**each.record(), "outcome": "diverges", "divergence": _divergence(needed.get(each.check) or named)}
+            if each.outcome == VIOLATES
+            else each.record()
+            for each in under_rule
+        )
+        crash = self._transcript.crash
+        return Verdict(
+            outcome="diverges",
+            checks=records,
+            reason=None if crash is None else f"{crash.label}: {crash.reason}",
+            divergence=None if crash is None else _divergence(named),
+            behaviours=tuple(each.id for each in named),
+            gone=tuple(map(_divergence_of, gone)),
+            widths=self._widths(declared),
+        )
+
+    def _violates(self, under_rule: Sequence[Finding], found: Sequence[Finding], declared: Declared) -> Verdict:
+        """Return the verdict where something is neither as the rule says nor as declared."""
+        records: list[Record] = []
+        for rule, other in zip(under_rule, found, strict=True):
+            if rule.outcome == VIOLATES != other.outcome:
+                records.append({**rule.record(), "outcome": "diverges", "divergence": _divergence(self.covering)})
+            elif other.outcome == VIOLATES:
+                records.append(self._told(rule if rule.outcome == VIOLATES else other, other))
+            else:
+                records.append(rule.record())
+        crash = self._transcript.crash
+        if crash is None or self._evidence(declared).crashed_as_declared:
+            return Verdict(outcome=VIOLATES, checks=tuple(records))
+        outcome = "timed_out" if self._transcript.timed_out else "crashed"
+        return Verdict(outcome=outcome, checks=tuple(records), reason=f"{crash.label}: {crash.reason}")
+
+    def _told(self, finding: Finding, other: Finding) -> Record:
+        """Return the record of a violation, with the behaviours that are near and do not explain it."""
+        if not self.covering:
+            return finding.record()
+        near = "; ".join(f"{each.id} ({each.where})" for each in self.covering)
+        message = f"{finding.message} (declared here and not what was seen: {near}"
+        message += f"; under it {other.message})" if other is not finding and other.message != finding.message else ")"
+        return {**finding.record(), "message": message, "near": [each.id for each in self.covering]}
+
+    def _without_one_that_is_gone(self) -> tuple[tuple[Behaviour, ...], tuple[Behaviour, ...]] | None:
+        """Return the behaviours less one, and that one, where all holds without it."""
+        for each in self.covering if len(self.covering) > 1 else ():
+            fewer = tuple(other for other in self.covering if other is not each)
+            declared = self._declared(fewer)
+            if self._holds(self._judged(declared), declared):
+                return fewer, (each,)
+        return None
+
+    def _gone(self) -> tuple[Record, ...]:
+        """Return the behaviours that leave no room for a step that is as the rule says."""
+        found = []
+        for each in self.covering:
+            if each.instead.widens_only or each.sometimes is not None:
+                continue
+            declared = Declared(self._cell.case, self._asked, self._steps, self._around, [each])
+            if any(self._is_decisive(step, declared) for step in self._steps.values() if declared.covering(step.label)):
+                found.append(_divergence_of(each))
+        return tuple(found)
+
+    def _is_decisive(self, step: AskedStep, declared: Declared) -> bool:
+        if declared.of(step.label).accepts is not None:
+            return True  # the cell conforms, so that it was refused
+        reply = self._transcript.replies.get(step.label)
+        if reply is None or isinstance(reply.answer, Declined | Raised | Unreached):
+            return False
+        return are_apart(step, self._rule.of(step.label), declared.of(step.label))
+
+    def _declared(self, behaviours: Sequence[Behaviour]) -> Declared:
+        return Declared(self._cell.case, self._asked, self._steps, self._around, behaviours, self._is_as_expected)
+
+    def _is_as_expected(self, label: str, expectation: Expectation) -> bool:
+        crash = self._transcript.crash
+        if crash is not None and crash.label == label:
+            return any(signal in crash.reason for signal in expectation.crashes)
+        reply = self._transcript.replies.get(label)
+        output = None
+        if reply is not None and isinstance(reply.answer, Output) and self._asked.outputs:
+            declared = expectation.reference if expectation.behaviours else None
+            output = self._rule.output(label) if declared is None else declared.y
+        return satisfies(self._cell.case, self._steps[label], reply, expectation, output)
+
+    def _judged(self, expected: Expected) -> list[Finding]:
+        return list(judge(self._cell, self._asked, self._transcript, expected))
+
+    def _evidence(self, expected: Expected) -> Evidence:
+        return Evidence(transcript=self._transcript, expected=expected, packages=self._cell.implementation.packages)
+
+    def _holds(self, findings: Sequence[Finding], expected: Expected) -> bool:
+        ended = self._transcript.crash is not None and not self._evidence(expected).crashed_as_declared
+        return not ended and all(each.outcome != VIOLATES for each in findings)
+
+    def _widths(self, declared: Declared) -> Mapping[str, float]:
+        found = {}
+        for label, step in self._steps.items():
+            expectation = declared.of(label)
+            reference = expectation.reference
+            if reference is not None and expectation.behaviours and reference is not self._rule.of(label).reference:
+                found[label] = width(reference, step.call)
+        return found
+
+
+def _worst(outcomes: Iterable[str]) -> str:
+    found = set(outcomes)
+    return next((outcome for outcome in _CHECK_OUTCOMES if outcome in found), "unsupported")
+
+
+def _divergence(behaviours: Sequence[Behaviour]) -> Record:
+    """Return what a record says of the behaviours that explain it: the first whole, all by name."""
+    names = [each.id for each in behaviours]
+    return {**_divergence_of(behaviours[0]), **({"behaviours": names} if len(names) > 1 else {})}
+
+
+def _divergence_of(behaviour: Behaviour) -> Record:
+    content = {
+        "id": behaviour.id,
+        "where": behaviour.where,
+        "kind": behaviour.kind,
+        "why": behaviour.why,
+        "link": behaviour.link,
+        "evidence": behaviour.evidence,
+        "seen_with": dict(behaviour.seen_with),
+    }
+    return {name: value for name, value in content.items() if value}

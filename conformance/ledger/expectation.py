@@ -1,0 +1,207 @@
+"""
+What each step of a question should answer: under the rule, and under the behaviours that cover it.
+
+The rule gives each step a kind of reply, dtypes, shapes and an enclosure; behaviours change them. Behaviours that cover
+one step are applied together. This module judges no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
+
+import numpy as np
+
+from conformance.draw import Draw
+from conformance.enclosure import Enclosure
+from conformance.formats import FORMATS
+from conformance.ledger.behaviour import Behaviour, Refusal
+from conformance.ledger.step import AskedStep
+from conformance.reference import Reference, answer
+from conformance.reference.deviation import NO_DEVIATION, Deviation
+
+#: A step of a behaviour, with the layers it applies to there.
+Covering = tuple[Behaviour, frozenset[int]]
+
+
+class Conflict(ValueError):
+    """Two behaviours give one field of one layer different values; `names` says which."""
+
+    def __init__(self, field_name: str, names: Sequence[str]) -> None:
+        super().__init__(f"{' and '.join(names)} both set {field_name}, to different values")
+        self.names = tuple(names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """
+    What one step should answer.
+
+    `refuses` or `crashes` where it should not answer at all. `dtypes` maps parameters, output, dx and the gradients of
+    weights (`weights`) to their dtype. `infers` says how inferred shapes differ. `reference` encloses output and gradients of a step that computes. Results in `undefined` are not
+    compared. `behaviours` are the ids of what was applied.
+    """
+
+    dtypes: Mapping[str, str]
+    reference: Reference | None = None
+    refuses: Refusal | None = None
+    crashes: tuple[str, ...] = ()
+    accepts: str | None = None
+    infers: str | None = None
+    undefined: frozenset[str] = frozenset()
+    exactly: Mapping[tuple[int, ...], float] = field(default_factory=dict)
+    behaviours: tuple[str, ...] = ()
+
+    @property
+    def ends(self) -> bool:
+        """Whether the step should have no answer."""
+        return self.refuses is not None or bool(self.crashes)
+
+
+def dtypes_of_rule(dtype: str, input_dtype: str | None) -> Mapping[str, str]:
+    """Return the dtype of each result under the rule; an input of another dtype has a gradient of that dtype."""
+    return {"parameters": dtype, "output": dtype, "dx": input_dtype or dtype, "weights": dtype}
+
+
+def changed(rule: Expectation, asked: AskedStep, covering: Sequence[Covering], draw: Draw | None) -> Expectation:
+    """
+    Return what a step should answer under the behaviours that cover it.
+
+    `draw` holds the numbers of a step that computes, None of another.
+
+    Raises:
+        Conflict: two behaviours contradict each other.
+    """
+    instead = [each.instead for each, _ in covering]
+    dtypes = dict(rule.dtypes)
+    for each in instead:
+        for name, dtype in each.dtypes.items():
+            dtypes["weights" if name in ("dW", "db") else name] = dtype
+    undefined = frozenset[str]().union(*(each.undefined for each in instead))
+    shape = _one("shape", covering, lambda each: each.instead.shape)
+    reference = rule.reference
+    if draw is not None and not any(each.ends for each in instead):
+        deviations = deviations_of(covering, len(asked.stack.layers))
+        activations = [layer.activation for layer in asked.stack.layers]
+        if any(each != NO_DEVIATION for each in deviations):
+            reference = _bounded(answer(draw, activations, asked.stack.dtype, deviations), asked.stack.dtype)
+        if shape is not None and reference is not None:
+            # Another shape holds other numbers, of which nothing is known.
+            zeros = np.zeros(draw.x.shape)
+            reference = replace(reference, y=Enclosure(exact=zeros, allowed=np.full_like(zeros, np.inf)))
+        exactly = next((each.exactly for each in instead if each.exactly is not None), None)
+        if exactly is not None and reference is not None:
+            reference = replace(reference, y=_with_elements(reference.y, exactly.elements))
+    return Expectation(
+        dtypes=dtypes,
+        reference=reference,
+        refuses=_one("refuses", covering, lambda each: each.instead.refuses),
+        crashes=_one("crashes", covering, lambda each: each.instead.crashes) or (),
+        accepts=_one("accepts", covering, lambda each: each.instead.accepts),
+        infers=_one("infers", covering, lambda each: each.instead.infers),
+        undefined=undefined,
+        behaviours=tuple(each.id for each, _ in covering),
+    )
+
+
+def _one(name: str, covering: Sequence[Covering], value_of: Any) -> Any:
+    """Return the value that the behaviours give a field, None where none gives one."""
+    given = [(each.id, value_of(each)) for each, _ in covering if value_of(each)]
+    if len({value for _, value in given}) > 1:
+        raise Conflict(name, [name for name, _ in given])
+    return given[0][1] if given else None
+
+
+def deviations_of(covering: Sequence[Covering], layers: int) -> tuple[Deviation, ...]:
+    """
+    Return what each layer does instead of the rule.
+
+    Raises:
+        Conflict: two behaviours give one field of one layer different values.
+    """
+    return tuple(
+        _together([(each.id, each.instead.deviation) for each, reached in covering if layer in reached])
+        for layer in range(layers)
+    )
+
+
+#: The fields of a deviation that map names to values, or are sets of names.
+_MAPPINGS: Final = ("casts", "sums_in", "constants", "error")
+_SETS: Final = ("rounds_each_product", "rounds_toward_zero")
+
+
+def _together(given: Sequence[tuple[str, Deviation]]) -> Deviation:
+    """Return several deviations of one layer as one."""
+    if len(given) < 2:
+        return given[0][1] if given else NO_DEVIATION
+    found: dict[str, Any] = {}
+    for each in fields(Deviation):
+        values = [(name, getattr(deviation, each.name)) for name, deviation in given]
+        if each.name in _SETS:
+            found[each.name] = frozenset[str]().union(*(value for _, value in values))
+        elif each.name in _MAPPINGS:
+            merged: dict[str, Any] = {}
+            for _, value in values:
+                for key, content in value.items():
+                    if merged.setdefault(key, content) != content:
+                        raise Conflict(f"{each.name}.{key}", [name for name, other in values if key in other])
+            found[each.name] = merged
+        else:
+            none = getattr(NO_DEVIATION, each.name)
+            said = [(name, value) for name, value in values if value != none]
+            if len({value for _, value in said}) > 1:
+                raise Conflict(each.name, [name for name, _ in said])
+            found[each.name] = said[0][1] if said else none
+    return Deviation(**found)
+
+
+def _bounded(reference: Reference, dtype: str) -> Reference:
+    """Return the reference in which an element that may overflow or may not has no bound, and so is not judged."""
+    maximum = FORMATS[dtype].maximum
+
+    def without(each: Enclosure) -> Enclosure:
+        if not each.exact.size:
+            return each
+        open_ended = np.isfinite(each.exact) & ~(each.largest <= maximum)
+        if not open_ended.any():
+            return each
+        return replace(each, allowed=np.where(open_ended, np.inf, each.allowed), unit=None)
+
+    layers = tuple((without(kernel), None if bias is None else without(bias)) for kernel, bias in reference.layers)
+    return replace(reference, y=without(reference.y), dx=without(reference.dx), layers=layers)
+
+
+def _with_elements(y: Enclosure, elements: Mapping[tuple[int, ...], float]) -> Enclosure:
+    exact, allowed = y.exact.copy(), y.allowed.copy()
+    for index, value in elements.items():
+        exact[index], allowed[index] = value, 0.0
+    return Enclosure(exact=exact, allowed=allowed)
+
+
+def inferred(
+    shapes: Sequence[tuple[int | None, ...]], how: str | None, input_shape: tuple[int | None, ...]
+) -> Sequence[tuple[int | None, ...]]:
+    """Return the shapes that should be inferred: the rule's, or as a behaviour has them."""
+    if how == "reversed_positions":
+        return tuple((shape[0], *reversed(shape[1:-1]), shape[-1]) for shape in shapes)
+    if how == "fed":
+        return tuple((shape[0], *input_shape) for shape in shapes)
+    return shapes
+
+
+def width(reference: Reference, call: str) -> float:
+    """Return how wide a step's bounds are: the root mean square of what is allowed over that of the exact answer."""
+    enclosures = [reference.y]
+    if call == "gradient":
+        weights = (each for pair in reference.layers for each in pair if each is not None)
+        enclosures = [reference.dx, *weights]
+    return max((_width(each) for each in enclosures if each.exact.size), default=0.0)
+
+
+def _width(each: Enclosure) -> float:
+    judged = np.isfinite(each.exact) & np.isfinite(each.allowed)
+    if not judged.any():
+        return float("inf")
+    allowed, exact = (float(np.sqrt(np.mean(np.square(part[judged])))) for part in (each.allowed, each.exact))
+    return 0.0 if allowed == 0.0 else allowed / exact if exact else float("inf")

@@ -1,0 +1,358 @@
+"""
+What an entry of the ledger may say: the fields of `cases/divergences/*.yaml`, and the behaviour they make.
+
+As `conformance.row` is to the table, so is this to the ledger. It reads no file, runs nothing and knows no framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Literal
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from pydantic import AfterValidator, Field
+
+from conformance.case import ACTIVATIONS, DTYPES, INPUT_DTYPES, LAYOUTS
+from conformance.document import Place
+from conformance.ledger.behaviour import (
+    ACCEPTANCES,
+    KINDS,
+    RESULTS,
+    SHAPES,
+    TYPED,
+    Behaviour,
+    Exactly,
+    Instead,
+    Refusal,
+)
+from conformance.ledger.predicate import LAYER_FIELDS, Predicate
+from conformance.ledger.step import CALLS
+from conformance.model import Globs, Link, Maybe, Model, Word, about, one_of, shown, wrong
+from conformance.reference.deviation import OPERANDS, PADDINGS, SUMS, Deviation
+from conformance.reference.formulas import CONSTANTS, FORMULA_NAMES, FORMULAS, activation_of
+
+#: Compared with what a framework says, so kept to the letter.
+Verbatim = Annotated[str, Field(min_length=1)]
+Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+_OPERATORS: Final = ("min", "max", "odd", "not")
+
+
+def _wanted(value: Any) -> Any:
+    """Return a value of a predicate: a scalar, a list of values, or a mapping of operators."""
+    if isinstance(value, dict):
+        unknown = [name for name in value if name not in _OPERATORS]
+        if unknown or not value:
+            raise wrong(f"{shown(value)} is no value: a mapping has {', '.join(_OPERATORS)}")
+        for name, argument in value.items():
+            if name in ("min", "max") and (isinstance(argument, bool) or not isinstance(argument, int | float)):
+                raise wrong(f"{name} is a number, not {shown(argument)}")
+            if name == "odd" and not isinstance(argument, bool):
+                raise wrong(f"odd is true or false, not {shown(argument)}")
+            if name == "not":
+                _wanted(argument)
+    elif isinstance(value, list):
+        if not value:
+            raise wrong("an empty list matches nothing")
+        for each in value:
+            _wanted(each)
+    return value
+
+
+def _among(kind: str, names: tuple[str, ...]) -> AfterValidator:
+    """Return the annotation that holds every name in a predicate's value to be one of `names`."""
+
+    def check(value: Any) -> Any:
+        for each in _scalars(value):
+            if each not in names:
+                raise wrong(f"no such {kind}: {shown(each)}; there are {', '.join(names)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _scalars(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield from _scalars(value["not"]) if "not" in value else ()
+    elif isinstance(value, list):
+        for each in value:
+            yield from _scalars(each)
+    else:
+        yield value
+
+
+def _specifier(text: str) -> SpecifierSet:
+    try:
+        return SpecifierSet(text)
+    except InvalidSpecifier:
+        raise wrong(f"{shown(text)} is not a range of versions, such as '<2.22'") from None
+
+
+Wanted = Annotated[Any, AfterValidator(_wanted)]
+_VALUE: Final = "a value, a list of values, or a mapping of min, max, odd and not"
+
+
+class _InputShapeFields(Model):
+    """The shape the model was built for, without a batch."""
+
+    rank: Annotated[Wanted, *about("Its number of axes.", _VALUE)] = None
+    last: Annotated[Wanted, *about("Its last axis.", _VALUE)] = None
+    positions: Annotated[Wanted, *about("The product of the axes before the last.", _VALUE)] = None
+
+
+class _FedFields(Model):
+    """The input of a step that computes."""
+
+    dtype: Annotated[Wanted, _among("dtype", INPUT_DTYPES), *about("Its dtype.", _VALUE)] = None
+    rank: Annotated[Wanted, *about("Its number of axes.", _VALUE)] = None
+    features: Annotated[Wanted, *about("Its last axis.", _VALUE)] = None
+    samples: Annotated[Wanted, *about("The product of the axes of the batch.", _VALUE)] = None
+    positions: Annotated[Wanted, *about("The product of the axes before the last.", _VALUE)] = None
+    elements: Annotated[Wanted, *about("How many numbers it has.", _VALUE)] = None
+    layout: Annotated[Wanted, _among("layout", LAYOUTS), *about("How it lies in memory.", _VALUE)] = None
+    contiguous: Annotated[Maybe[bool], *about("Whether its numbers lie side by side.", "true or false")] = None
+    finite: Annotated[Maybe[bool], *about("Whether all numbers are finite.", "true or false")] = None
+
+
+class WhenFields(Model):
+    """The steps a behaviour is about: what must hold of them. What is left out may be anything."""
+
+    call: Annotated[Wanted, _among("call", CALLS), *about("What is called.", _VALUE)] = None
+    dtype: Annotated[Wanted, _among("dtype", DTYPES), *about("The layer's dtype.", _VALUE)] = None
+    leading_axes: Annotated[Wanted, *about("Axes of the batch, 0 for none.", _VALUE)] = None
+    input_shape: Annotated[
+        Maybe[_InputShapeFields], *about("The model's own.", "a mapping of rank, last, positions")
+    ] = None
+    device: Annotated[Wanted, *about("The device.", _VALUE)] = None
+    machine: Annotated[Wanted, *about("The architecture, such as x86_64.", _VALUE)] = None
+    features: Annotated[Wanted, *about("Features of the layer.", _VALUE)] = None
+    units: Annotated[Wanted, *about("Units of the layer.", _VALUE)] = None
+    kernel_size: Annotated[Wanted, *about("Features times units of the layer.", _VALUE)] = None
+    activation: Annotated[Wanted, _among("activation", ACTIVATIONS), *about("The layer's activation.", _VALUE)] = None
+    use_bias: Annotated[Maybe[bool], *about("Whether the layer has a bias.", "true or false")] = None
+    fed: Annotated[Maybe[_FedFields], *about("The input of the step.", "a mapping")] = None
+    environment: Annotated[
+        Maybe[dict[Word, Wanted]], *about("Variables of the process; null where not set.", "variables with values")
+    ] = None
+    versions: Annotated[
+        Maybe[dict[Word, Annotated[str, AfterValidator(lambda text: str(_specifier(text)))]]],
+        *about("Versions of distributions.", "distributions, each with a range like '<2.22'"),
+    ] = None
+
+
+class _RefusesFields(Model):
+    type: Annotated[Verbatim, *about("The exception's type.", "the name of an exception")]
+    message: Annotated[
+        Annotated[list[Verbatim], Field(min_length=1)], *about("Parts of its message, in order.", "a list of texts")
+    ]
+    by_adapter: Annotated[Maybe[bool], *about("Whether the suite's adapter raises it.", "true or false")] = None
+
+
+class _ErrorFields(Model):
+    absolute: Annotated[Maybe[float | int], Field(gt=0), *about("In unit roundoffs.", "a number more than 0")] = None
+    relative: Annotated[
+        Maybe[float | int], Field(gt=0), *about("In unit roundoffs of the value.", "a number more than 0")
+    ] = None
+
+
+class _ExactlyFields(Model):
+    case: Annotated[Word, *about("The id of the case.", "the id of a case")]
+    step: Annotated[Word, *about("The label of the step.", "the label of a step")]
+    elements: Annotated[dict[str, float | int], *about("Numbers by index, as in '0,2'.", "numbers by index")]
+
+
+_Dtype = Annotated[str, *one_of("dtype", DTYPES)]
+_Result = Annotated[str, *one_of("result", SUMS)]
+
+
+class InsteadFields(Model):
+    """What a covered step does in place of the rule."""
+
+    refuses: Annotated[Maybe[_RefusesFields], *about("It raises.", "a mapping of type and message")] = None
+    crashes: Annotated[
+        Maybe[Annotated[list[Literal["SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL"]], Field(min_length=1)]],
+        *about("Its process ends by a signal.", "a list of signals"),
+    ] = None
+    accepts: Annotated[
+        Maybe[Annotated[str, *one_of("way of accepting", ACCEPTANCES)]],
+        *about("It answers what must be refused.", f"one of {', '.join(ACCEPTANCES)}"),
+    ] = None
+    casts: Annotated[
+        Maybe[dict[Annotated[str, *one_of("operand", OPERANDS)], _Dtype]],
+        *about("Operands that are rounded first.", "operands with dtypes"),
+    ] = None
+    clips_infinities: Annotated[Maybe[Literal[True]], *about("Infinite weights become finite.", "true")] = None
+    reads_bits_as_integers: Annotated[Maybe[Literal[True]], *about("Bits of x are taken for integers.", "true")] = None
+    loses_bias: Annotated[Maybe[Literal[True]], *about("The bias is not added.", "true")] = None
+    computes_in: Annotated[Maybe[_Dtype], *about("The dtype of all arithmetic.", "a dtype")] = None
+    products_in: Annotated[Maybe[_Dtype], *about("The dtype of products x·W.", "a dtype")] = None
+    sums_in: Annotated[
+        Maybe[dict[_Result, _Dtype]], *about("The dtype in which products are added up.", "results with dtypes")
+    ] = None
+    rounds_each_product: Annotated[Maybe[list[_Result]], *about("Results whose products are rounded.", "results")] = (
+        None
+    )
+    rounds_toward_zero: Annotated[Maybe[list[_Result]], *about("Results rounded toward zero.", "results")] = None
+    multiplies_padding: Annotated[
+        Maybe[Annotated[str, *one_of("padding", PADDINGS)]],
+        *about("An operand is multiplied by 0 as well.", f"one of {', '.join(PADDINGS)}"),
+    ] = None
+    constants: Annotated[
+        Maybe[dict[Word, float | int]], *about("Constants of the activation.", "names with numbers")
+    ] = None
+    formula: Annotated[
+        Maybe[Annotated[str, *one_of("formula", FORMULA_NAMES)]],
+        *about("The activation's formula.", f"one of {', '.join(FORMULA_NAMES)}"),
+    ] = None
+    error: Annotated[
+        Maybe[_ErrorFields], *about("The activation's further error.", "a mapping of absolute and relative")
+    ] = None
+    dtypes: Annotated[
+        Maybe[dict[Annotated[str, *one_of("result", TYPED)], Annotated[str, *one_of("dtype", INPUT_DTYPES)]]],
+        *about("The dtype of results.", "results with dtypes"),
+    ] = None
+    shape: Annotated[Maybe[Literal["fed"]], *about("The output's shape.", "fed, that of the input")] = None
+    infers: Annotated[
+        Maybe[Annotated[str, *one_of("shape", SHAPES)]], *about("The shape inferred.", f"one of {', '.join(SHAPES)}")
+    ] = None
+    undefined: Annotated[
+        Maybe[list[Annotated[str, *one_of("result", RESULTS)]]], *about("Results that mean nothing.", "results")
+    ] = None
+    exactly: Annotated[Maybe[_ExactlyFields], *about("Elements of one step, bit for bit.", "a mapping")] = None
+
+
+class EntryFields(Model):
+    """One entry, as the file says it."""
+
+    id: Annotated[Id, *about("Its name.", "small letters, digits, - and .")]
+    implementations: Annotated[Globs, *about("Globs over implementations.", "a list of globs")]
+    when: Annotated[WhenFields, *about("The steps it is about.", "a mapping")] = WhenFields()
+    instead: Annotated[InsteadFields, *about("What these steps do.", "a mapping")]
+    kind: Annotated[str, *one_of("kind", KINDS), *about("Whether it is meant.", f"one of {', '.join(KINDS)}")]
+    why: Annotated[Word, *about("The reason, a fact.", "text")]
+    link: Annotated[Maybe[Link], *about("Where it is reported.", "an http or https link")] = None
+    evidence: Annotated[Maybe[Word], *about("Its source line, or a reproducer, where there is no link.", "text")] = None
+    seen_with: Annotated[
+        Maybe[dict[Word, Word]], *about("The versions it was seen with.", "distributions with versions in quotes")
+    ] = None
+    sometimes: Annotated[
+        Maybe[Word], *about("Why a step may also do as the rule says.", "text: processor, kernel choice or chance")
+    ] = None
+    isolates: Annotated[Maybe[Literal[True]], *about("It outlives its call.", "true")] = None
+
+
+class LedgerFile(Model):
+    """One file of the ledger; its entries are checked one by one."""
+
+    description: Annotated[Maybe[Word], *about("What the file holds.", "text")] = None
+    divergences: Annotated[list[dict[str, Any]], *about("The entries.", "a list of entries, each a mapping")]
+
+
+def problems_of(fields: EntryFields, place: Place) -> Iterator[tuple[Place, str]]:
+    """Yield what is wrong with an entry whose fields are each right."""
+    if not fields.instead.model_fields_set:
+        yield place.at("instead"), "instead says nothing: what do these steps do?"
+    if not fields.link and not fields.evidence:
+        yield place, "an entry needs a link, or else evidence"
+    if all(set(glob) <= set("*?") for glob in fields.implementations):
+        yield place.at("implementations"), "implementations match everything: a behaviour is somebody's"
+    instead = fields.instead
+    if instead.accepts and fields.when.call != "forward":
+        yield place.at("when"), "what is accepted is fed: say call: forward"
+    formula, constants = instead.formula, instead.constants
+    if formula is not None or constants:
+        for name in _activations(fields.when):
+            try:
+                activation_of(name, formula, constants)
+            except KeyError:
+                known = sorted(each for each, of in FORMULAS if of == formula) if formula else sorted(CONSTANTS)
+                said = f"the formula {formula}" if formula else "constants"
+                yield place.at("instead"), f"{name} has no such thing as {said}: of {', '.join(known)} alone"
+            except TypeError:
+                yield place.at("instead"), f"{name} has no constants {', '.join(constants or ())}"
+
+
+def _activations(when: WhenFields) -> list[str]:
+    """Return the activations an entry is about, all of them where it names none."""
+    named = when.activation
+    if named is None or isinstance(named, dict):
+        return list(ACTIVATIONS)
+    return list(named) if isinstance(named, list) else [named]
+
+
+def behaviour_of(fields: EntryFields, file: str, place: Place) -> Behaviour:
+    """Return the behaviour that fields without problems make."""
+    return Behaviour(
+        id=fields.id,
+        implementations=tuple(fields.implementations),
+        when=_predicate(fields.when),
+        instead=_instead(fields.instead),
+        kind=fields.kind,
+        why=fields.why,
+        link=fields.link,
+        evidence=fields.evidence,
+        seen_with=dict(fields.seen_with or {}),
+        sometimes=fields.sometimes,
+        isolates=bool(fields.isolates),
+        file=file,
+        line=place.line,
+        column=place.column,
+    )
+
+
+def _predicate(when: WhenFields) -> Predicate:
+    said: dict[str, Any] = {name: getattr(when, name) for name in when.model_fields_set}
+    layers: dict[str, Any] = {name: said.pop(name) for name in LAYER_FIELDS if name in said}
+    fed, environment, versions = (said.pop(name, None) for name in ("fed", "environment", "versions"))
+    if "input_shape" in said:
+        said["input_shape"] = _said(said["input_shape"])
+    return Predicate(
+        step=said,
+        layers=layers,
+        fed={} if fed is None else _said(fed),
+        environment=dict(environment or {}),
+        versions={name: SpecifierSet(wanted) for name, wanted in (versions or {}).items()},
+    )
+
+
+def _said(fields: Model) -> Mapping[str, Any]:
+    return {name: getattr(fields, name) for name in fields.model_fields_set}
+
+
+def _instead(fields: InsteadFields) -> Instead:
+    refuses, exactly = fields.refuses, fields.exactly
+    return Instead(
+        refuses=None
+        if refuses is None
+        else Refusal(type=refuses.type, message=tuple(refuses.message), by_adapter=bool(refuses.by_adapter)),
+        crashes=tuple(fields.crashes or ()),
+        accepts=fields.accepts,
+        deviation=Deviation(
+            casts=dict(fields.casts or {}),
+            clips_infinities=bool(fields.clips_infinities),
+            reads_bits_as_integers=bool(fields.reads_bits_as_integers),
+            loses_bias=bool(fields.loses_bias),
+            computes_in=fields.computes_in,
+            products_in=fields.products_in,
+            sums_in=dict(fields.sums_in or {}),
+            rounds_each_product=frozenset(fields.rounds_each_product or ()),
+            rounds_toward_zero=frozenset(fields.rounds_toward_zero or ()),
+            multiplies_padding=fields.multiplies_padding,
+            constants={name: float(number) for name, number in (fields.constants or {}).items()},
+            formula=fields.formula,
+            error={} if fields.error is None else {name: float(each) for name, each in _said(fields.error).items()},
+        ),
+        dtypes=dict(fields.dtypes or {}),
+        shape=fields.shape,
+        infers=fields.infers,
+        undefined=frozenset(fields.undefined or ()),
+        exactly=None
+        if exactly is None
+        else Exactly(
+            case=exactly.case,
+            step=exactly.step,
+            elements={
+                tuple(int(part) for part in index.split(",")): float(number)
+                for index, number in exactly.elements.items()
+            },
+        ),
+    )

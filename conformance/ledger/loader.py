@@ -1,0 +1,63 @@
+"""The files of the ledger, `cases/divergences/*.yaml`, read into behaviours; each fault with file, line and column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from conformance.document import Document, DocumentError, Fault, Place, read
+from conformance.files import LEDGER_KEY, is_ledger, named
+from conformance.ledger.behaviour import Behaviour
+from conformance.ledger.fields import EntryFields, LedgerFile, behaviour_of, problems_of
+from conformance.model import validate
+
+#: The folder of the ledger within that of the table.
+FOLDER: Final = "divergences"
+
+
+class LedgerError(DocumentError):
+    """A ledger that cannot be used; `faults` says all that is wrong with it."""
+
+
+def load_ledger(paths: Sequence[Path]) -> tuple[Behaviour, ...]:
+    """
+    Read the entries of ledger files, and of those in folders and in their folder `divergences`; without one, none.
+
+    Raises:
+        LedgerError: anything is wrong with any file; carries all of it.
+    """
+    found: list[Behaviour] = []
+    faults: list[Fault] = []
+    for path in paths:
+        for folder in (path, path / FOLDER) if path.is_dir() else (path,):
+            for file in named(folder) if folder == path or folder.is_dir() else ():
+                if is_ledger(file.path) or not path.is_dir():
+                    _read_entries(read(file.path, file.shown), found, faults)
+    if faults:
+        raise LedgerError(sorted(faults))
+    return tuple(found)
+
+
+def _read_entries(document: Document, found: list[Behaviour], faults: list[Fault]) -> None:
+    """Add the behaviours of one file to `found`, and what is wrong with it to `faults`."""
+    faults += document.faults
+    if document.data is None:
+        return
+
+    def note(where: Place, message: str) -> None:
+        faults.append(Fault(document.file, where.line, where.column, message))
+
+    validate(LedgerFile, document.data, document.place, note)
+    listed = document.data.get(LEDGER_KEY) if isinstance(document.data, dict) else None
+    for index, data in enumerate(listed if isinstance(listed, list) else ()):
+        place = document.place.at(LEDGER_KEY, index)
+        if isinstance(data, dict) and (fields := validate(EntryFields, data, place, note)):
+            problems = [*problems_of(fields, place)]
+            taken = next((each for each in found if each.id == fields.id), None)
+            if taken is not None:
+                problems.append((place.at("id"), f"the id {fields.id} is taken by {taken.where}"))
+            for problem in problems:
+                note(*problem)
+            if not problems:
+                found.append(behaviour_of(fields, document.file, place))

@@ -1,0 +1,198 @@
+"""
+Activations as some implementations compute them: the rule's function by another formula, or with other constants.
+
+Each formula is an enclosure as those of `conformance.activations`: its value and slope, with the error that an
+implementation of this very formula may make. `docs/numerics.md` derives them. Notation: u is the unit roundoff, e(f)
+the relative error that the contract of f allows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import numpy as np
+
+from conformance.activation_base import Activation, compounded, ends
+from conformance.activations import ACTIVATIONS, Sigmoid, Tanh
+from conformance.enclosure import U64, Arithmetic, Enclosure
+from conformance.piecewise_activations import ExponentialLinear, HardSigmoid, LeakyRelu
+from conformance.smooth_activations import Gelu, GeluTanh, Silu, Softplus
+
+
+def activation_of(name: str, formula: str | None = None, constants: Mapping[str, float] | None = None) -> Activation:
+    """
+    Return the enclosure of an activation, by another formula or with other constants where they are given.
+
+    Raises:
+        KeyError: the activation has no such formula.
+        TypeError: it has no such constant.
+    """
+    if formula is None and not constants:
+        return ACTIVATIONS[name]
+    made = CONSTANTS[name] if formula is None else FORMULAS[name, formula]
+    return made(**(constants or {}))
+
+
+def _hull(one: Enclosure, other: Enclosure, where: np.ndarray) -> Enclosure:
+    """Return `one`, and where a condition holds what encloses both."""
+    low = np.minimum(one.exact - one.allowed, other.exact - other.allowed)
+    high = np.maximum(one.exact + one.allowed, other.exact + other.allowed)
+    exact = np.where(where, (low + high) / 2.0, one.exact)
+    allowed = np.where(where, (high - low) / 2.0 * (1.0 + 4.0 * U64) + 4.0 * U64 * np.abs(exact), one.allowed)
+    return Enclosure(exact=exact, allowed=allowed)
+
+
+def _chosen(where: np.ndarray, one: Enclosure, other: Enclosure) -> Enclosure:
+    return Enclosure(exact=np.where(where, one.exact, other.exact), allowed=np.where(where, one.allowed, other.allowed))
+
+
+class _SlopeFromOutput(ExponentialLinear):
+    """
+    elu or selu whose slope is chosen by the sign of the output y, where the rule's is by that of z.
+
+    A small negative z has exp(z) - 1 rounded to 0, and so the slope above 0. exp(z) is within e(exp) + u of 1 there, so
+    that this may happen down to z = -2 (e(exp) + 2u).
+    """
+
+    def _kink(self, arithmetic: Arithmetic) -> float:
+        return -2.0 * (arithmetic.ulps("exp") + 2.0 * arithmetic.u)
+
+
+class _BothSidesDifferentiated(ExponentialLinear):
+    """
+    elu or selu by a choice between two branches, both of which are differentiated.
+
+    Where exp(z) overflows the branch that was not chosen has an infinite slope, 0 times which is NaN.
+    """
+
+    def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
+        right = super().backward(arithmetic, z, y, dy)
+        return _after_overflow(arithmetic, z, right, np.nan)
+
+
+class _LinearFrom20(Softplus):
+    """
+    softplus that is z itself where z > 20, and its slope 1.
+
+    The value is off by log1p(exp(-20)) = 2.1e-9 at most. Where the enclosure of z holds 20 either form may be taken.
+    """
+
+    def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
+        return self._from_20(z, super().forward(arithmetic, z), z)
+
+    def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
+        return self._from_20(z, super().backward(arithmetic, z, y, dy), dy)
+
+    def _from_20(self, z: Enclosure, below: Enclosure, above: Enclosure) -> Enclosure:
+        low, high = ends(z)
+        return _hull(_chosen(low > 20.0, above, below), above, (low <= 20.0) & (high > 20.0))
+
+
+class _LogOfOnePlusExp(Softplus):
+    """
+    softplus as log(1 + exp(z)), infinite where exp(z) overflows.
+
+    1 + exp(z) is rounded: by u relative to itself, which is an absolute u of its logarithm; exp errs by e(exp) of
+    σ(z) <= 1 of it, log by e(log) of the value. The slope is formed from exp(z) / (1 + exp(z)) or as σ(z), as the
+    rule's.
+    """
+
+    def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
+        right = super().forward(arithmetic, z)
+        absolute = compounded(arithmetic, arithmetic.u + arithmetic.ulps("exp"))
+        relative = compounded(arithmetic, arithmetic.ulps("log"))
+        wide = Enclosure(exact=right.exact, allowed=right.allowed + absolute + relative * (right.largest + absolute))
+        return _after_overflow(arithmetic, z, wide, np.inf)
+
+
+class _SigmoidOfOverflowingExp(Sigmoid):
+    """
+    1 / (1 + exp(-z)) in the format itself: 0 where exp(-z) overflows, though the quotient would be a number.
+
+    Elsewhere the error is the rule's.
+    """
+
+    def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
+        return _after_overflow(arithmetic, _negated(z), super().forward(arithmetic, z), 0.0)
+
+    def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
+        return _after_overflow(arithmetic, _negated(z), super().backward(arithmetic, z, y, dy), 0.0)
+
+
+class _SiluOfOverflowingExp(Silu):
+    """z times the sigmoid above, and so 0 where exp(-z) overflows."""
+
+    def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
+        return _after_overflow(arithmetic, _negated(z), super().forward(arithmetic, z), 0.0)
+
+    def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
+        return _after_overflow(arithmetic, _negated(z), super().backward(arithmetic, z, y, dy), 0.0)
+
+
+class _TanhOfSigmoid(Tanh):
+    """
+    tanh(z) as 2 σ(2z) - 1: the error of σ, e(exp) + u + e(divide), is relative to 1 and not to the value.
+
+    Twice that error, and u for each of the product and the difference, come on top. The slope is formed from the
+    rounded value, as the rule's.
+    """
+
+    def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
+        right = super().forward(arithmetic, z)
+        own = arithmetic.ulps("exp") + arithmetic.ulps("divide") + 3.0 * arithmetic.u
+        return Enclosure(exact=right.exact, allowed=right.allowed + 2.0 * compounded(arithmetic, own))
+
+
+class _Identity(Activation):
+    """The argument itself."""
+
+    declared = False
+
+    def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
+        return z
+
+    def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
+        return dy
+
+
+def _negated(z: Enclosure) -> Enclosure:
+    return Enclosure(exact=-z.exact, allowed=z.allowed)
+
+
+def _after_overflow(arithmetic: Arithmetic, z: Enclosure, right: Enclosure, instead: float) -> Enclosure:
+    """
+    Return `right`, and `instead` where exp(z) overflows in the format.
+
+    Near the edge, where a rounded exp(z) may overflow or not, both are right answers: there the element has no bound.
+    """
+    edge = math.log(arithmetic.format.maximum)
+    slack = 2.0 * (arithmetic.ulps("exp") + arithmetic.format.unit_roundoff) * (1.0 + edge)
+    low, high = ends(z)
+    beyond, near = low > edge + slack, (high > edge - slack)
+    exact = np.where(beyond, instead, right.exact)
+    return Enclosure(exact=exact, allowed=np.where(beyond, 0.0, np.where(near, np.inf, right.allowed)))
+
+
+#: Activations whose constants an implementation may have otherwise; the names of the constants are the arguments.
+CONSTANTS: Final[Mapping[str, Callable[..., Activation]]] = {
+    "leaky_relu": LeakyRelu,
+    "selu": ExponentialLinear,
+    "hard_sigmoid": HardSigmoid,
+    "gelu": Gelu,
+    "gelu_tanh": GeluTanh,
+}
+#: (activation, formula) -> how it is made.
+FORMULAS: Final[Mapping[tuple[str, str], Callable[..., Activation]]] = {
+    ("selu", "slope_from_output"): _SlopeFromOutput,
+    ("selu", "both_sides_differentiated"): _BothSidesDifferentiated,
+    ("elu", "both_sides_differentiated"): lambda: _BothSidesDifferentiated(scale=1.0, alpha=1.0),
+    ("softplus", "linear_from_20"): _LinearFrom20,
+    ("softplus", "log_of_one_plus_exp"): _LogOfOnePlusExp,
+    ("sigmoid", "exp_overflows"): _SigmoidOfOverflowingExp,
+    ("silu", "exp_overflows"): _SiluOfOverflowingExp,
+    ("tanh", "two_sigmoid_minus_one"): _TanhOfSigmoid,
+    ("softmax", "identity"): _Identity,
+}
+FORMULA_NAMES: Final = tuple(dict.fromkeys(name for _, name in FORMULAS))
