@@ -242,6 +242,7 @@ def _told(verdict: Verdict) -> dict[str, Any]:
         "checks": list(verdict.checks),
         "reason": verdict.reason,
         "divergence": verdict.divergence,
+        "covered": list(verdict.covered),
         "behaviours": list(verdict.behaviours),
         "gone": list(verdict.gone),
         "widths": dict(verdict.widths),

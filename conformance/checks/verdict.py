@@ -9,7 +9,7 @@ that conforms though a behaviour leaves no room for it says that the behaviour i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from conformance.cell import Cell
@@ -35,14 +35,16 @@ class Verdict:
     """
     The outcome of a cell and its checks.
 
-    `behaviours` are those without which the cell would fail, `gone` those that it shows to be gone. `widths` maps each
-    step that was judged under a behaviour to the width of its bounds (`conformance.ledger.expectation.width`).
+    `covered` are the behaviours that cover a step of the cell, `behaviours` those without which it would fail, `gone`
+    those that it shows to be gone. `widths` maps each step that was judged under a behaviour to the width of its bounds
+    (`conformance.ledger.expectation.width`).
     """
 
     outcome: str
     checks: tuple[Record, ...]
     reason: str | None = None
     divergence: Record | None = None
+    covered: tuple[str, ...] = ()
     behaviours: tuple[str, ...] = ()
     gone: tuple[Record, ...] = ()
     widths: Mapping[str, float] = field(default_factory=dict)
@@ -70,6 +72,9 @@ class Trial:
 
     def verdict(self) -> Verdict:
         """Return what the answers amount to."""
+        return replace(self._verdict(), covered=tuple(each.id for each in self.covering))
+
+    def _verdict(self) -> Verdict:
         under_rule = self._judged(self._rule)
         if self._holds(under_rule, self._rule):
             worst = _worst(each.outcome for each in under_rule)
