@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from conformance.behaviours import BehaviourCounts
 from conformance.measured import Measured
 from conformance.results import Record, Run, Writer, opened
 
@@ -65,15 +66,16 @@ def _write(runs: Sequence[Run], writer: Writer) -> int:
     )
     for each in _implementations(runs):
         writer.implementation(**each)
-    measured = Measured()
+    measured, behaviours = Measured(), BehaviourCounts()
     for run in runs:
         for cell in run.cells:
             measured.add(cell)
+            behaviours.add(cell)
             writer.cell({key: value for key, value in cell.items() if key != "type"})
     seconds = [float(run.footer.get("seconds", 0)) for run in runs if run.footer is not None]
     if len(seconds) == len(runs):
         complete = all(run.complete for run in runs)
-        writer.footer(complete=complete, seconds=max(seconds), measured=measured.facts())
+        writer.footer(complete=complete, seconds=max(seconds), behaviours=behaviours.facts(), measured=measured.facts())
     return count
 
 

@@ -47,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--results", default=None, metavar="FILE", help="write the results, a JSON object a line")
     group.addoption("--draws", type=int, default=1, metavar="N", help="ask every question N times")
     group.addoption("--no-ledger", action="store_true", help="known divergences violate, as if nobody knew of them")
+    group.addoption("--strict-ledger", action="store_true", help="fail where a known divergence is gone")
     group.addoption(
         "--threads", type=int, default=None, metavar="N", help="of each process; else its share of the CPUs"
     )
@@ -215,6 +216,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitC
         return
     if exitstatus == pytest.ExitCode.OK and state.asked and state.tally.total.keys() <= {"not_run", "unsupported"}:
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+    elif exitstatus == pytest.ExitCode.OK and state.fails_by_ledger:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -227,7 +230,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if state is None or state.worker is not None or not state.tally.counted:
         return
     terminalreporter.section("conformance")
-    lines = summarise(state.tally, results=config.getoption("--results"))
+    lines = summarise(
+        state.tally, results=config.getoption("--results"), versions=state.versions, strict=state.is_strict
+    )
     writer = config.get_terminal_writer()
     if is_coloured(writer._file) and writer.hasmarkup:
         show_lines(lines, writer._file)

@@ -124,9 +124,13 @@ _OPTIONAL: Final[Mapping[str, Mapping[str, str]]] = {
         "row": "text",
         "why": "text",
         "seconds": "a number",
+        "covered": "a list",
+        "behaviours": "a list",
+        "gone": "a list",
+        "powerless": "true or false",
     },
-    "check": {"message": "text", "margin": "a number", "raised": "a mapping"},
-    "footer": {"counts": "a mapping", "complete": "true or false", "seconds": "a number"},
+    "check": {"message": "text", "margin": "a number", "raised": "a mapping", "near": "a list"},
+    "footer": {"counts": "a mapping", "complete": "true or false", "seconds": "a number", "behaviours": "a mapping"},
 }
 
 
@@ -152,6 +156,7 @@ class _Check(msgspec.Struct):
     message: str | msgspec.UnsetType = msgspec.UNSET
     margin: _Number | msgspec.UnsetType = msgspec.UNSET
     raised: _Raised | msgspec.UnsetType = msgspec.UNSET
+    near: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Cell(msgspec.Struct):
@@ -170,6 +175,10 @@ class _Cell(msgspec.Struct):
     row: str | msgspec.UnsetType = msgspec.UNSET
     why: str | msgspec.UnsetType = msgspec.UNSET
     seconds: _Number | msgspec.UnsetType = msgspec.UNSET
+    covered: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    behaviours: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    gone: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    powerless: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Facts(msgspec.Struct):
@@ -204,6 +213,8 @@ class Conforming(msgspec.Struct):
     source: Any = None
     crash: None = None
     divergence: None = None
+    covered: list[Any] | None = None
+    gone: list[Any] | None = None
 
 
 _DECODE: Final = msgspec.json.Decoder().decode

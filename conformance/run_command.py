@@ -49,6 +49,7 @@ _MORE_THAN_0 = _Positive(min=0.001, max=1e6)
 @click.option("--shard", default="1/1", metavar="I/N", help="Run the I-th of N parts.")
 @click.option("--times", metavar="RESULTS", help="Expect cells to take as long as they did in this results file.")
 @click.option("--no-ledger", is_flag=True, help="Known divergences violate, as if nobody knew of them.")
+@click.option("--strict-ledger", is_flag=True, help="Exit with 1 where a known divergence is gone.")
 @click.option("--draws", type=click.IntRange(min=1), default=1, metavar="N", help="Ask every question N times.")
 @click.option("--deadline", type=_MORE_THAN_0, metavar="SECONDS", help="Of a cell's answers; 60 without it.")
 @click.option("--start-deadline", type=_MORE_THAN_0, metavar="SECONDS", help="Of a process until it is up; 120.")
@@ -78,6 +79,7 @@ def run(
     times: str | None,
     draws: int,
     no_ledger: bool,
+    strict_ledger: bool,
     deadline: float | None,
     start_deadline: float | None,
     memory: float | None,
@@ -92,8 +94,9 @@ def run(
 
     With --random so many random cases are run as well; `conformance list random` writes them to a file of their own.
 
-    Exit code 0: all conform, or diverge as the ledger says. 1: something violates, crashed or timed out, or a known
-    divergence went away. 2: the table or the command is at fault, or what is found cannot be written. 3: nothing ran.
+    Exit code 0: all conform, or diverge as the ledger says. 1: something violates, crashed or timed out; with
+    --strict-ledger also: a known divergence is gone. 2: the table or the command is at fault, or what is found cannot
+    be written. 3: nothing ran.
     """
     if str(Path.cwd()) not in sys.path:
         # For implementations named as module:Class; at the end, so that it shadows nothing.
@@ -112,6 +115,7 @@ def run(
     options = [f"--cases={each}" for each in cases] + [f"--implementation={each}" for each in implementation]
     options += [f"--device={device}", f"--tier={tier}", f"--shard={shard}", f"--draws={draws}", f"--results={results}"]
     options += ["--no-ledger"] if no_ledger else []
+    options += ["--strict-ledger"] if strict_ledger else []
     limits = {"deadline": deadline, "start-deadline": start_deadline, "memory": memory}
     options += [f"--{name}={value!r}" for name, value in limits.items() if value is not None]
     options += [f"--junit-xml={junit_xml.absolute()}"] if junit_xml is not None else []

@@ -75,6 +75,9 @@ class State:
         self.tally = Tally()
         self.measured = Measured()
         self.hellos: set[tuple[str, str | None]] = set()
+        #: Implementation -> distribution -> version, as the processes report them.
+        self.versions: dict[str, dict[str, str]] = {}
+        self.is_strict = bool(config.getoption("--strict-ledger"))
         self.xdist: WithXdist | None = None
         self.writer: ResultsFile | None = None
         self.failure: str | None = None
@@ -215,6 +218,7 @@ class State:
     def take(self, report: pytest.TestReport) -> None:
         """Write what a test's report carries."""
         for hello in getattr(report, "conformance_hellos", ()):
+            self.versions.setdefault(hello["implementation"], {}).update(hello["versions"])
             said = (hello["implementation"], hello.get("host"))
             if said not in self.hellos:
                 self.hellos.add(said)
@@ -248,8 +252,18 @@ class State:
                 self.writer.cell(record)
         if self.writer is not None:
             seconds = (datetime.now(UTC) - self.started).total_seconds()
-            self.writer.footer(complete=not missing, seconds=round(seconds, 3), measured=self.measured.facts())
+            self.writer.footer(
+                complete=not missing,
+                seconds=round(seconds, 3),
+                behaviours=self.tally.behaviours.facts(),
+                measured=self.measured.facts(),
+            )
             self.writer.close()
+
+    @property
+    def fails_by_ledger(self) -> bool:
+        """Whether the run is red because a known behaviour is gone, as `--strict-ledger` has it."""
+        return self.is_strict and bool(self.tally.behaviours.gone)
 
     def writing(self, write: Callable[[], None]) -> None:
         """Do what writes results; where they can be written no more, end the run: going on would waste it."""

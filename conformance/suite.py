@@ -17,6 +17,7 @@ from typing import Any, Final
 import pytest
 
 from conformance.adapters.registry import Implementation
+from conformance.behaviours import gone_in, near
 from conformance.cell import Cell, beyond_limits, questions_of
 from conformance.checks.finding import CONFORMS
 from conformance.checks.verdict import Trial, Verdict
@@ -320,8 +321,11 @@ def explanation(record: Mapping[str, Any]) -> str:
     for each in record["checks"]:
         if each["outcome"] != CONFORMS:
             lines.append(f"  {each['check']} {each['outcome']}: {each.get('message', '')}")
+            if near(each):
+                lines.append(f"    {near(each)}")
             if each.get("divergence"):
                 lines.append(f"    known: {each['divergence']['why']} ({each['divergence']['where']})")
+    lines += [f"  gone: {each['id']} ({each.get('where')}): {each.get('why')}" for each in gone_in(record)]
     return "\n".join(lines)
 
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from conformance.behaviours import Counts, near
 from conformance.results import FAILING, OUTCOMES
 from conformance.tally import KEPT, Tally
 
@@ -26,27 +27,95 @@ assert IN_FULL + NAMED <= KEPT
 #: The end of what a crashed process printed, and the most of a message.
 _LINES_OF_STDERR: Final = 5
 _MOST_OF_A_MESSAGE: Final = 400
+#: Behaviours that one line names.
+_NAMED_BEHAVIOURS: Final = 6
 #: The order in which a person wants to see outcomes: what is well first.
 _COLUMNS: Final = ("conforms", "diverges", "violates", "crashed", "timed_out", "unsupported", "not_run")
 assert set(_COLUMNS) == set(OUTCOMES)
 
 
-def summarise(tally: Tally, *, results: str | None) -> Iterator[Line]:
-    """Yield the lines of the summary; `results` is the file the records were written to, if any."""
+def summarise(
+    tally: Tally,
+    *,
+    results: str | None,
+    versions: Mapping[str, Mapping[str, str]] | None = None,
+    strict: bool = False,
+) -> Iterator[Line]:
+    """
+    Yield the lines of the summary.
+
+    - `results`: the file the records were written to, if any.
+    - `versions`: implementation -> distribution -> version, as far as they are known.
+    - `strict`: whether a behaviour that is gone fails the run.
+    """
     if tally.failing:
         yield from _failures(tally)
         yield "", ""
     yield from _table(tally)
+    news = [*_news(tally, versions or {}, strict=strict)]
+    if news:
+        yield "", ""
+        yield from news
     if tally.not_run:
         yield "", ""
         for (implementation, reason), count in sorted(tally.not_run.items(), key=str):
             yield f"not run: {count} cells of {implementation}: {_printable(reason)}", "yellow"
     yield "", ""
     yield "slowest: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in tally.slowest), "dim"
-    yield from _next(tally.failing, results)
+    yield from _next(tally.failing, results, is_gone=bool(tally.behaviours.gone))
 
 
-def _next(failing: Sequence[Record], results: str | None) -> Iterator[Line]:
+def _news(tally: Tally, versions: Mapping[str, Mapping[str, str]], *, strict: bool) -> Iterator[Line]:
+    """Yield what is new: answers that nobody declared, and declared behaviours that are gone, each apart."""
+    red = sum(tally.total[outcome] for outcome in FAILING)
+    if red:
+        cells = "1 cell is" if red == 1 else f"{red} cells are"
+        yield f"new: {cells} red, neither as the rule says nor as declared", "bold red"
+    style = "bold red" if strict else "yellow"
+    for with_versions, named in _by_versions(tally.behaviours.gone, versions).items():
+        behaviours = "1 known behaviour is" if len(named) == 1 else f"{len(named)} known behaviours are"
+        yield _printable(f"gone: {behaviours} gone{with_versions}: {_listed(named)}"), style
+    powerless = tally.behaviours.powerless
+    if powerless:
+        rests = "1 of the diverging cells rests" if powerless == 1 else f"{powerless} of the diverging cells rest"
+        yield f"without power: {rests} on bounds as wide as the answer", "yellow"
+    unseen = [
+        f"{name} (0 of {counts.cells} cells)"
+        for name, counts in sorted(tally.behaviours.found.items())
+        if counts.cells and not counts.seen and not counts.gone
+    ]
+    if unseen:
+        behaviours = "1 behaviour" if len(unseen) == 1 else f"{len(unseen)} behaviours"
+        yield _printable(f"not needed: {behaviours} without which nothing fails here: {_listed(unseen)}"), "dim"
+
+
+def _by_versions(gone: Mapping[str, Counts], versions: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
+    """Return the behaviours that are gone, with the places of their entries, by the versions that are new."""
+    found: dict[str, list[str]] = {}
+    for name, counts in gone.items():
+        found.setdefault(_changed(counts, versions), []).append(f"{name} ({counts.where})")
+    return found
+
+
+def _changed(counts: Counts, versions: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the versions that are others than those the behaviour was seen with, as ` with torch 2.14.1`."""
+    seen_with = counts.entry.get("seen_with")
+    declared = seen_with if isinstance(seen_with, Mapping) else {}
+    changed = {
+        f"{distribution} {version}"
+        for implementation in counts.gone_from
+        for distribution, version in versions.get(implementation, {}).items()
+        if distribution in declared and declared[distribution] != version
+    }
+    return f" with {', '.join(sorted(changed))}" if changed else ""
+
+
+def _listed(named: Sequence[str]) -> str:
+    more = len(named) - _NAMED_BEHAVIOURS
+    return ", ".join(named[:_NAMED_BEHAVIOURS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _next(failing: Sequence[Record], results: str | None, *, is_gone: bool) -> Iterator[Line]:
     """Yield what a person may want to type, where there is something to be done."""
     if failing:
         yield f"first to look at: {_name(failing[0])}; alone: pytest -k '{_expression(failing[0])}'", "bold"
@@ -54,6 +123,9 @@ def _next(failing: Sequence[Record], results: str | None) -> Iterator[Line]:
         cell, file = shlex.quote(_name(failing[0])), shlex.quote(results)
         yield f"a script that shows it: conformance reproduce {cell} {file}", "bold"
         yield f"a ledger entry for each red cell: conformance triage {file}", "bold"
+    if is_gone and results is not None:
+        said = f"which entries to narrow or remove: conformance triage {shlex.quote(results)}"
+        yield said, "bold"
     if results is not None:
         yield f"results: {results}; as a page: conformance report {shlex.quote(results)}", ""
 
@@ -97,17 +169,37 @@ def _in_full(record: Record) -> Iterator[Line]:
     crash = record.get("crash") or {}
     for line in str(crash.get("stderr", "")).strip().splitlines()[-_LINES_OF_STDERR:]:
         yield _item("stderr", line), "dim"
+    yield from _new_findings(record["checks"], is_crash=bool(crash))
+    known = [each for each in record["checks"] if each["outcome"] == "diverges"]
+    if known:
+        checks = ", ".join(str(each["check"]) for each in known)
+        yield _item("as declared", f"{checks}: {_declared_by(known)}"), "yellow"
+
+
+def _new_findings(checks: Sequence[Record], *, is_crash: bool) -> Iterator[Line]:
+    """Yield each check that violates, with the evidence of the first, and the behaviours that are near."""
     told: set[str] = set()
-    for check in record["checks"]:
+    told_near: set[str] = set()
+    for check in checks:
         said = str(check.get("message", check["outcome"]))
         # One exception leaves many checks without evidence, and a crash all that follow: each is told once.
-        follows = said in told or (crash and said.endswith("was never reached"))
-        if check["outcome"] in ("conforms", "unsupported") or follows:
+        follows = said in told or (is_crash and said.endswith("was never reached"))
+        if check["outcome"] in ("conforms", "unsupported", "diverges") or follows:
             continue
-        yield _item(check["check"], said), "red" if check["outcome"] in FAILING else "yellow"
+        yield _item(check["check"], said), "red"
         if not told:
             yield from _evidence(check)
         told.add(said)
+        beside = near(check)
+        if beside and beside not in told_near:
+            told_near.add(beside)
+            yield _item("", beside), "yellow"
+
+
+def _declared_by(checks: Sequence[Record]) -> str:
+    """Return the behaviours that explain checks, with the places of their entries."""
+    entries = [each.get("divergence") or {} for each in checks]
+    return ", ".join(dict.fromkeys(f"{each.get('id', 'an entry')} ({each.get('where')})" for each in entries))
 
 
 def _evidence(check: Record) -> Iterator[Line]:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from conformance.behaviours import BehaviourCounts
 from conformance.results import FAILING
 
 Record = Mapping[str, Any]
@@ -30,13 +31,14 @@ class Tally:
 
     `counted` holds for `DEVICE/IMPLEMENTATION` how many cells have each outcome, `not_run` how many cells of an
     implementation were not run for a reason, `failing` the first `KEPT` red cells of each implementation in the order
-    in which they came.
+    in which they came. `behaviours` counts what cells say of the ledger's behaviours.
     """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self.counted: dict[str, Counter[str]] = {}
         self.not_run: Counter[tuple[str, str]] = Counter()
         self.failing: list[Record] = []
+        self.behaviours = BehaviourCounts()
         self._is_taken: dict[str, bool] = {}
         self._slowest: list[tuple[float, int, str]] = []
         self._red: Counter[str] = Counter()
@@ -80,6 +82,7 @@ class Tally:
         self._is_taken[cell] = True
         counts = self.counted.setdefault(process, Counter())
         counts[outcome] += 1
+        self.behaviours.add(record)
         if outcome in FAILING:
             self._red[implementation] += 1
             if self._red[implementation] <= KEPT:

@@ -17,10 +17,11 @@ from conformance.results import OUTCOMES, Run, Writer, read
 SHAPE = {"check": "output_shape", "outcome": "conforms", "expected": [[None, 4]], "observed": [[None, 4]]}
 OUTPUT = {"check": "output", "outcome": "conforms", "margin": 0.43, "line": "proven"}
 ENTRY = {
-    "where": "cases/divergences.yaml:12",
+    "id": "refuses-rank-1",
+    "where": "cases/divergences/keras.yaml:12",
     "why": "rank 1 is refused",
     "link": "https://a.test/1",
-    "kind": "refuses",
+    "kind": "by_design",
 }
 #: The rest of a cell's record, by outcome.
 EVIDENCE: Mapping[str, Mapping[str, Any]] = {

@@ -183,7 +183,7 @@ def test_each_failure_shows_everything_the_file_says_of_it(run_of: Maker) -> Non
     anchor, title = page.data["entries"][refused["entry"]]
     assert title == "rank 1 is refused"
     (entry,) = page.root.all("section", id=anchor)
-    assert "cases/divergences.yaml:12" in entry.text
+    assert "cases/divergences/keras.yaml:12" in entry.text
     said = "".join(each.text for each in page.root.all("section"))
     for expected in ("torch", "2.13.0", "allow_tf32", "false", "Linux", "2026-01-02T03:04:05Z", "numpy", "2.3.5"):
         assert expected in said
@@ -345,7 +345,7 @@ def test_the_report_imports_no_framework_and_nothing_of_the_suite_but_results() 
     done = subprocess.run([sys.executable, "-c", code], check=True, env=env, capture_output=True, text=True)
     modules = done.stdout.split()
     ours = {each for each in modules if each.startswith("conformance.") and not each.startswith("conformance.report")}
-    assert ours == {"conformance.results", "conformance.record_form"}
+    assert ours == {"conformance.behaviours", "conformance.results", "conformance.record_form"}
     assert not {"numpy", "torch", "keras", "tensorflow", "jax", "flax", "pytest"} & set(modules)
 
 

@@ -144,13 +144,16 @@ class Trial:
         return Verdict(outcome=outcome, checks=tuple(records), reason=f"{crash.label}: {crash.reason}")
 
     def _told(self, finding: Finding, other: Finding) -> Record:
-        """Return the record of a violation, with the behaviours that are near and do not explain it."""
+        """
+        Return the record of a violation, with the behaviours that cover the cell and do not explain it.
+
+        `under` says what fails where they are applied, if that is something else.
+        """
         if not self.covering:
             return finding.record()
-        near = "; ".join(f"{each.id} ({each.where})" for each in self.covering)
-        message = f"{finding.message} (declared here and not what was seen: {near}"
-        message += f"; under it {other.message})" if other is not finding and other.message != finding.message else ")"
-        return {**finding.record(), "message": message, "near": [each.id for each in self.covering]}
+        near = [{"id": each.id, "where": each.where} for each in self.covering]
+        under = {"under": other.message} if other is not finding and other.message != finding.message else {}
+        return {**finding.record(), "near": near, **under}
 
     def _without_one_that_is_gone(self) -> tuple[tuple[Behaviour, ...], tuple[Behaviour, ...]] | None:
         """Return the behaviours less one, and that one, where all holds without it."""

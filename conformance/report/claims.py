@@ -24,12 +24,48 @@ class Headline:
     sentence: str
 
 
-def headline(counts: Mapping[view.Kind, int], *, complete: bool, sound: bool) -> Headline:
+def headline(counts: Mapping[view.Kind, int], *, complete: bool, sound: bool, gone: int = 0) -> Headline:
     """
     Return what may be said of cells with these outcomes, and no more.
 
-    `complete` is false where a run was broken off, `sound` where the files contradict themselves.
+    - `complete`: false where a run was broken off.
+    - `sound`: false where the files contradict themselves.
+    - `gone`: how many declared behaviours are gone.
     """
+    said = _headline(counts, complete=complete, sound=sound)
+    if not gone:
+        return said
+    behaviours = "1 declared behaviour is gone" if gone == 1 else f"{gone:,} declared behaviours are gone"
+    return Headline(tone=said.tone, sentence=f"{said.sentence.removesuffix('.')}; {behaviours}.")
+
+
+def news(
+    counts: Mapping[view.Kind, int], behaviours: Mapping[str, Mapping[str, int]], powerless: int
+) -> tuple[str, ...]:
+    """
+    Return what is new, a sentence each: answers that nobody declared, and declared behaviours that are gone.
+
+    `powerless` says how many diverging cells rest on bounds as wide as the answer.
+    """
+    failing = sum(count for kind, count in counts.items() if kind.fails)
+    gone = [
+        f"{name} (seen in {_count(each['seen'], 'cell')}, gone from {each['gone']:,})"
+        for name, each in behaviours.items()
+        if each["gone"]
+    ]
+    found = []
+    if failing:
+        cells = "1 cell fails" if failing == 1 else f"{failing:,} cells fail"
+        found.append(f"New: {cells}, neither as the rule says nor as declared.")
+    if gone:
+        found.append(f"Gone: {_count(len(gone), 'declared behaviour')}: {', '.join(gone)}.")
+    if powerless:
+        rests = "1 diverging cell rests" if powerless == 1 else f"{powerless:,} diverging cells rest"
+        found.append(f"Without power: {rests} on bounds as wide as the answer.")
+    return tuple(found)
+
+
+def _headline(counts: Mapping[view.Kind, int], *, complete: bool, sound: bool) -> Headline:
     total = sum(counts.values())
     failing = sum(count for kind, count in counts.items() if kind.fails)
     conforming, diverging = (counts[view.KINDS[each]] for each in ("conforms", "diverges"))

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from conformance.behaviours import gone_in, near
 from conformance.report import text
 from conformance.report.columns import Column, name
 from conformance.report.view import KINDS, UNKNOWN, Cell, Kind, Table, kind
@@ -42,13 +43,16 @@ LINES: Final = {
     "statistical": "by chance no order of summation is further off, with the stated probability of a false alarm",
     "declared": "a contract for a function that no theory bounds, such as exp or tanh",
 }
-_KNOWN: Final = {"check", "outcome", "message", "raised", "divergence", "facts", "reason", *(key for key, _ in _FOUND)}
+_KNOWN: Final = {
+    *("check", "outcome", "message", "raised", "divergence", "facts", "reason", "near", "under"),
+    *(key for key, _ in _FOUND),
+}
 
 
 # What is said of a cell in a place of its own; all else is listed.
 _CELL: Final = {
     *("type", "case", "implementation", "device", "outcome", "checks", "crash", "divergence", "steps", "reproduce"),
-    *("question", "row", "why", "source"),
+    *("question", "row", "why", "source", "covered", "behaviours", "gone", "widths", "powerless"),
 }
 
 
@@ -116,6 +120,8 @@ class Group:
     facts: tuple[tuple[str, str], ...]
     link: str | None
     members: tuple[Member, ...]
+    #: The cells that show an entry of the ledger to be gone.
+    gone: tuple[Member, ...] = ()
 
     @property
     def size(self) -> int:
@@ -149,12 +155,14 @@ def summary(cell: Cell) -> str:
     if not cell.detailed:
         return ""
     said = ""
-    if (crash := _crash(cell, 0)) is not None:
+    # Beside a check that violates, a crash is as declared.
+    if (crash := _crash(cell, 0)) is not None and cell.kind.name != "violates":
         said = ": ".join(each for _, each in crash.facts[:2])
     elif checks := [each for each in cell.checks if each.get("outcome") not in ("conforms", "unsupported")]:
         worst = next((each for each in checks if kind(each).fails), checks[0])
         found = worst.get("message") or "; ".join(f"{key} {each}" for key, each in _shown(worst))
         said = f"{name(worst, 'check')}: {text.value(found)}" if found else name(worst, "check")
+        said += f" ({beside})" if (beside := near(worst)) else ""
     return text.head(said or "the results file says no more", 300)
 
 
@@ -197,31 +205,61 @@ def unanswered(table: Table) -> tuple[Group, ...]:
     return _sorted(groups)
 
 
-def divergences(table: Table) -> tuple[Group, ...]:
-    """Return the entries of the ledger that were met, each with its cells."""
-    found: dict[str, list[tuple[Cell, Record]]] = defaultdict(list)
+def divergences(table: Table, counts: Mapping[str, Mapping[str, int]]) -> tuple[Group, ...]:
+    """
+    Return the entries of the ledger that were met, each with its cells, those that are gone first.
+
+    `counts` says of each behaviour, by its id, how many cells it covers, how many need it, and in how many it is gone.
+    """
+    entries: dict[str, Record] = {}
+    seen: dict[str, list[Cell]] = defaultdict(list)
+    gone: dict[str, list[Cell]] = defaultdict(list)
     for cell in table.cells:
         for entry in cell.divergences:
-            found[_entry(entry)].append((cell, entry))
-    groups = []
-    for where, members in found.items():
-        entry = members[0][1]
-        # An address that may not be followed is still shown, as text.
-        link = text.link(entry.get("link"))
-        said = ("where", "why", "link") if link else ("where", "why")
-        facts = [(key, text.value(each)) for key, each in entry.items() if key not in said and each]
-        groups.append(
-            _group(
-                table,
-                list(dict.fromkeys(cell for cell, _ in members)),
-                anchor=entry_anchor(where),
-                kind=KINDS["diverges"],
-                title=text.value(entry.get("why") or "no reason given"),
-                facts=(("entry", where), *facts),
-                link=link,
-            )
-        )
-    return tuple(sorted(groups, key=lambda group: (text.natural(group.facts[0][1]), group.title)))
+            entries.setdefault(_entry(entry), entry)
+            seen[_entry(entry)].append(cell)
+        for entry in gone_in(cell.record):
+            entries.setdefault(_entry(entry), entry)
+            gone[_entry(entry)].append(cell)
+    places = {str(entry["id"]): where for where, entry in entries.items() if entry.get("id")}
+    for cell in table.cells:
+        # A check that several behaviours explain has the entry of the first alone, and the names of all.
+        for behaviour in _named(cell):
+            place = places.get(behaviour, behaviour)
+            entries.setdefault(place, {"id": behaviour, "where": place, "why": behaviour})
+            seen[place].append(cell)
+    groups = [_of_entry(table, entry, seen[where], gone[where], counts) for where, entry in entries.items()]
+    return tuple(sorted(groups, key=lambda group: (not group.gone, text.natural(group.facts[0][1]), group.title)))
+
+
+def _of_entry(
+    table: Table, entry: Record, seen: Sequence[Cell], gone: Sequence[Cell], counts: Mapping[str, Mapping[str, int]]
+) -> Group:
+    """Return the group of one entry of the ledger."""
+    where = _entry(entry)
+    # An address that may not be followed is still shown, as text.
+    link = text.link(entry.get("link"))
+    said = ("where", "why", "behaviours", *(("link",) if link else ()))
+    facts = [(key, text.value(each)) for key, each in entry.items() if key not in said and each]
+    if (counted := counts.get(str(entry.get("id")))) is not None:
+        facts.append(("seen", f"in {counted['seen']:,} of the {counted['cells']:,} cells that it covers"))
+        facts += [("gone", f"from {counted['gone']:,} cells")] if counted["gone"] else []
+    group = _group(
+        table,
+        list(dict.fromkeys(seen)),
+        anchor=entry_anchor(where),
+        kind=KINDS["diverges" if seen else "conforms"],
+        title=text.value(entry.get("why") or "no reason given"),
+        facts=(("entry", where), *facts),
+        link=link,
+    )
+    return replace(group, gone=_members(table, list(dict.fromkeys(gone))))
+
+
+def _named(cell: Cell) -> tuple[str, ...]:
+    """Return the behaviours without which a cell would fail."""
+    listed = cell.record.get("behaviours")
+    return tuple(each for each in listed if isinstance(each, str)) if isinstance(listed, list | tuple) else ()
 
 
 def detail(cell: Cell, limit: int) -> Detail:
@@ -238,8 +276,20 @@ def detail(cell: Cell, limit: int) -> Detail:
         steps=tuple(text.pairs(steps)),
         # A script with a hole in it is worse than none, so that one too long to show is not cut.
         reproduce=reproduce if isinstance(reproduce, str) and len(reproduce) <= LONGEST_SCRIPT else "",
-        others=tuple(text.pairs({str(key): each for key, each in cell.record.items() if key not in _CELL})),
+        others=(
+            *_of_behaviours(cell.record),
+            *text.pairs({str(key): each for key, each in cell.record.items() if key not in _CELL}),
+        ),
     )
+
+
+def _of_behaviours(record: Record) -> Iterator[tuple[str, str]]:
+    """Yield what a cell says of the ledger's behaviours beside the entries of its checks."""
+    for entry in gone_in(record):
+        said = f"{entry['id']} ({text.value(entry.get('where') or 'no entry')}): {text.value(entry.get('why') or '')}"
+        yield "gone", text.value(said)
+    if record.get("powerless") is True:
+        yield "without power", "the declared bounds are as wide as the answer"
 
 
 def _check(record: Record) -> Check:
@@ -248,6 +298,8 @@ def _check(record: Record) -> Check:
         facts.append(("reason", text.value(record["reason"])))
     if kind(record) is UNKNOWN:
         facts.append(("outcome", text.value(record.get("outcome"))))
+    if beside := near(record):
+        facts.append(("near", beside))
     facts += [(str(key), text.value(each)) for key, each in record.items() if key not in _KNOWN]
     divergence = record.get("divergence")
     return Check(
@@ -346,15 +398,20 @@ def _group(
     facts: tuple[tuple[str, str], ...] = (),
     link: str | None = None,
 ) -> Group:
+    members = _members(table, cells)
+    return Group(anchor=anchor, kind=kind, title=title, facts=facts, link=link, members=members)
+
+
+def _members(table: Table, cells: Sequence[Cell]) -> tuple[Member, ...]:
+    """Return cells by the column they stand in."""
     found: dict[Column, list[Cell]] = {column: [] for column in table.columns}
     for cell in cells:
         found[cell.column].append(cell)
-    members = tuple(
+    return tuple(
         Member(column=column, cells=tuple(each), whole=len(each) == table.sizes[column])
         for column, each in found.items()
         if each
     )
-    return Group(anchor=anchor, kind=kind, title=title, facts=facts, link=link, members=members)
 
 
 def _sorted(groups: Iterable[Group]) -> tuple[Group, ...]:

@@ -55,5 +55,7 @@ def _left(cell: Conforming, file: OnDisk, start: int, asked: dict[str, Any]) -> 
         "row": cell.row,
         "why": cell.why,
         "source": cell.source,
+        **({"covered": cell.covered} if cell.covered else {}),
+        **({"gone": cell.gone} if cell.gone else {}),
     }
     return Left(content, seen, file, start)

@@ -18,6 +18,7 @@ from typing import Any, Final
 from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from conformance.behaviours import BehaviourCounts
 from conformance.report import claims, columns, details, places, script, text, view
 from conformance.report.beside import beside, present
 from conformance.report.changes import changes as changed
@@ -149,13 +150,17 @@ def render_with(
     failures = details.failures(table)
     warnings = (*itertools.chain(*map(claims.warnings, runs, columns.labels(runs))), *claims.oddities(table))
     complete = all(run.complete for run in runs)
-    divergences = details.divergences(table)
+    behaviours, powerless = _behaviours(runs, table)
+    divergences = details.divergences(table, behaviours)
     known = places.Places.among(table)
     past = None if history is None else nights(history, known)
     data = payload(table, divergences)
     page = made.get_template(_TEMPLATE).render(
         policy=script.policy(),
-        headline=claims.headline(counts, complete=complete, sound=not warnings),
+        headline=claims.headline(
+            counts, complete=complete, sound=not warnings, gone=sum(1 for each in behaviours.values() if each["gone"])
+        ),
+        news=claims.news(counts, behaviours, powerless),
         counts=counts,
         total=sum(counts.values()),
         summary=claims.summary_line(runs, table),
@@ -178,6 +183,35 @@ def render_with(
     )
     data["history"] = None if past is None else past.plotted()
     return script.put(page, script_text(data))
+
+
+def _behaviours(runs: Sequence[Run], table: view.Table) -> tuple[dict[str, dict[str, int]], int]:
+    """
+    Return by behaviour how many cells it covers, how many need it and in how many it is gone; and powerless cells.
+
+    A footer counts all cells of its run; without one, the cells that the page holds are counted.
+    """
+    found: dict[str, Counter[str]] = {}
+    powerless = 0
+    for index, run in enumerate(runs):
+        counted = BehaviourCounts()
+        for cell in table.cells:
+            if cell.run == index:
+                counted.add(cell.record)
+        powerless += counted.powerless
+        footer = (run.footer or {}).get("behaviours")
+        said = footer if isinstance(footer, Mapping) else counted.facts()
+        for name, counts in said.items():
+            if isinstance(counts, Mapping):
+                numbers = {key: _whole(counts.get(key)) for key in ("cells", "seen", "gone")}
+                found.setdefault(text.head(text.value(name), 200), Counter()).update(numbers)
+    whole = {name: {key: counts[key] for key in ("cells", "seen", "gone")} for name, counts in found.items()}
+    return dict(sorted(whole.items())), powerless
+
+
+def _whole(content: Any) -> int:
+    """Return a count of a footer, 0 for what is none."""
+    return content if type(content) is int and 0 <= content < 2**53 else 0
 
 
 def _summaries(runs: Sequence[Run], table: view.Table) -> tuple[Summary, ...]:

@@ -1,6 +1,8 @@
 """
 What a script has to show of a cell: its first failing check, or its crash, as steps to take and a thing to look at.
 
+Where some checks of a cell violate and others diverge as declared, the script shows one that violates.
+
 Read from the cell's record and from the question it was asked; nothing is judged or computed again here.
 """
 
@@ -51,8 +53,9 @@ class Symptom:
 
 
 def failing(record: Record) -> list[Record]:
-    """Return the checks of a cell that are neither well nor unasked."""
-    return [each for each in record["checks"] if each["outcome"] not in _WELL]
+    """Return the checks of a cell that are neither well nor unasked, those that violate before those that diverge."""
+    found = [each for each in record["checks"] if each["outcome"] not in _WELL]
+    return sorted(found, key=lambda each: bool(each["outcome"] == "diverges"))
 
 
 def symptom(record: Record, asked: Question, check: str | None = None) -> Symptom:
@@ -63,7 +66,8 @@ def symptom(record: Record, asked: Question, check: str | None = None) -> Sympto
         NotShown: nothing of the cell fails, or the check does not.
     """
     crash = record.get("crash")
-    if crash is not None:
+    # Beside a check that violates, a crash is as declared.
+    if crash is not None and (record["outcome"] != "violates" or check == "crash"):
         step = str(crash["step"])
         if step not in {each.label for each in asked.steps}:
             raise NotShown(f"the process ended at {step}: {crash['reason']}")
