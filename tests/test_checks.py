@@ -7,31 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.comparison import bits, compare, worst_of
-from conformance.finding import Evidence, Finding, Missing, raised_record
-from conformance.judging import judge
 
 from conformance.adapters.protocol import Gradients, Parameter
-from conformance.adapters.registry import select
 from conformance.case import CHECKS, Case, Expect, Layer
-from conformance.cell import Cell, checks_asked
-from conformance.checks import check_parameters, check_refusal
+from conformance.cell import checks_asked
+from conformance.checks.compare import bits, compare, worst_of
+from conformance.checks.finding import Finding, Missing, raised_record
+from conformance.checks.refusal import Refused
+from conformance.checks.shapes import ParameterCounts
 from conformance.enclosure import Enclosure
-from conformance.question import Question, question
-from conformance.steps import (
-    Answer,
-    Declined,
-    Done,
-    Inferred,
-    Output,
-    Parameters,
-    Raised,
-    Reply,
-    Transcript,
-    Unreached,
-    perform,
-)
+from conformance.question import question
+from conformance.steps import Answer, Declined, Done, Inferred, Output, Parameters, Raised, Reply, Unreached
 from tests.faulty import Exact
+from tests.judged import IMPLEMENTATION, answers_of, findings, subject
 
 CASE = Case(input_shape=(3, 5), layers=(Layer(units=4), Layer(units=5)), lane="exact")
 ONE = Enclosure(exact=np.array([1.0, -2.0]), allowed=np.array([0.25, 0.0]))
@@ -68,8 +56,8 @@ def test_one_bad_element_of_many_is_found_wherever_it_is() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_violates_whatever_is_allowed(value: float) -> None:
-    bound = Enclosure(exact=np.zeros(2), allowed=np.full(2, np.inf))
+def test_what_is_not_finite_violates_however_much_is_allowed(value: float) -> None:
+    bound = Enclosure(exact=np.zeros(2), allowed=np.full(2, np.finfo(np.float64).max))
     finding = compare("output", "y", np.array([0.0, value]), bound, "proven")
     assert (finding.outcome, finding.worst) == ("violates", (1,))
 
@@ -88,23 +76,17 @@ def test_another_shape_is_never_broadcast(shape: tuple[int, ...]) -> None:
 
 def test_the_worst_finding_is_a_violation_even_with_a_smaller_margin() -> None:
     violation = Finding(check="output", outcome="violates", message="no")
-    assert worst_of([Finding(check="output", margin=0.9), violation]) is violation
-    assert worst_of([Finding(check="output", margin=0.1), Finding(check="output", margin=0.9)]).margin == 0.9
+    assert worst_of("output", [Finding(check="output", margin=0.9), violation]) is violation
+    assert worst_of("output", [Finding(check="output", margin=0.1), Finding(check="output", margin=0.9)]).margin == 0.9
 
 
-def asked() -> tuple[Cell, Question, dict[str, Answer]]:
-    """Return a cell, its question and the answers of the exact adapter."""
-    from conformance.adapters.registry import select
-
-    cell = Cell(case=CASE, implementation=select(["tests.faulty:Exact"])[0], device="cpu")
-    wanted = question(CASE, "cpu")
-    return cell, wanted, {each.label: each.answer for each in perform(Exact(), wanted.steps)}
+def answered() -> dict[str, Answer]:
+    """Return the answers of the exact adapter."""
+    return answers_of(Exact(), question(CASE, "cpu"))
 
 
 def outcomes(answers: dict[str, Answer]) -> dict[str, str]:
-    cell, wanted, _ = asked()
-    replies = {label: Reply(label=label, answer=each, seconds=0.0) for label, each in answers.items()}
-    return {each.check: each.outcome for each in judge(cell, wanted, Transcript(replies=replies))}
+    return {each.check: each.outcome for each in findings(CASE, answers)}
 
 
 @pytest.mark.parametrize("length", [0, 1, 8000, 8001, 100_000])
@@ -116,7 +98,7 @@ def test_of_a_long_message_both_ends_are_kept(length: int) -> None:
 
 
 def test_with_all_evidence_every_check_conforms() -> None:
-    assert outcomes(asked()[2]) == dict.fromkeys(checks_asked(CASE), "conforms")
+    assert outcomes(answered()) == dict.fromkeys(checks_asked(CASE), "conforms")
     assert set(checks_asked(CASE)) == set(CHECKS) - {"refusal", "positions_permuted", "weights_read_back"}
 
 
@@ -132,16 +114,61 @@ def test_with_all_evidence_every_check_conforms() -> None:
     ids=["raised", "declined", "unreached", "of another kind", "absent"],
 )
 @pytest.mark.parametrize(
-    "label", [each.label for each in asked()[1].steps if "build" not in each.label and "new" not in each.label]
+    "label",
+    [each.label for each in question(CASE, "cpu").steps if "build" not in each.label and "new" not in each.label],
 )
 def test_missing_evidence_violates(label: str, answer: Answer | None) -> None:
-    """Take the answer of any one step away: some check must be red."""
-    answers = asked()[2]
+    """Take the answer of any one step away: some check must be red, and no check alters that looked at other steps."""
+    answers = answered()
     if answer is None:
         del answers[label]
     else:
         answers[label] = answer
-    assert "violates" in outcomes(answers).values()
+    found = {each.check: each for each in findings(CASE, answers)}
+    red = {check for check, each in found.items() if each.outcome == "violates"}
+    assert red
+    assert all("no evidence" in str(found[check].message) for check in red)
+
+
+@pytest.mark.parametrize(
+    ("gone", "spoilt", "check"),
+    [
+        ("infer", "output", "output_shape"),
+        ("output again", "output once more", "output"),
+        ("output, dy wide", "gradients, dy wide", "weights_live"),
+        ("positions as samples", "output, only position 3 kept", "positions_independent"),
+        ("output, transposed", "output, strided", "memory_layouts"),
+    ],
+)
+@pytest.mark.parametrize("declines", [True, False])
+def test_every_answer_that_arrived_is_judged_beside_one_that_is_missing(
+    gone: str, spoilt: str, check: str, declines: bool
+) -> None:
+    """What is missing is a finding of its own step; what a model declined comes after any other violation."""
+    raised = Raised(type="ValueError", message="no", modules=("keras.x",), traceback="")
+    answers = answered() | {gone: Declined(reason="cannot") if declines else raised}
+    found = next(each for each in findings(CASE, answers) if each.check == check)
+    assert (found.outcome, found.declined) == ("violates", "cannot" if declines else None)
+    wrong = answers[spoilt]
+    if isinstance(wrong, Gradients):
+        answers[spoilt] = replace(wrong, dx=None)
+    else:
+        assert isinstance(wrong, Output)
+        answers[spoilt] = replace(wrong, y=wrong.y[:, :-1] if check == "output_shape" else wrong.y + 1)
+    found = next(each for each in findings(CASE, answers) if each.check == check)
+    assert (found.outcome, found.declined) == ("violates", None)
+    assert ("no evidence" in str(found.message)) is (not declines or isinstance(wrong, Gradients))
+
+
+def test_what_is_declined_is_unsupported_where_the_registry_says_why_alone() -> None:
+    allowed = replace(IMPLEMENTATION, unanswerable={"gradients": "why"})
+    declining = answered() | {"gradients": Declined(reason="cannot"), "output, dy wide": Declined(reason="cannot")}
+    found = {each.check: each for each in findings(CASE, declining, allowed)}
+    assert (found["gradients"].outcome, found["gradients"].message) == ("unsupported", "why")
+    assert found["weights_live"].outcome == "violates"
+    assert {each.check: each.outcome for each in findings(CASE, declining)}["gradients"] == "violates"
+    raising = answered() | {"gradients": Raised(type="ValueError", message="no", modules=("keras.x",), traceback="")}
+    assert {each.check: each.outcome for each in findings(CASE, raising, allowed)}["gradients"] == "violates"
 
 
 def test_no_evidence_at_all_violates_every_check() -> None:
@@ -149,7 +176,7 @@ def test_no_evidence_at_all_violates_every_check() -> None:
 
 
 def changed(label: str, change: Any) -> dict[str, str]:
-    answers = asked()[2]
+    answers = answered()
     answers[label] = change(answers[label])
     return {check: outcome for check, outcome in outcomes(answers).items() if outcome == "violates"}
 
@@ -227,11 +254,8 @@ GOOD = (
 )
 def test_parameters(parameters: tuple[Parameter, ...], own: int | None, fault: str | None) -> None:
     case = Case(input_shape=(5,), layers=(Layer(units=4),))
-    answer = Parameters(parameters=parameters, own_count=own)
-    evidence = Evidence(
-        transcript=Transcript(replies={"parameters": Reply(label="parameters", answer=answer, seconds=0.0)})
-    )
-    finding = check_parameters(case, evidence)
+    answers = {"parameters": Parameters(parameters=parameters, own_count=own)}
+    finding = ParameterCounts().judge(subject(answers, case=case))
     assert finding.outcome == ("conforms" if fault is None else "violates")
     assert fault is None or fault in str(finding.message)
 
@@ -265,9 +289,8 @@ REFUSED = Raised(
     ],
 )
 def test_refusal(answers: dict[str, Answer], outcome: str, said: str | None) -> None:
-    replies = {label: Reply(label=label, answer=each, seconds=0.0) for label, each in answers.items()}
     try:
-        finding = check_refusal(Evidence(transcript=Transcript(replies=replies)), ["keras"])
+        finding = Refused().judge(subject(answers))
     except Missing as missing:
         finding = missing.finding
     assert finding.outcome == outcome
@@ -301,17 +324,15 @@ def test_bits_are_equal_where_every_bit_is_and_nowhere_else() -> None:
 
 
 def test_the_record_of_an_output_holds_its_bits() -> None:
-    asked = question(CASE, "cpu")
-    cell = Cell(case=CASE, implementation=select(["tests.faulty:Exact"])[0], device="cpu")
     found = {}
     for change in (0.0, 2.0**-20):
-        replies = {reply.label: reply for reply in perform(Exact(), asked.steps)}
-        answer = replies["output"].answer
+        answers = answered()
+        answer = answers["output"]
         assert isinstance(answer, Output)
         changed = answer.y.copy()
         changed.flat[0] += change * changed.flat[0]
-        replies["output"] = replace(replies["output"], answer=replace(answer, y=changed))
-        record = next(each for each in judge(cell, asked, Transcript(replies=replies)) if each.check == "output")
+        answers["output"] = replace(answer, y=changed)
+        record = next(each for each in findings(CASE, answers) if each.check == "output")
         found[change] = record.facts["bits"]
         assert found[change] == bits(changed)
     assert len(set(found.values())) == 2

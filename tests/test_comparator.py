@@ -8,39 +8,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.comparison import between, compare
-from conformance.finding import Evidence, Finding, Missing
 from hypothesis import given as drawn
 from hypothesis import strategies
 
-from conformance import checks
 from conformance.adapters.protocol import Gradients, Parameter
 from conformance.case import Case, Layer
 from conformance.chance import FEWEST, root_mean_square
+from conformance.checks.compare import between, compare, worst_of
+from conformance.checks.finding import Finding, Missing
+from conformance.checks.positions import PositionsIndependent
+from conformance.checks.refusal import Refused
+from conformance.checks.shapes import OutputShape, ParameterCounts
+from conformance.checks.values import GradientValues, OutputValues, Repeatable, WeightsLive
 from conformance.enclosure import Enclosure
+from conformance.question import REPEATED
 from conformance.reference import Reference
-from conformance.steps import Answer, Declined, Inferred, Output, Parameters, Raised, Reply, Transcript, Unreached
+from conformance.steps import Answer, Declined, Inferred, Output, Parameters, Raised, Unreached
+from tests.judged import ONE_LAYER, around, output, reference_of, subject
 
 Array = np.ndarray
-
-
-def given(answers: Mapping[str, Answer]) -> Evidence:
-    replies = {label: Reply(label=label, answer=each, seconds=0.0) for label, each in answers.items()}
-    return Evidence(transcript=Transcript(replies=replies))
-
-
-def output(y: Any) -> Output:
-    return Output(y=np.asarray(y, np.float32), placement="cpu", strides=None)
-
-
-def around(exact: Any, allowed: float = 0.0) -> Enclosure:
-    centre = np.asarray(exact, np.float64)
-    return Enclosure(exact=centre, allowed=np.full_like(centre, allowed))
-
-
-def reference_of(exact: Any, allowed: float = 0.0) -> Reference:
-    y = around(exact, allowed)
-    return Reference(y=y, dx=y, layers=(), line="proven")
 
 
 def test_no_error_where_none_is_allowed_is_no_part_of_the_margin() -> None:
@@ -114,16 +100,20 @@ def test_elements_that_are_no_sum_are_left_out_of_the_root_mean_square() -> None
 
 def test_the_same_output_is_held_to_each_reference_of_its_own() -> None:
     y = np.ones(2)
-    evidence = given({"output": output(y), "output, other draw": output(y)})
     references = {"output": reference_of(y), "output, other draw": reference_of(np.zeros(2))}
-    assert checks.check_output(evidence, references).outcome == "violates"
+    answers = dict.fromkeys(references, output(y))
+    assert OutputValues().judge(subject(answers, outputs=references)).outcome == "violates"
 
 
 def test_the_row_s_own_output_is_held_to_the_reference_first() -> None:
     right, wrong = np.ones(2), np.array([1.0, 2.0])
-    evidence, references = given({"output": output(right)}), {"output": reference_of(right)}
-    assert checks.check_output(evidence, references, right).outcome == "conforms"
-    assert "the output the row gives" in str(checks.check_output(evidence, references, wrong).message)
+
+    def found(expected: Array) -> Finding:
+        own = subject({"output": output(right)}, outputs={"output": reference_of(right)}, expected=expected)
+        return OutputValues().judge(own)
+
+    assert found(right).outcome == "conforms"
+    assert "the output the row gives" in str(found(wrong).message)
 
 
 REFUSED = Raised(
@@ -138,7 +128,8 @@ def gradients(
     found: Gradients, *, dx: float = 1.0, input_dtype: str | None = None, layers: Any = ((DW, DB), (DW, DB))
 ) -> Finding:
     reference = Reference(y=around([1.0]), dx=around([dx]), layers=layers, line="proven")
-    return checks.check_gradients(given({"gradients": found}), {"gradients": reference}, "float32", input_dtype)
+    case = replace(ONE_LAYER, input_dtype=input_dtype)
+    return GradientValues().judge(subject({"gradients": found}, case=case, gradients={"gradients": reference}))
 
 
 RIGHT = Gradients(dx=np.ones(1, np.float32), layers=((ONE, HALF), (ONE, HALF)))
@@ -188,12 +179,9 @@ def test_the_margin_of_each_kind_of_gradient_is_that_of_its_worst_layer() -> Non
     assert gradients(found).facts["margins"] == {"dx": 0.0, "dW": 0.25, "db": 0.75}
 
 
-CALLS = ("first", "second", "third")
-
-
 def repeated(*outputs: Any, allowed: float = 0.25) -> Finding:
-    answers: dict[str, Answer] = dict(zip(CALLS, map(output, outputs), strict=True))
-    return checks.check_repeatable(given(answers), CALLS, reference_of([0.0], allowed))
+    answers: dict[str, Answer] = dict(zip(REPEATED, map(output, outputs), strict=True))
+    return Repeatable().judge(subject(answers, outputs=dict.fromkeys(REPEATED, reference_of([0.0], allowed))))
 
 
 def test_two_answers_differ_by_the_sum_of_both_bounds_at_most() -> None:
@@ -209,8 +197,61 @@ def test_bits_agree_where_those_of_all_calls_do() -> None:
 
 
 def test_an_answer_of_another_shape_is_not_held_to_another() -> None:
-    finding = between("repeatable", "y", np.zeros((1, 2)), np.zeros((1, 2)), around(np.zeros((2, 2))), "proven")
+    both = np.zeros((1, 2)), around(np.zeros((2, 2)))
+    finding = between("repeatable", "y", both, both, "proven")
     assert "expected (2, 2)" in str(finding.message)
+    one, other = (np.zeros((2, 2)), around(np.zeros((2, 2)))), (np.zeros((2, 2)), around(np.zeros((2, 1))))
+    assert between("repeatable", "y", one, other, "proven").outcome == "violates"
+
+
+@pytest.mark.parametrize(
+    ("got", "other", "outcome"),
+    [
+        ((3.0, 2.0, 0.25), (2.0, 1.0, 0.25), "conforms"),
+        ((3.5, 2.0, 0.25), (2.0, 1.0, 0.25), "conforms"),
+        ((3.75, 2.0, 0.25), (2.0, 1.0, 0.25), "violates"),
+        ((3.5, 2.0, 0.5), (2.0, 1.0, 0.0), "conforms"),  # each has a radius of its own
+        ((3.75, 2.0, 0.5), (2.0, 1.0, 0.0), "violates"),
+        ((1.0, 2.0, 0.25), (2.0, 1.0, 0.25), "violates"),  # it is by this much larger, not smaller
+        ((np.nan, np.nan, 0.0), (np.nan, np.nan, 0.0), "conforms"),
+        ((np.inf, np.inf, 0.0), (np.inf, np.inf, 0.0), "conforms"),
+        ((np.inf, np.inf, 0.0), (np.nan, np.inf, 0.0), "violates"),
+        ((1.0, np.nan, 0.0), (np.nan, np.nan, 0.0), "violates"),
+        # Where the exact answers differ so, each is compared with its own.
+        ((np.nan, np.nan, 0.0), (2.0, 2.0, 0.0), "conforms"),
+        ((2.0, np.nan, 0.0), (2.0, 2.0, 0.0), "violates"),
+        ((2.0, 2.0, 0.0), (np.inf, np.inf, 0.0), "conforms"),
+        ((3.0, 2.0, 0.0), (np.inf, np.inf, 0.0), "violates"),
+    ],
+)
+def test_two_answers_are_as_far_apart_as_what_encloses_them(
+    got: tuple[float, float, float], other: tuple[float, float, float], outcome: str
+) -> None:
+    pairs = [(np.array([answer]), around([exact], allowed)) for answer, exact, allowed in (got, other)]
+    assert between("repeatable", "y", pairs[0], pairs[1], "proven").outcome == outcome
+
+
+def test_the_tails_of_what_encloses_two_answers_are_part_of_their_difference() -> None:
+    one = Enclosure(exact=np.array([1.0]), allowed=np.zeros(1), tail=np.array([0.5]))
+    other = Enclosure(exact=np.array([1.0]), allowed=np.zeros(1), tail=np.array([0.25]))
+    assert between("repeatable", "y", (np.array([3.25]), one), (np.array([3.0]), other), "exact").outcome == "conforms"
+    assert between("repeatable", "y", (np.array([3.0]), one), (np.array([3.0]), other), "exact").outcome == "violates"
+
+
+def test_an_element_without_a_bound_is_not_judged_and_counted() -> None:
+    enclosure = Enclosure(exact=np.array([1.0, 2.0, 3.0]), allowed=np.array([0.5, np.inf, np.inf]))
+    finding = compare("output", "y", np.array([1.25, np.nan, 9.0]), enclosure, "proven")
+    assert (finding.outcome, finding.margin, finding.facts) == ("conforms", 0.5, {"unbounded": 2})
+    assert compare("output", "y", np.array([2.0, 2.0, 3.0]), enclosure, "proven").outcome == "violates"
+    assert "unbounded" not in compare("output", "y", np.zeros(1), around(np.zeros(1)), "proven").facts
+
+
+def test_of_nothing_to_judge_a_check_conforms_and_what_is_declined_comes_last() -> None:
+    assert worst_of("output", []) == Finding(check="output")
+    declined = Finding(check="output", outcome="violates", message="a", declined="cannot")
+    other = Finding(check="output", outcome="violates", message="b")
+    assert worst_of("output", [Finding(check="output", margin=2.0), declined, other]) is other
+    assert worst_of("output", [declined, Finding(check="output", margin=2.0)]) is declined
 
 
 @pytest.mark.parametrize("spoilt", ["y", "dW"])
@@ -218,10 +259,22 @@ def test_outputs_and_gradients_both_follow_new_weights(spoilt: str) -> None:
     off = around(np.full((1, 1), 9.0))
     reference = Reference(y=around([1.0]), dx=around([1.0]), layers=((DW, DB), (DW, DB)), line="proven")
     wrong = replace(reference, **{"y": around([2.0])} if spoilt == "y" else {"layers": ((DW, DB), (off, DB))})
-    evidence = given({"new output": output([1.0]), "new gradients": RIGHT})
     for each, outcome in ((reference, "conforms"), (wrong, "violates")):
-        finding = checks.check_weights_live(evidence, {"new output": each}, {"new gradients": each}, "float32")
+        finding = followed(output([1.0]), RIGHT, each)
         assert (finding.check, finding.outcome) == ("weights_live", outcome)
+        assert each is reference or str(finding.message).startswith("after weights were replaced: ")
+
+
+def followed(output_is: Answer, gradients_are: Answer, reference: Reference) -> Finding:
+    """Judge what was computed after new weights, and what is wrong before them, which is another check's business."""
+    before = {"output": output([7.0]), "gradients": RIGHT}
+    own = subject(
+        {**before, "new output": output_is, "new gradients": gradients_are},
+        outputs={"output": reference, "new output": reference},
+        gradients={"gradients": reference, "new gradients": reference},
+        after=frozenset({"new output", "new gradients"}),
+    )
+    return WeightsLive().judge(own)
 
 
 @pytest.mark.parametrize(
@@ -230,6 +283,7 @@ def test_outputs_and_gradients_both_follow_new_weights(spoilt: str) -> None:
         (output([1.0]), Declined(reason="cannot"), "violates", "cannot"),  # for the registry to excuse
         (output([2.0]), Declined(reason="cannot"), "violates", None),
         (Declined(reason="cannot"), RIGHT, "violates", "cannot"),
+        (Declined(reason="cannot"), replace(RIGHT, dx=np.zeros(1, np.float32)), "violates", None),
         (output([1.0]), REFUSED, "violates", None),
     ],
 )
@@ -237,21 +291,20 @@ def test_declining_to_differentiate_excuses_no_wrong_output(
     output_is: Answer, gradients_are: Answer, outcome: str, declined: str | None
 ) -> None:
     reference = Reference(y=around([1.0]), dx=around([1.0]), layers=((DW, DB), (DW, DB)), line="proven")
-    evidence = given({"y": output_is, "g": gradients_are})
-    try:
-        found = checks.check_weights_live(evidence, {"y": reference}, {"g": reference}, "float32")
-    except Missing as missing:
-        found = missing.finding
+    found = followed(output_is, gradients_are, reference)
     assert (found.outcome, found.declined) == (outcome, declined)
 
 
 def independent(alone: Mapping[str, Any], kept: Mapping[str, Any], main: Any = ((0.0,), (0.0,))) -> Finding:
     """Hold two positions of one unit, each exactly 0 give or take a quarter, to what they were alone and kept."""
     answers = {"output": output(main)} | {label: output(y) for label, y in {**alone, **kept}.items()}
-    positions = {label: (number,) for number, label in enumerate(alone)}
-    return checks.check_positions_independent(
-        given(answers), positions, dict.fromkeys(kept, 1), reference_of(np.zeros((2, 1)), 0.25)
+    own = subject(
+        answers,
+        outputs={"output": reference_of(np.zeros((2, 1)), 0.25)},
+        alone={label: (number,) for number, label in enumerate(alone)},
+        kept=dict.fromkeys(kept, 1),
     )
+    return PositionsIndependent().judge(own)
 
 
 RIGHT_ALONE = {"first": [[0.0]], "second": [[0.0]]}
@@ -289,19 +342,18 @@ BUILT: dict[str, Answer] = {"sibling build": output([1.0]), "sibling output": ou
 @pytest.mark.parametrize("label", ["sibling build", "sibling output"])
 @pytest.mark.parametrize("answer", [Unreached(because="x"), Declined(reason="x"), REFUSED])
 def test_a_refusal_needs_a_sibling_that_is_accepted(label: str, answer: Answer) -> None:
-    evidence = given({**BUILT, label: answer, "build": REFUSED})
-    assert checks.check_refusal(evidence, ["keras"]).outcome == "violates"
+    assert Refused().judge(subject({**BUILT, label: answer, "build": REFUSED})).outcome == "violates"
 
 
 def test_a_refusal_may_come_at_inference_and_is_no_declining() -> None:
-    assert checks.check_refusal(given({**BUILT, "infer": REFUSED}), ["keras"]).outcome == "conforms"
-    declined = given({**BUILT, "infer": Declined(reason="x"), "output": output([1.0])})
-    assert checks.check_refusal(declined, ["keras"]).outcome == "violates"
+    assert Refused().judge(subject({**BUILT, "infer": REFUSED})).outcome == "conforms"
+    declined = subject({**BUILT, "infer": Declined(reason="x"), "output": output([1.0])})
+    assert Refused().judge(declined).outcome == "violates"
 
 
 def test_a_call_back_into_the_adapter_is_no_frame_of_the_framework() -> None:
     back = replace(REFUSED, modules=("conformance.steps", "keras.x", "conformance.adapters.keras"))
-    assert checks.check_refusal(given({**BUILT, "build": back}), ["keras"]).outcome == "violates"
+    assert Refused().judge(subject({**BUILT, "build": back})).outcome == "violates"
 
 
 STACK = Case(input_shape=(2, 3), layers=(Layer(units=4), Layer(units=5)))
@@ -316,16 +368,16 @@ STACK = Case(input_shape=(2, 3), layers=(Layer(units=4), Layer(units=5)))
     ],
 )
 def test_shapes_are_inferred_for_the_batch_and_of_every_layer(shapes: Any, outcome: str) -> None:
-    evidence = given({"infer": Inferred(shapes=shapes)})
-    assert checks.check_output_shape(STACK, evidence, {"infer": 7}, {}).outcome == outcome
+    own = subject({"infer": Inferred(shapes=shapes)}, case=STACK, inferred={"infer": 7})
+    assert OutputShape().judge(own).outcome == outcome
 
 
 def test_the_shape_of_every_array_is_looked_at_and_not_its_rank() -> None:
-    evidence = given({"first": output(np.zeros((7, 2, 5))), "second": output(np.zeros((7, 5, 2)))})
+    answers = {"first": output(np.zeros((7, 2, 5))), "second": output(np.zeros((7, 5, 2)))}
     right = {"first": (7, 2, 5), "second": (7, 5, 2)}
-    assert checks.check_output_shape(STACK, evidence, {}, right).outcome == "conforms"
+    assert OutputShape().judge(subject(answers, case=STACK, inferred={}, arrays=right)).outcome == "conforms"
     for wrong in ({**right, "first": (7, 5, 2)}, {**right, "second": (7, 2, 5)}):
-        assert checks.check_output_shape(STACK, evidence, {}, wrong).outcome == "violates"
+        assert OutputShape().judge(subject(answers, case=STACK, inferred={}, arrays=wrong)).outcome == "violates"
 
 
 def parameter(layer: int, name: str, shape: tuple[int, ...]) -> Parameter:
@@ -354,7 +406,8 @@ WHOLE = (
 def test_every_layer_s_parameters_are_counted(
     parameters: tuple[Parameter, ...], own: int | None, said: str | None
 ) -> None:
-    finding = checks.check_parameters(STACK, given({"parameters": Parameters(parameters=parameters, own_count=own)}))
+    answers = {"parameters": Parameters(parameters=parameters, own_count=own)}
+    finding = ParameterCounts().judge(subject(answers, case=STACK))
     assert finding.outcome == ("conforms" if said is None else "violates")
     assert said is None or said in str(finding.message)
 
@@ -366,12 +419,12 @@ def test_a_layer_without_bias_has_none_and_axes_of_one_may_come_and_go() -> None
         ((parameter(0, "kernel", (1, 4)),), "conforms"),
         ((parameter(0, "kernel", (1, 4)), parameter(0, "bias", (4,))), "violates"),
     ):
-        evidence = given({"parameters": Parameters(parameters=found, own_count=None)})
-        assert checks.check_parameters(case, evidence).outcome == outcome
+        answers = {"parameters": Parameters(parameters=found, own_count=None)}
+        assert ParameterCounts().judge(subject(answers, case=case)).outcome == outcome
 
 
 def test_missing_evidence_names_the_step_that_is_the_cause_and_who_raised() -> None:
-    evidence = given({"build": REFUSED, "output": Unreached(because="build")})
+    evidence = subject({"build": REFUSED, "output": Unreached(because="build")}).evidence
     with pytest.raises(Missing) as missing:
         evidence.get("output", "output", Output)
     finding = missing.value.finding
