@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from conformance.finding import VIOLATES
-from conformance.judging import judge
 
 from conformance.adapters.registry import Implementation
 from conformance.case import Case
 from conformance.cell import Cell
+from conformance.checks.expected import Expected
+from conformance.checks.finding import VIOLATES
+from conformance.checks.judge import judge
 from conformance.question import Question, question, refusal
 from conformance.steps import Transcript, perform
 from conformance.table import default_cases, load
@@ -99,7 +100,7 @@ def red_checks(adapter: NumPyAdapter, asked: Asked) -> frozenset[str]:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         replies = {reply.label: reply for reply in perform(adapter, asked.question.steps)}
-        found = judge(cell, asked.question, Transcript(replies=replies))
+        found = judge(cell, asked.question, Transcript(replies=replies), Expected(asked.case, asked.question))
         return frozenset(each.check for each in found if each.outcome == VIOLATES)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.comparison import compare
 
+from conformance.checks.compare import compare
 from conformance.draw import Draw
 from conformance.enclosure import U64, Arithmetic, Enclosure
 from conformance.formats import FORMATS
@@ -155,11 +155,12 @@ def test_only_sums_of_given_numbers_are_held_by_chance_together() -> None:
 
 
 def test_chance_is_for_rounded_sums_in_the_format_itself() -> None:
-    def by_chance(dtype: str, **fields: bool) -> bool:
+    def by_chance(dtype: str, **fields: Any) -> bool:
         return Arithmetic(FORMATS[dtype], **{"exact": False, "by_chance": True, **fields}).sums_by_chance
 
     assert by_chance("float32")
-    assert by_chance("bfloat16", reduced=True)
+    assert by_chance("bfloat16", accumulator=FORMATS["bfloat16"])
+    assert not by_chance("float32", accumulator=FORMATS["bfloat16"])
     assert not by_chance("bfloat16")
     assert not by_chance("float32", exact=True)
     assert not by_chance("float32", by_chance=False)

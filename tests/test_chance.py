@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 import pytest
-from conformance.judging import judge
 
 from conformance.adapters.registry import Implementation
 from conformance.case import Case, Layer
 from conformance.cell import Cell
 from conformance.chance import ARRAYS, ELEMENTS, FALSE_ALARM, FEWEST, LAMBDA, root_mean_square, roundings
+from conformance.checks.expected import Expected
+from conformance.checks.judge import judge
 from conformance.question import question
 from conformance.steps import Transcript, perform
 from tests import faulty
@@ -70,5 +71,6 @@ def test_on_the_uniform_lane_narrow_operands_are_red_and_honest_ones_green(fault
     asked = question(case, "cpu")
     replies = {each.label: each for each in perform(getattr(faulty, fault)(), asked.steps)}
     cell = Cell(case=case, implementation=Implementation(name="x", adapter="x", packages=("tests",)), device="cpu")
-    red = {each.check for each in judge(cell, asked, Transcript(replies=replies)) if each.outcome != "conforms"}
+    found = judge(cell, asked, Transcript(replies=replies), Expected(case, asked))
+    red = {each.check for each in found if each.outcome != "conforms"}
     assert {"output", "gradients"} <= red if fault != "Exact" else red == set()

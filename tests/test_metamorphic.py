@@ -8,30 +8,18 @@ from functools import partial
 
 import numpy as np
 import pytest
-from conformance.finding import Evidence
-from conformance.judging import judge
 
 from conformance.adapters.protocol import Array, Stack
-from conformance.adapters.registry import Implementation
 from conformance.case import Case, Layer
-from conformance.cell import Cell, checks_asked
+from conformance.cell import checks_asked
+from conformance.checks.relations import LinearInX, MemoryLayouts, Rearranged, WeightsReadBack
 from conformance.draw import Draw
-from conformance.enclosure import Enclosure
-from conformance.metamorphic import (
-    RELATIONS,
-    Rearrangement,
-    Relations,
-    check_linear_in_x,
-    check_memory_layouts,
-    check_rearranged,
-    check_weights_read_back,
-    relations,
-    relations_asked,
-)
+from conformance.metamorphic import RELATIONS, Rearrangement, Relations, relations, relations_asked
 from conformance.question import question
-from conformance.reference import Reference, answer
-from conformance.steps import Build, Forward, Output, Reply, Transcript, perform
+from conformance.steps import Answer, Build, Forward
+from tests import judged
 from tests.faulty import Honest, NumPyAdapter
+from tests.judged import output, reference_of, subject
 
 CASE = Case(input_shape=(3, 4, 5), layers=(Layer(units=6),), lane="exact")
 
@@ -108,10 +96,7 @@ FAULTS = {
 
 
 def red(fault: Honest, case: Case = CASE) -> set[str]:
-    asked = question(case, "cpu")
-    replies = {each.label: each for each in perform(NumPyAdapter(fault), asked.steps)}
-    cell = Cell(case=case, implementation=Implementation(name="x", adapter="x", packages=("tests",)), device="cpu")
-    return {each.check for each in judge(cell, asked, Transcript(replies=replies)) if each.outcome != "conforms"}
+    return judged.red(case, judged.answers_of(NumPyAdapter(fault), question(case, "cpu")))
 
 
 def test_every_relation_has_its_fault() -> None:
@@ -213,7 +198,7 @@ def test_one_sample_is_broadcast_where_there_are_others() -> None:
 def test_equal_samples_are_not_judged_by_chance() -> None:
     asked = question(replace(CASE, input_shape=(32,), layers=(Layer(units=40),), lane="uniform"), "cpu")
     assert asked.outputs["output"].y.unit is not None
-    assert asked.relations.layouts["output, broadcast"].y.unit is None
+    assert asked.related["output, broadcast"].y.unit is None
 
 
 def test_sums_that_would_be_rounded_are_not_asked_to_be_additive() -> None:
@@ -222,33 +207,24 @@ def test_sums_that_would_be_rounded_are_not_asked_to_be_additive() -> None:
     stack = Stack(input_shape=(1,), leading_axes=1, dtype="float32", layers=())
     draw = Draw(name="", x=one, kernels=(one,), biases=(one[0],), dy=one, exact=True)
     for x, asked in ((one * 2.0**20, True), (one * (2.0**24 - 1), False)):
-        found = relations(case, stack, replace(draw, x=x), answer(draw, ["linear"], "float32"), "cpu")
+        found = relations(case, stack, replace(draw, x=x), "cpu")
         assert bool(found.addends) is asked
-    assert check_linear_in_x(Relations(), outputs_of({})).facts == {"asked": False}
+    assert LinearInX().judge(subject({})).facts == {"asked": False}
 
 
-def outputs_of(outputs: Mapping[str, object]) -> Evidence:
-    answers = {
-        label: Output(y=np.asarray(y, np.float32), placement="cpu", strides=(4,)) for label, y in outputs.items()
-    }
-    replies = {label: Reply(label=label, answer=each, seconds=0.0) for label, each in answers.items()}
-    return Evidence(transcript=Transcript(replies=replies))
-
-
-def reference_of(exact: object, allowed: float) -> Reference:
-    centre = np.asarray(exact, np.float64)
-    y = Enclosure(exact=centre, allowed=np.full_like(centre, allowed))
-    return Reference(y=y, dx=y, layers=(), line="proven")
+def outputs_of(outputs: Mapping[str, object]) -> dict[str, Answer]:
+    return {label: output(y, strides=(4,)) for label, y in outputs.items()}
 
 
 @pytest.mark.parametrize("off", ["first", "second"])
 def test_every_output_read_back_and_of_every_layout_is_looked_at(off: str) -> None:
     references = dict.fromkeys(("first", "second"), reference_of([1.0], 0.25))
-    asked = Relations(read_back=references, layouts=references)
+    asked = Relations(read_back=tuple(references), layouts=tuple(references))
     for spoilt, outcome in (({}, "conforms"), ({off: [2.0]}, "violates")):
-        evidence = outputs_of({"first": [1.0], "second": [1.25]} | spoilt)
-        assert check_weights_read_back(asked, evidence).outcome == outcome
-        layouts = check_memory_layouts(asked, evidence)
+        answers = outputs_of({"first": [1.0], "second": [1.25]} | spoilt)
+        own = subject(answers, related=references, relations=asked)
+        assert WeightsReadBack().judge(own).outcome == outcome
+        layouts = MemoryLayouts().judge(own)
         assert (layouts.outcome, layouts.facts["strides"]) == (outcome, {"first": (4,), "second": (4,)})
 
 
@@ -266,8 +242,10 @@ def test_every_output_read_back_and_of_every_layout_is_looked_at(off: str) -> No
     ],
 )
 def test_outputs_are_additive_in_all_four_or_not_at_all(outputs: tuple[object, ...], outcome: str) -> None:
-    evidence = outputs_of(dict(zip("abcd", outputs, strict=True)))
-    assert check_linear_in_x(Relations(addends=tuple("abcd")), evidence).outcome == outcome
+    right = dict(zip("abcd", map(reference_of, ([1.0], [2.0], [2.5], [0.5])), strict=True))
+    answers = outputs_of(dict(zip("abcd", outputs, strict=True)))
+    own = subject(answers, outputs=right, relations=Relations(addends=tuple("abcd")))
+    assert LinearInX().judge(own).outcome == outcome
 
 
 @pytest.mark.parametrize(
@@ -281,11 +259,11 @@ def test_outputs_are_additive_in_all_four_or_not_at_all(outputs: tuple[object, .
     ],
 )
 def test_permuted_outputs_differ_by_both_bounds_at_most(main: object, permuted: object, outcome: str) -> None:
-    evidence = outputs_of({"output": main, "permuted": permuted})
-    reference = reference_of([[[1.0], [2.0]]], 0.25)
+    answers = outputs_of({"output": main, "permuted": permuted})
     order: Rearrangement = partial(np.transpose, axes=(1, 0, 2))
     asked = Relations(rearranged={"positions_permuted": {"permuted": order}})
-    assert check_rearranged("positions_permuted", asked, evidence, reference).outcome == outcome
+    own = subject(answers, outputs={"output": reference_of([[[1.0], [2.0]]], 0.25)}, relations=asked)
+    assert Rearranged("positions_permuted").judge(own).outcome == outcome
 
 
 @pytest.mark.parametrize("off", [None, "merged", "split"])
@@ -298,5 +276,6 @@ def test_every_output_of_rearranged_axes_is_looked_at(off: str | None) -> None:
         "split": partial(np.reshape, shape=(2, 1, 1)),
     }
     asked = Relations(rearranged={"axes_merged": moves})
-    found = check_rearranged("axes_merged", asked, outputs_of(outputs), reference_of([[[1.0], [2.0]]], 0.25))
+    references = {"output": reference_of([[[1.0], [2.0]]], 0.25)}
+    found = Rearranged("axes_merged").judge(subject(outputs_of(outputs), outputs=references, relations=asked))
     assert (found.outcome, found.where) == (("conforms", "merged") if off is None else ("violates", off))

@@ -9,17 +9,19 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from conformance.adapters.registry import BUILT_IN, select
 from conformance.case import ACTIVATIONS, Case, Layer
-from conformance.cell import Cell
 from conformance.draw import Draw, NoDraw, as_matrix, is_exact
 from conformance.enclosure import DECLARED_ULPS, Arithmetic, Enclosure
+from conformance.files import default_cases
 from conformance.formats import FORMATS
-from conformance.reference import Reference, answer
-from conformance.suite import Runner
+from conformance.ledger import load_ledger
+from conformance.ledger.behaviour import of_implementation
+from conformance.ledger.predicate import Predicate
+from conformance.reference import Deviation, Reference, answer
 from conformance.values import draws
-from tests.faulty import rounded
+from tests.faulty import Exact, Honest, NumPyAdapter, rounded
 from tests.functions import BACKWARD, FORWARD
+from tests.judged import behaviour, tried
 
 Array = np.ndarray
 SHORT = ["float16", "bfloat16"]
@@ -123,9 +125,10 @@ def test_a_bias_gradient_summed_in_the_dtype_is_right_where_it_is_declared_alone
     y, kernel, bias, dx = excesses(found, answer(draw, ["linear"], dtype))
     assert bias > 0.0
     assert max(y, kernel, dx) <= 0.0
-    assert max(excesses(found, answer(draw, ["linear"], dtype, frozenset({"db"})))) <= 0.0
-    # What is declared of one gradient says nothing of the other.
-    assert excesses(found, answer(draw, ["linear"], dtype, frozenset({"dW"})))[2] > 0.0
+    for declared, is_enough in (("db", True), ("dW", False), ("dx", False), ("output", False)):
+        # What is declared of one sum says nothing of another.
+        deviations = [Deviation(sums_in={declared: dtype})]
+        assert (max(excesses(found, answer(draw, ["linear"], dtype, deviations))) <= 0.0) is is_enough
 
 
 @pytest.mark.parametrize("dtype", SHORT)
@@ -204,20 +207,43 @@ def test_a_sum_that_float64_would_round_is_not_exact() -> None:
     assert is_exact(replace(draw, x=one * (2.0**53 - 2)), ["linear"], FORMATS["float64"])
 
 
-def test_what_the_registry_declares_is_on_the_record() -> None:
-    implementation = replace(select(["tests.faulty:Exact"])[0], reduces_in_output_dtype={"bfloat16": frozenset({"db"})})
-    runner = Runner(in_process=True)
-    facts = []
-    for dtype in ("bfloat16", "float32"):
-        case = case_of((8,), [4], ["linear"], dtype, batch=16)
-        record = runner.run(Cell(case=case, implementation=implementation, device="cpu"))
-        assert record["outcome"] == "conforms"
-        facts.append(next(each.get("facts", {}) for each in record["checks"] if each["check"] == "gradients"))
-    runner.close()
-    assert {"reduces_in_output_dtype": ["db"], "needed": False}.items() <= facts[0].items()
-    assert "reduces_in_output_dtype" not in facts[1]
+class SumsInItsDtype(Honest):
+    """Adds up the gradient of a bias in the dtype of the layer."""
+
+    def bias_gradient(self, dz: Array) -> Array:
+        return summed(np.ones((1, len(dz)), dz.dtype), dz, wide=dz.dtype)[0]
+
+
+@pytest.mark.parametrize("dtype", SHORT)
+def test_a_sum_in_the_dtype_diverges_where_it_is_declared_and_violates_where_it_is_not(dtype: str) -> None:
+    case = case_of((16,), [8], ["linear"], dtype, batch=256)
+    sums = behaviour(when=Predicate(step={"call": "gradient", "dtype": dtype}), sums_in={"db": dtype})
+    others = (
+        behaviour(when=Predicate(step={"call": "gradient", "dtype": dtype}), sums_in={"dW": dtype}),
+        behaviour(when=Predicate(step={"call": "gradient", "dtype": "float32"}), sums_in={"db": dtype}),
+    )
+    found = tried(NumPyAdapter(SumsInItsDtype()), case, sums)
+    assert (found.outcome, found.behaviours) == ("diverges", ("declared",))
+    by_check = {each["check"]: each["outcome"] for each in found.checks}
+    assert {check for check, outcome in by_check.items() if outcome == "diverges"} == {"gradients", "weights_live"}
+    assert set(found.widths) == {"gradients", "gradients, second"}
+    for behaviours in ((), others[:1], others[1:]):
+        assert tried(NumPyAdapter(SumsInItsDtype()), case, *behaviours).outcome == "violates"
+    # What is summed as the rule says is right all the same, and says nothing of the behaviour.
+    right = tried(Exact(), case, sums)
+    assert (right.outcome, right.gone) == ("conforms", ())
+
+
+@pytest.mark.parametrize("dtype", SHORT)
+def test_where_every_sum_is_exact_it_does_not_matter_how_it_is_taken(dtype: str) -> None:
+    sums = behaviour(when=Predicate(step={"call": "gradient"}), sums_in={"db": dtype})
+    case = case_of((16,), [8], ["linear"], dtype, batch=16, lane="exact")
+    for adapter in (Exact(), NumPyAdapter(SumsInItsDtype())):
+        found = tried(adapter, case, sums)
+        assert (found.outcome, found.gone) == ("conforms", ())
 
 
 def test_torch_declares_no_gradient_summed_in_its_dtype() -> None:
-    declared = {each.name: each.reduces_in_output_dtype for each in BUILT_IN}
-    assert declared["torch"] == declared["keras-torch"] == {}
+    for implementation in ("torch", "keras-torch"):
+        declared = of_implementation(load_ledger([default_cases()]), implementation)
+        assert [each.id for each in declared if {"dW", "db"} & set(each.instead.deviation.sums_in)] == []

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.comparison import compare
-from conformance.finding import CONFORMS, VIOLATES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.power import Asked, red_checks
 from conformance.case import DTYPES
+from conformance.checks.compare import compare
+from conformance.checks.finding import CONFORMS, VIOLATES
 from conformance.enclosure import Enclosure
 from conformance.formats import FORMATS
 from conformance.question import question

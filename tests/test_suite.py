@@ -10,15 +10,15 @@ from typing import Any
 import cachetools
 import numpy as np
 import pytest
-from conformance.finding import Finding
-from conformance.judging import excused, judge
 
 from conformance import question as questions
 from conformance import suite
 from conformance.adapters.implementation import AxisLimit
 from conformance.adapters.registry import Implementation, select
 from conformance.case import Case, Layer
-from conformance.cell import Cell, beyond_limits, concerns, questions_of
+from conformance.cell import Cell, beyond_limits, concerns
+from conformance.checks.expected import Expected
+from conformance.checks.judge import judge
 from conformance.question import forget_questions, question
 from conformance.steps import Transcript, perform
 from conformance.suite import Runner
@@ -45,23 +45,6 @@ def test_a_question_is_kept_for_the_next_implementation_where_there_is_one(keeps
     assert runner.run(CELL)["outcome"] == "conforms"
     runner.close()
     assert len(question.cache) == keeps
-
-
-def test_what_is_declined_is_unsupported_where_the_registry_says_why_alone() -> None:
-    allowed = replace(EXACT, unanswerable={"gradients": "why"})
-    declined = Finding(check="gradients", outcome="violates", message="no evidence", declined="cannot")
-    found = excused(declined, allowed)
-    assert (found.outcome, found.message) == ("unsupported", "why")
-    assert excused(declined, EXACT) is declined
-    for other in (replace(declined, declined=None), replace(declined, check="output")):
-        assert excused(other, allowed) is other
-
-
-def test_a_gradient_is_reduced_where_sums_are_rounded_alone() -> None:
-    declaring = replace(EXACT, reduces_in_output_dtype={"bfloat16": frozenset({"db"})})
-    for lane, reduced in (("uniform", True), ("exact", False)):
-        cell = Cell(case=replace(CASE, lane=lane, dtype="bfloat16"), implementation=declaring, device="cpu")
-        assert bool(questions_of(cell, 1)[0].unreduced) is reduced
 
 
 def test_what_a_row_does_not_ask_is_not_computed() -> None:
@@ -94,7 +77,8 @@ def test_the_output_a_row_gives_is_held_to_the_reference() -> None:
     replies = {each.label: each for each in perform(Exact(), asked.steps)}
     right = next(iter(asked.outputs.values())).y.exact
     for expected, outcome in ((right, "conforms"), (np.asarray(right + 1.0), "violates")):
-        findings = judge(CELL, replace(asked, expected=expected), Transcript(replies=replies))
+        own = replace(asked, expected=expected)
+        findings = judge(CELL, own, Transcript(replies=replies), Expected(CASE, own))
         assert next(each.outcome for each in findings if each.check == "output") == outcome
 
 
