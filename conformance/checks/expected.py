@@ -144,6 +144,8 @@ class Declared(Expected):
         found = changed(rule, asked, covering, self.question.draws.get(label))
         if found.accepts is not None and asked.x is not None:
             reference = accepted(found.accepts, asked.stack, asked.x)
+            if reference is None:
+                return rule
             found = Expectation(
                 dtypes=found.dtypes, reference=reference, accepts=found.accepts, behaviours=found.behaviours
             )

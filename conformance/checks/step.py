@@ -15,6 +15,7 @@ from conformance.enclosure import Enclosure
 from conformance.ledger.expectation import Expectation, inferred
 from conformance.ledger.step import AskedStep
 from conformance.reference import Reference
+from conformance.rule import output_shapes
 from conformance.steps import Inferred, Output, Parameters, Reply
 
 #: The results whose dtype a call shows.
@@ -54,7 +55,9 @@ def are_apart(asked: AskedStep, one: Expectation, other: Expectation) -> bool:
     if any(one.dtypes[name] != other.dtypes[name] for name in _TYPED.get(asked.call, ())):
         return True
     if asked.call == "infer" and one.infers != other.infers:
-        return True
+        units = [layer.units for layer in asked.stack.layers]
+        shapes = output_shapes(asked.stack.input_shape, units, leading_axes=1)
+        return len({tuple(inferred(shapes, each.infers, asked.stack.input_shape)) for each in (one, other)}) > 1
     if one.reference is None or other.reference is None or one.ends:
         return False
     if one.undefined or other.undefined:

@@ -182,9 +182,15 @@ def _with_elements(y: Enclosure, elements: Mapping[tuple[int, ...], float]) -> E
 def inferred(
     shapes: Sequence[tuple[int | None, ...]], how: str | None, input_shape: tuple[int | None, ...]
 ) -> Sequence[tuple[int | None, ...]]:
-    """Return the shapes that should be inferred: the rule's, or as a behaviour has them."""
+    """
+    Return the shapes that should be inferred: the rule's, or as a behaviour has them.
+
+    Each layer reverses the axes of what the layer before it gave: after two of them they are in order again.
+    """
     if how == "reversed_positions":
-        return tuple((shape[0], *reversed(shape[1:-1]), shape[-1]) for shape in shapes)
+        return tuple(
+            shape if index % 2 else (shape[0], *reversed(shape[1:-1]), shape[-1]) for index, shape in enumerate(shapes)
+        )
     if how == "fed":
         return tuple((shape[0], *input_shape) for shape in shapes)
     return shapes

@@ -107,6 +107,7 @@ class _FedFields(Model):
     features: Annotated[Wanted, *about("Its last axis.", _VALUE)] = None
     samples: Annotated[Wanted, *about("The product of the axes of the batch.", _VALUE)] = None
     positions: Annotated[Wanted, *about("The product of the axes before the last.", _VALUE)] = None
+    second_axis: Annotated[Wanted, *about("Its second axis.", _VALUE)] = None
     elements: Annotated[Wanted, *about("How many numbers it has.", _VALUE)] = None
     layout: Annotated[Wanted, _among("layout", LAYOUTS), *about("How it lies in memory.", _VALUE)] = None
     contiguous: Annotated[Maybe[bool], *about("Whether its numbers lie side by side.", "true or false")] = None
@@ -127,6 +128,7 @@ class WhenFields(Model):
     features: Annotated[Wanted, *about("Features of the layer.", _VALUE)] = None
     units: Annotated[Wanted, *about("Units of the layer.", _VALUE)] = None
     kernel_size: Annotated[Wanted, *about("Features times units of the layer.", _VALUE)] = None
+    square: Annotated[Maybe[bool], *about("Whether units and features are as many.", "true or false")] = None
     activation: Annotated[Wanted, _among("activation", ACTIVATIONS), *about("The layer's activation.", _VALUE)] = None
     use_bias: Annotated[Maybe[bool], *about("Whether the layer has a bias.", "true or false")] = None
     fed: Annotated[Maybe[_FedFields], *about("The input of the step.", "a mapping")] = None

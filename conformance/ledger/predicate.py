@@ -16,7 +16,7 @@ from packaging.specifiers import SpecifierSet
 from conformance.ledger.step import AskedStep, Surroundings
 
 #: Fields of the predicate that select the layers a behaviour applies to.
-LAYER_FIELDS: Final = ("features", "units", "kernel_size", "activation", "use_bias")
+LAYER_FIELDS: Final = ("features", "units", "kernel_size", "square", "activation", "use_bias")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,6 +77,7 @@ class AskedStep:
             "features": x.shape[-1] if x.ndim else None,
             "samples": samples,
             "positions": _product(x.shape[:-1]),
+            "second_axis": x.shape[1] if x.ndim > 1 else None,
             "elements": x.size,
             "layout": self.layout,
             "contiguous": self.layout == "contiguous" or x.size <= 1,
@@ -98,6 +99,7 @@ class AskedStep:
                 "features": features,
                 "units": layer.units,
                 "kernel_size": features * layer.units if known else None,  # type: ignore[operator]
+                "square": features == layer.units if known else None,
                 "activation": layer.activation,
                 "use_bias": layer.use_bias,
             }
