@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar, cast
 
+from conformance.behaviours import BehaviourCounts
 from conformance.results import OUTCOMES, Record
 
 #: The most that is kept of the first reason a cell gives, in characters.
@@ -59,13 +60,16 @@ class Briefs:
     """
     The cells of a run by (device, implementation) and case; of several lines for one, merged from elsewhere, the worst.
 
-    `shared` holds the texts of cells, so that those of another run can share them.
+    `shared` holds the texts of cells, so that those of another run can share them. `behaviours` counts what the cells
+    say of the ledger's behaviours.
     """
 
     def __init__(self, cells: Iterable[Record], shared: dict[str | Marks, str | Marks] | None = None) -> None:
         self.shared = {} if shared is None else shared
         self.found: dict[tuple[str, str], dict[str, Brief]] = {}
+        self.behaviours = BehaviourCounts()
         for each in cells:
+            self.behaviours.add(each)
             process = self.found.setdefault((str(each["device"]), str(each["implementation"])), {})
             case = self._one(str(each["case"]))
             earlier = process.get(case)

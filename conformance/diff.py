@@ -1,5 +1,6 @@
 """
-What changed from one run to another: cells that got worse or better, came or went, versions, and margins that drifted.
+What changed from one run to another: cells that got worse or better, came or went, versions, margins that drifted, and
+behaviours of the ledger that are gone or back.
 
 Knows results files alone, and of each cell the little that is compared, so that runs of a million cells are; how it is
 told is `conformance.diff_told`'s. Inputs follow from a case's content, so a margin moves only where the implementation
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from conformance.behaviours import Counts
 from conformance.brief import Brief, Briefs, rank
 from conformance.results import FAILING, Run, without_collection
 
@@ -64,13 +66,27 @@ class Shift:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """A behaviour of the ledger that is gone or back, with the cells that said so in each run."""
+
+    behaviour: str
+    #: Where its entry stands, as `file:line`.
+    where: str
+    why: str
+    #: Cells that needed it before and need it after, and those it was and is gone from.
+    seen: tuple[int, int]
+    gone: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Diff:
     """
     All that changed; every cell is in at most one list of outcomes.
 
     `lost` are cells that vanished though their row did not: somebody stopped asking. `unchecked` are cells that are
     still well, but with a check fewer. `versions` hold implementation, distribution, and the version before and after,
-    None where there is none; what belongs to the whole run has the implementation `all`.
+    None where there is none; what belongs to the whole run has the implementation `all`. `gone` and `back` are
+    behaviours of the ledger; they are news, and make nothing worse.
     """
 
     worse: tuple[Change, ...] = ()
@@ -84,6 +100,8 @@ class Diff:
     unchecked: tuple[Change, ...] = ()
     drifted: tuple[Change, ...] = ()
     shifts: tuple[Shift, ...] = ()
+    gone: tuple[Turn, ...] = ()
+    back: tuple[Turn, ...] = ()
     versions: tuple[tuple[str, str, str | None, str | None], ...] = ()
     broken_off: bool = False
 
@@ -129,7 +147,30 @@ def diff(old: Run, new: Run, *, partial: bool = False) -> Diff:
                 found[name].append(_change(device, implementation, case, *cells))
     lists = {name: tuple(changes) for name, changes in found.items()}
     versions = tuple(_versions(old, new))
-    return Diff(**lists, shifts=tuple(_shifts(before, after)), versions=versions, broken_off=not new.complete)
+    return Diff(
+        **lists,
+        shifts=tuple(_shifts(before, after)),
+        gone=tuple(_turns(before, after, is_gone=True)),
+        back=tuple(_turns(before, after, is_gone=False)),
+        versions=versions,
+        broken_off=not new.complete,
+    )
+
+
+def _turns(before: Briefs, after: Briefs, *, is_gone: bool) -> Iterator[Turn]:
+    """Yield the behaviours that are gone from cells now and were from none, or the other way about."""
+    earlier, later = before.behaviours, after.behaviours
+    names = later.gone.keys() - earlier.gone.keys() if is_gone else earlier.gone.keys() - later.gone.keys()
+    for name in sorted(names):
+        old, new = (each.found.get(name, Counts()) for each in (earlier, later))
+        if is_gone or new.seen:
+            yield Turn(
+                behaviour=name,
+                where=new.where or old.where,
+                why=str((new.entry or old.entry).get("why", "")),
+                seen=(old.seen, new.seen),
+                gone=(old.gone, new.gone),
+            )
 
 
 def _rows_alive(before: Briefs, after: Briefs) -> frozenset[str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from conformance.diff import SECTIONS, Change, Diff, Shift
+from conformance.diff import SECTIONS, Change, Diff, Shift, Turn
 from conformance.results import finite
 from conformance.shown import code, printable
 
@@ -21,6 +21,8 @@ from conformance.shown import code, printable
 _LISTED: Final = 20
 #: Implementations named beside a change of a version.
 _NAMED: Final = 6
+_GONE: Final = "Known behaviours that are gone: narrow or remove their entries"
+_BACK: Final = "Known behaviours that are back"
 
 
 def as_text(found: Diff) -> str:
@@ -44,6 +46,8 @@ def as_json(found: Diff) -> str:
     }
     keys = ("implementation", "distribution", "before", "after")
     rest = {
+        "behaviours_gone": [_turn_record(each) for each in found.gone],
+        "behaviours_back": [_turn_record(each) for each in found.back],
         "margins_moved_together": [_shift_record(each) for each in found.shifts],
         "versions": [dict(zip(keys, each, strict=True)) for each in found.versions],
     }
@@ -65,6 +69,8 @@ def _lines(found: Diff, *, markdown: bool) -> Iterator[str]:
     for name, title in SECTIONS.items():
         changes: Sequence[Change] = getattr(found, name)
         yield from _list([_line(each, shown) for each in changes], title, heading, item)
+    yield from _list([_turn_line(each, shown) for each in found.gone], _GONE, heading, item)
+    yield from _list([_turn_line(each, shown) for each in found.back], _BACK, heading, item)
     yield from _list([_shift_line(each, shown) for each in found.shifts], "Margins that moved together", heading, item)
 
 
@@ -96,6 +102,33 @@ def _line(change: Change, shown: Callable[[str], str]) -> str:
     return f"{shown(change.cell)}: {outcomes}" + (f": {shown(change.said)}" if change.said else "")
 
 
+def _turn_record(turn: Turn) -> dict[str, Any]:
+    """Return a behaviour in the form of the other lists, its entry in the place of a cell."""
+    return {
+        "cell": f"{turn.behaviour} ({turn.where})",
+        "before": _counted(turn, 0),
+        "after": _counted(turn, 1),
+        "said": turn.why,
+        **asdict(turn),
+    }
+
+
+def _turn_line(turn: Turn, shown: Callable[[str], str]) -> str:
+    named = shown(f"{turn.behaviour} ({turn.where})")
+    return f"{named}: {_counted(turn, 0)} -> {_counted(turn, 1)}" + (f": {shown(turn.why)}" if turn.why else "")
+
+
+def _counted(turn: Turn, which: int) -> str:
+    """Return what a run says of a behaviour, 0 for the old one and 1 for the new one."""
+    seen, gone = turn.seen[which], turn.gone[which]
+    said = [f"seen in {_cells(seen)}"] if seen or not gone else []
+    return ", ".join([*said, *([f"gone from {_cells(gone)}"] if gone else [])])
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count} cells"
+
+
 def _shift_record(shift: Shift) -> dict[str, Any]:
     """Return a shift in the form of the other lists, its `cell` standing for many, with its numbers."""
     return {
@@ -121,6 +154,8 @@ def _headline(found: Diff) -> str:
     """Return the diff in a sentence."""
     counts = [f"{len(getattr(found, name))} {title.split(',')[0].lower()}" for name, title in SECTIONS.items()]
     said = [each for each, name in zip(counts, SECTIONS, strict=True) if getattr(found, name)]
+    for turns, how in ((found.gone, "gone"), (found.back, "back")):
+        said += [f"{len(turns)} known behaviour{' is' if len(turns) == 1 else 's are'} {how}"] if turns else []
     said += [f"{len(found.shifts)} margins that moved together"] if found.shifts else []
     said += ["versions changed"] if found.versions else []
     return "; ".join(said) if said else "Nothing changed."

@@ -35,7 +35,10 @@ POINTER: Final = "latest.json"
 #: The last nights that are kept with all they said. Older ones would soon be more than a host of pages takes.
 WHOLE: Final = 14
 #: What is kept of a cell of an older night, beside its question's dtype and its checks.
-_KEPT: Final = ("case", "implementation", "device", "outcome", "reason", "row", "seconds")
+_KEPT: Final = (
+    *("case", "implementation", "device", "outcome", "reason", "row", "seconds"),
+    *("covered", "behaviours", "gone", "powerless"),
+)
 #: Nights kept aside; older ones are of no use to anybody.
 _ASIDE: Final = 10
 _ENVIRONMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -1,85 +1,262 @@
 """
-Drafts ledger entries from a run, for a person to complete: what was seen is filled in, why and link are left blank.
+What a run asks of the ledger: drafts of entries for what is new, and which entries to narrow or remove.
 
-Cells that show the same thing share an entry. A draft is not an entry: the loader refuses a blank why. A cell that
-timed out gets no draft, since a limit of time is not a behaviour: the loader knows no entry for it.
+A draft holds what was seen; a person fills in why and link, and checks `when`. A draft is not an entry: the loader
+refuses a blank why. A cell that timed out gets no draft: the registry declares limits of time.
 """
 
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from ruamel.yaml import YAML
 
+from conformance.behaviours import BehaviourCounts, Counts, gone_in, near
+from conformance.distinction import Facts, distinction, facts
 from conformance.results import FAILING, Run
+from conformance.shown import printable
 
-Observation = tuple[str, ...]
+Record = Mapping[str, Any]
+NOTHING: Final = "# nothing to triage: no cell violates or crashed, and no known behaviour is gone\n"
+#: Cells that a comment names.
+_NAMED: Final = 3
+#: Characters of a message that a comment or a draft holds.
+_LONGEST: Final = 160
+#: What differs from row to row in a message: numbers, alone or in a list.
+_NUMBERS: Final = re.compile(r"[-+]?\d[\d.,]*(?:[, ()\[\]x]+\d[\d.,]*)*")
+_SIGNALS: Final = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
+#: Step -> call, of a crash; a step of another name is left to a person.
+_CALLS: Final = {"build": "build", "infer": "infer", "parameters": "parameters", "output": "forward"}
+_GRADIENTS: Final = "gradients"
+
+_VALUES: Final = (
+    "Wrong values. `instead` can say: casts, computes_in, products_in, sums_in, rounds_each_product,",
+    "rounds_toward_zero, loses_bias, clips_infinities, constants, formula, error, undefined; see cases/README.md.",
+)
+_SHAPE: Final = ("Another shape. `instead` can say: shape, infers; see cases/README.md.",)
+_ACCEPTED: Final = ("Accepted, though it must be refused. `instead` can say: accepts; see cases/README.md.",)
+_OTHER: Final = ("No field of `instead` follows from what was seen; see cases/README.md.",)
+
+
+@dataclass
+class _Draft:
+    """One entry in the making: what `instead` says of a kind of finding, and the cells that show it."""
+
+    kind: str
+    instead: dict[str, Any]
+    call: str | None = None
+    comments: tuple[str, ...] = ()
+    #: What was seen, in the words of the first cell.
+    said: str = ""
+    cells: list[Record] = field(default_factory=list)
+    near: set[str] = field(default_factory=set)
 
 
 def drafts(run: Run) -> str:
-    """Return YAML with one entry for each thing red cells of a run were seen to do, or a comment that none is red."""
-    grouped: dict[str, dict[str, Any]] = {}
+    """Return YAML: a draft for each kind of finding of red cells, and comments on behaviours that are gone."""
+    found: dict[tuple[Any, ...], _Draft] = {}
+    counts = BehaviourCounts()
     for cell in run.cells:
+        counts.add(cell)
         if cell["outcome"] in FAILING:
-            for key, observed, checks in _observations(cell):
-                entry = grouped.setdefault(
-                    key, {"implementations": [], "cases": [], "checks": [], "kind": "bug", "observed": observed}
-                )
-                _add(entry["implementations"], cell["implementation"])
-                _add(entry["cases"], cell["case"])
-                for check in checks:
-                    _add(entry["checks"], check)
-    if not grouped:
-        return "# nothing to triage: no cell violates or crashed\n"
-    entries = []
-    for entry in grouped.values():
-        if not entry["checks"]:
-            del entry["checks"]
-        entries.append({**entry, "why": "", "link": ""})
+            for key, draft in _findings(cell):
+                kept = found.setdefault(key, draft)
+                kept.cells.append(cell)
+                kept.near |= draft.near
+    if not found and not counts.gone:
+        return NOTHING
+    versions = {str(each["implementation"]): each.get("versions") or {} for each in run.implementations}
+    parts = [*_gone(run, counts, versions)]
+    if found:
+        parts.append("divergences:\n")
+        names: set[str] = set()
+        parts += [_entry(draft, run, versions, names) for draft in found.values()]
+    return "".join(parts)
+
+
+def _findings(cell: Record) -> Iterator[tuple[tuple[Any, ...], _Draft]]:
+    """Yield a draft for each kind of finding of a red cell, after a key that equal findings share."""
+    crash = cell.get("crash")
+    if crash and cell["outcome"] != "violates":
+        signals = [each for each in _SIGNALS if each in str(crash["reason"])]
+        if cell["outcome"] == "crashed" and signals:
+            call = "gradient" if crash.get("step") == _GRADIENTS else _CALLS.get(str(crash.get("step")))
+            said = f"{crash.get('step')}: {crash['reason']}"
+            yield (
+                ("crash", signals[0], call),
+                _Draft(kind=f"ends-by-{signals[0]}", instead={"crashes": signals[:1]}, call=call, said=said),
+            )
+        return
+    checks = [each for each in cell["checks"] if each["outcome"] == "violates"]
+    for check in checks:
+        key, draft = _finding(check, checks, cell)
+        draft.said = draft.said or str(check.get("message", check["check"]))
+        draft.near = {near(check)} - {""}
+        yield (cell["implementation"] if key[0] != "raised" else "", *key), draft
+
+
+def _finding(check: Record, checks: Sequence[Record], cell: Record) -> tuple[tuple[Any, ...], _Draft]:
+    """Return the draft for one check that violates, after a key that equal findings share."""
+    raised = check.get("raised")
+    if raised:
+        return _raised(raised, [each["check"] for each in checks if each.get("raised") == raised])
+    if (dtypes := _dtypes(check, cell)) is not None:
+        return ("dtypes", *dtypes.items()), _Draft(kind="dtype", instead={"dtypes": dtypes})
+    name = str(check["check"])
+    if name == "refusal":
+        units = (cell.get("question") or {}).get("units", ())
+        if any(isinstance(each, bool | float) for each in units):
+            return ("accepts",), _Draft(kind="accepts", instead={"accepts": "int_units"}, call="forward")
+        return ("accepts",), _Draft(kind="accepts", instead={}, call="forward", comments=_ACCEPTED)
+    if check.get("margin") is not None:
+        call = {"output": "forward", _GRADIENTS: "gradient"}.get(name)
+        return ("values", name), _Draft(kind=f"{name}-values", instead={}, call=call, comments=_VALUES)
+    if name == "output_shape":
+        return ("shape",), _Draft(kind="shape", instead={}, comments=_SHAPE)
+    return ("other", name), _Draft(kind=name, instead={}, comments=_OTHER)
+
+
+def _raised(raised: Record, checks: Sequence[str]) -> tuple[tuple[Any, ...], _Draft]:
+    """Return the draft for an exception; `checks` are those that it left without evidence."""
+    stage, type_name = str(raised.get("stage", "call")), str(raised["type"])
+    call = stage if stage != "call" else "gradient" if checks[0] == _GRADIENTS else "forward"
+    parts = _parts(str(raised["message"]))
+    said = f"{raised.get('step', stage)} raised {type_name}: {raised['message']}"
+    refuses = {"type": type_name, "message": parts}
+    draft = _Draft(kind=f"raises-{type_name}", instead={"refuses": refuses}, call=call, said=said)
+    return ("raised", call, type_name, *parts), draft
+
+
+def _parts(message: str) -> list[str]:
+    """Return the first line of a message without its numbers: parts in their order."""
+    first = message.strip().split("\n", 1)[0][:_LONGEST]
+    parts = [each.strip() for each in _NUMBERS.split(first)]
+    return [each for each in parts if sum(map(str.isalpha, each)) > 2] or [first]
+
+
+def _dtypes(check: Record, cell: Record) -> dict[str, str] | None:
+    """Return the dtypes of results that a check found where another was expected, None where it found none."""
+    name, observed = check["check"], check.get("observed")
+    if name == "output_dtype" and isinstance(observed, str):
+        return {"output": observed}
+    if name == "parameters":
+        listed = (check.get("facts") or {}).get("parameters", ())
+        found = {str(each.get("dtype")) for each in listed if isinstance(each, Mapping)}
+        wanted = (cell.get("question") or {}).get("dtype")
+        return {"parameters": found.pop()} if len(found) == 1 and wanted not in found else None
+    if isinstance(observed, Mapping) and {*observed} <= {"dx", "dW", "db"} and observed:
+        return {str(each): str(dtype) for each, dtype in observed.items()}
+    return None
+
+
+def _entry(draft: _Draft, run: Run, versions: Mapping[str, Record], names: set[str]) -> str:
+    """Return a draft as an item of YAML, with comments before it."""
+    implementations = list(dict.fromkeys(str(each["implementation"]) for each in draft.cells))
+    mine = {(each["device"], each["implementation"], each["case"]) for each in draft.cells}
+    others = (
+        each
+        for each in run.cells
+        if each["implementation"] in implementations
+        and (each["device"], each["implementation"], each["case"]) not in mine
+        and each["outcome"] in ("conforms", "diverges", *FAILING)
+    )
+    when = {**({"call": draft.call} if draft.call else {}), **distinction(_facts_of(draft.cells), _facts_of(others))}
+    entry = {
+        "id": _name(implementations, draft.kind, names),
+        "implementations": implementations,
+        "when": when,
+        "instead": draft.instead,
+        "kind": "bug",
+        "why": "",
+        "link": "",
+        "seen_with": dict(versions.get(implementations[0], {})),
+    }
+    comments = [f"{_cells(len(draft.cells))}: {_cell_names(draft.cells)}", draft.said, *draft.comments]
+    comments += sorted(draft.near)
+    lines = _yaml([entry]).splitlines(keepends=True)
+    return "".join([*(f"  # {_short(each)}\n" for each in comments), *(f"  {line}" for line in lines)])
+
+
+def _facts_of(cells: Iterable[Record]) -> list[Facts]:
+    """Return the facts of cells that hold their question, each once."""
+    found = {}
+    for cell in cells:
+        if isinstance(cell.get("question"), Mapping):
+            asked = facts(cell["question"])
+            found[frozenset(asked.items())] = asked
+    return list(found.values())
+
+
+def _gone(run: Run, counts: BehaviourCounts, versions: Mapping[str, Record]) -> Iterator[str]:
+    """Yield comments on behaviours that are gone: whether to narrow or to remove their entries."""
+    if not counts.gone:
+        return
+    yield "# Known behaviours that are gone. Narrow or remove their entries:\n"
+    for name, gone in counts.gone.items():
+        where = f"{name} ({gone.where})"
+        yield f"# - {_short(where)}: gone from {_cells(gone.gone)} of {_short(', '.join(sorted(gone.gone_from)))}\n"
+        for line in _advice(name, gone, run, versions):
+            yield f"#   {_short(line)}\n"
+
+
+def _advice(name: str, gone: Counts, run: Run, versions: Mapping[str, Record]) -> Iterator[str]:
+    """Yield what to do with the entry of a behaviour that is gone."""
+    declared = gone.entry.get("seen_with") or {}
+    changed = {
+        package: f"<{version}"
+        for implementation in gone.gone_from
+        for package, version in versions.get(implementation, {}).items()
+        if declared.get(package) not in (None, version)
+    }
+    if changed:
+        seen_with = ", ".join(f"{package} {version}" for package, version in declared.items())
+        narrower = _flow({"versions": dict(sorted(changed.items()))})
+        yield f"seen with {seen_with}; if the new version fixes it, add to when: {narrower}"
+    if not gone.seen:
+        yield "no cell needs it any more: remove the entry" + (", or narrow it to the old versions" if changed else "")
+        return
+    without = [each for each in run.cells if any(entry["id"] == name for entry in gone_in(each))]
+    needing = [each for each in run.cells if name in (each.get("behaviours") or ())]
+    still = distinction(_facts_of(needing), _facts_of(without))
+    yield f"{_cells(gone.seen)} still need it" + (f"; what these have in common: {_flow(still)}" if still else "")
+
+
+def _name(implementations: Sequence[str], kind: str, taken: set[str]) -> str:
+    """Return an id for a draft that no other draft has."""
+    plain = re.sub(r"[^a-z0-9]+", "-", f"{implementations[0]}-{kind}".lower()).strip("-")
+    name, number = plain, 2
+    while name in taken:
+        name, number = f"{plain}-{number}", number + 1
+    taken.add(name)
+    return name
+
+
+def _cell_names(cells: Sequence[Record]) -> str:
+    named = [f"{each['device']}/{each['implementation']}/{each['case']}" for each in cells[:_NAMED]]
+    return ", ".join(named) + (" ..." if len(cells) > _NAMED else "")
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count} cells"
+
+
+def _short(text: str) -> str:
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= 3 * _LONGEST else f"{line[: 3 * _LONGEST - 1]}…"
+
+
+def _flow(content: Mapping[str, Any]) -> str:
+    return _yaml(dict(content), flow=True).strip()
+
+
+def _yaml(content: Any, *, flow: bool | None = None) -> str:
     stream = io.StringIO()
     yaml = YAML()
     yaml.width = 110
-    yaml.dump({"divergences": entries}, stream)
+    yaml.default_flow_style = flow
+    yaml.dump(content, stream)
     return stream.getvalue()
-
-
-def _observations(cell: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
-    """Yield a key that equal observations share, the observation, and the checks it was made by."""
-    crash = cell.get("crash")
-    implementation = cell["implementation"]
-    observed: dict[str, Any]
-    if crash:
-        if cell["outcome"] != "timed_out":
-            observed = {"crash": crash["reason"]}
-            yield f"{implementation} {observed}", observed, []
-        return
-    for check in cell["checks"]:
-        if check["outcome"] != "violates":
-            continue
-        raised = check.get("raised")
-        if raised:
-            message = str(raised["message"]).strip().split("\n", 1)[0][:100]
-            observed = {"raises": {"stage": raised.get("stage", "call"), "type": raised["type"], "message": message}}
-        elif float(check.get("margin") or 0.0) > 1.0:
-            observed = {"margin": _around(float(check["margin"]))}
-        elif "observed" in check:
-            observed = {"equals": check["observed"]}
-        else:
-            observed = {"message": str(check.get("message", ""))[:100]}
-        yield f"{implementation} {observed}", observed, [check["check"]]
-
-
-def _around(margin: float) -> list[float | str]:
-    """Return the power of ten below a margin and the one above, so that cells that are alike share an entry."""
-    if not math.isfinite(margin):
-        return ["inf", "inf"]
-    power = math.floor(math.log10(margin))
-    return [max(10.0**power, math.nextafter(1.0, 2.0)), 10.0 ** (power + 1)]
-
-
-def _add(listed: list[str], name: str) -> None:
-    if name not in listed:
-        listed.append(name)

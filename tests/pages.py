@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+from conformance.behaviours import BehaviourCounts
 from conformance.results import OUTCOMES, Run, Writer, read
 
 SHAPE = {"check": "output_shape", "outcome": "conforms", "expected": [[None, 4]], "observed": [[None, 4]]}
@@ -23,6 +24,8 @@ ENTRY = {
     "link": "https://a.test/1",
     "kind": "by_design",
 }
+#: What a cell says of a behaviour that is gone.
+GONE = {**ENTRY, "id": "adds-in-float16", "where": "cases/divergences/jax.yaml:5", "why": "sums are float16"}
 #: The rest of a cell's record, by outcome.
 EVIDENCE: Mapping[str, Mapping[str, Any]] = {
     "conforms": {"checks": [SHAPE, OUTPUT, {"check": "gradients", "outcome": "unsupported", "message": "no tape"}]},
@@ -183,10 +186,12 @@ class Maker:
                 writer.implementation(
                     implementation=implementation, versions=versions, settings=settings, devices=["cpu"], threads="1"
                 )
+            behaviours = BehaviourCounts()
             for each in cells:
                 writer.cell(each)
+                behaviours.add(each)
             if complete is not None:
-                writer.footer(complete=complete, seconds=1.5, measured=MEASURED)
+                writer.footer(complete=complete, seconds=1.5, behaviours=behaviours.facts(), measured=MEASURED)
         return read(path, strict=False)
 
 

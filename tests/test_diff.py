@@ -268,3 +268,26 @@ def test_the_command_takes_less_for_meant(tmp_path: Path) -> None:
     both = [each.path for each in runs(tmp_path, [cell("a"), cell("a", implementation="jax")], [cell("a")])]
     codes = [CliRunner().invoke(main, ["diff", *both, *more]).exit_code for more in ([], ["--partial"])]
     assert codes == [1, 0]
+
+
+KNOWN = {"id": "adds-in-float16", "where": "cases/divergences/jax.yaml:5", "why": "Sums are float16."}
+
+
+def test_behaviours_that_are_gone_or_back_are_news_and_make_nothing_worse(tmp_path: Path) -> None:
+    names = {"covered": [KNOWN["id"]]}
+    with_it = [{**cell(f"c{number}", "diverges"), **names, "behaviours": [KNOWN["id"]]} for number in range(2)]
+    without = [{**cell("c0"), **names, "gone": [KNOWN]}, {**cell("c1"), **names}]
+    gone = diff(*runs(tmp_path, with_it, without))
+    assert not gone.is_worse
+    assert "1 known behaviour is gone" in as_text(gone).split("\n", 1)[0]
+    line = "adds-in-float16 (cases/divergences/jax.yaml:5): seen in 2 cells -> gone from 1 cell: Sums are float16."
+    assert f"Known behaviours that are gone: narrow or remove their entries (1)\n  {line}" in as_text(gone)
+    (listed,) = json.loads(as_json(gone))["behaviours_gone"]
+    assert listed["cell"] == "adds-in-float16 (cases/divergences/jax.yaml:5)"
+    assert (listed["before"], listed["after"]) == ("seen in 2 cells", "gone from 1 cell")
+    back = diff(*runs(tmp_path, without, with_it))
+    assert [each.behaviour for each in back.back] == ["adds-in-float16"]
+    assert "Known behaviours that are back (1)\n  adds-in-float16" in as_text(back)
+    # Gone in both runs is no news, and what is asked no more is not back.
+    assert not diff(*runs(tmp_path, without, without)).gone
+    assert not diff(*runs(tmp_path, without, [cell("c1")]), partial=True).back

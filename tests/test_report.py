@@ -13,7 +13,7 @@ import pytest
 
 from conformance.report import render, text, write
 from conformance.results import OUTCOMES, Run, finite
-from tests.pages import CHANGES, ENTRY, HISTORY, Maker, Page, all_outcomes, cell, tell
+from tests.pages import CHANGES, ENTRY, EVIDENCE, GONE, HISTORY, Maker, Page, all_outcomes, cell, tell
 
 
 @pytest.fixture
@@ -254,6 +254,47 @@ def test_rows_are_grouped_by_file_and_in_the_order_of_its_lines(run_of: Maker) -
     assert [case for case, _, _ in page.marks] == ["c", "a", "b", "d"]
     assert page.data["files"] == ["cases/a.yaml", "cases/x.yaml", ""]
     assert [case[2] for case in page.data["cases"]] == [0, 1, 1, 2]
+
+
+def test_a_behaviour_that_is_gone_is_told_in_the_headline_and_with_its_entry(run_of: Maker) -> None:
+    known = {"covered": [ENTRY["id"], GONE["id"]], "behaviours": [ENTRY["id"]]}
+    cells = [
+        cell("a", "torch", "diverges", **known, powerless=True),
+        cell("b", "torch", "conforms", covered=[GONE["id"]], gone=[GONE]),
+        cell("c", "torch", "conforms", covered=[GONE["id"], ENTRY["id"]], gone=[GONE]),
+    ]
+    page = Page(render([run_of(cells)]))
+    assert page.headline == "All 3 cells conform or diverge as known; 1 declared behaviour is gone."
+    assert [each.text for each in page.root.all("p", **{"class": "news"})] == [
+        "Gone: 1 declared behaviour: adds-in-float16 (seen in 0 cells, gone from 2).",
+        "Without power: 1 diverging cell rests on bounds as wide as the answer.",
+    ]
+    gone, seen = page.root.all("section", id="divergences")[0].all("section", **{"class": "group"})
+    assert "cases/divergences/jax.yaml:5" in gone.text
+    assert "in 0 of the 3 cells that it covers" in gone.text
+    assert [each.text for each in gone.all("a") if "cell?" in each.attributes["href"]] == ["b", "c"]
+    assert "in 1 of the 2 cells that it covers" in seen.text
+    assert "Gone from" not in seen.text
+    (shown,) = (each for each in page.cells if each.case == "b")
+    assert shown.detail is not None
+    assert shown.detail["others"]["gone"].startswith("adds-in-float16 (cases/divergences/jax.yaml:5): sums are")
+
+
+def test_what_is_new_in_a_cell_is_shown_and_not_what_is_known_beside_it(run_of: Maker) -> None:
+    known, new = EVIDENCE["diverges"]["checks"][0], EVIDENCE["violates"]["checks"][1]
+    near = [{"id": ENTRY["id"], "where": ENTRY["where"]}]
+    checks = [known, {**new, "check": "gradients", "near": near, "under": "off by 0.1"}]
+    crash = {"step": "output", "reason": "SIGABRT", "stderr": ""}
+    page = Page(render([run_of([cell("a", "torch", "violates", checks=checks, crash=crash)])]))
+    assert page.headline == "1 of 1 cell fails."
+    (news,) = page.root.all("p", **{"class": "news"})
+    assert news.text == "New: 1 cell fails, neither as the rule says nor as declared."
+    (shown,) = page.cells
+    assert shown.detail is not None
+    assert shown.detail["summary"] == (
+        "gradients: off by 0.25 (declared for this cell, but not what was seen: refuses-rank-1"
+        " (cases/divergences/keras.yaml:12); with it applied: off by 0.1)"
+    )
 
 
 # Several files

@@ -19,7 +19,7 @@ import conformance.report
 from conformance.report import render, script, text
 from conformance.report.page import environment, render_with
 from conformance.results import OUTCOMES, Run
-from tests.pages import CHANGES, ENTRY, EVIDENCE, HISTORY, Maker, Page, all_outcomes, cell
+from tests.pages import CHANGES, ENTRY, EVIDENCE, GONE, HISTORY, Maker, Page, all_outcomes, cell
 
 #: Fills the page with runs, and with changes and a history that end in a text.
 Fill = Callable[[Sequence[Run], str], str]
@@ -36,7 +36,7 @@ HOSTILE = MARKUP + INVISIBLE
 SEEN = MARKUP + r"\x00\x1b[31m\x7f\x9b\x0d[U+202E][U+2066][U+200B][U+2028][U+FEFF][U+D800][U+E0041]"
 #: What must stay what it is for the page to have the same parts.
 FIXED = ("type", "line", "complete", "counts", "cells", "schema", "seconds", "margin")
-FREE = ("versions", "settings", "distributions", "platform", "selection", "facts")
+FREE = ("versions", "settings", "distributions", "platform", "selection", "facts", "behaviours")
 
 
 def spoilt(run: Run, suffix: str) -> Run:
@@ -72,6 +72,9 @@ def every_part(run_of: Maker) -> Run:
     """A broken-off run that, given once and given twice, fills every hole of the template."""
     cells = [cell(f"784x{outcome}-4-uniform", "torch", outcome) for outcome in (*OUTCOMES, "wobbles")]
     cells += [cell(f"32x{index}-4-uniform", "torch", "not_run") for index in range(8)]
+    cells += [
+        cell(f"16x{index}-4-uniform", "torch", "conforms", covered=[GONE["id"]], gone=[GONE]) for index in range(8)
+    ]
     return run_of(cells, complete=False)
 
 
@@ -129,7 +132,7 @@ STYLES = {
 HOLES = list(re.finditer(r"\{\{-? (.+?) -?\}\}", SOURCE))
 #: Holes filled with words, numbers and anchors of our own, or with an address that was found to be one.
 OUR_OWN = re.compile(
-    r"(facts|chip|bar|links|group|change_list)\(|^(file|policy|matrix|omitted|condensed)$|kind\.|count|total|headline\.|loop\.|unlisted"
+    r"(facts|chip|bar|links|group|member_list|change_list)\(|^(file|policy|matrix|omitted|condensed)$|kind\.|count|total|headline\.|loop\.|unlisted"
     r"|anchor|place|entry|length|\|short|\|commas|duration|group\.link"
 )
 REACHED = [hole for hole in HOLES if not OUR_OWN.search(hole[1])]

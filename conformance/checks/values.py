@@ -116,13 +116,17 @@ def compared_step(check: str, label: str, case: Case, gradients: Gradients, expe
         for name, array, enclosure in zip(("dW", "db"), got, exact, strict=True):
             where = f"{label}: {name} of layer {layer}"
             findings.append(_gradient(check, where, array, enclosure, reference.line, name in undefined))
-    weights = {str(each.dtype) for pair in gradients.layers for each in pair if each is not None}
-    if weights != {of_weights}:
-        message = f"{label} has gradients of dtype {sorted(weights)}, expected {of_weights}"
-        findings.append(Finding(check=check, outcome=VIOLATES, message=message))
+    named = [pair for layer in gradients.layers for pair in zip(("dW", "db"), layer, strict=True)]
+    weights = {name: str(each.dtype) for name, each in named if each is not None and str(each.dtype) != of_weights}
+    if weights:
+        message = f"{label} has gradients of dtype {sorted({*weights.values()})}, expected {of_weights}"
+        wanted = dict.fromkeys(weights, of_weights)
+        findings.append(Finding(check=check, outcome=VIOLATES, message=message, expected=wanted, observed=weights))
     if gradients.dx is not None and str(gradients.dx.dtype) != of_input:
-        message = f"{label} has a dx of dtype {gradients.dx.dtype}, expected {of_input}"
-        findings.append(Finding(check=check, outcome=VIOLATES, message=message))
+        observed = str(gradients.dx.dtype)
+        message = f"{label} has a dx of dtype {observed}, expected {of_input}"
+        wanted, found = {"dx": of_input}, {"dx": observed}
+        findings.append(Finding(check=check, outcome=VIOLATES, message=message, expected=wanted, observed=found))
     return findings
 
 

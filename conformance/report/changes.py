@@ -23,6 +23,8 @@ _TITLES: Final = {
     "newly_diverging": "Newly diverging, as the ledger says",
     "no_longer_diverging": "No longer diverging",
     "drifted": "Drifted in margin",
+    "behaviours_gone": "Known behaviours that are gone",
+    "behaviours_back": "Known behaviours that are back",
     "margins_moved_together": "Margins that moved together",
     "other": "Otherwise changed",
     "appeared": "Appeared",
