@@ -23,7 +23,9 @@ from benchmarks.spent import python
 from conformance import environment
 from conformance.cell import Cell, beyond_limits, questions_of
 from conformance.child import load
-from conformance.ledger import Crash, Entry
+from conformance.ledger import Behaviour
+from conformance.ledger.behaviour import of_implementation
+from conformance.ledger.step import Surroundings, asked_steps
 from conformance.selection import Selection
 from conformance.steps import Step, perform
 from conformance.suite import DEFAULT_CACHE
@@ -80,19 +82,24 @@ def _say(cells: int, cpu: float) -> None:
 
 def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
     """Return the cells that one process can be asked: by switches, and each that the ledger says ends it by itself."""
-    entries = Selection().ledger()
+    behaviours = [each for each in Selection().ledger() if each.instead.crashes]
     found: dict[object, list[Cell]] = {}
     for cell in cells:
-        known = {type(each.observed) for each in entries if _is_about(each, cell)}
         if cell.case.needs is not None or beyond_limits(cell) is not None:
             continue
-        key = cell.id if Crash in known else tuple(sorted(cell.implementation.environment.items()))
-        found.setdefault(key, []).append(cell)
+        switches = tuple(sorted(cell.implementation.environment.items()))
+        found.setdefault(cell.id if _ends(cell, behaviours) else switches, []).append(cell)
     return list(found.values())
 
 
-def _is_about(entry: Entry, cell: Cell) -> bool:
-    return entry.covers(implementation=cell.implementation.name, case=cell.case.id, device=cell.device)
+def _ends(cell: Cell, behaviours: Sequence[Behaviour]) -> bool:
+    """Return whether it is declared that some step of a cell ends the process."""
+    own = of_implementation(behaviours, cell.implementation.name)
+    if not own:
+        return False
+    around = Surroundings(device=cell.device, environment=cell.implementation.environment)
+    steps = [each for question in _questions([cell]) for each in asked_steps(question)]
+    return any(each.covers(step, around, cell.case.id) for each in own for step in steps)
 
 
 def _questions(cells: Sequence[Cell]) -> Iterator[tuple[Step, ...]]:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from conformance.ledger import Entry
+from conformance.ledger import Behaviour
 from conformance.results import Run, read
 from conformance.selection import Selection
 
@@ -48,14 +48,14 @@ def seen(runs: Iterable[Run]) -> Mapping[Words, Counter[str]]:
     return found
 
 
-def told(entries: Sequence[Entry], found: Mapping[Words, Counter[str]]) -> Mapping[Words, Entry]:
+def told(entries: Sequence[Behaviour], found: Mapping[Words, Counter[str]]) -> Mapping[Words, Behaviour]:
     """
     Return the entries that were seen, faults first, one for all that say the same.
 
     Raises:
         ValueError: a run shows what the ledger does not know, so that it is of another ledger than this one.
     """
-    known: dict[Words, Entry] = {}
+    known: dict[Words, Behaviour] = {}
     for entry in sorted(entries, key=lambda each: list(_KINDS).index(each.kind)):
         known.setdefault((entry.kind, entry.why), entry)
     if unknown := [why for kind, why in found if (kind, why) not in known]:
@@ -63,7 +63,7 @@ def told(entries: Sequence[Entry], found: Mapping[Words, Counter[str]]) -> Mappi
     return {words: entry for words, entry in known.items() if words in found}
 
 
-def table(entries: Mapping[Words, Entry], found: Mapping[Words, Counter[str]]) -> str:
+def table(entries: Mapping[Words, Behaviour], found: Mapping[Words, Counter[str]]) -> str:
     """Return a line for each entry."""
     lines = ["| what | seen in | cells | kind | source |", "|---|---|---|---|---|"]
     for (kind, why), entry in entries.items():

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.found import seen, summary_of, table, told, written
-from conformance.ledger import Entry
+from conformance.ledger import Behaviour
 from conformance.results import Run, read
 from conformance.selection import Selection
 
@@ -24,7 +24,7 @@ def run_of(tmp_path: Path, *cells: dict[str, Any]) -> Run:
     return read(path)
 
 
-def cell(entry: Entry, implementation: str, checks: int = 2) -> dict[str, Any]:
+def cell(entry: Behaviour, implementation: str, checks: int = 2) -> dict[str, Any]:
     divergence = {"where": "cases/divergences.yaml:1", "kind": entry.kind, "why": entry.why}
     check = {"check": "output", "outcome": "diverges", "divergence": divergence}
     named = {"case": "a", "implementation": implementation, "device": "cpu"}
