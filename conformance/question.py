@@ -33,6 +33,8 @@ from conformance.reference import Reference, answer
 from conformance.steps import Build, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Step
 from conformance.values import Draw, NoDraw, Stream, draws
 
+#: The step that is fed another number of samples.
+OTHER_BATCH: Final = "output, other batch"
 #: Calls on the same buffer that `repeatable` compares.
 REPEATED: Final = ("output", "output again", "output once more")
 #: Memory that questions of the past may take.
@@ -124,7 +126,10 @@ def question(case: Case, device: str, index: int = 0) -> Question:
     if BROADCAST in related:
         # Equal samples have equal errors, of which chance says nothing: `moved_enclosure` leaves that out.
         related[BROADCAST] = replace(first, y=moved_enclosure(first.y, first_repeated))
-    return replace(asked, outputs=outputs, gradients=gradients, related=related)
+    # Each set of weights has one output by which right implementations differ.
+    distinct = {id(asked.draws[label]): label for label in reversed(asked.arrays) if label != OTHER_BATCH}
+    conducts = _conducts(case, {label: asked.draws[label] for label in reversed(distinct.values())})
+    return replace(asked, outputs=outputs, gradients=gradients, related=related, conducts=conducts)
 
 
 class _References(dict[str, Reference]):
@@ -143,16 +148,18 @@ class _References(dict[str, Reference]):
         return self._found[id(draw)]
 
 
-def unanswered(case: Case, device: str, index: int = 0) -> Question:
+def unanswered(case: Case, device: str, index: int = 0, drawn: Sequence[Draw] | None = None) -> Question:
     """
     Return the question of a case without the references of its steps: what is asked, and with which numbers.
+
+    `drawn` are other draws than the case's own.
 
     Raises:
         NoDraw: no values of the lane exist for the case.
     """
     if case.lane == "shapes":
         return _shapes_alone(case, device)
-    first, *others = draws(case, index)
+    first, *others = draws(case, index) if drawn is None else drawn
     stack = stack_of(case, first)
     steps: list[Step] = [Build(label="build", stack=stack, device=device)]
     if case.leading_axes == 1:
@@ -163,9 +170,9 @@ def unanswered(case: Case, device: str, index: int = 0) -> Question:
     given: dict[str, Draw] = dict.fromkeys((*REPEATED, "gradients"), first)
     outputs, gradients = [*REPEATED], ["gradients"]
     if case.leading_axes:
-        other = given["output, other batch"] = _other_batch(first)
-        steps.append(Forward(label="output, other batch", x=other.x, layout="contiguous"))
-        outputs.append("output, other batch")
+        other = given[OTHER_BATCH] = _other_batch(first)
+        steps.append(Forward(label=OTHER_BATCH, x=other.x, layout="contiguous"))
+        outputs.append(OTHER_BATCH)
     kept = {}
     apart = case.asks("positions_independent")
     for position, x in _replaced(first.x) if apart else ():
@@ -203,7 +210,6 @@ def unanswered(case: Case, device: str, index: int = 0) -> Question:
         steps=tuple(_fed_as(case.input_dtype, steps)),
         draws=given,
         differentiated=tuple(gradients),
-        conducts=_conducts(case, {"output": first, **{f"output, {each.name}": each for each in others}}),
         expected=_expected(case, first),
         arrays={label: given[label].dy.shape for label in outputs},
         alone=alone,

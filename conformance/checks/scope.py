@@ -7,106 +7,147 @@ seen, and whether two of them contradict each other on some cell.
 
 from __future__ import annotations
 
+import itertools
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
+
+import numpy as np
 
 from conformance.adapters.registry import Implementation, registered
 from conformance.case import Case
 from conformance.cell import cell_of, concerns
 from conformance.checks.expected import Declared
 from conformance.document import Fault
+from conformance.draw import Draw, Plan
 from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
 from conformance.ledger.expectation import Conflict, Covering, deviations_of, width
 from conformance.ledger.step import AskedStep, Surroundings, asked_steps
 from conformance.question import question, refusal, unanswered
+from conformance.reference.deviation import NO_DEVIATION
 from conformance.values import NoDraw
 
-#: Cells of a behaviour of which the width is computed, spread evenly over all.
-SAMPLED: Final = 5
-DEVICES: Final = ("cpu", "gpu")
+#: Cells of a behaviour of which the width is computed, and the most elements one of them may have.
+SAMPLED: Final = 3
+_SMALL: Final = 2**14
+#: Lanes whose numbers a predicate may ask about: not all are finite.
+_WITH_NUMBERS: Final = ("special", "literal")
 
 
 @dataclass(kw_only=True)
 class Scope:
     """
-    One behaviour, and how many cells of the table it covers: those in `cases` on the CPU.
+    One behaviour, and the cells of a table it covers on the CPU, each a case and an implementation.
 
     `conflicts` maps what another behaviour contradicts to the first cell on which it does.
     """
 
     behaviour: Behaviour
-    cells: int = 0
-    cases: list[tuple[Case, Implementation]] = field(default_factory=list)
+    cells: list[tuple[Case, Implementation]] = field(default_factory=list)
     conflicts: dict[str, str] = field(default_factory=dict)
 
     @property
     def width(self) -> float | None:
         """The median over some of the cells of what is allowed over the answer, None where no bound is changed."""
-        chosen = self.cases[:: max(1, len(self.cases) // SAMPLED)][:SAMPLED]
+        if self.behaviour.instead.deviation == NO_DEVIATION:
+            return None
+        small = [each for each in self.cells if _elements(each[0]) <= _SMALL]
+        chosen = small[:: max(1, len(small) // SAMPLED)][:SAMPLED]
         found = [each for case, implementation in chosen for each in _widths(self.behaviour, case, implementation)]
         return statistics.median(found) if found else None
 
     def __str__(self) -> str:
         width = self.width
         said = "" if width is None else f", width {width:.2g}"
-        return f"{self.behaviour.where}: {self.behaviour.id}: {self.cells} cells{said}"
+        count = len(self.cells)
+        return f"{self.behaviour.where}: {self.behaviour.id}: {count} cell{'' if count == 1 else 's'}{said}"
 
 
 def scopes_of(behaviours: Sequence[Behaviour], cases: Sequence[Case]) -> list[Scope]:
     """Return the scope of each behaviour in a table."""
     scopes = {each.id: Scope(behaviour=each) for each in behaviours}
-    of = [(each, of_implementation(behaviours, each.name)) for each in registered().values()]
+    known = [(each, of_implementation(behaviours, each.name)) for each in registered().values()]
     for case in cases:
-        steps: tuple[AskedStep, ...] | None = None
-        for implementation, own in of:
-            if not own or not concerns(case, implementation):
+        name, steps = case.id, _steps(case)
+        # What a step has is the same for all implementations, and is looked at once.
+        reached = {each.id: [(step, each.reaches(step, name)) for step in steps] for each in behaviours}
+        reached = {each: [pair for pair in pairs if pair[1]] for each, pairs in reached.items()}
+        for implementation, own in known:
+            near = [each for each in own if reached[each.id]]
+            if not near or not concerns(case, implementation):
                 continue
-            steps = _steps(case) if steps is None else steps
-            for device in DEVICES:
-                _count(scopes, case, implementation, device, own, steps)
+            environment = cell_of(case, implementation, "cpu").implementation.environment
+            around = Surroundings(device="cpu", environment=environment)
+            covering = [each for each in near if each.when.suits(around)]
+            for each in covering:
+                scopes[each.id].cells.append((case, implementation))
+            for conflict in _conflicts(covering, reached):
+                at = f"{implementation.name}/{name}"
+                scopes[conflict.names[-1]].conflicts.setdefault(str(conflict), at)
     return list(scopes.values())
 
 
-def _count(
-    scopes: Mapping[str, Scope],
-    case: Case,
-    implementation: Implementation,
-    device: str,
-    behaviours: Sequence[Behaviour],
-    steps: Sequence[AskedStep],
-) -> None:
-    """Count a cell for each behaviour that covers a step of it, and note those that contradict each other."""
-    around = Surroundings(device=device, environment=cell_of(case, implementation, device).implementation.environment)
-    covered: dict[str, Behaviour] = {}
-    for step in steps:
-        reached = ((each, each.covers(step, around, case.id)) for each in behaviours)
-        covering: list[Covering] = [(each, layers) for each, layers in reached if layers]
-        covered |= {each.id: each for each, _ in covering}
-        always = [each for each in covering if each[0].sometimes is None]
-        try:
-            deviations_of(always, len(step.stack.layers))
-        except Conflict as conflict:
-            scopes[conflict.names[-1]].conflicts.setdefault(str(conflict), f"{implementation.name}/{case.id}")
-    for name in covered:
-        scopes[name].cells += 1
-        if device == DEVICES[0]:
-            scopes[name].cases.append((case, implementation))
+def _conflicts(
+    covering: Sequence[Behaviour], reached: Mapping[str, Sequence[tuple[AskedStep, frozenset[int]]]]
+) -> Iterator[Conflict]:
+    """Yield each contradiction among behaviours that always hold, on a step that several of them cover."""
+    together: dict[str, list[Covering]] = {}
+    layers = {}
+    for each in covering:
+        for step, reach in reached[each.id] if each.sometimes is None else ():
+            together.setdefault(step.label, []).append((each, reach))
+            layers[step.label] = len(step.stack.layers)
+    for label, several in together.items():
+        if len(several) > 1:
+            try:
+                deviations_of(several, layers[label])
+            except Conflict as conflict:
+                yield conflict
 
 
 def _steps(case: Case) -> tuple[AskedStep, ...]:
+    """Return the steps of a case that differ in what a predicate sees; none where the case has no draw."""
     try:
-        asked = refusal(case, "cpu") if case.expect.error else unanswered(case, "cpu")
+        if case.expect.error:
+            steps = refusal(case, "cpu").steps
+        else:
+            drawn = None if case.lane in _WITH_NUMBERS or case.lane == "shapes" else _blank(case)
+            steps = unanswered(case, "cpu", drawn=drawn).steps
     except NoDraw:
         return ()
-    return tuple(asked_steps(asked.steps))
+    distinct = {(each.call, id(each.stack), id(each.x), each.layout): each for each in asked_steps(steps)}
+    return tuple(distinct.values())
+
+
+def _blank(case: Case) -> tuple[Draw, ...]:
+    """Return draws of a case whose numbers are all zero: what a predicate sees of most steps, for nothing."""
+    plan = Plan.of(case, 0)
+    dtype = plan.format.dtype
+    shapes = zip(plan.features, plan.units, strict=True)
+    biases = (np.zeros(units, dtype) if has else None for units, has in zip(plan.units, plan.use_bias, strict=True))
+    first = Draw(
+        name="first",
+        x=np.zeros(plan.x_shape, dtype),
+        kernels=tuple(np.zeros(shape, dtype) for shape in shapes),
+        biases=tuple(biases),
+        dy=np.zeros(plan.dy_shape, dtype),
+        exact=False,
+    )
+    return (first, replace(first, name="second"))
+
+
+def _elements(case: Case) -> int:
+    widths = [case.fed_shape[-1], *(layer.units for layer in case.layers if isinstance(layer.units, int))]
+    positions = math.prod(case.fed_shape[:-1])
+    return max(positions * max(widths), *(one * other for one, other in itertools.pairwise(widths)))
 
 
 def _widths(behaviour: Behaviour, case: Case, implementation: Implementation) -> Iterator[float]:
     """Yield how wide the bounds are of each step of a cell that a behaviour covers and has bounds for."""
-    if case.expect.error or case.lane == "shapes" or behaviour.instead.ends:
+    if case.expect.error or case.lane == "shapes":
         return
     try:
         asked = question(case, "cpu")
@@ -115,12 +156,10 @@ def _widths(behaviour: Behaviour, case: Case, implementation: Implementation) ->
     steps = {each.label: each for each in asked_steps(asked.steps)}
     around = Surroundings(device="cpu", environment=cell_of(case, implementation, "cpu").implementation.environment)
     declared = Declared(case, asked, steps, around, [behaviour])
-    for label, step in steps.items():
-        expectation = declared.of(label)
-        if expectation.behaviours and expectation.reference is not None and label in asked.draws:
-            rule = asked.outputs.get(label) or asked.gradients.get(label)
-            if rule is None or expectation.reference is not rule:
-                yield width(expectation.reference, step.call)
+    for label in (*asked.outputs, *asked.gradients):
+        reference = declared.of(label).reference
+        if declared.of(label).behaviours and reference is not None and label not in asked.after:
+            yield width(reference, steps[label].call)
 
 
 def faults_of_scope(scopes: Sequence[Scope]) -> Iterator[Fault]:

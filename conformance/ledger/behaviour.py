@@ -127,10 +127,14 @@ class Behaviour:
 
     def covers(self, asked: AskedStep, around: Surroundings, case: str) -> frozenset[int]:
         """Return the layers of a step of a case (its id) that the behaviour applies to, none where it does not."""
+        return self.reaches(asked, case) if self.when.suits(around) else frozenset()
+
+    def reaches(self, asked: AskedStep, case: str) -> frozenset[int]:
+        """Return the layers of a step that the behaviour applies to on any machine and in any environment."""
         exactly = self.instead.exactly
         if exactly is not None and (exactly.case, exactly.step) != (case, asked.label):
             return frozenset()
-        return self.when.covers(asked, around)
+        return self.when.reaches(asked)
 
     @cached_property
     def _implementations(self) -> re.Pattern[str]:

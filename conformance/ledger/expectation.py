@@ -39,8 +39,9 @@ class Expectation:
     What one step should answer.
 
     `refuses` or `crashes` where it should not answer at all. `dtypes` maps parameters, output, dx and the gradients of
-    weights (`weights`) to their dtype. `infers` says how inferred shapes differ. `reference` encloses output and gradients of a step that computes. Results in `undefined` are not
-    compared. `behaviours` are the ids of what was applied.
+    weights (`weights`) to their dtype. `infers` says how inferred shapes differ. `reference` encloses output and
+    gradients of a step that computes. Results in `undefined` are not compared. `behaviours` are the ids of what was
+    applied.
     """
 
     dtypes: Mapping[str, str]

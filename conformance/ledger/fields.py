@@ -25,7 +25,7 @@ from conformance.ledger.behaviour import (
     Instead,
     Refusal,
 )
-from conformance.ledger.predicate import LAYER_FIELDS, Predicate
+from conformance.ledger.predicate import AROUND_FIELDS, LAYER_FIELDS, Predicate
 from conformance.ledger.step import CALLS
 from conformance.model import Globs, Link, Maybe, Model, Word, about, one_of, shown, wrong
 from conformance.reference.deviation import OPERANDS, PADDINGS, SUMS, Deviation
@@ -304,6 +304,7 @@ def behaviour_of(fields: EntryFields, file: str, place: Place) -> Behaviour:
 def _predicate(when: WhenFields) -> Predicate:
     said: dict[str, Any] = {name: getattr(when, name) for name in when.model_fields_set}
     layers: dict[str, Any] = {name: said.pop(name) for name in LAYER_FIELDS if name in said}
+    around = {name: said.pop(name) for name in AROUND_FIELDS if name in said}
     fed, environment, versions = (said.pop(name, None) for name in ("fed", "environment", "versions"))
     if "input_shape" in said:
         said["input_shape"] = _said(said["input_shape"])
@@ -311,6 +312,7 @@ def _predicate(when: WhenFields) -> Predicate:
         step=said,
         layers=layers,
         fed={} if fed is None else _said(fed),
+        around=around,
         environment=dict(environment or {}),
         versions={name: SpecifierSet(wanted) for name, wanted in (versions or {}).items()},
     )

@@ -17,6 +17,8 @@ from conformance.ledger.step import AskedStep, Surroundings
 
 #: Fields of the predicate that select the layers a behaviour applies to.
 LAYER_FIELDS: Final = ("features", "units", "kernel_size", "square", "activation", "use_bias")
+#: Fields of the predicate that are about the machine.
+AROUND_FIELDS: Final = ("device", "machine")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,33 +28,33 @@ class Predicate:
     step: Mapping[str, Any] = field(default_factory=dict)
     layers: Mapping[str, Any] = field(default_factory=dict)
     fed: Mapping[str, Any] = field(default_factory=dict)
+    #: Of the device and the machine.
+    around: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, SpecifierSet] = field(default_factory=dict)
 
-    def covers(self, asked: AskedStep, around: Surroundings) -> frozenset[int]:
-        """Return the layers of a step that the behaviour applies to, none where it does not apply."""
-        if not self._covers_step(asked, around):
-            return frozenset()
-        layers = enumerate(asked.layers)
-        return frozenset(
-            index for index, facts in layers if all(matches(want, facts[name]) for name, want in self.layers.items())
-        )
-
-    def _covers_step(self, asked: AskedStep, around: Surroundings) -> bool:
-        facts = {**asked.facts, "device": around.device, "machine": around.machine}
-        if not all(_has(facts[name], want) for name, want in self.step.items()):
+    def suits(self, around: Surroundings) -> bool:
+        """Return whether the behaviour is about a device, an environment and versions."""
+        if not all(matches(want, getattr(around, name)) for name, want in self.around.items()):
             return False
         if not all(matches(want, around.environment.get(name)) for name, want in self.environment.items()):
             return False
         known = around.versions or {}
-        if not all(
-            want.contains(known[name], prereleases=True) for name, want in self.versions.items() if name in known
-        ):
-            return False
-        if not self.fed:
-            return True
-        fed = asked.fed
-        return fed is not None and all(matches(want, fed[name]) for name, want in self.fed.items())
+        named = ((known[name], want) for name, want in self.versions.items() if name in known)
+        return all(want.contains(version, prereleases=True) for version, want in named)
+
+    def reaches(self, asked: AskedStep) -> frozenset[int]:
+        """Return the layers of a step that the behaviour applies to wherever it suits."""
+        if not all(_has(asked.facts[name], want) for name, want in self.step.items()):
+            return frozenset()
+        if self.fed:
+            fed = asked.fed
+            if fed is None or not all(matches(want, fed[name]) for name, want in self.fed.items()):
+                return frozenset()
+        layers = enumerate(asked.layers)
+        return frozenset(
+            index for index, facts in layers if all(matches(want, facts[name]) for name, want in self.layers.items())
+        )
 
 
 def _has(fact: Any, want: Any) -> bool:
