@@ -55,9 +55,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--in-process", action="store_true", help="for a debugger: no process of its own")
     usual = Limits()
-    group.addoption("--deadline", type=float, default=usual.question, metavar="SECONDS", help="of a cell's answers")
     group.addoption(
-        "--start-deadline", type=float, default=usual.start, metavar="SECONDS", help="of a process until it is up"
+        "--deadline",
+        type=float,
+        default=usual.question,
+        metavar="SECONDS",
+        help="CPU time of each thread for a cell's answers",
+    )
+    group.addoption(
+        "--start-deadline",
+        type=float,
+        default=usual.start,
+        metavar="SECONDS",
+        help="CPU time of a process until it is up",
+    )
+    group.addoption(
+        "--hang",
+        type=float,
+        default=usual.hang,
+        metavar="SECONDS",
+        help="wall time in which a process that does not hang gains CPU time: 1 s for each 60 s",
     )
     group.addoption(
         "--memory", type=float, default=usual.memory / GIB, metavar="GIB", help="resident, that a process may take"

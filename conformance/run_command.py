@@ -50,8 +50,9 @@ _MORE_THAN_0 = _Positive(min=0.001, max=1e6)
 @click.option("--times", metavar="RESULTS", help="Expect cells to take as long as they did in this results file.")
 @click.option("--no-ledger", is_flag=True, help="Known divergences violate, as if nobody knew of them.")
 @click.option("--draws", type=click.IntRange(min=1), default=1, metavar="N", help="Ask every question N times.")
-@click.option("--deadline", type=_MORE_THAN_0, metavar="SECONDS", help="Of a cell's answers; 60 without it.")
-@click.option("--start-deadline", type=_MORE_THAN_0, metavar="SECONDS", help="Of a process until it is up; 120.")
+@click.option("--deadline", type=_MORE_THAN_0, metavar="SECONDS", help="CPU time per thread for a cell's answers; 300.")
+@click.option("--start-deadline", type=_MORE_THAN_0, metavar="SECONDS", help="CPU time until a process is up; 120.")
+@click.option("--hang", type=_MORE_THAN_0, metavar="SECONDS", help="Wall time almost without CPU time; 60.")
 @click.option("--memory", type=_MORE_THAN_0, metavar="GIB", help="Resident, that a framework's process may take; 8.")
 @click.option("--collect-only", is_flag=True, help="Say how many cells there are and what they would take; run none.")
 @click.option(
@@ -80,6 +81,7 @@ def run(
     no_ledger: bool,
     deadline: float | None,
     start_deadline: float | None,
+    hang: float | None,
     memory: float | None,
     collect_only: bool,
     junit_xml: Path | None,
@@ -112,7 +114,7 @@ def run(
     options = [f"--cases={each}" for each in cases] + [f"--implementation={each}" for each in implementation]
     options += [f"--device={device}", f"--tier={tier}", f"--shard={shard}", f"--draws={draws}", f"--results={results}"]
     options += ["--no-ledger"] if no_ledger else []
-    limits = {"deadline": deadline, "start-deadline": start_deadline, "memory": memory}
+    limits = {"deadline": deadline, "start-deadline": start_deadline, "hang": hang, "memory": memory}
     options += [f"--{name}={value!r}" for name, value in limits.items() if value is not None]
     options += [f"--junit-xml={junit_xml.absolute()}"] if junit_xml is not None else []
     options += [f"--random={random}", f"--random-seed={seed}"]

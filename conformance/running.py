@@ -158,7 +158,7 @@ class State:
         limits = self.limits
         options: dict[str, object] = {"draws": self.draws, "deadline": limits.question}
         apart = {cell.id for cell in self.cells if cell.case.environment}
-        options |= {"start-deadline": limits.start, "memory": limits.memory / GIB}
+        options |= {"start-deadline": limits.start, "hang": limits.hang, "memory": limits.memory / GIB}
         self.xdist = WithXdist(
             self.config,
             self.machines,
@@ -206,6 +206,7 @@ class State:
                     "limits": {
                         "deadline": self.limits.question,
                         "start_deadline": self.limits.start,
+                        "hang": self.limits.hang,
                         "memory_gib": self.limits.memory / GIB,
                     },
                 },
@@ -268,12 +269,15 @@ class State:
 
 def _limits(config: pytest.Config) -> Limits:
     """Return what a process may take, as the options say."""
-    given = {name: float(config.getoption(f"--{name}")) for name in ("deadline", "start-deadline", "memory")}
+    given = {name: float(config.getoption(f"--{name}")) for name in ("deadline", "start-deadline", "hang", "memory")}
     for name, value in given.items():
         if not 0 < value < math.inf:
             raise SelectionError(f"--{name} is more than 0")
     return Limits(
-        question=given["deadline"], start=given["start-deadline"], memory=max(1, round(given["memory"] * GIB))
+        question=given["deadline"],
+        start=given["start-deadline"],
+        hang=given["hang"],
+        memory=max(1, round(given["memory"] * GIB)),
     )
 
 

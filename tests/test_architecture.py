@@ -88,10 +88,11 @@ ALLOWED: dict[str, set[str]] = {
     "channel": {"adapters.protocol", "steps"},
     "child": {"adapters.protocol", "channel", "steps"},
     "environment": set(),
-    "process": {"adapters.registry", "channel", "child", "environment", "steps"},
+    "allowance": set(),
+    "process": {"adapters.registry", "allowance", "channel", "child", "environment", "steps"},
     "investigator": {"adapters.protocol", "process", "steps"},
     "in_process": {"adapters.protocol", "adapters.registry", "channel", "child", "environment", "process", "steps"},
-    "sandbox": {"adapters.registry", "channel", "in_process", "investigator", "process", "steps"},
+    "sandbox": {"adapters.registry", "allowance", "channel", "in_process", "investigator", "process", "steps"},
     "reproduce": {
         "adapters.protocol",
         "adapters.registry",
