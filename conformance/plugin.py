@@ -16,6 +16,7 @@ from typing import Any, Final
 import pytest
 
 from conformance.case import TIERS
+from conformance.instruction_set import NAMES
 from conformance.light_reports import LightReports
 from conformance.output import OutputError
 from conformance.progress import Progress
@@ -49,6 +50,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--no-ledger", action="store_true", help="known divergences violate, as if nobody knew of them")
     group.addoption(
         "--threads", type=int, default=None, metavar="N", help="of each process; else its share of the CPUs"
+    )
+    group.addoption(
+        "--cpu-isa", choices=NAMES, default=None, help="limit frameworks to an instruction set that the processor has"
     )
     group.addoption(
         "--progress", action="store_true", help="how far a run has come and how long it will take, not dots"

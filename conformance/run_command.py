@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from conformance.at_fault import AT_FAULT, CommandFault
+from conformance.instruction_set import NAMES
 from conformance.page_command import write_page
 
 #: Exit code: nothing ran.
@@ -46,6 +47,7 @@ _MORE_THAN_0 = _Positive(min=0.001, max=1e6)
 @click.option("-n", "workers", default="auto", show_default=True, metavar="N", help="Processes of pytest; 0 for none.")
 @click.option("--tx", multiple=True, metavar="SPEC", help="Workers of other machines instead: ssh=HOST; repeatable.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of each process; its share of the CPUs.")
+@click.option("--cpu-isa", type=click.Choice(NAMES), help="Limit frameworks to this instruction set.")
 @click.option("--shard", default="1/1", metavar="I/N", help="Run the I-th of N parts.")
 @click.option("--times", metavar="RESULTS", help="Expect cells to take as long as they did in this results file.")
 @click.option("--no-ledger", is_flag=True, help="Known divergences violate, as if nobody knew of them.")
@@ -75,6 +77,7 @@ def run(
     workers: str,
     tx: tuple[str, ...],
     threads: int | None,
+    cpu_isa: str | None,
     shard: str,
     times: str | None,
     draws: int,
@@ -120,6 +123,7 @@ def run(
     options += [f"--random={random}", f"--random-seed={seed}"]
     options += [] if times is None else [f"--times={times}"]
     options += [] if threads is None else [f"--threads={threads}"]
+    options += [] if cpu_isa is None else [f"--cpu-isa={cpu_isa}"]
     package = Path(suite.__file__).parent
     # Nothing of the folder the command is called in has a say: no ini file, no conftest, no plugin, no cache.
     isolation = ["-c", str(package / "run.ini"), "--rootdir", str(package), "--noconftest", "-p", "no:cacheprovider"]

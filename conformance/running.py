@@ -19,8 +19,9 @@ from conformance import travel, workers
 from conformance.adapters.registry import Implementation
 from conformance.cell import Cell
 from conformance.distribution import WithXdist
-from conformance.environment import usable
+from conformance.environment import cpu_features, usable
 from conformance.expected_time import Times
+from conformance.instruction_set import lacking
 from conformance.ledger import Entry
 from conformance.machines import Machines, are_elsewhere
 from conformance.measured import Measured
@@ -57,6 +58,7 @@ class State:
         )
         self.in_process = bool(config.getoption("--in-process"))
         self.limits = _limits(config)
+        self.cpu_isa: str | None = config.getoption("--cpu-isa")
         self.worker: dict[str, Any] | None = getattr(config, "workerinput", None)
         self.host: str | None = None if self.worker is None else self.worker["conformance"]["host"]
         self.is_told_in_junit = bool(
@@ -111,6 +113,8 @@ class State:
             return
         self.times = self.selection.expected_times()
         elsewhere, only = are_elsewhere(self.config)
+        if self.cpu_isa is not None and not only and (missing := lacking(self.cpu_isa, cpu_features())):
+            raise SelectionError(f"--cpu-isa {self.cpu_isa}: the processor lacks {', '.join(missing)}")
         self.chosen = self.selection.chosen(elsewhere=elsewhere)
         self.machines = Machines(
             self.chosen, device=self.selection.device, threads=self.threads, elsewhere=elsewhere, only=only
@@ -150,6 +154,7 @@ class State:
             keeps_questions=len({each.implementation.name for each in self.cells}) > 1,
             limits=self.limits,
             cache=usable(DEFAULT_CACHE),
+            cpu_isa=self.cpu_isa,
         )
 
     def distribution(self) -> WithXdist:
@@ -159,6 +164,7 @@ class State:
         options: dict[str, object] = {"draws": self.draws, "deadline": limits.question}
         apart = {cell.id for cell in self.cells if cell.case.environment}
         options |= {"start-deadline": limits.start, "hang": limits.hang, "memory": limits.memory / GIB}
+        options |= {} if self.cpu_isa is None else {"cpu-isa": self.cpu_isa}
         self.xdist = WithXdist(
             self.config,
             self.machines,
@@ -202,6 +208,7 @@ class State:
                     "random": {"count": self.selection.random, "seed": self.selection.random_seed},
                     "shard": "/".join(map(str, self.selection.shard)),
                     "draws": self.draws,
+                    "cpu_isa": self.cpu_isa,
                     "ledger": not self.config.getoption("--no-ledger"),
                     "limits": {
                         "deadline": self.limits.question,
