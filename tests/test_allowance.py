@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from conformance import allowance
 from conformance.allowance import Allowance, TimeLimit, cpu_seconds
 
 LIMIT = TimeLimit(cpu=100.0, threads=2, hang=60.0, missing="no answer", option="--deadline")
@@ -35,8 +35,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(allowance.time, "monotonic", lambda: made.wall)
-    monkeypatch.setattr(allowance, "_reading", lambda process: (made.cpu, made.at_work))
+    monkeypatch.setattr("conformance.allowance.time", SimpleNamespace(monotonic=lambda: made.wall))
+    monkeypatch.setattr("conformance.allowance._reading", lambda process: (made.cpu, made.at_work))
     return made
 
 
