@@ -22,6 +22,7 @@ from typing import Final
 
 #: Beginnings of the names of variables that change what a framework computes, or what surrounds it.
 LEAKING: Final = (
+    "ATEN_CPU_CAPABILITY",
     "CUBLAS_WORKSPACE_CONFIG",
     "DNNL_",
     "JAX_",
@@ -29,10 +30,13 @@ LEAKING: Final = (
     "MKL_CBWR",
     "MKL_DYNAMIC",
     "MKL_ENABLE_INSTRUCTIONS",
+    "NPY_DISABLE_CPU_FEATURES",
+    "NPY_ENABLE_CPU_FEATURES",
     "NVIDIA_TF32_OVERRIDE",
     "OMP_DYNAMIC",
     "OMP_THREAD_LIMIT",
     "ONEDNN_",
+    "OPENBLAS_CORETYPE",
     "PYTEST_",  # libraries behave differently when they believe they are under test
     "PYTHONINSPECT",
     "PYTHONOPTIMIZE",  # asserts may be how a framework refuses
@@ -94,7 +98,7 @@ def added(
     }
     settings.update(dict.fromkeys(THREAD_COUNTS, str(threads)))
     if cache is not None:
-        settings.update(_jax_cache(cache))
+        settings.update(_jax_cache(cache, own.get("XLA_FLAGS", "")))
     return settings | dict(own)
 
 
@@ -134,14 +138,16 @@ def _is_writable(folder: str) -> bool:
         return False
 
 
-def _jax_cache(cache: Path) -> dict[str, str]:
-    """Return JAX's settings for a cache of its own, one per set of versions and processor; none without JAX."""
+def _jax_cache(cache: Path, flags: str) -> dict[str, str]:
+    """Return JAX's settings for a cache for these versions, processor and `flags` of XLA; none without JAX."""
     try:
         versions = [f"{each}-{importlib.metadata.version(each)}" for each in ("jax", "jaxlib")]
     except importlib.metadata.PackageNotFoundError:
         return {}
     python = f"python-{sys.version_info.major}.{sys.version_info.minor}"
-    folder = cache.expanduser().absolute() / "-".join([*versions, python, _processor()])
+    # Programs compiled for a limited instruction set must not answer for the processor's own, nor the other way round.
+    limit = [f"flags-{zlib.crc32(flags.encode()):08x}"] if flags else []
+    folder = cache.expanduser().absolute() / "-".join([*versions, python, _processor(), *limit])
     return {
         "JAX_COMPILATION_CACHE_DIR": str(folder),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

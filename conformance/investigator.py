@@ -9,7 +9,6 @@ crash, with a note that says whose it is.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,11 @@ class Replaceable(Protocol):
     @property
     def generation(self) -> int:
         """The number of the process that answered last."""
+        ...
+
+    @property
+    def cost(self) -> float:
+        """What its processes have cost until now, in seconds that do not depend on what else the machine does."""
         ...
 
     def start(self) -> Hello:
@@ -65,14 +69,17 @@ class Effort:
     """
     How much is done about crashes.
 
-    `questions` and `size` bound what is remembered of one process: questions, and the bytes of their arrays. `seconds`
-    bounds the investigation of one crash, `total` that of all; the question being asked when time is up is still
-    waited for.
+    The time is CPU time of the processes that are asked, so that what is found out does not depend on load. A hang
+    counts with its wall time. The question that is being asked when the time is spent is still waited for.
     """
 
+    #: Questions of one process that are remembered.
     questions: int = 200
+    #: Size of the arrays of these questions (bytes).
     size: int = 64 * 2**20
+    #: Time for one crash (seconds).
     seconds: float = 180.0
+    #: Time for all crashes (seconds).
     total: float = 1200.0
 
 
@@ -98,7 +105,8 @@ class Investigator:
         self._forgotten = 0
         self._generation = sandbox.generation
         self._left = self._effort.total
-        self._deadline = 0.0
+        self._allowed = 0.0
+        self._cost_before = 0.0
 
     def start(self) -> Hello:
         """Return what the process says of itself, starting it if there is none; raises `StartError`."""
@@ -147,8 +155,8 @@ class Investigator:
 
     def _investigate(self, asked: _Asked, transcript: Transcript) -> tuple[list[str], Culprit | None]:
         """Return notes on how a crash came about, and the questions to blame if they are others."""
-        started = time.monotonic()
-        self._deadline = started + min(self._effort.seconds, self._left)
+        self._allowed = min(self._effort.seconds, self._left)
+        self._cost_before = self._sandbox.cost
         try:
             if transcript.timed_out:
                 return self._look_into_silence(asked), None
@@ -156,10 +164,15 @@ class Investigator:
         except StartError as error:
             return [f"not looked into any further: no fresh process came up ({error.reason})"], None
         except _OutOfTimeError:
-            return ["not looked into any further: the time for that is spent"], None
+            return [f"not looked into any further: the {self._allowed:.3g} s of CPU time for that are spent"], None
         finally:
             self._sandbox.close()
-            self._left -= time.monotonic() - started
+            self._left = max(0.0, self._left - self._cost)
+
+    @property
+    def _cost(self) -> float:
+        """What this investigation has cost until now (seconds)."""
+        return self._sandbox.cost - self._cost_before
 
     def _look_into_silence(self, asked: _Asked) -> list[str]:
         """Ask a question that was not answered in time again alone; to replay more would take a deadline each."""
@@ -219,7 +232,7 @@ class Investigator:
         """Ask questions in a fresh process and return whether it ended before all of them were answered."""
         self._sandbox.close()
         for each in questions:
-            if time.monotonic() >= self._deadline:
+            if self._cost >= self._allowed:
                 raise _OutOfTimeError
             if self._sandbox.ask(each.steps, name=each.name).crash is not None:
                 return True

@@ -16,6 +16,7 @@ from typing import Any, Final
 import pytest
 
 from conformance.case import TIERS
+from conformance.instruction_set import NAMES
 from conformance.light_reports import LightReports
 from conformance.output import OutputError
 from conformance.progress import Progress
@@ -52,13 +53,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--threads", type=int, default=None, metavar="N", help="of each process; else its share of the CPUs"
     )
     group.addoption(
+        "--cpu-isa", choices=NAMES, default=None, help="limit frameworks to an instruction set that the processor has"
+    )
+    group.addoption(
         "--progress", action="store_true", help="how far a run has come and how long it will take, not dots"
     )
     group.addoption("--in-process", action="store_true", help="for a debugger: no process of its own")
     usual = Limits()
-    group.addoption("--deadline", type=float, default=usual.question, metavar="SECONDS", help="of a cell's answers")
     group.addoption(
-        "--start-deadline", type=float, default=usual.start, metavar="SECONDS", help="of a process until it is up"
+        "--deadline",
+        type=float,
+        default=usual.question,
+        metavar="SECONDS",
+        help="CPU time of each thread for a cell's answers",
+    )
+    group.addoption(
+        "--start-deadline",
+        type=float,
+        default=usual.start,
+        metavar="SECONDS",
+        help="CPU time of a process until it is up",
+    )
+    group.addoption(
+        "--hang",
+        type=float,
+        default=usual.hang,
+        metavar="SECONDS",
+        help="wall time in which a process that does not hang gains CPU time: 1 s for each 60 s",
     )
     group.addoption(
         "--memory", type=float, default=usual.memory / GIB, metavar="GIB", help="resident, that a process may take"

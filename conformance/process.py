@@ -1,8 +1,9 @@
 """
 A child process with its pipes, its guard and its end.
 
-It can be talked to within a deadline, and whatever becomes of it is said in a few words: that is all. What it is asked,
-and what its end means, is for `conformance.sandbox`; what happens on the other side, for `conformance.child`.
+It answers within limits of CPU time and memory, and reports in a few words how it ended. `conformance.sandbox` knows
+what it is asked and what its end means, `conformance.child` what happens on the other side, `conformance.allowance` how
+long it may take.
 
 Nothing of a child outlives its parent. The child leads a session of its own, and beside it runs a guard: a shell that
 waits on a pipe only the parent holds, and kills the child's whole process group when the pipe breaks, however the
@@ -36,6 +37,7 @@ import psutil
 import conformance
 from conformance import environment
 from conformance.adapters.registry import Implementation
+from conformance.allowance import Allowance, TimeLimit, cpu_seconds
 from conformance.channel import Garbage, Inbox
 from conformance.child import Orders
 from conformance.steps import Raised
@@ -68,12 +70,17 @@ _GUARD = 'read -r _ || { kill -s KILL -- "-$1"; rm -rf -- "$2"; }'
 
 
 class Ended(Exception):
-    """The process ended or must be ended: `reason` says how or why."""
+    """
+    The process ended or must be ended: `reason` says how or why.
 
-    def __init__(self, reason: str, *, timed_out: bool = False) -> None:
+    `timed_out` says that it passed a limit of time, `hung` that this was the limit for a hang.
+    """
+
+    def __init__(self, reason: str, *, timed_out: bool = False, hung: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.timed_out = timed_out
+        self.hung = hung
 
 
 class StartError(Exception):
@@ -108,8 +115,7 @@ class ChildProcess:
         search_path: Sequence[str],
     ) -> None:
         self._memory = memory
-        self._limit = 0.0
-        self._deadline = 0.0
+        self._allowance: Allowance | None = None
         self._next_glance = 0.0
         self._poll = select.poll()
         with contextlib.ExitStack() as resources:
@@ -172,6 +178,11 @@ class ChildProcess:
         except psutil.Error:
             return 0
 
+    @property
+    def cpu_seconds(self) -> float:
+        """The CPU time that the process and its descendants have taken, in seconds."""
+        return cpu_seconds(self._watched)
+
     def stderr(self) -> str:
         """Return the end of what was printed in this exchange, or since the process was started."""
         return self._log.tail(self._since)
@@ -198,14 +209,13 @@ class ChildProcess:
         except Ended as ended:
             raise Ended(f"{ended.reason}, before the question was asked") from None
 
-    def allow(self, seconds: float, *, starting: bool = False) -> None:
-        """Begin an exchange that must be over in that many seconds of wall time; the first one is `starting`."""
+    def allow(self, limit: TimeLimit, *, starting: bool = False) -> None:
+        """Begin an exchange that must be over within a limit; the first one is `starting`."""
         self._log.trim()
         if not starting:  # what is printed while it starts may come before anybody waits for it
             self._since = self._log.position()
         self._wait_for_bell()
-        self._limit = seconds
-        self._deadline = time.monotonic() + seconds
+        self._allowance = Allowance(self._watched, limit, fresh=starting)
         self._next_glance = time.monotonic() + GLANCE
 
     def send(self, frame: bytes) -> None:
@@ -246,17 +256,15 @@ class ChildProcess:
         pipe is full. After that it is heard at every word, so that what does not fit into the pipe flows through it.
 
         Raises:
-            Ended: nothing more will come, or not in time.
+            Ended: nothing more will come, or not within the limits.
         """
         if self._has_come():
             return
         now = time.monotonic()
-        if now >= self._deadline:
-            raise Ended(f"no answer within {self._limit:g} s", timed_out=True)
         if now >= self._next_glance:
             self._next_glance = now + GLANCE
             self._look()
-        ready = self._poll.poll(1000 * min(GLANCE, self._deadline - now))
+        ready = self._poll.poll(1000 * GLANCE)
         if self._is_gone(ready) and not self._has_come():
             # Where its pipe is still open, what it started holds it: all that it said has been read.
             raise Ended(self._how_it_ended())
@@ -286,10 +294,13 @@ class ChildProcess:
         return bool(descriptors - talk) or self._popen.poll() is not None
 
     def _look(self) -> None:
-        """See that a process which takes its time stays within its memory, and what it prints within its file."""
+        """See that a process which takes long stays within memory and time, and what it prints within its file."""
         self._log.trim()
         if self.resident > self._memory:
             raise Ended(f"killed: more than {self._memory / GIB:.3g} GiB resident")
+        overrun = None if self._allowance is None else self._allowance.overrun()
+        if overrun is not None:
+            raise Ended(overrun.reason, timed_out=True, hung=overrun.hung)
 
     def _how_it_ended(self) -> str:
         """Say how a process ended whose pipe is closed; it may take a moment to be gone."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from conformance.at_fault import AT_FAULT, CommandFault
+from conformance.instruction_set import NAMES
 from conformance.page_command import write_page
 
 #: Exit code: nothing ran.
@@ -46,13 +47,15 @@ _MORE_THAN_0 = _Positive(min=0.001, max=1e6)
 @click.option("-n", "workers", default="auto", show_default=True, metavar="N", help="Processes of pytest; 0 for none.")
 @click.option("--tx", multiple=True, metavar="SPEC", help="Workers of other machines instead: ssh=HOST; repeatable.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of each process; its share of the CPUs.")
+@click.option("--cpu-isa", type=click.Choice(NAMES), help="Limit frameworks to this instruction set.")
 @click.option("--shard", default="1/1", metavar="I/N", help="Run the I-th of N parts.")
 @click.option("--times", metavar="RESULTS", help="Expect cells to take as long as they did in this results file.")
 @click.option("--no-ledger", is_flag=True, help="Known divergences violate, as if nobody knew of them.")
 @click.option("--strict-ledger", is_flag=True, help="Exit with 1 where a known divergence is gone.")
 @click.option("--draws", type=click.IntRange(min=1), default=1, metavar="N", help="Ask every question N times.")
-@click.option("--deadline", type=_MORE_THAN_0, metavar="SECONDS", help="Of a cell's answers; 60 without it.")
-@click.option("--start-deadline", type=_MORE_THAN_0, metavar="SECONDS", help="Of a process until it is up; 120.")
+@click.option("--deadline", type=_MORE_THAN_0, metavar="SECONDS", help="CPU time per thread for a cell's answers; 300.")
+@click.option("--start-deadline", type=_MORE_THAN_0, metavar="SECONDS", help="CPU time until a process is up; 120.")
+@click.option("--hang", type=_MORE_THAN_0, metavar="SECONDS", help="Wall time almost without CPU time; 60.")
 @click.option("--memory", type=_MORE_THAN_0, metavar="GIB", help="Resident, that a framework's process may take; 8.")
 @click.option("--collect-only", is_flag=True, help="Say how many cells there are and what they would take; run none.")
 @click.option(
@@ -75,6 +78,7 @@ def run(
     workers: str,
     tx: tuple[str, ...],
     threads: int | None,
+    cpu_isa: str | None,
     shard: str,
     times: str | None,
     draws: int,
@@ -82,6 +86,7 @@ def run(
     strict_ledger: bool,
     deadline: float | None,
     start_deadline: float | None,
+    hang: float | None,
     memory: float | None,
     collect_only: bool,
     junit_xml: Path | None,
@@ -116,12 +121,13 @@ def run(
     options += [f"--device={device}", f"--tier={tier}", f"--shard={shard}", f"--draws={draws}", f"--results={results}"]
     options += ["--no-ledger"] if no_ledger else []
     options += ["--strict-ledger"] if strict_ledger else []
-    limits = {"deadline": deadline, "start-deadline": start_deadline, "memory": memory}
+    limits = {"deadline": deadline, "start-deadline": start_deadline, "hang": hang, "memory": memory}
     options += [f"--{name}={value!r}" for name, value in limits.items() if value is not None]
     options += [f"--junit-xml={junit_xml.absolute()}"] if junit_xml is not None else []
     options += [f"--random={random}", f"--random-seed={seed}"]
     options += [] if times is None else [f"--times={times}"]
     options += [] if threads is None else [f"--threads={threads}"]
+    options += [] if cpu_isa is None else [f"--cpu-isa={cpu_isa}"]
     package = Path(suite.__file__).parent
     # Nothing of the folder the command is called in has a say: no ini file, no conftest, no plugin, no cache.
     isolation = ["-c", str(package / "run.ini"), "--rootdir", str(package), "--noconftest", "-p", "no:cacheprovider"]

@@ -19,8 +19,9 @@ from conformance import travel, workers
 from conformance.adapters.registry import Implementation
 from conformance.cell import Cell
 from conformance.distribution import WithXdist
-from conformance.environment import usable
+from conformance.environment import cpu_features, usable
 from conformance.expected_time import Times
+from conformance.instruction_set import lacking
 from conformance.ledger import Behaviour
 from conformance.machines import Machines, are_elsewhere
 from conformance.measured import Measured
@@ -57,6 +58,7 @@ class State:
         )
         self.in_process = bool(config.getoption("--in-process"))
         self.limits = _limits(config)
+        self.cpu_isa: str | None = config.getoption("--cpu-isa")
         self.worker: dict[str, Any] | None = getattr(config, "workerinput", None)
         self.host: str | None = None if self.worker is None else self.worker["conformance"]["host"]
         self.is_told_in_junit = bool(
@@ -114,6 +116,8 @@ class State:
             return
         self.times = self.selection.expected_times()
         elsewhere, only = are_elsewhere(self.config)
+        if self.cpu_isa is not None and not only and (missing := lacking(self.cpu_isa, cpu_features())):
+            raise SelectionError(f"--cpu-isa {self.cpu_isa}: the processor lacks {', '.join(missing)}")
         self.chosen = self.selection.chosen(elsewhere=elsewhere)
         self.machines = Machines(
             self.chosen, device=self.selection.device, threads=self.threads, elsewhere=elsewhere, only=only
@@ -153,6 +157,7 @@ class State:
             keeps_questions=len({each.implementation.name for each in self.cells}) > 1,
             limits=self.limits,
             cache=usable(DEFAULT_CACHE),
+            cpu_isa=self.cpu_isa,
         )
 
     def distribution(self) -> WithXdist:
@@ -161,7 +166,8 @@ class State:
         limits = self.limits
         options: dict[str, object] = {"draws": self.draws, "deadline": limits.question}
         apart = {cell.id for cell in self.cells if cell.case.environment}
-        options |= {"start-deadline": limits.start, "memory": limits.memory / GIB}
+        options |= {"start-deadline": limits.start, "hang": limits.hang, "memory": limits.memory / GIB}
+        options |= {} if self.cpu_isa is None else {"cpu-isa": self.cpu_isa}
         self.xdist = WithXdist(
             self.config,
             self.machines,
@@ -205,10 +211,12 @@ class State:
                     "random": {"count": self.selection.random, "seed": self.selection.random_seed},
                     "shard": "/".join(map(str, self.selection.shard)),
                     "draws": self.draws,
+                    "cpu_isa": self.cpu_isa,
                     "ledger": not self.config.getoption("--no-ledger"),
                     "limits": {
                         "deadline": self.limits.question,
                         "start_deadline": self.limits.start,
+                        "hang": self.limits.hang,
                         "memory_gib": self.limits.memory / GIB,
                     },
                 },
@@ -282,12 +290,15 @@ class State:
 
 def _limits(config: pytest.Config) -> Limits:
     """Return what a process may take, as the options say."""
-    given = {name: float(config.getoption(f"--{name}")) for name in ("deadline", "start-deadline", "memory")}
+    given = {name: float(config.getoption(f"--{name}")) for name in ("deadline", "start-deadline", "hang", "memory")}
     for name, value in given.items():
         if not 0 < value < math.inf:
             raise SelectionError(f"--{name} is more than 0")
     return Limits(
-        question=given["deadline"], start=given["start-deadline"], memory=max(1, round(given["memory"] * GIB))
+        question=given["deadline"],
+        start=given["start-deadline"],
+        hang=given["hang"],
+        memory=max(1, round(given["memory"] * GIB)),
     )
 
 

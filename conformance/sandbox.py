@@ -8,6 +8,7 @@ worth. Who is to blame for a crash that strikes late is for `Investigator`, whic
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from conformance.adapters.registry import Implementation
+from conformance.allowance import TimeLimit
 from conformance.channel import encode
 from conformance.in_process import InProcess
 from conformance.investigator import Culprit, Investigated, Investigator
@@ -58,11 +60,24 @@ class Respondent(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What a process may take: seconds until it is up, seconds per question, bytes resident at any time."""
+    """What a process may take; its descendants count with it."""
 
+    #: CPU time until it is up (seconds).
     start: float = 120.0
-    question: float = 60.0
+    #: CPU time of each thread for one question (seconds).
+    question: float = 300.0
+    #: Wall time after which it hangs if it gains next to no CPU time (seconds), see `conformance.allowance`.
+    hang: float = 60.0
+    #: Resident set of the process itself, at any time (bytes).
     memory: int = 8 * GIB
+
+    def of_start(self) -> TimeLimit:
+        """Return what the start of a process may take."""
+        return TimeLimit(cpu=self.start, hang=self.hang, missing="not up", option="--start-deadline")
+
+    def of_question(self, threads: int) -> TimeLimit:
+        """Return what a question may take of a process with so many threads."""
+        return TimeLimit(cpu=self.question, threads=threads, hang=self.hang, missing="no answer", option="--deadline")
 
 
 class Sandbox:
@@ -92,11 +107,23 @@ class Sandbox:
         self._resident_at_start = 0
         self._next_inventory = 0.0
         self._generation = 0
+        self._hung = 0.0
 
     @property
     def generation(self) -> int:
         """How many processes there have been: two questions with the same number were answered by the same one."""
         return self._generation
+
+    @property
+    def cost(self) -> float:
+        """
+        What its processes have cost until now, in seconds: CPU time, and wall time of those that hung.
+
+        Two readings are compared: the CPU time of processes that ended is that of all children of this process.
+        """
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        running = 0.0 if self._process is None else self._process.cpu_seconds
+        return ended.ru_utime + ended.ru_stime + running + self._hung
 
     def start(self) -> Hello:
         """
@@ -118,7 +145,7 @@ class Sandbox:
             except OSError as error:  # no room for its files, no process to be had
                 raise StartError(f"no process could be started: {error}") from None
             try:
-                self._hello = _greeted(self._process, self._limits.start)
+                self._hello = self._greeted(self._process)
             except BaseException:
                 self._discard()
                 raise
@@ -130,9 +157,9 @@ class Sandbox:
         """
         Return what came of `steps`, each under its label.
 
-        A process that ends, says nothing for too long or grows too large is in the transcript's `crash`, and replaced
-        at the next question. One that ended after it had answered the question before counts as crashed in the first
-        step of this one. `name` is not used here.
+        A process that ends, hangs, takes too much CPU time or grows too large is in the transcript's `crash`, and is
+        replaced at the next question. One that ended after it had answered the question before counts as crashed in
+        the first step of this one. `name` is not used here.
 
         Raises:
             StartError: there was no process, and none came up.
@@ -149,7 +176,7 @@ class Sandbox:
         at = 0
         try:
             process.expect_silence()
-            process.allow(self._limits.question)
+            process.allow(self._limits.of_question(self._threads))
             process.send(frame)
             for at, step in enumerate(steps):  # noqa: B007 - where it got to
                 reply = process.receive()
@@ -157,6 +184,7 @@ class Sandbox:
                     raise Ended("spoke out of turn: an answer to something else")
                 replies[reply.label] = reply
         except Ended as ended:
+            self._hung += self._limits.hang if ended.hung else 0.0
             crash = Crash(label=steps[at].label, reason=ended.reason, stderr=process.last_words())
             self._discard()
             return Transcript(replies=replies, crash=crash, timed_out=ended.timed_out, notes=notes)
@@ -183,6 +211,21 @@ class Sandbox:
         if process is not None:
             process.end(patience=patience)
 
+    def _greeted(self, process: ChildProcess) -> Hello:
+        """Return what a process that is coming up says of itself; raises `StartError`."""
+        try:
+            process.allow(self._limits.of_start(), starting=True)
+            greeting = process.receive()
+        except Ended as ended:
+            self._hung += self._limits.hang if ended.hung else 0.0
+            raise StartError(ended.reason, stderr=process.last_words()) from None
+        if isinstance(greeting, Raised):
+            reason = f"{greeting.type}: {greeting.message}"
+            raise StartError(reason, stderr=process.stderr(), raised=greeting)
+        if not isinstance(greeting, Hello):
+            raise StartError("spoke out of turn: something other than a greeting", stderr=process.stderr())
+        return greeting
+
     def _make_room(self) -> tuple[str, ...]:
         """End a process that grew from question to question before it takes a question down that did nothing wrong."""
         if self._process is None or time.monotonic() < self._next_inventory:
@@ -193,19 +236,3 @@ class Sandbox:
             return ()
         self.close()
         return (f"the process had grown to {resident / GIB:.3g} GiB before this question and was replaced",)
-
-
-def _greeted(process: ChildProcess, seconds: float) -> Hello:
-    """Return what a process that is coming up says of itself; raises `StartError`."""
-    try:
-        process.allow(seconds, starting=True)
-        greeting = process.receive()
-    except Ended as ended:
-        reason = f"not up within {seconds:g} s" if ended.timed_out else ended.reason
-        raise StartError(reason, stderr=process.last_words()) from None
-    if isinstance(greeting, Raised):
-        reason = f"{greeting.type}: {greeting.message}"
-        raise StartError(reason, stderr=process.stderr(), raised=greeting)
-    if not isinstance(greeting, Hello):
-        raise StartError("spoke out of turn: something other than a greeting", stderr=process.stderr())
-    return greeting

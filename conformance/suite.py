@@ -10,7 +10,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ from conformance.behaviours import gone_in, near
 from conformance.cell import Cell, beyond_limits, questions_of
 from conformance.checks.finding import CONFORMS
 from conformance.checks.verdict import Trial, Verdict
+from conformance.environment import cpu_features
+from conformance.instruction_set import lacking, limited
 from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
 from conformance.ledger.step import Surroundings, asked_steps
@@ -49,7 +51,8 @@ class Runner:
 
     `draws` says how often each question is asked, with other values each time. A process that does not start is not
     tried again: every cell of its implementation says why. One that was up before is, since that may pass, until it
-    has failed `TRIES` times in a row. With `keeps_questions` a question is kept for the next implementation;
+    has failed `TRIES` times in a row. `cpu_isa` names the instruction set that processes are limited to, None for the
+    processor's own. With `keeps_questions` a question is kept for the next implementation;
     where there is none, that would take memory, and time to look through it for garbage.
     """
 
@@ -60,6 +63,7 @@ class Runner:
     keeps_questions: bool = True
     limits: Limits = field(default_factory=Limits)
     cache: Path | None = None
+    cpu_isa: str | None = None
     _respondent: Respondent | None = None
     _sandbox: Sandbox | None = None
     _held: Process | None = None
@@ -81,6 +85,7 @@ class Runner:
         """
         started = time.perf_counter()
         self._waited = None
+        cell = replace(cell, implementation=limited(cell.implementation, self.cpu_isa))
         missing = self._missing(cell.implementation)
         outcome = _unjudged("not_run", f"not installed: {missing}") if missing else self._outcome(cell)
         case = cell.case
@@ -118,11 +123,16 @@ class Runner:
             self._lacking_packages[implementation.name] = ", ".join(implementation.missing_packages())
         return self._lacking_packages[implementation.name]
 
+    def _lacking_features(self) -> str | None:
+        """Return why this machine cannot keep to the instruction set asked for, None where it can."""
+        missing = () if self.cpu_isa is None else lacking(self.cpu_isa, cpu_features())
+        return f"--cpu-isa {self.cpu_isa}: the processor lacks {', '.join(missing)}" if missing else None
+
     def _outcome(self, cell: Cell) -> dict[str, Any]:
         """Return outcome, checks and what explains them."""
-        lacking = _lacking(cell)
-        if lacking is not None:
-            return _unjudged("not_run", lacking)
+        reason = _lacking(cell) or self._lacking_features()
+        if reason is not None:
+            return _unjudged("not_run", reason)
         too_large = beyond_limits(cell)
         if too_large is not None:
             return _unjudged("unsupported", too_large)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import fractions
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -54,6 +55,28 @@ def shoot_itself() -> None:
 def spin() -> None:
     while True:
         pass
+
+
+def work() -> None:
+    """Take 0.6 s of CPU time, then answer."""
+    end = time.process_time() + 0.6
+    while time.process_time() < end:
+        pass
+
+
+def wait_for_a_busy_child() -> None:
+    """Take no CPU time, while a process that this one started takes it without end."""
+    subprocess.run([sys.executable, "-c", "while True: pass"], check=False)
+
+
+def wait_as_for_a_disk() -> None:
+    """Be in uninterruptible sleep for 4 s, as a process that waits for a disk, then answer."""
+    clone = {"x86_64": 56, "aarch64": 220}[platform.machine()]
+    vfork = 0x4000  # the caller sleeps until its copy is gone
+    if ctypes.PyDLL(None).syscall(clone, vfork | signal.SIGCHLD, None, None, None, None) == 0:
+        time.sleep(4)
+        os._exit(0)
+    os.wait()
 
 
 def spin_in_regex() -> None:

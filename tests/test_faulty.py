@@ -87,7 +87,7 @@ def test_a_fault_is_caught_by_the_check_it_is_the_business_of(fault: str, cases:
 
 @pytest.mark.parametrize("fault", sorted(ENDINGS))
 def test_a_fault_that_ends_the_process_is_the_outcome_of_its_cell(fault: str, cases: tuple[Case, ...]) -> None:
-    record = next(outcomes(fault, cases, limits=Limits(question=2.0)))
+    record = next(outcomes(fault, cases, limits=Limits(hang=2.0)))
     assert record["outcome"] == ENDINGS[fault]
     assert record["outcome"] in FAILING
     assert record["crash"]["step"] == "output"  # type: ignore[index]

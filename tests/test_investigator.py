@@ -15,8 +15,8 @@ from tests.asking import HONEST, implementation, misdeed
 class Asking:
     """An investigator, and a way to ask it many questions by name."""
 
-    def __init__(self, marker: Path, *, question: float = 10.0, **effort: Any) -> None:
-        self.sandbox = Sandbox(implementation(MARKER=str(marker)), limits=Limits(question=question))
+    def __init__(self, marker: Path, *, hang: float = 10.0, **effort: Any) -> None:
+        self.sandbox = Sandbox(implementation(MARKER=str(marker)), limits=Limits(hang=hang))
         self.investigator = Investigator(self.sandbox, effort=Effort(**effort))
 
     def ask(self, *names: str) -> Transcript:
@@ -103,10 +103,30 @@ def test_questions_of_a_process_that_is_gone_are_not_replayed(asking: Asking) ->
 
 @pytest.mark.parametrize("asking", [{"seconds": 0.0}], indirect=True)
 def test_no_time_is_said(asking: Asking) -> None:
-    assert asking.ask("honest", "abort").notes == ("not looked into any further: the time for that is spent",)
+    notes = asking.ask("honest", "abort").notes
+    assert notes == ("not looked into any further: the 0 s of CPU time for that are spent",)
 
 
-@pytest.mark.parametrize("asking", [{"question": 0.3}], indirect=True)
+@pytest.mark.parametrize("asking", [{"seconds": 0.01}], indirect=True)
+def test_what_is_spent_is_said(asking: Asking) -> None:
+    notes = asking.ask("corrupt", "suffer").notes
+    assert notes == ("did not crash again alone; no time to ask again what came before: the 1 questions before it",)
+
+
+@pytest.mark.parametrize("asking", [{"hang": 2.0}], indirect=True)
+def test_the_cost_is_cpu_time_and_the_wall_time_of_a_hang(asking: Asking) -> None:
+    asking.sandbox.start()
+    before = asking.sandbox.cost
+    asking.sandbox.ask(misdeed("work"), name="work")
+    assert asking.sandbox.cost - before >= 0.5
+    asking.sandbox.close()
+    assert asking.sandbox.cost - before >= 0.5, "that of a process that ended still counts"
+    before = asking.sandbox.cost
+    asking.sandbox.ask(misdeed("sleep"), name="sleep")
+    assert asking.sandbox.cost - before >= 2.0
+
+
+@pytest.mark.parametrize("asking", [{"hang": 0.5}], indirect=True)
 @pytest.mark.parametrize(
     ("names", "note"),
     [

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -7,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from conformance.adapters.protocol import Gradients, Stack
 from conformance.adapters.registry import Implementation
+from conformance.allowance import TimeLimit
 from conformance.process import STDERR_KEPT, STDERR_LARGEST, ChildProcess
 from conformance.sandbox import Limits, Sandbox, StartError
 from conformance.steps import (
@@ -216,22 +221,83 @@ def test_what_was_printed_before_the_end_is_kept(shared: Sandbox) -> None:
     assert crash.stderr.startswith("about to abort\n"), "standard output, not buffered"
 
 
-@pytest.mark.parametrize("name", ["spin", "spin_in_regex", "spin_in_pow", "sleep", "speak_half_a_header", "break_pipe"])
-def test_silence_ends_at_the_deadline(sandboxed: Callable[..., Sandbox], name: str) -> None:
+@pytest.mark.parametrize("name", ["spin", "spin_in_regex", "spin_in_pow"])
+def test_a_busy_process_ends_when_its_cpu_time_is_spent(sandboxed: Callable[..., Sandbox], name: str) -> None:
     sandbox = sandboxed(question=0.3)
-    sandbox.start()
-    started = time.monotonic()
     transcript = sandbox.ask(misdeed(name))
-    assert time.monotonic() - started < 4.0
+    assert ended_in_misdeed(transcript) == "no answer within 0.3 s of CPU time; allow more with --deadline 0.6"
+    assert transcript.timed_out
+    assert transcript.crash is not None
+    assert name in transcript.crash.stderr, "the stack says where it was"
+
+
+def test_cpu_time_of_descendants_counts(sandboxed: Callable[..., Sandbox]) -> None:
+    transcript = sandboxed(question=0.3).ask(misdeed("wait_for_a_busy_child"))
+    assert ended_in_misdeed(transcript) == "no answer within 0.3 s of CPU time; allow more with --deadline 0.6"
+    assert transcript.timed_out
+
+
+def test_each_thread_has_the_cpu_time_of_a_deadline() -> None:
+    with Sandbox(implementation(), limits=Limits(question=0.2), threads=3) as sandbox:
+        transcript = sandbox.ask(misdeed("spin"))
+    reason = "no answer within 0.6 s of CPU time (0.2 s for each of 3 threads); allow more with --deadline 0.4"
+    assert ended_in_misdeed(transcript) == reason
+
+
+@pytest.mark.parametrize("name", ["sleep", "speak_half_a_header"])
+def test_a_process_that_gains_no_cpu_time_hangs(sandboxed: Callable[..., Sandbox], name: str) -> None:
+    sandbox = sandboxed(hang=0.5)
+    transcript = sandbox.ask(misdeed(name))
+    reason = r"hangs: gained 0\.0\d s of CPU time in 0\.5 s; allow more with --hang 1"
+    assert re.fullmatch(reason, ended_in_misdeed(transcript))
+    assert transcript.timed_out
+    assert transcript.crash is not None
+    assert name in transcript.crash.stderr, "the stack says where it was"
+
+
+def test_a_process_that_closes_its_pipe_is_not_waited_for(sandboxed: Callable[..., Sandbox]) -> None:
+    transcript = sandboxed().ask(misdeed("break_pipe"))
+    assert ended_in_misdeed(transcript) == "closed its pipe without an answer"
+    assert not transcript.timed_out
+
+
+def ended_in_misdeed(transcript: Transcript) -> str:
+    """Return why the process ended in the step `misdeed`."""
     assert list(transcript.replies) == ["build", "shapes"]
     assert transcript.crash is not None
     assert transcript.crash.label == "misdeed"
-    if name == "break_pipe":
-        assert transcript.crash.reason == "closed its pipe without an answer"
-    else:
-        assert transcript.timed_out
-        assert transcript.crash.reason == "no answer within 0.3 s"
-    assert name in transcript.crash.stderr, "the stack says where it was"
+    return transcript.crash.reason
+
+
+@pytest.fixture
+def crowded() -> Iterator[int]:
+    """Return the number of a CPU on which 8 processes are busy, each in a session of its own as a child is."""
+    if sys.platform != "linux":
+        pytest.skip("processes are bound to a CPU on Linux alone")
+    cpu = min(os.sched_getaffinity(0))
+    script = f"import os\nos.sched_setaffinity(0, {{{cpu}}})\nwhile True: pass"
+    busy = [subprocess.Popen([sys.executable, "-I", "-S", "-c", script], start_new_session=True) for _ in range(8)]
+    yield cpu
+    for each in busy:
+        each.kill()
+        each.wait()
+
+
+def test_a_slow_machine_ends_no_process(sandboxed: Callable[..., Sandbox], crowded: int) -> None:
+    sandbox = sandboxed(question=1.0)
+    (pid,) = pids(sandbox)
+    psutil.Process(pid).cpu_affinity([crowded])
+    started = time.monotonic()
+    transcript = sandbox.ask(misdeed("work"))  # 0.6 s of CPU time
+    assert time.monotonic() - started > 1.0, "it took longer than a limit of wall time would have allowed"
+    assert transcript.crash is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it makes a system call of Linux")
+def test_a_process_that_waits_for_a_disk_does_not_hang(sandboxed: Callable[..., Sandbox]) -> None:
+    transcript = sandboxed(hang=1.0).ask(misdeed("wait_as_for_a_disk"))
+    assert transcript.crash is None
+    assert transcript.replies["misdeed"].seconds > 3.0
 
 
 def test_memory_past_the_limit_ends_the_process(sandboxed: Callable[..., Sandbox]) -> None:
@@ -303,14 +369,15 @@ def printed(sandbox: Sandbox) -> int:
         ("class Other: ...", "AttributeError: module 'framework' has no attribute 'Adapter'"),
         ("import os; os.abort()", "SIGABRT"),
         ("import os; os._exit(5)", "exit status 5 without an answer"),
-        ("while True: pass", "not up within 0.7 s"),
+        ("while True: pass", "not up within 0.7 s of CPU time; allow more with --start-deadline 1.4"),
+        ("import time; time.sleep(1000)", "hangs: gained "),
     ],
 )
 def test_what_does_not_come_up_says_why(
     sandboxed: Callable[..., Sandbox], tmp_path: Path, module: str, reason: str
 ) -> None:
     (tmp_path / "framework.py").write_text(f"print('loading')\n{module}\n")
-    limits = {"start": 0.7} if "while" in module else {}
+    limits = {"start": 0.7} if "while" in module else {"hang": 1.0} if "sleep" in module else {}
     sandbox = sandboxed(implementation("framework:Adapter"), search_path=[str(tmp_path)], **limits)
     with pytest.raises(StartError) as caught:
         sandbox.start()
@@ -328,9 +395,9 @@ def test_what_a_process_printed_before_anybody_waited_for_it_is_told(
     (tmp_path / "framework.py").write_text("import os\nprint('loading')\nos._exit(5)\n")
     allow = ChildProcess.allow
 
-    def late(process: ChildProcess, seconds: float, *, starting: bool = False) -> None:
+    def late(process: ChildProcess, limit: TimeLimit, *, starting: bool = False) -> None:
         process._popen.wait(30)
-        allow(process, seconds, starting=starting)
+        allow(process, limit, starting=starting)
 
     monkeypatch.setattr(ChildProcess, "allow", late)
     with pytest.raises(StartError) as caught:

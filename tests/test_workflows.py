@@ -25,6 +25,8 @@ def steps(workflow: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 NIGHTLY = loaded(ROOT / ".github" / "workflows" / "nightly.yml")
+#: Targets of the Makefile that the nightly workflow calls through `make nightly`.
+STEPS = {"nightly-run", "soak", "nightly-merge", "nightly-publish", "nightly-issues", "qemu", "portable"}
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -45,7 +47,7 @@ def test_what_runs_frameworks_may_write_nothing_and_what_may_write_runs_none() -
     assert NIGHTLY["permissions"] == {}
     for name, job in NIGHTLY["jobs"].items():
         writes = {key for key, each in job["permissions"].items() if each == "write"}
-        runs = any("nightly-run" in step.get("run", "") for step in job["steps"])
+        runs = any(each in step.get("run", "") for step in job["steps"] for each in ("nightly-run", "portable"))
         assert writes == (set() if runs else {"contents", "issues"}), name
         kept = [step["with"] for step in job["steps"] if "checkout" in step.get("uses", "") and "with" in step]
         assert all(each["persist-credentials"] is False for each in kept)
@@ -57,15 +59,15 @@ def test_everything_it_does_is_make_nightly() -> None:
     commands = [line.strip() for step in steps(NIGHTLY) for line in step.get("run", "").split("\n") if line.strip()]
     done = [each for each in commands if each.startswith("make ")]
     assert all(each.startswith("make nightly ") for each in done)
-    named = {name for each in done for name in re.findall(r"nightly-\w+|soak", each.split("NIGHTLY_STEPS=")[1])}
-    assert named == {"nightly-run", "soak", "nightly-merge", "nightly-publish", "nightly-issues"}
+    steps_of = (each.split("NIGHTLY_STEPS=")[1] for each in done)
+    assert {name for each in steps_of for name in re.findall(r"nightly-\w+|soak|qemu|portable", each)} == STEPS
     others = {each.split()[0] for each in commands} - {"make", "for", "done", "if", "else", "fi"}
     assert others == {"gh", "git", "cat"}
 
 
 def test_its_steps_are_targets_and_its_settings_are_those_of_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in ("nightly", "nightly-run", "nightly-merge", "nightly-publish", "nightly-issues", "soak"):
+    for target in ("nightly", *sorted(STEPS)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     text = (ROOT / ".github" / "workflows" / "nightly.yml").read_text(encoding="utf-8")
     used = set(re.findall(r"\b(NIGHTLY_[A-Z]+)[=:]", text)) | {"EXTRAS", "CONSTRAINT"}

@@ -255,6 +255,7 @@ class _Torch:
             "cudnn.allow_tf32": torch.backends.cudnn.allow_tf32,
             "mkldnn": torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled,
             "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
             "threads": torch.get_num_threads(),
         }
 

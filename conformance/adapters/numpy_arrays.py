@@ -8,7 +8,7 @@ questions are declined; everything that follows from outputs is answered. Nothin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import ml_dtypes
 import numpy as np
@@ -24,9 +24,11 @@ class NumPyAdapter:
         return {"numpy": np.__version__, "ml_dtypes": ml_dtypes.__version__}
 
     def settings(self) -> Mapping[str, object]:
-        """Return the BLAS behind products, as NumPy says it was built."""
-        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-        return {"blas": f"{blas.get('name', '?')} {blas.get('version', '')}".strip()}
+        """Return the BLAS NumPy was built with, and the features of the processor that NumPy has kernels for."""
+        config: Any = np.show_config(mode="dicts")
+        blas = config["Build Dependencies"]["blas"]
+        features = " ".join(config["SIMD Extensions"].get("found", ()))
+        return {"blas": f"{blas.get('name', '?')} {blas.get('version', '')}".strip(), "simd": features}
 
     def devices(self) -> Sequence[str]:
         """Return `cpu`: NumPy knows no other."""

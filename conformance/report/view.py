@@ -42,7 +42,7 @@ class Kind:
 # Signs from the oldest character sets, so that no font lacks them and none draws them as a picture.
 _SHOWN: Final = {
     "crashed": ("†", "crashed", "the process ended or was lost"),
-    "timed_out": ("∞", "timed out", "no answer within the deadline"),
+    "timed_out": ("∞", "timed out", "no answer within its CPU time, or the process hangs"),
     "violates": ("×", "violate", "an answer the rule forbids"),
     "diverges": ("≠", "diverge as known", "differs exactly as the ledger of known divergences says"),
     "conforms": ("✓", "conform", "every check the implementation can answer holds"),

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from conformance.adapters.registry import Implementation, UnknownImplementation, select
 from conformance.case import Case, Data, Expect, Layer
+from conformance.instruction_set import NAMES, limited
 from conformance.question import Question, question, refusal
 from conformance.reproduce.symptom import NotShown, Record
 from conformance.reproduce.writer import script
@@ -41,11 +42,13 @@ def reproduce(cell: str, results: Path, check: str | None = None) -> str:
     record = find(cell, run)
     if check is None and isinstance(record.get("reproduce"), str):
         return str(record["reproduce"])
-    if run.header.get("selection", {}).get("draws", 1) > 1:
+    selection = run.header.get("selection", {})
+    if selection.get("draws", 1) > 1:
         raise NotShown(f"{cell} was asked several times, and the file does not say which of them failed")
     if "question" not in record:
         raise NotShown(f"{cell} has no record of its own: {record.get('reason', record['outcome'])}")
-    implementation = _implementation(record["implementation"])
+    limit = selection.get("cpu_isa")
+    implementation = limited(_implementation(record["implementation"]), limit if limit in NAMES else None)
     try:
         case = case_of(record["question"])
         return script(record, asked(case, record["device"]), case=case, implementation=implementation, check=check)

@@ -31,7 +31,7 @@ from conformance.values import NoDraw
 
 #: Activations whose derivative jumps at 0.
 _JUMPING: Final = frozenset({"relu", "leaky_relu", "selu"})
-#: A question of a search is small: what takes longer than this hangs (seconds).
+#: CPU time for a question of a search, which is small (seconds).
 DEADLINE: Final = 30.0
 #: Rows that are remembered of a process, the last of those it was asked.
 MOST_BEFORE: Final = 2000
