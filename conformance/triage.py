@@ -222,7 +222,9 @@ def _advice(name: str, gone: Counts, run: Run, versions: Mapping[str, Record]) -
     without = [each for each in run.cells if any(entry["id"] == name for entry in gone_in(each))]
     needing = [each for each in run.cells if name in (each.get("behaviours") or ())]
     still = distinction(_facts_of(needing), _facts_of(without))
-    yield f"{_cells(gone.seen)} still need it" + (f"; what these have in common: {_flow(still)}" if still else "")
+    yield f"{_cells(gone.seen)} still {'needs' if gone.seen == 1 else 'need'} it" + (
+        f"; what these have in common: {_flow(still)}" if still else ""
+    )
 
 
 def _name(implementations: Sequence[str], kind: str, taken: set[str]) -> str:
@@ -257,6 +259,7 @@ def _yaml(content: Any, *, flow: bool | None = None) -> str:
     stream = io.StringIO()
     yaml = YAML()
     yaml.width = 110
+    yaml.allow_unicode = False  # a mark that turns the direction of writing is written as its number
     yaml.default_flow_style = flow
     yaml.dump(content, stream)
     return stream.getvalue()

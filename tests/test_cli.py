@@ -169,26 +169,6 @@ def test_a_results_file_that_cannot_be_read_is_one_error(tmp_path: Path) -> None
     assert "r.jsonl:1:" in done.output
 
 
-def test_triage_drafts_an_entry_that_holds_once_why_and_link_are_filled(tmp_path: Path) -> None:
-    """What is drafted from a red run, completed, makes the same run diverge instead."""
-    from conformance.settlement import settle
-
-    from conformance.ledger import load_ledger
-
-    run_on(tmp_path, "tests.faulty:Raises")
-    run = read(tmp_path / "out" / "results.jsonl")
-    text = drafts(run)
-    assert "why: ''" in text
-    ledger = tmp_path / "ledger.yaml"
-    filled = text.replace("why: ''", "why: It gives up.").replace("link: ''", "link: https://example.org")
-    ledger.write_text(filled, encoding="utf-8")
-    entries = load_ledger([ledger])
-    for cell in run.cells:
-        named = {name: cell[name] for name in ("implementation", "device", "case")}
-        assert cell["outcome"] == "violates"
-        assert settle(entries, **named, checks=cell["checks"], crash=None, timed_out=False).outcome == "diverges"
-
-
 def test_triage_of_a_green_run_drafts_nothing(tmp_path: Path) -> None:
     run_on(tmp_path, "tests.faulty:Exact")
     assert drafts(read(tmp_path / "out" / "results.jsonl")).startswith("# nothing to triage")

@@ -5,23 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from conformance.search.likeness import Sign, like
 from hypothesis import HealthCheck, given, settings
 from ruamel.yaml import YAML
 
 from conformance.adapters.registry import select
-from conformance.case import Case, Layer
 from conformance.cli import main
 from conformance.search import Found, search
 from conformance.search.space import MOST_ELEMENTS, Row, rows
 from conformance.search_command import seconds_of
-from conformance.selection import Selection
 from conformance.table import read_rows
 
 #: Wall time in which each planted fault must be found (seconds); on two idle cores it takes a few.
@@ -101,41 +97,6 @@ def test_what_is_found_is_a_row_and_a_script_that_show_it(tmp_path: Path) -> Non
     )
     assert "Traceback" not in script.stderr
     assert "violates" in script.stdout
-
-
-def test_what_the_ledger_knows_of_other_rows_is_told_apart() -> None:
-    table = Selection(tier="nightly")
-    entries, cases = table.ledger(), table.table()
-    (known,) = (each for each in entries if each.cases == ("5-64-hard_sigmoid-float64-batch16-uniform",))
-    case = Case(input_shape=(7,), layers=(Layer(units=3, activation="hard_sigmoid"),), dtype="float64")
-    check = {"check": "gradients", "outcome": "violates", "margin": 1e5}
-    record = {"implementation": "torch", "outcome": "violates", "checks": [check]}
-    assert like(entries, cases, case, record, "cpu") is known
-    others = (
-        replace(case, dtype="float32"),
-        replace(case, layers=(Layer(units=3),)),
-    )
-    assert [like(entries, cases, each, record, "cpu") for each in others] == [None, None]
-    assert like(entries, cases, case, {**record, "checks": [check, {**check, "check": "output"}]}, "cpu") is None
-    assert like(entries, cases, case, {**record, "checks": [{**check, "margin": 1.5}]}, "cpu") is None
-    assert like(entries, cases, case, {**record, "implementation": "numpy"}, "cpu") is None
-
-
-def test_a_sign_explains_itself_on_rows_that_have_more() -> None:
-    plain: dict[str, Any] = {
-        "implementation": "torch",
-        "check": "output",
-        "said": "wrong values",
-        "dtype": "float16",
-        "lane": "wide",
-    }
-    sign = Sign(**plain, fed=None, activations=frozenset({"gelu"}))
-    assert sign.explains(replace(sign, activations=frozenset({"gelu", "relu"}), fed="int8"))
-    assert not sign.explains(replace(sign, activations=frozenset({"relu"})))
-    assert not sign.explains(replace(sign, dtype="float32"))
-    assert not sign.explains(replace(sign, said="call ValueError"))
-    refused = replace(sign, said="call ValueError")
-    assert refused.explains(replace(refused, dtype="float32", activations=frozenset()))
 
 
 @settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))

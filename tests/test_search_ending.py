@@ -34,7 +34,7 @@ class Answering:
         self._is_red = is_red
         self._breaks_off_after = breaks_off_after
 
-    def ask(self, row: Row, is_worth_asking: Callable[[Case, str], bool]) -> Answers:
+    def ask(self, row: Row) -> Answers:
         if len(self.asked) == self._breaks_off_after:
             raise KeyboardInterrupt
         self.asked.append(row)
@@ -63,7 +63,7 @@ class Answering:
 
 
 def searched(answering: Answering, folder: Path | None, *, seconds: float = 60.0, seed: int | None = None) -> Found:
-    run = Search(cast(Asking, answering), seconds=seconds, entries=(), table=(), device="cpu", folder=folder, tell=None)
+    run = Search(cast(Asking, answering), seconds=seconds, folder=folder, tell=None)
     return run.run(seed, None)
 
 
@@ -195,8 +195,8 @@ def test_a_search_without_hypothesis_says_what_to_install(monkeypatch: pytest.Mo
 class Unable(Answering):
     """Can be asked nothing."""
 
-    def ask(self, row: Row, is_worth_asking: Callable[[Case, str], bool]) -> Answers:
-        answers = super().ask(row, is_worth_asking)
+    def ask(self, row: Row) -> Answers:
+        answers = super().ask(row)
         records = {name: {**record, "outcome": "not_run"} for name, record in answers.records.items()}
         return Answers(case=answers.case, records=records, disagreement=0.0)
 

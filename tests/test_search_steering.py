@@ -1,4 +1,4 @@
-"""What a search climbs towards, and what it passes over."""
+"""What a search climbs towards, and what of its rows is declared."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from conformance.search.territory import ENOUGH, ONE_IN, Territory
 
 from conformance.adapters.registry import select
 from conformance.case import Case, Layer
+from conformance.search import search
 from conformance.search.asking import Answers, Asking
+from conformance.search.told import lines
+from tests.judged import behaviour
 
 
 def answers(lane: str, activation: str, *, margin: float = 0.5, outcome: str = "conforms") -> Answers:
@@ -27,8 +29,6 @@ def answers(lane: str, activation: str, *, margin: float = 0.5, outcome: str = "
 def test_the_largest_margins_that_conform_are_climbed() -> None:
     assert answers("uniform", "relu").margins == {"output": 0.25, "dx": 0.5, "db": 0.125}
     assert answers("uniform", "relu", outcome="violates").margins == {}
-    # Larger than 1 conforms by a declaration, and says nothing of the bound.
-    assert answers("uniform", "relu", margin=4.0).margins == {"output": 0.25, "db": 0.125}
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "selu"])
@@ -38,32 +38,24 @@ def test_a_bound_that_is_all_right_is_not_climbed(activation: str) -> None:
     assert answers("denormal", "linear").margins == {}
 
 
-def cases(count: int, dtype: str = "float64") -> list[Case]:
-    return [Case(input_shape=(each + 1,), layers=(Layer(units=1),), dtype=dtype) for each in range(count)]
+ROW = {"input_shape": [2], "units": 1, "values": "uniform"}
+LOSES = behaviour("loses", loses_bias=True)
 
 
-def test_most_of_a_territory_that_is_known_trouble_is_passed_over() -> None:
-    territory = Territory()
-    for each in cases(ENOUGH - 1):
-        territory.note(each, "one", known=True)
-    assert all(territory.is_worth_asking(each, "one") for each in cases(400))
-    territory.note(cases(1)[0], "one", known=True)
-    asked = sum(territory.is_worth_asking(each, "one") for each in cases(400))
-    assert 0.5 < asked / (400 / ONE_IN) < 2.0
-    assert all(territory.is_worth_asking(each, "one") for each in cases(400, "float32"))
-    assert all(territory.is_worth_asking(each, "other") for each in cases(400))
+def test_what_is_declared_is_counted_and_is_no_find() -> None:
+    given = {"seconds": 4.0, "most": 1, "seed": 1}
+    found = search(select(["tests.faulty:DropsBias"]), behaviours=[LOSES], **given)
+    assert found.finds == []
+    count, _ = found.known["loses"]
+    assert 0 < count <= found.asked
+    assert f"as declared by loses: {count} cells, first" in "\n".join(lines(found))
+    # Without the declaration, the first row is a find.
+    assert search(select(["tests.faulty:DropsBias"]), **given).finds
 
 
-def test_a_territory_where_anything_else_was_seen_is_asked_in_full() -> None:
-    territory = Territory()
-    territory.note(cases(1)[0], "one", known=False)
-    for each in cases(50):
-        territory.note(each, "one", known=True)
-    assert all(territory.is_worth_asking(each, "one") for each in cases(400))
-
-
-def test_what_is_passed_over_is_not_asked() -> None:
-    with Asking(select(["tests.faulty:Exact"])) as asking:
-        row = {"input_shape": [2], "units": 1, "values": "uniform"}
-        assert asking.ask(row, lambda case, name: case.id != "2-1-uniform").records == {}
-        assert list(asking.ask(row, lambda case, name: True).records) == ["tests.faulty:Exact"]
+def test_a_fault_beside_what_is_declared_is_a_find() -> None:
+    (only,) = select(["tests.faulty:Float64Output"])
+    with Asking([only], behaviours=[behaviour("widens", dtypes={"output": "float64"})]) as asking:
+        assert asking.ask(ROW).records[only.name]["outcome"] == "diverges"
+    with Asking([only], behaviours=[LOSES]) as asking:
+        assert asking.ask(ROW).records[only.name]["outcome"] == "violates"

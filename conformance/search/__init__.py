@@ -1,9 +1,8 @@
 """
 Looks for new trouble: cases that nobody chose, driven towards large margins and towards implementations that disagree.
 
-`space` says which rows there are, `asking` asks them, `likeness` says what was seen and whether the ledger knows it,
-`territory` where that is all there is to see, `loop` searches and shrinks, `told` says what was found. Hypothesis
-searches and shrinks; what is judged is the suite's.
+`space` says which rows there are, `asking` asks them under the ledger's behaviours, `sign` tells one trouble from
+another, `loop` searches and shrinks, `told` says what was found. Hypothesis searches and shrinks; the suite judges.
 """
 
 from conformance.search.loop import Find, Found, Search, search

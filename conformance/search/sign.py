@@ -31,7 +31,7 @@ _TOLD: Final = 80
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sign:
     """
-    By what one trouble is told from another: who, which check fails first, what is said of it, and in which territory.
+    By what one trouble is told from another: who, which check fails first, what is said of it, and on which rows.
 
     `activations` are those of the row but `linear`; `fed` is the dtype of the input where it is another; `is_empty` is
     of a row with an axis of nothing.
@@ -81,7 +81,8 @@ def sign_of(case: Case, record: Mapping[str, Any]) -> Sign:
 def _said(record: Mapping[str, Any]) -> tuple[str, str]:
     """Return the first red check of a record and what is said of it, without numbers."""
     crash = record.get("crash")
-    if crash:
+    # Beside a check that violates, a crash is as declared.
+    if crash and record["outcome"] != "violates":
         return str(record["outcome"]), _bare(str(crash["reason"]))
     first = next((each for each in record["checks"] if each["outcome"] == "violates"), None)
     if first is None:
