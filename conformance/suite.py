@@ -29,7 +29,7 @@ from conformance.ledger.step import Surroundings, asked_steps
 from conformance.question import Question, forget_questions
 from conformance.results import FAILING, OUTCOMES, finite
 from conformance.sandbox import InProcess, Investigator, Limits, Respondent, Sandbox, StartError
-from conformance.steps import Hello, Step, Transcript
+from conformance.steps import Build, Hello, SetWeights, Step, Transcript
 from conformance.values import NoDraw
 
 #: Where JAX keeps what it compiled; the sandbox keys it by version.
@@ -263,14 +263,21 @@ def _told(verdict: Verdict) -> dict[str, Any]:
 
 
 def asked_last(steps: Sequence[Step], labels: Set[str]) -> tuple[Step, ...]:
-    """Return the steps with those of some labels last; what follows one of them on its model stays behind it."""
+    """
+    Return the steps with those of some labels last.
+
+    A model that is built or given new weights after one of them has all its further steps behind it.
+    """
     moved: set[str] = set()
+    changed: set[str] = set()
     first: list[Step] = []
     last: list[Step] = []
     for step in steps:
         if step.label in labels:
             moved.add(step.model)
-        (last if step.model in moved else first).append(step)
+        if step.model in moved and isinstance(step, Build | SetWeights):
+            changed.add(step.model)
+        (last if step.label in labels or step.model in changed else first).append(step)
     return (*first, *last)
 
 

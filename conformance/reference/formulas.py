@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -17,8 +19,11 @@ import numpy as np
 from conformance.activation_base import Activation, compounded, ends
 from conformance.activations import ACTIVATIONS, Sigmoid, Tanh
 from conformance.enclosure import U64, Arithmetic, Enclosure
+from conformance.formats import FORMATS
 from conformance.piecewise_activations import ExponentialLinear, HardSigmoid, LeakyRelu
 from conformance.smooth_activations import Gelu, GeluTanh, Silu, Softplus
+
+_FLOAT32: Final = FORMATS["float32"]
 
 
 def activation_of(name: str, formula: str | None = None, constants: Mapping[str, float] | None = None) -> Activation:
@@ -145,6 +150,24 @@ class _TanhOfSigmoid(Tanh):
         return Enclosure(exact=right.exact, allowed=right.allowed + 2.0 * compounded(arithmetic, own))
 
 
+class _InFloat32(Activation):
+    """
+    A function that is computed in float32, from z rounded to float32; value and slope are then as z was.
+
+    It errs as the rule allows in float32: u|z| for z, and the roundings and contracts of value and slope, with the u of
+    float32.
+    """
+
+    def __init__(self, name: str, **constants: float) -> None:
+        self._of = activation_of(name, constants=constants)
+
+    def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
+        return self._of.forward(replace(arithmetic, format=_FLOAT32), z.rounded(_FLOAT32))
+
+    def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
+        return self._of.backward(replace(arithmetic, format=_FLOAT32), z.rounded(_FLOAT32), y, dy)
+
+
 class _Identity(Activation):
     """The argument itself."""
 
@@ -194,5 +217,6 @@ FORMULAS: Final[Mapping[tuple[str, str], Callable[..., Activation]]] = {
     ("silu", "exp_overflows"): _SiluOfOverflowingExp,
     ("tanh", "two_sigmoid_minus_one"): _TanhOfSigmoid,
     ("softmax", "identity"): _Identity,
+    **{(name, "in_float32"): partial(_InFloat32, name) for name in ACTIVATIONS},
 }
 FORMULA_NAMES: Final = tuple(dict.fromkeys(name for _, name in FORMULAS))
