@@ -5,7 +5,7 @@ What the suite found: the table in the README and `docs/found.md`, from the ledg
 was seen to show, with the implementations and how many cells. An entry that no cell showed has no line: a table typed
 by hand could claim what nobody saw. The README has the faults alone; what differs by design is in the other file.
 
-A cell's divergence is found in the ledger by its kind and its why, since lines move when entries are added.
+A cell names the behaviours it shows by their ids.
 """
 
 from __future__ import annotations
@@ -33,46 +33,53 @@ _FAULTS: Final = ("bug", "numeric")
 #: How many implementations a line names.
 _SHORT: Final = 4
 
-#: Kind and why of an entry.
-Words = tuple[str, str]
+#: Behaviour, by its id -> the implementations that showed it, with their cells.
+Seen = Mapping[str, Counter[str]]
 
 
-def seen(runs: Iterable[Run]) -> Mapping[Words, Counter[str]]:
-    """Return for each divergence, by its kind and why, the implementations that showed it, with their cells."""
-    found: dict[Words, Counter[str]] = defaultdict(Counter)
+def seen(runs: Iterable[Run]) -> Seen:
+    """Return for each behaviour, by its id, the implementations that showed it, with how many cells."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
     for run in runs:
         for cell in run.cells:
-            shown = [each["divergence"] for each in (cell, *cell["checks"]) if each.get("divergence")]
-            for words in {(each["kind"], each["why"]) for each in shown}:
-                found[words][cell["implementation"]] += 1
+            for name in cell.get("behaviours", ()):
+                found[name][cell["implementation"]] += 1
     return found
 
 
-def told(entries: Sequence[Behaviour], found: Mapping[Words, Counter[str]]) -> Mapping[Words, Behaviour]:
+def told(entries: Sequence[Behaviour], found: Seen) -> Sequence[Behaviour]:
     """
-    Return the entries that were seen, faults first, one for all that say the same.
+    Return the behaviours that were seen, faults first.
 
     Raises:
         ValueError: a run shows what the ledger does not know, so that it is of another ledger than this one.
     """
-    known: dict[Words, Behaviour] = {}
-    for entry in sorted(entries, key=lambda each: list(_KINDS).index(each.kind)):
-        known.setdefault((entry.kind, entry.why), entry)
-    if unknown := [why for kind, why in found if (kind, why) not in known]:
-        raise ValueError(f"the ledger has no entry that says: {unknown[0]}")
-    return {words: entry for words, entry in known.items() if words in found}
+    known = {each.id for each in entries}
+    if unknown := [name for name in found if name not in known]:
+        raise ValueError(f"the ledger has no entry {unknown[0]}")
+    ordered = sorted(entries, key=lambda each: list(_KINDS).index(each.kind))
+    return [each for each in ordered if each.id in found]
 
 
-def table(entries: Mapping[Words, Behaviour], found: Mapping[Words, Counter[str]]) -> str:
-    """Return a line for each entry."""
+def table(entries: Sequence[Behaviour], found: Seen) -> str:
+    """Return a line for each behaviour; those that say the same have one line together."""
     lines = ["| what | seen in | cells | kind | source |", "|---|---|---|---|---|"]
-    for (kind, why), entry in entries.items():
-        counted = found[kind, why]
+    for (kind, why), alike in _by_words(entries).items():
+        counted: Counter[str] = sum((found[each.id] for each in alike), Counter())
         more = f" and {len(counted) - _SHORT} more" if len(counted) > _SHORT else ""
         names = ", ".join(sorted(counted)[:_SHORT]) + more
-        source = f"[report]({entry.link})" if entry.link else "seen here"
+        link = next((each.link for each in alike if each.link), None)
+        source = f"[report]({link})" if link else "seen here"
         lines.append(f"| {_cell(why)} | {names} | {counted.total()} | {_KINDS[kind]} | {source} |")
     return "\n".join(lines)
+
+
+def _by_words(entries: Sequence[Behaviour]) -> dict[tuple[str, str], list[Behaviour]]:
+    """Return behaviours by their kind and why."""
+    found: dict[tuple[str, str], list[Behaviour]] = defaultdict(list)
+    for each in entries:
+        found[each.kind, each.why].append(each)
+    return found
 
 
 def _cell(text: str) -> str:
@@ -101,8 +108,9 @@ def main() -> None:
         sys.exit("name results files of runs that came to their end")
     found, summary = seen(runs), summary_of(runs)
     entries = told(Selection().ledger(), found)
-    faults = {words: entry for words, entry in entries.items() if words[0] in _FAULTS}
-    others = f"What differs by design, {len(entries) - len(faults)} more lines, is in [docs/found.md](docs/found.md)."
+    faults = [each for each in entries if each.kind in _FAULTS]
+    by_design = len(_by_words(entries)) - len(_by_words(faults))
+    others = f"What differs by design, {by_design} more lines, is in [docs/found.md](docs/found.md)."
     content = f"{summary}\n\n{table(faults, found)}\n\n{others}"
     README.write_text(written(README.read_text(encoding="utf-8"), content), encoding="utf-8")
     title = "# What differs between the frameworks' dense layers"

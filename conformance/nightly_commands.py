@@ -15,7 +15,7 @@ import click
 
 from conformance.at_fault import CommandFault
 
-#: Exit codes: something got worse; a night was kept aside, or nothing ran.
+#: Exit codes: something got worse, or a known behaviour is gone; a night was kept aside, or nothing ran.
 WORSE: Final = 1
 KEPT_ASIDE: Final = 3
 
@@ -29,19 +29,31 @@ def nightly() -> None:
 
 @nightly.command(context_settings={"ignore_unknown_options": True})
 @click.option("-o", "output", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR")
+@click.option("--strict-ledger", is_flag=True, help="Exit with 1 where a known divergence is gone.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def run(output: Path, arguments: tuple[str, ...]) -> None:
+def run(output: Path, strict_ledger: bool, arguments: tuple[str, ...]) -> None:
     """
     Run the table into DIR, whose name is that of the environment; ARGUMENTS are those of `conformance run`.
 
     What an earlier run left in DIR is removed first, so that no night is published twice as another. Red cells are no
-    fault here: what became of them since the last good night is for `publish` to say.
+    fault here: what became of them since the last good night is for `publish` to say. With --strict-ledger the exit
+    code is 1 where a known divergence is gone.
     """
     output.mkdir(parents=True, exist_ok=True)
     for each in (_RESULTS, "index.html"):
         (output / each).unlink(missing_ok=True)
     done = subprocess.run([sys.executable, "-m", "conformance", "run", *arguments, "-o", str(output)], check=False)
-    sys.exit(0 if done.returncode in (0, 1) else done.returncode)
+    if done.returncode not in (0, 1):
+        sys.exit(done.returncode)
+    sys.exit(WORSE if strict_ledger and _is_any_gone(output / _RESULTS) else 0)
+
+
+def _is_any_gone(results: Path) -> bool:
+    """Return whether a run says of any known behaviour that it is gone."""
+    from conformance.behaviours import gone_in
+    from conformance.results import opened
+
+    return any(True for cell in opened(results).cells for _ in gone_in(cell))
 
 
 @nightly.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,37 +25,38 @@ def run_of(tmp_path: Path, *cells: dict[str, Any]) -> Run:
     return read(path)
 
 
-def cell(entry: Behaviour, implementation: str, checks: int = 2) -> dict[str, Any]:
-    divergence = {"where": "cases/divergences.yaml:1", "kind": entry.kind, "why": entry.why}
-    check = {"check": "output", "outcome": "diverges", "divergence": divergence}
-    named = {"case": "a", "implementation": implementation, "device": "cpu"}
-    return {**named, "outcome": "diverges", "checks": [check] * checks}
+def cell(implementation: str, *shown: Behaviour) -> dict[str, Any]:
+    named = {"case": "a", "implementation": implementation, "device": "cpu", "outcome": "diverges"}
+    return {**named, "checks": [], "behaviours": [each.id for each in shown]}
 
 
 def test_what_was_seen_has_a_line_and_nothing_else_has(tmp_path: Path) -> None:
     entries = Selection().ledger()
     bug = next(each for each in entries if each.kind == "bug" and each.link)
     design = next(each for each in entries if each.kind == "by_design" and not each.link)
-    run = run_of(
-        tmp_path, cell(design, "b"), cell(bug, "a"), cell(bug, "b", checks=1), {**cell(bug, "c"), "checks": []}
-    )
+    run = run_of(tmp_path, cell("b", design, bug), cell("a", bug), cell("b", bug), cell("c"))
     found = seen([run])
-    assert {words: dict(each) for words, each in found.items()} == {
-        (design.kind, design.why): {"b": 1},
-        (bug.kind, bug.why): {"a": 1, "b": 1},
-    }
+    assert {name: dict(each) for name, each in found.items()} == {design.id: {"b": 1}, bug.id: {"a": 1, "b": 2}}
     lines = table(told(entries, found), found).split("\n")[2:]
     assert [line.split(" | ")[1:] for line in lines] == [
-        ["a, b", "2", "bug", f"[report]({bug.link}) |"],
+        ["a, b", "3", "bug", f"[report]({bug.link}) |"],
         ["b", "1", "by design", "seen here |"],
     ]
     assert summary_of([run]).startswith("Of 4 cells of 3 implementations: 4 diverges.")
 
 
+def test_behaviours_that_say_the_same_have_one_line(tmp_path: Path) -> None:
+    bug = next(each for each in Selection().ledger() if each.kind == "bug" and each.link)
+    other = replace(bug, id="other", link=None, evidence="Seen here.")
+    found = seen([run_of(tmp_path, cell("a", bug), cell("b", other))])
+    (line,) = table(told([other, bug], found), found).split("\n")[2:]
+    assert f"| a, b | 2 | bug | [report]({bug.link}) |" in line
+
+
 def test_a_run_of_another_ledger_is_refused(tmp_path: Path) -> None:
     known = Selection().ledger()[0]
-    run = run_of(tmp_path, {**cell(known, "a"), "divergence": {"kind": "bug", "why": "Nobody knows this."}})
-    with pytest.raises(ValueError, match="no entry that says: Nobody knows this"):
+    run = run_of(tmp_path, cell("a", replace(known, id="nobody-knows-this")))
+    with pytest.raises(ValueError, match="no entry nobody-knows-this"):
         told(Selection().ledger(), seen([run]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,18 @@ def test_there_are_two_environments_and_a_gpu_that_is_off_unless_named() -> None
     gpu = NIGHTLY["jobs"]["gpu"]
     assert gpu["if"] == "${{ vars.NIGHTLY_GPU != '' }}"
     assert gpu["runs-on"] == ["self-hosted", "${{ vars.NIGHTLY_GPU }}"]
+
+
+def test_the_pinned_night_alone_is_strict_with_the_ledger() -> None:
+    """The rule is in the Makefile, by the name of the environment; no job says otherwise."""
+    text = (ROOT / ".github" / "workflows" / "nightly.yml").read_text(encoding="utf-8")
+    assert "NIGHTLY_STRICT" not in text
+    for environment, is_strict in (("pinned", True), ("newest", False), ("gpu", False)):
+        given = [f"NIGHTLY_ENVIRONMENT={environment}", "STAMP=Makefile", "NIGHTLY_STEPS=nightly-run"]
+        told = subprocess.run(
+            ["make", "--dry-run", "nightly-run", *given], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert ("nightly run --strict-ledger --tier nightly" in told.stdout) is is_strict, told.stdout
 
 
 def test_every_shard_is_run_once_and_fetched() -> None:
