@@ -64,7 +64,9 @@ WORDS: Final = (
         "data: {x: 1, kernel: 1, bias: 1}",
     ),
     *("batch: [2, 3]", "batch: null", "values: literal", "feed_shape: [2, 3]", "environment: {JAX_ENABLE_X64: '1'}"),
-    *("observed: {equals: 1}", "observed: {raises: {stage: call}}", "divergences:", "rows:", "defaults: {units: 4}"),
+    *("instead: {loses_bias: true}", "instead: {refuses: {type: E, message: [a]}}", "instead: {crashes: [SIGABRT]}"),
+    *("when: {call: forward, fed: {samples: 0}}", "when: {units: {min: 1}}", "when: {versions: {keras: '<4'}}"),
+    *("divergences:", "rows:", "defaults: {units: 4}"),
 )
 VALUES: Final[tuple[Any, ...]] = (
     None,
@@ -116,7 +118,7 @@ SAMPLE: Final = (
 
 def seeds() -> Iterator[bytes]:
     """Yield inputs to begin with: each row and entry that comes with the package in a file of its own, and results."""
-    for path in sorted(default_cases().glob("*.yaml")):
+    for path in sorted(default_cases().rglob("*.yaml")):
         text = path.read_text(encoding="utf-8")
         loader = b"L" if is_ledger(path) else b"T"
         head, *entries = re.split(r"^(?=  - )", text, flags=re.MULTILINE)

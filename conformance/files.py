@@ -34,8 +34,11 @@ def default_cases() -> Path:
 
 
 def shown(path: Path) -> str:
-    """Return what a path is called: as it was given, but the default table `cases`, wherever it lies."""
-    return "cases" if resolved(path) == resolved(default_cases()) else str(path)
+    """Return what a path is called: as it was given, but `cases` for the default table, wherever it lies."""
+    full, table = resolved(path), resolved(default_cases())
+    if full == table:
+        return "cases"
+    return f"cases/{path.name}" if full.parent == table and path.is_dir() else str(path)
 
 
 def resolved(path: Path) -> Path:

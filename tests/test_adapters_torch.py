@@ -39,7 +39,7 @@ def _cases(implementation: Implementation) -> Sequence[Case]:
 
 
 def _records(implementation: Implementation, *, in_process: bool = False) -> Iterator[dict[str, Any]]:
-    runner = Runner(entries=load_ledger([default_cases() / "divergences.yaml"]), in_process=in_process)
+    runner = Runner(behaviours=load_ledger([default_cases()]), in_process=in_process)
     try:
         for case in _cases(implementation):
             yield runner.run(Cell(case=case, implementation=implementation, device="cpu"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from conformance import linting
 from conformance.case import Case
 from conformance.cli import main
 from conformance.results import read
+from conformance.selection import Selection
 from conformance.triage import drafts
 from conformance.values import NoDraw
 
@@ -98,8 +100,18 @@ def test_the_folder_it_is_called_in_has_no_say(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_lint_says_nothing_of_a_table_without_faults() -> None:
+def test_lint_says_of_the_default_table_what_each_behaviour_covers_and_finds_no_fault() -> None:
     done = CliRunner().invoke(main, ["lint"])
+    assert done.exit_code == 0, done.output
+    told = [
+        line for line in done.output.splitlines() if re.fullmatch(r"\S+\.yaml:\d+: \S+: \d+ cells?(, width \S+)?", line)
+    ]
+    assert len(told) == len(Selection().ledger()) == len(done.output.splitlines())
+
+
+def test_lint_says_nothing_of_a_table_of_ones_own_without_faults(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(ROW, encoding="utf-8")
+    done = CliRunner().invoke(main, ["lint", str(tmp_path)])
     assert (done.exit_code, done.output) == (0, "")
 
 
@@ -158,6 +170,7 @@ def test_lint_draws_no_values_of_large_cases(tmp_path: Path) -> None:
 
 def test_list_names_implementations_cases_and_checks() -> None:
     listed = {"implementations": "tensorflow-v1", "cases": "784x1-4-10-linear-exact", "checks": "weights_live"}
+    listed["divergences"] = "Keras's Dense needs an input of two axes or more."
     for what, expected in listed.items():
         assert expected in CliRunner().invoke(main, ["list", what]).output
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -170,6 +171,60 @@ def test_with_no_ledger_what_was_known_is_red(tmp_path: Path) -> None:
     cases = ["0-3-exact", "0-3-tf_enable_onednn_opts-0-exact", "16-8-frombool-batch4-exact"]
     assert outcomes[()] == [(case, "diverges") for case in cases]
     assert outcomes[("--no-ledger",)] == list(zip(cases, ("crashed", "violates", "violates"), strict=True))
+
+
+LEDGER = """\
+divergences:
+  - id: loses
+    implementations: ["tests.faulty:*"]
+    instead: {loses_bias: true}
+    kind: bug
+    why: The bias is lost.
+    evidence: A test.
+    seen_with: {numpy: "0.1"}
+"""
+
+
+def with_ledger(folder: Path, *options: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the suite with the ledger in a folder in place of its own."""
+    code = (
+        "import sys, pathlib, pytest, conformance.selection as selection\n"
+        f"selection.default_cases = lambda: pathlib.Path({str(folder / 'known')!r})\n"
+        "sys.exit(pytest.main(['tests/test_dense.py', '-p', 'no:cacheprovider', *sys.argv[1:]]))"
+    )
+    (folder / "known").mkdir(exist_ok=True)
+    (folder / "known" / "ledger.yaml").write_text(LEDGER, encoding="utf-8")
+    command = [sys.executable, "-c", code, *map(str, options)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_what_is_gone_is_news_and_fails_a_strict_run_alone(tmp_path: Path, rows: Path) -> None:
+    results = tmp_path / "r.jsonl"
+    gone = (
+        f"gone: 1 known behaviour is gone with numpy {np.__version__}: loses ({tmp_path / 'known' / 'ledger.yaml'}:2)"
+    )
+    for options, code in (((), 0), (("--strict-ledger",), 1), (("--strict-ledger", "-n", "2"), 1)):
+        done = with_ledger(tmp_path, EXACT, f"--cases={rows}", f"--results={results}", *options)
+        assert done.returncode == code, done.stdout
+        assert gone in done.stdout
+        *_, footer = lines(results)
+        assert footer["behaviours"] == {"loses": {"cells": 4, "seen": 0, "gone": 4}}
+        assert footer["counts"]["conforms"] == 4
+
+
+def test_what_is_as_declared_passes_a_strict_run(tmp_path: Path, rows: Path) -> None:
+    drops = "--implementation=tests.faulty:DropsBias"
+    results = tmp_path / "r.jsonl"
+    done = with_ledger(tmp_path, drops, f"--cases={rows}", f"--results={results}", "--strict-ledger")
+    assert done.returncode == 0, done.stdout
+    assert "4 xfailed" in done.stdout
+    assert not any(each.startswith(("gone: ", "new: ")) for each in done.stdout.splitlines())
+    *_, footer = lines(results)
+    assert footer["behaviours"] == {"loses": {"cells": 4, "seen": 4, "gone": 0}}
+    # What is red is red, whether or not anything is gone.
+    both = with_ledger(tmp_path, "--implementation=tests.faulty:AddsBiasTwice", f"--cases={rows}")
+    assert both.returncode == 1
+    assert "declared for this cell, but not what was seen: loses" in both.stdout
 
 
 def test_shards_are_disjoint_and_complete(rows: Path) -> None:

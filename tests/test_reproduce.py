@@ -46,7 +46,7 @@ def test_the_script_of_a_diverging_cell_shows_what_was_reported(name: str) -> No
         for each in Selection(tier="full").table()
         if concerns(each, implementation) and any(fnmatch.fnmatchcase(each.id, pattern) for pattern in SAMPLED[name])
     ]
-    runner = Runner(entries=Selection().ledger())
+    runner = Runner(behaviours=Selection().ledger())
     records = [json.loads(json.dumps(runner.run(cell_of(case, implementation, "cpu")))) for case in chosen]
     runner.close()
     assert {each["outcome"] for each in records} == {"diverges"}
@@ -126,6 +126,32 @@ def test_a_crash_is_shown_by_the_steps_that_lead_to_it() -> None:
     assert "flush=True" in text, "what is printed before a process aborts is lost otherwise"
     started = {**record, "crash": {**crash, "step": "start"}}
     assert "this runs the row" in script(started, None, case=CASE, implementation=torch)
+
+
+def test_what_is_new_is_shown_and_never_what_is_known_beside_it() -> None:
+    (torch,) = select(["torch"])
+    number = {"worst": [0, 1], "got": 1.0, "exact": 2.0, "allowed": "inf", "message": "m"}
+    known = {"check": "output", "outcome": "diverges", "where": "output", **number, "divergence": {"id": "known"}}
+    new = {"check": "gradients", "outcome": "violates", "where": "gradients: dx", **number}
+    record = {
+        "case": CASE.id,
+        "implementation": "torch",
+        "device": "cpu",
+        "outcome": "violates",
+        "checks": [known, new],
+    }
+    asked_of_it = question(CASE, "cpu")
+    text = script(record, asked_of_it, case=CASE, implementation=torch)
+    assert "gradients" in text.split("\n")[0]
+    assert "autograd.grad" in text
+    # A crash beside it is as declared, or the cell would have crashed.
+    crash = {"step": "infer", "reason": "SIGABRT", "stderr": "", "notes": []}
+    assert script({**record, "crash": crash}, asked_of_it, case=CASE, implementation=torch) == text
+    # What is known is shown where it is asked for by name.
+    named = script(record, asked_of_it, case=CASE, implementation=torch, check="output")
+    assert "autograd.grad" not in named
+    both_known = {**record, "outcome": "diverges", "checks": [known]}
+    assert script(both_known, asked_of_it, case=CASE, implementation=torch) == named
 
 
 @pytest.mark.parametrize(

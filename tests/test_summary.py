@@ -97,6 +97,65 @@ def test_what_follows_from_a_crash_or_one_exception_is_told_once() -> None:
     assert text(cell(checks=raised)).count("no evidence: E") == 1
 
 
+KNOWN = {
+    "id": "adds-in-float16",
+    "where": "cases/divergences/jax.yaml:5",
+    "why": "Sums are float16.",
+    "seen_with": {"jax": "0.10.2"},
+}
+
+
+def news(*records: dict[str, Any], **more: Any) -> list[str]:
+    """Return the lines of a summary that say what is new."""
+    lines = [line for line, _ in summarise(Tally(records), results=None, **more)]
+    return [each for each in lines if each.startswith(("new: ", "gone: ", "without power: ", "not needed: "))]
+
+
+def test_what_is_new_and_what_is_gone_are_told_apart() -> None:
+    names = {"covered": [KNOWN["id"]]}
+    gone = cell(outcome="conforms", name="flax-nnx", gone=[KNOWN], **names)
+    assert news(cell(outcome="conforms")) == []
+    assert news(cell()) == ["new: 1 cell is red, neither as the rule says nor as declared"]
+    assert news(cell(), cell("d"), gone, versions={"flax-nnx": {"jax": "0.11.0", "numpy": "2"}}) == [
+        "new: 2 cells are red, neither as the rule says nor as declared",
+        "gone: 1 known behaviour is gone with jax 0.11.0: adds-in-float16 (cases/divergences/jax.yaml:5)",
+    ]
+    # Of versions that are those it was seen with nothing is said.
+    same = news(gone, versions={"flax-nnx": {"jax": "0.10.2"}})
+    assert same == ["gone: 1 known behaviour is gone: adds-in-float16 (cases/divergences/jax.yaml:5)"]
+    said = "\n".join(line for line, _ in summarise(Tally([gone]), results="r.jsonl"))
+    assert "which entries to narrow or remove: conformance triage r.jsonl" in said
+
+
+@pytest.mark.parametrize(("strict", "style"), [(False, "yellow"), (True, "bold red")])
+def test_what_is_gone_is_red_where_it_fails_the_run(strict: bool, style: str) -> None:
+    lines = dict(summarise(Tally([cell(outcome="conforms", gone=[KNOWN])]), results=None, strict=strict))
+    assert [each for line, each in lines.items() if line.startswith("gone: ")] == [style]
+
+
+def test_cells_without_power_and_behaviours_that_nothing_needs_are_counted() -> None:
+    names = {"covered": ["seen", "never"]}
+    seen = [cell(str(number), "diverges", behaviours=["seen"], powerless=True, **names) for number in range(2)]
+    assert news(*seen, cell(outcome="conforms", covered=["never"])) == [
+        "without power: 2 of the diverging cells rest on bounds as wide as the answer",
+        "not needed: 1 behaviour without which nothing fails here: never (0 of 3 cells)",
+    ]
+    many = [cell(outcome="conforms", covered=[f"b{number}" for number in range(9)])]
+    assert news(*many)[0].endswith("b5 (0 of 1 cells) and 3 more")
+
+
+def test_a_check_that_is_new_is_shown_in_full_and_one_that_is_known_in_a_line_after_it() -> None:
+    known = {**WRONG, "outcome": "diverges", "message": "is as declared", "divergence": KNOWN}
+    near = [{"id": "other", "where": "x.yaml:1"}]
+    new = {**WRONG, "check": "gradients", "where": "dx", "near": near, "under": "dx is off by 2"}
+    said = text(cell(checks=[known, new, {**new, "check": "weights_live", "message": "and so is this"}]))
+    assert said.index("worst element dx[1, 2]") < said.index("as declared           output: adds-in-float16")
+    assert "is as declared" not in said
+    beside = "declared for this cell, but not what was seen: other (x.yaml:1); with it applied: dx is off by 2"
+    assert said.count(beside) == 1
+    assert said.count("worst element") == 1
+
+
 def test_it_says_what_to_type_next_so_that_a_shell_takes_it() -> None:
     said = text(cell("a'b"), results="my runs/r.jsonl")
     assert """conformance reproduce 'cpu/torch/a'"'"'b' 'my runs/r.jsonl'""" in said
