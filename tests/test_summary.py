@@ -112,7 +112,7 @@ def news(*records: dict[str, Any], **more: Any) -> list[str]:
 
 
 def test_what_is_new_and_what_is_gone_are_told_apart() -> None:
-    names = {"covered": [KNOWN["id"]]}
+    names: dict[str, Any] = {"covered": [KNOWN["id"]]}
     gone = cell(outcome="conforms", name="flax-nnx", gone=[KNOWN], **names)
     assert news(cell(outcome="conforms")) == []
     assert news(cell()) == ["new: 1 cell is red, neither as the rule says nor as declared"]
@@ -134,7 +134,7 @@ def test_what_is_gone_is_red_where_it_fails_the_run(strict: bool, style: str) ->
 
 
 def test_cells_without_power_and_behaviours_that_nothing_needs_are_counted() -> None:
-    names = {"covered": ["seen", "never"]}
+    names: dict[str, Any] = {"covered": ["seen", "never"]}
     seen = [cell(str(number), "diverges", behaviours=["seen"], powerless=True, **names) for number in range(2)]
     assert news(*seen, cell(outcome="conforms", covered=["never"])) == [
         "without power: 2 of the diverging cells rest on bounds as wide as the answer",
