@@ -6,14 +6,19 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import BaseModel
 
 from conformance.adapters.registry import select
 from conformance.case import ACTIVATIONS, CHECKS
 from conformance.cell import Cell
 from conformance.enclosure import DECLARED_ULPS
 from conformance.explain import explain
+from conformance.ledger import load_ledger
+from conformance.ledger.behaviour import ACCEPTANCES, SHAPES
+from conformance.reference.deviation import PADDINGS
 from conformance.suite import Runner, explanation
 from conformance.table import default_cases, load
 
@@ -89,6 +94,32 @@ def test_every_field_of_a_row_has_a_line() -> None:
     assert [name for name in CHECKS if name not in text] == []
 
 
+def test_every_field_of_the_ledger_has_a_line() -> None:
+    from conformance.ledger.fields import EntryFields, InsteadFields, WhenFields
+
+    text = (ROOT / "cases" / "README.md").read_text(encoding="utf-8")
+    for model in (EntryFields, WhenFields, InsteadFields):
+        assert [name for name in model.model_fields if f"`{name}`" not in text] == []
+    parts = [name for each in ("fed", "input_shape") for name in _parts_of(WhenFields, each)]
+    assert [name for name in parts if f"`{name}`" not in text] == []
+    assert [name for name in (*ACCEPTANCES, *SHAPES, *PADDINGS) if f"`{name}`" not in text] == []
+
+
+def _parts_of(model: type[BaseModel], name: str) -> list[str]:
+    """Return the fields of the mapping that a field takes."""
+    types = (each for each in get_args(model.model_fields[name].annotation) if isinstance(each, type))
+    return list(next(each for each in types if issubclass(each, BaseModel)).model_fields)
+
+
+def test_the_entry_that_the_documents_show_is_one(tmp_path: Path) -> None:
+    text = (ROOT / "cases" / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"^    - id: .*?(?=\n\n)", text, re.MULTILINE | re.DOTALL)
+    assert shown is not None
+    (tmp_path / "ledger.yaml").write_text(f"divergences:\n{shown.group()}\n", encoding="utf-8")
+    (behaviour,) = load_ledger([tmp_path / "ledger.yaml"])
+    assert behaviour.id == "keras-torch-float64-products"
+
+
 def test_the_files_the_readme_names_are_there() -> None:
     for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
         assert (ROOT / link).exists(), link
@@ -96,10 +127,11 @@ def test_the_files_the_readme_names_are_there() -> None:
         "table.py",
         "values.py",
         "rule.py",
-        "reference.py",
+        "reference",
         "question.py",
         "sandbox.py",
-        "checks.py",
+        "checks",
+        "ledger",
         "report",
     ):
         assert (ROOT / "conformance" / name).exists(), name
