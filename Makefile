@@ -117,31 +117,20 @@ TIMES ?= build/found/results.jsonl
 times: $(STAMP)
 	$(BIN)/python -m conformance.expected_time $(TIMES)
 
-# The other direction: random cases of another seed each day, without one false alarm. What the run's exit code says, and
-# that enough was compared, is judged by the last line, which also prints what there is to see. The implementations of the
-# nightly tier are left out: they differ in whole dtypes, which the ledger knows for the cases of the table alone.
+# The other direction: random cases of another seed each day, without one false alarm. Every implementation is asked
+# everything, and judged with what is declared of it. Those of the nightly tier are asked fewer rows. The last line judges
+# the exit codes of the runs, and whether enough was compared.
 RANDOM_CASES ?= 400
+RANDOM_CASES_NIGHTLY ?= 40
 RANDOM_SEED ?= $(shell date -u +%Y%m%d)
+SOAK := build/soak
 soak: $(STAMP)
-	mkdir -p build/soak && rm -f build/soak/results.jsonl
-	$(BIN)/conformance list random --count $(RANDOM_CASES) --seed $(RANDOM_SEED) > build/soak/rows.yaml
-	$(BIN)/conformance run build/soak/rows.yaml -o build/soak || true
-	$(BIN)/python -m benchmarks.soak build/soak/results.jsonl
-
-.PHONY: portable portable-tensorflow qemu
-# The default table on each instruction set that this processor has, with 1 and 2 threads; where qemu-x86_64 is on the
-# path, also TensorFlow's sample on emulated processors. docs/portability.md says what it proves.
-PORTABLE ?= build/portable
-portable: $(STAMP)
-	$(BIN)/python -m benchmarks.portability $(PORTABLE) limited emulated
-
-portable-tensorflow: $(STAMP)
-	$(BIN)/python -m benchmarks.portability $(PORTABLE) emulated
-
-# Installs Debian's and Ubuntu's qemu-user where there is no qemu-x86_64.
-qemu:
-	command -v qemu-x86_64 > /dev/null || $$(test "$$(id -u)" = 0 || echo sudo) \
-	  sh -c 'apt-get update && apt-get install --yes --no-install-recommends qemu-user'
+	mkdir -p $(SOAK)/all && rm -f $(SOAK)/results.jsonl $(SOAK)/all/results.jsonl
+	$(BIN)/conformance list random --count $(RANDOM_CASES) --seed $(RANDOM_SEED) > $(SOAK)/rows.yaml
+	$(BIN)/conformance list random --count $(RANDOM_CASES_NIGHTLY) --seed $(RANDOM_SEED) > $(SOAK)/all/rows.yaml
+	$(BIN)/conformance run $(SOAK)/rows.yaml -o $(SOAK) || true
+	$(BIN)/conformance run $(SOAK)/all/rows.yaml --tier nightly -o $(SOAK)/all || true
+	$(BIN)/python -m benchmarks.soak $(SOAK)/results.jsonl $(SOAK)/all/results.jsonl
 
 # Rows and files from anywhere, and not one traceback: a search of minutes, docs/faults.md.
 FUZZ_INPUTS ?= 100000

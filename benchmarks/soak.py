@@ -1,9 +1,10 @@
 """
 The other direction: random cases in great number, and not one false alarm.
 
-`make soak` runs the rows of `conformance list random` over every implementation and ends here. Printed are the cells,
-the output elements compared, and the largest margin by implementation, dtype and line, where 1 is the bound. It fails
-where a cell is red, was not run or is missing, or where fewer elements were compared than asked.
+`make soak` runs the rows of `conformance list random` over the implementations of the default run, and fewer of them
+over those of the nightly tier, and ends here. Printed are the cells, the output elements compared, and the largest
+margin by implementation, dtype and line, where 1 is the bound. It fails where a cell is red, was not run or is missing,
+or where fewer elements were compared than asked, in all or by one implementation.
 
 An output element is counted once for each draw it was compared in: of a cell that computed, the elements of the output
 of the forward step `output`, and of one such step for each further set of weights. Repeated calls, other batches,
@@ -21,8 +22,9 @@ from typing import Any, Final
 
 from conformance.results import Run, read
 
-#: Output elements that have to be compared.
+#: Output elements that have to be compared, in all and by each implementation that computes.
 ENOUGH: Final = 10**7
+ENOUGH_OF_EACH: Final = 10**5
 #: Outcomes of a cell that was asked and has nothing against it.
 _GREEN: Final = ("conforms", "diverges")
 #: What only follows new weights, `SetWeights` of a draw: its output is a step named after the same draw.
@@ -46,12 +48,16 @@ def _output_shape(question: Mapping[str, Any]) -> tuple[int, ...]:
     return (*fed[:-1], question["units"][-1])
 
 
-def margins(run: Run) -> Mapping[tuple[str, str, str], tuple[float, str]]:
-    """Return by implementation, dtype and line the largest margin of an output or a gradient, with the case."""
+def margins(runs: Sequence[Run]) -> Mapping[tuple[str, str, str], tuple[float, str]]:
+    """
+    Return by implementation, dtype and line the largest margin of an output or a gradient, with the case.
+
+    A check that diverges as declared is within other bounds than those its margin is of.
+    """
     found: dict[tuple[str, str, str], tuple[float, str]] = {}
-    for cell in run.cells:
+    for cell in _cells(runs):
         for check in cell["checks"]:
-            if check.get("margin") is not None:
+            if check.get("margin") is not None and check["outcome"] != "diverges":
                 key = (cell["implementation"], cell["question"]["dtype"], _line(cell, check))
                 found[key] = max(found.get(key, (-1.0, "")), (float(check["margin"]), cell["case"]))
     return found
@@ -62,42 +68,56 @@ def _line(cell: Mapping[str, Any], check: Mapping[str, Any]) -> str:
     return str(check.get("line") or cell["question"]["lane"])
 
 
-def report(run: Run) -> Iterator[str]:
-    """Yield what is printed of a run."""
-    outcomes = Counter(cell["outcome"] for cell in run.cells)
-    compared = sum(map(elements, run.cells))
+def report(runs: Sequence[Run]) -> Iterator[str]:
+    """Yield what is printed of several runs."""
+    cells = _cells(runs)
+    outcomes = Counter(cell["outcome"] for cell in cells)
     said = ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.most_common())
-    rows = len({cell["case"] for cell in run.cells})
-    yield f"{len(run.cells):,} cells of {rows:,} cases: {said}"
-    yield f"{compared:,} output elements compared"
-    footer = run.footer or {}
-    yield f"{footer.get('seconds', 0.0):,.0f} seconds"
+    rows = len({cell["case"] for cell in cells})
+    yield f"{len(cells):,} cells of {rows:,} cases: {said}"
+    yield f"{sum(compared(runs).values()):,} output elements compared"
+    seconds = sum((run.footer or {}).get("seconds", 0.0) for run in runs)
+    yield f"{seconds:,.0f} seconds"
     yield "largest margin by implementation, dtype and line:"
-    for (implementation, dtype, line), (margin, case) in sorted(margins(run).items()):
+    for (implementation, dtype, line), (margin, case) in sorted(margins(runs).items()):
         yield f"  {implementation:<22} {dtype:<9} {line:<24} {margin:8.4f}  {case}"
-    for cell in run.cells:
+    for cell in cells:
         if cell["outcome"] not in _GREEN:
             yield f"{cell['outcome']}: {cell['implementation']} {cell['case']} {cell.get('reason', '')}"
 
 
-def problems(run: Run, enough: int = ENOUGH) -> Iterator[str]:
-    """Yield why a run does not show what it is for."""
-    if not run.complete:
-        yield "the run did not come to its end"
-    red = sum(cell["outcome"] not in _GREEN for cell in run.cells)
+def problems(runs: Sequence[Run], enough: int = ENOUGH, of_each: int = ENOUGH_OF_EACH) -> Iterator[str]:
+    """Yield why runs do not show what they are for."""
+    if not all(run.complete for run in runs):
+        yield "a run did not come to its end"
+    red = sum(cell["outcome"] not in _GREEN for cell in _cells(runs))
     if red:
         yield f"{red} cells are red or were not run"
-    compared = sum(map(elements, run.cells))
-    if compared < enough:
-        yield f"{compared:,} output elements were compared, fewer than {enough:,}"
+    counted = compared(runs)
+    if sum(counted.values()) < enough:
+        yield f"{sum(counted.values()):,} output elements were compared, fewer than {enough:,}"
+    for name, count in sorted(counted.items()):
+        if count < of_each:
+            yield f"{count:,} output elements of {name} were compared, fewer than {of_each:,}"
+
+
+def compared(runs: Sequence[Run]) -> Counter[str]:
+    """Return how many output elements of each implementation were compared."""
+    counted: Counter[str] = Counter()
+    for cell in _cells(runs):
+        counted[cell["implementation"]] += elements(cell)
+    return counted
+
+
+def _cells(runs: Sequence[Run]) -> list[Mapping[str, Any]]:
+    return [cell for run in runs for cell in run.cells]
 
 
 def main(paths: Sequence[str]) -> None:
-    """Print what a results file shows; exit with what is wrong with it."""
-    (path,) = paths
-    run = read(Path(path))
-    print("\n".join(report(run)))
-    if found := list(problems(run)):
+    """Print what results files show; exit with what is wrong with them."""
+    runs = [read(Path(path)) for path in paths]
+    print("\n".join(report(runs)))
+    if found := list(problems(runs)):
         sys.exit("\n".join(found))
 
 

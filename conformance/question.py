@@ -127,8 +127,11 @@ def question(case: Case, device: str, index: int = 0) -> Question:
         # Equal samples have equal errors, of which chance says nothing: `moved_enclosure` leaves that out.
         related[BROADCAST] = replace(first, y=moved_enclosure(first.y, first_repeated))
     # Each set of weights has one output by which right implementations differ.
-    distinct = {id(asked.draws[label]): label for label in reversed(asked.arrays) if label != OTHER_BATCH}
-    conducts = _conducts(case, {label: asked.draws[label] for label in reversed(distinct.values())})
+    distinct: dict[int, str] = {}
+    for label in asked.arrays:
+        if label != OTHER_BATCH:
+            distinct.setdefault(id(asked.draws[label]), label)
+    conducts = _conducts(case, {label: asked.draws[label] for label in distinct.values()})
     return replace(asked, outputs=outputs, gradients=gradients, related=related, conducts=conducts)
 
 

@@ -32,7 +32,7 @@ MANY = 200
 def test_a_seed_gives_the_same_questions_everywhere() -> None:
     """Pinned: on every machine and with every version of NumPy, or a seed would name nothing."""
     digests = b"".join(each.digest for each in random_cases(50, 7))
-    assert hashlib.sha256(digests).hexdigest() == "c5c54136c12634476dc5ca192bd1ece076c1121d3b75c769f50cdb81adaed8db"
+    assert hashlib.sha256(digests).hexdigest() == "ae62ff503e190213a528482bc95ee4358d12fc1e5f724449952401e4f2ba4977"
     assert random_rows(1, 7) == (
         {
             "id": "random-7-1",
@@ -82,21 +82,14 @@ def test_every_case_can_be_drawn(seed: int) -> None:
         assert draws(case)
 
 
-def test_known_differences_of_the_frameworks_are_left_to_the_ledger() -> None:
+def test_every_implementation_is_asked_every_case() -> None:
     cases = random_cases(400, 1)
-    assert all(len(each.fed_shape) > 1 for each in cases)
+    assert {each.implementations for each in cases} == {("*",)}
+    assert {len(each.fed_shape) for each in cases} >= {1, 2, 3, 4, 5, 6}
     normalised = [each for each in cases if {"softmax", "log_softmax"} & {layer.activation for layer in each.layers}]
-    assert {len(each.fed_shape) for each in normalised} == {2, 3, 4, 5}
-    float64 = [each for each in cases if each.dtype == "float64"]
-    names = ("torch", "tensorflow-v1", "tensorflow:einsum", "numpy", "keras-tensorflow", "keras2", "tests.faulty:Exact")
-    for each in select([*names, "keras-jax", "keras-torch", "flax-linen", "flax-nnx"]):
-        assert {concerns(case, each) for case in float64} == {each.name in names} or each.activations is not None
-    selu = [each for each in cases if "selu" in {layer.activation for layer in each.layers} and each not in float64]
-    names = ("torch", "numpy", "keras-jax", "keras-torch", "flax-linen", "flax-nnx", "tests.faulty:Exact")
-    for each in select([*names, "keras-tensorflow", "tensorflow-v1", "tensorflow:einsum", "keras2"]):
-        assert {concerns(case, each) for case in selu} == {each.name in names} or each.activations is not None
-    elsewhere = [each for each in cases if each not in float64 and each not in selu]
-    assert {each.implementations for each in elsewhere} == {("*",)}
+    assert max(len(each.fed_shape) for each in normalised) > 5
+    float64 = {layer.activation for each in cases if each.dtype == "float64" for layer in each.layers}
+    assert {"gelu", "leaky_relu", "hard_sigmoid"} & float64
 
 
 def test_a_fault_of_a_row_is_found_as_in_a_file() -> None:
@@ -221,22 +214,29 @@ def test_elements_are_those_of_one_output_a_draw(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "enough", "said"),
+    ("changed", "enough", "of_each", "said"),
     [
-        ({}, 90, []),
-        ({}, 91, ["90 output elements were compared, fewer than 91"]),
-        ({"outcome": "violates"}, 90, ["1 cells are red or were not run"]),
-        ({"outcome": "not_run", "checks": []}, 0, ["1 cells are red or were not run"]),
+        ({}, 90, 90, []),
+        ({}, 91, 0, ["90 output elements were compared, fewer than 91"]),
+        ({}, 90, 91, ["90 output elements of a were compared, fewer than 91"]),
+        ({"outcome": "violates"}, 90, 0, ["1 cells are red or were not run"]),
+        ({"outcome": "not_run", "checks": []}, 0, 0, ["1 cells are red or were not run"]),
     ],
 )
 def test_a_soak_fails_where_it_shows_nothing(
-    tmp_path: Path, changed: dict[str, Any], enough: int, said: list[str]
+    tmp_path: Path, changed: dict[str, Any], enough: int, of_each: int, said: list[str]
 ) -> None:
-    assert list(soak.problems(results(tmp_path, **changed), enough)) == said
+    assert list(soak.problems([results(tmp_path, **changed)], enough, of_each)) == said
+
+
+def test_a_soak_counts_the_elements_of_all_its_runs(tmp_path: Path) -> None:
+    run = results(tmp_path)
+    assert list(soak.problems([run, run], 180, 180)) == []
+    assert soak.compared([run, run]) == {"a": 180}
 
 
 def test_a_soak_prints_what_was_compared_and_how_near_to_the_line(tmp_path: Path) -> None:
-    text = "\n".join(soak.report(results(tmp_path)))
+    text = "\n".join(soak.report([results(tmp_path)]))
     assert "90 output elements compared" in text
     assert "a                      float32   proven" in text
     assert "0.5000  b" in text

@@ -304,7 +304,7 @@ def behaviour_of(fields: EntryFields, file: str, place: Place) -> Behaviour:
 def _predicate(when: WhenFields) -> Predicate:
     said: dict[str, Any] = {name: getattr(when, name) for name in when.model_fields_set}
     layers: dict[str, Any] = {name: said.pop(name) for name in LAYER_FIELDS if name in said}
-    around = {name: said.pop(name) for name in AROUND_FIELDS if name in said}
+    around: dict[str, Any] = {name: said.pop(name) for name in AROUND_FIELDS if name in said}
     fed, environment, versions = (said.pop(name, None) for name in ("fed", "environment", "versions"))
     if "input_shape" in said:
         said["input_shape"] = _said(said["input_shape"])
