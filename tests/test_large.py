@@ -238,6 +238,8 @@ ODD: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (
     lambda _: {"checks": "none"},
     lambda _: {"crash": {"reason": "SIGSEGV", "stderr": "x"}},
     lambda _: {"divergence": {"where": "a:2", "why": "because"}},
+    lambda _: {"covered": ["a"], "gone": [{"id": "a", "where": "a:3", "why": "because"}, 7]},
+    lambda _: {"covered": "a", "gone": {"id": "a"}, "behaviours": 3},
     lambda _: {"question": ["float32"]},
     lambda _: {"question": {"dtype": "float16"}, "case": "case-1-with-a-name-as-long-as-they-are"},
     lambda _: {"why": "\ud800", "host": "another", "seconds": "long"},

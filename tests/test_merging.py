@@ -56,6 +56,26 @@ def written(rows: Path, path: Path, shard: tuple[int, int], runner: Runner) -> P
     return path
 
 
+def test_what_shards_say_of_behaviours_is_counted_over_all(tmp_path: Path) -> None:
+    gone = {"id": "adds", "where": "x.yaml:1", "why": "why"}
+    named = {"implementation": "torch", "device": "cpu", "checks": [], "covered": ["adds"]}
+    found: list[dict[str, Any]] = [
+        {"outcome": "conforms", "gone": [gone]},
+        {"outcome": "diverges", "behaviours": ["adds"]},
+    ]
+    paths = []
+    for index, each in enumerate(found, start=1):
+        paths.append(tmp_path / f"{index}.jsonl")
+        with paths[-1].open("w", encoding="utf-8") as stream:
+            writer = Writer(stream)
+            writer.header(selection={"shard": f"{index}/2"}, cells=1)
+            writer.cell({"case": str(index), **named, **each})
+            writer.footer(complete=True, seconds=1.0)
+    merge(paths, tmp_path / "all.jsonl")
+    *_, footer = lines(tmp_path / "all.jsonl")
+    assert footer["behaviours"] == {"adds": {"cells": 2, "seen": 1, "gone": 1}}
+
+
 def test_shards_merged_equal_one_run_cell_for_cell(rows: Path, tmp_path: Path) -> None:
     runner = Runner()
     try:
