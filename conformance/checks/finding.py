@@ -103,11 +103,11 @@ class Evidence:
             if self.crashed_as_declared:
                 return None
             raise Missing(Finding(check=check, outcome=VIOLATES, message=f"no evidence: {label} was never reached"))
-        if wanted.ends and self._ended_as_declared(reply, wanted):
+        if is_refused_as_declared(reply, wanted, self.packages):
             return None
         if isinstance(reply.answer, Unreached):
             cause = self.transcript.replies.get(reply.answer.because)
-            if cause is not None and self._ended_as_declared(cause, self.expected.of(cause.label)):
+            if cause is not None and is_refused_as_declared(cause, self.expected.of(cause.label), self.packages):
                 return None
         if not isinstance(reply.answer, kind):
             raise Missing(_without(check, reply, self.transcript))
@@ -130,20 +130,6 @@ class Evidence:
             if answer is not None:
                 yield label, answer
 
-    def is_excused(self, label: str) -> bool:
-        """Return whether it is declared that a step has no answer, and it has none."""
-        try:
-            return self.get("", label, object) is None
-        except Missing:
-            return False
-
-    def _ended_as_declared(self, reply: Reply, wanted: Expectation) -> bool:
-        raised = reply.answer
-        if wanted.refuses is None or not isinstance(raised, Raised):
-            return False
-        inside = wanted.refuses.by_adapter or raised_inside(raised.modules, self.packages)
-        return inside and wanted.refuses.is_raised(raised.type, raised.message)
-
     @property
     def crashed_as_declared(self) -> bool:
         """Return whether the process ended at a step, and by a signal, as declared."""
@@ -151,6 +137,15 @@ class Evidence:
         if crash is None or self.transcript.timed_out:
             return False
         return any(signal in crash.reason for signal in self.expected.of(crash.label).crashes)
+
+
+def is_refused_as_declared(reply: Reply, wanted: Expectation, packages: Sequence[str]) -> bool:
+    """Return whether a step raised the exception that is declared, inside a package of the framework where it must."""
+    raised = reply.answer
+    if wanted.refuses is None or not isinstance(raised, Raised):
+        return False
+    inside = wanted.refuses.by_adapter or raised_inside(raised.modules, packages)
+    return inside and wanted.refuses.is_raised(raised.type, raised.message)
 
 
 def raised_inside(modules: Sequence[str], packages: Sequence[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -9,41 +10,52 @@ import numpy as np
 from conformance.adapters.protocol import Gradients
 from conformance.case import Case
 from conformance.checks.compare import compare
-from conformance.checks.finding import VIOLATES
-from conformance.checks.values import compared_step
+from conformance.checks.finding import VIOLATES, is_refused_as_declared
+from conformance.checks.values import compared_step, of_shape
 from conformance.enclosure import Enclosure
 from conformance.ledger.expectation import Expectation, inferred
 from conformance.ledger.step import AskedStep
 from conformance.reference import Reference
 from conformance.rule import output_shapes
-from conformance.steps import Inferred, Output, Parameters, Reply
+from conformance.steps import Inferred, Output, Parameters, Raised, Reply
 
 #: The results whose dtype a call shows.
 _TYPED: Final = {"parameters": ("parameters",), "forward": ("output",), "gradient": ("dx", "weights")}
 
 
 def satisfies(
-    case: Case, asked: AskedStep, reply: Reply | None, expectation: Expectation, output: Enclosure | None
+    case: Case,
+    asked: AskedStep,
+    reply: Reply | None,
+    expectation: Expectation,
+    output: Enclosure | None,
+    packages: Sequence[str] = (),
 ) -> bool:
     """
     Return whether the answer to a step is as expected; `output` encloses the output of a forward step.
 
-    A step that was not reached, in a process that had ended, is as anything.
+    A step that was not reached, in a process that had ended, is as anything. `packages` are those of the framework.
     """
     if reply is None:
         return True
     answer = reply.answer
+    if isinstance(answer, Raised) or expectation.ends:
+        return is_refused_as_declared(reply, expectation, packages)
     if isinstance(answer, Output):
-        if expectation.ends or expectation.accepts or str(answer.y.dtype) != expectation.dtypes["output"]:
+        if output is None or str(answer.y.dtype) != expectation.dtypes["output"]:
             return False
-        return output is not None and compare("", asked.label, answer.y, output, "").outcome != VIOLATES
+        is_undefined = "output" in expectation.undefined
+        found = of_shape("", "", answer.y, output) if is_undefined else compare("", "", answer.y, output, "")
+        return found.outcome != VIOLATES
     if isinstance(answer, Inferred):
-        return expectation.infers is None or answer.shapes == tuple(
-            inferred(answer.shapes, expectation.infers, case.input_shape)
-        )
+        if case.expect.error:
+            return expectation.infers is None  # the rule gives what must be refused no shape
+        wanted = inferred(_shapes_of_rule(asked), expectation.infers, asked.stack.input_shape)
+        # The batch is for the check to judge.
+        return [each[1:] for each in answer.shapes] == [each[1:] for each in wanted]
     if isinstance(answer, Parameters):
         return all(each.dtype == expectation.dtypes["parameters"] for each in answer.parameters)
-    if isinstance(answer, Gradients) and expectation.reference is not None and not expectation.ends:
+    if isinstance(answer, Gradients) and expectation.reference is not None:
         return all(each.outcome != VIOLATES for each in compared_step("", asked.label, case, answer, expectation))
     return False
 
@@ -55,14 +67,18 @@ def are_apart(asked: AskedStep, one: Expectation, other: Expectation) -> bool:
     if any(one.dtypes[name] != other.dtypes[name] for name in _TYPED.get(asked.call, ())):
         return True
     if asked.call == "infer" and one.infers != other.infers:
-        units = [layer.units for layer in asked.stack.layers]
-        shapes = output_shapes(asked.stack.input_shape, units, leading_axes=1)
+        shapes = _shapes_of_rule(asked)
         return len({tuple(inferred(shapes, each.infers, asked.stack.input_shape)) for each in (one, other)}) > 1
     if one.reference is None or other.reference is None or one.ends:
         return False
     if one.undefined or other.undefined:
         return False
     return any(map(_apart, _enclosures(asked.call, one.reference), _enclosures(asked.call, other.reference)))
+
+
+def _shapes_of_rule(asked: AskedStep) -> Sequence[tuple[int | None, ...]]:
+    """Return the shapes that should be inferred for an unknown batch."""
+    return output_shapes(asked.stack.input_shape, [layer.units for layer in asked.stack.layers], leading_axes=1)
 
 
 def _enclosures(call: str, reference: Reference) -> list[Enclosure | None]:

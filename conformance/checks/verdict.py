@@ -181,6 +181,8 @@ class Trial:
         reply = self._transcript.replies.get(step.label)
         if reply is None or isinstance(reply.answer, Declined | Raised | Unreached):
             return False
+        if step.call == "infer" and self._cell.case.expect.error:
+            return False  # the rule gives what must be refused no shape
         return are_apart(step, self._rule.of(step.label), declared.of(step.label))
 
     def _declared(self, behaviours: Sequence[Behaviour]) -> Declared:
@@ -192,10 +194,14 @@ class Trial:
             return any(signal in crash.reason for signal in expectation.crashes)
         reply = self._transcript.replies.get(label)
         output = None
-        if reply is not None and isinstance(reply.answer, Output) and self._asked.outputs:
+        if reply is not None and isinstance(reply.answer, Output):
             declared = expectation.reference if expectation.behaviours else None
-            output = self._rule.output(label) if declared is None else declared.y
-        return satisfies(self._cell.case, self._steps[label], reply, expectation, output)
+            if declared is not None:
+                output = declared.y
+            elif self._asked.outputs:
+                output = self._rule.output(label)
+        packages = self._cell.implementation.packages
+        return satisfies(self._cell.case, self._steps[label], reply, expectation, output, packages)
 
     def _judged(self, expected: Expected) -> list[Finding]:
         return list(judge(self._cell, self._asked, self._transcript, expected))
