@@ -113,6 +113,7 @@ def operands(draw: Draw, deviations: tuple[Deviation, ...]) -> Draw:
 def stays_exact(draw: Draw, activations: tuple[str, ...], dtype: str, deviations: tuple[Deviation, ...]) -> bool:
     """Return whether every sum over the operands of a draw is exact in each format that its layers compute in."""
     formats = {each.format_of(dtype, product=product) for each in deviations for product in (True, False)}
+    formats |= {name for each in deviations for name in each.sums_in.values()}
     finite = Draw(
         name=draw.name,
         x=_finite(draw.x),
