@@ -82,6 +82,8 @@ def changed(rule: Expectation, asked: AskedStep, covering: Sequence[Covering], d
     undefined = frozenset[str]().union(*(each.undefined for each in instead))
     shape = _one("shape", covering, lambda each: each.instead.shape)
     reference = rule.reference
+    if draw is not None and asked.x is not None and any(each.deviation.reads_bits_as_integers for each in instead):
+        draw = replace(draw, x=asked.x)  # its bits are those of the dtype that is fed
     if draw is not None and not any(each.ends for each in instead):
         deviations = deviations_of(covering, len(asked.stack.layers))
         activations = [layer.activation for layer in asked.stack.layers]

@@ -80,7 +80,7 @@ class AskedStep:
             "second_axis": x.shape[1] if x.ndim > 1 else None,
             "elements": x.size,
             "layout": self.layout,
-            "contiguous": self.layout == "contiguous" or x.size <= 1,
+            "contiguous": _is_contiguous(x.shape, self.layout),
             "finite": bool(np.isfinite(x.astype(np.float64)).all()),
         }
 
@@ -115,6 +115,15 @@ def asked_steps(steps: Sequence[Step]) -> Iterator[AskedStep]:
         x, layout = (step.x, step.layout) if isinstance(step, Forward | Differentiate) else (None, "contiguous")
         call = _CALL_OF[type(step)]
         yield AskedStep(label=step.label, call=call, model=step.model, stack=stacks[step.model], x=x, layout=layout)
+
+
+def _is_contiguous(shape: tuple[int, ...], layout: str) -> bool:
+    """Return whether an array of a shape in a layout (`conformance.steps.arrange`) lies in memory without gaps, in order."""
+    if layout == "contiguous" or math.prod(shape) <= 1:
+        return True
+    if layout == "transposed":
+        return sum(axis > 1 for axis in shape[:-1]) < 2
+    return layout == "broadcast" and shape[0] == 1
 
 
 def _product(axes: Sequence[int | None]) -> int | None:

@@ -33,7 +33,7 @@ class Deviation:
     casts: Mapping[str, str] = field(default_factory=dict)
     #: Infinities among the weights become the largest finite number of the format.
     clips_infinities: bool = False
-    #: The bits of each number of x, read as an unsigned integer, take its place.
+    #: The bits of each number of x, read as a signed integer and rounded to the format of the layer, take its place.
     reads_bits_as_integers: bool = False
     #: The bias is not added.
     loses_bias: bool = False
@@ -88,7 +88,8 @@ def operands(draw: Draw, deviations: tuple[Deviation, ...]) -> Draw:
     first, last = deviations[0], deviations[-1]
     x = draw.x
     if first.reads_bits_as_integers:
-        x = x.view(np.dtype(f"uint{8 * x.dtype.itemsize}")).astype(np.float64)
+        integers = x.view(np.dtype(f"int{8 * x.dtype.itemsize}"))
+        x = integers.astype(draw.kernels[0].dtype).astype(np.float64)
     kernels = []
     biases = []
     for kernel, bias, each in zip(draw.kernels, draw.biases, deviations, strict=True):
