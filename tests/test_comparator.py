@@ -143,7 +143,7 @@ RIGHT = Gradients(dx=np.ones(1, np.float32), layers=((ONE, HALF), (ONE, HALF)))
         (replace(RIGHT, layers=(*RIGHT.layers, RIGHT.layers[0])), "gradients of 3 layers, expected 2"),
         (replace(RIGHT, dx=None), "has no dx"),
         (replace(RIGHT, dx=np.ones(1)), "dx of dtype float64"),
-        (replace(RIGHT, layers=((ONE, HALF.astype(np.float64)), RIGHT.layers[0])), "dtype ['float64'], expected float32"),
+        (replace(RIGHT, layers=((ONE, HALF.astype(np.float64)), RIGHT.layers[0])), "['float64'], expected float32"),
         (replace(RIGHT, layers=((ONE.astype(np.float64), HALF.astype(np.float64)),) * 2), "dtype ['float64']"),
     ],
 )
