@@ -80,7 +80,7 @@ def _news(tally: Tally, versions: Mapping[str, Mapping[str, str]], *, strict: bo
         rests = "1 of the diverging cells rests" if powerless == 1 else f"{powerless} of the diverging cells rest"
         yield f"without power: {rests} on bounds as wide as the answer", "yellow"
     unseen = [
-        f"{name} (0 of {counts.cells} cells)"
+        f"{name} (0 of {_cells(counts.cells)})"
         for name, counts in sorted(tally.behaviours.found.items())
         if counts.cells and not counts.seen and not counts.gone
     ]
@@ -108,6 +108,10 @@ def _changed(counts: Counts, versions: Mapping[str, Mapping[str, str]]) -> str:
         if distribution in declared and declared[distribution] != version
     }
     return f" with {', '.join(sorted(changed))}" if changed else ""
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count} cells"
 
 
 def _listed(named: Sequence[str]) -> str:

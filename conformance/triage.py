@@ -32,6 +32,10 @@ _SIGNALS: Final = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
 #: Step -> call, of a crash; a step of another name is left to a person.
 _CALLS: Final = {"build": "build", "infer": "infer", "parameters": "parameters", "output": "forward"}
 _GRADIENTS: Final = "gradients"
+#: Check that compares values with the reference -> call.
+_CALL_OF_VALUES: Final = {"output": "forward", _GRADIENTS: "gradient"}
+#: What every process reports, whatever its framework.
+_OF_NO_FRAMEWORK: Final = "python"
 
 _VALUES: Final = (
     "Wrong values. `instead` can say: casts, computes_in, products_in, sums_in, rounds_each_product,",
@@ -92,11 +96,19 @@ def _findings(cell: Record) -> Iterator[tuple[tuple[Any, ...], _Draft]]:
             )
         return
     checks = [each for each in cell["checks"] if each["outcome"] == "violates"]
+    are_wrong = any(_of_values(each) and each["check"] in _CALL_OF_VALUES for each in checks)
     for check in checks:
+        if are_wrong and _of_values(check) and check["check"] not in _CALL_OF_VALUES:
+            continue  # where outputs or gradients are wrong, what compares them with others follows
         key, draft = _finding(check, checks, cell)
         draft.said = draft.said or str(check.get("message", check["check"]))
         draft.near = {near(check)} - {""}
         yield (cell["implementation"] if key[0] != "raised" else "", *key), draft
+
+
+def _of_values(check: Record) -> bool:
+    """Return whether a check found numbers that are off."""
+    return check.get("margin") is not None and not check.get("raised")
 
 
 def _finding(check: Record, checks: Sequence[Record], cell: Record) -> tuple[tuple[Any, ...], _Draft]:
@@ -112,8 +124,8 @@ def _finding(check: Record, checks: Sequence[Record], cell: Record) -> tuple[tup
         if any(isinstance(each, bool | float) for each in units):
             return ("accepts",), _Draft(kind="accepts", instead={"accepts": "int_units"}, call="forward")
         return ("accepts",), _Draft(kind="accepts", instead={}, call="forward", comments=_ACCEPTED)
-    if check.get("margin") is not None:
-        call = {"output": "forward", _GRADIENTS: "gradient"}.get(name)
+    if _of_values(check):
+        call = _CALL_OF_VALUES.get(name)
         return ("values", name), _Draft(kind=f"{name}-values", instead={}, call=call, comments=_VALUES)
     if name == "output_shape":
         return ("shape",), _Draft(kind="shape", instead={}, comments=_SHAPE)
@@ -173,7 +185,9 @@ def _entry(draft: _Draft, run: Run, versions: Mapping[str, Record], names: set[s
         "kind": "bug",
         "why": "",
         "link": "",
-        "seen_with": dict(versions.get(implementations[0], {})),
+        "seen_with": {
+            name: version for name, version in versions.get(implementations[0], {}).items() if name != _OF_NO_FRAMEWORK
+        },
     }
     comments = [f"{_cells(len(draft.cells))}: {_cell_names(draft.cells)}", draft.said, *draft.comments]
     comments += sorted(draft.near)

@@ -141,7 +141,7 @@ def test_cells_without_power_and_behaviours_that_nothing_needs_are_counted() -> 
         "not needed: 1 behaviour without which nothing fails here: never (0 of 3 cells)",
     ]
     many = [cell(outcome="conforms", covered=[f"b{number}" for number in range(9)])]
-    assert news(*many)[0].endswith("b5 (0 of 1 cells) and 3 more")
+    assert news(*many)[0].endswith("b5 (0 of 1 cell) and 3 more")
 
 
 def test_a_check_that_is_new_is_shown_in_full_and_one_that_is_known_in_a_line_after_it() -> None:

@@ -182,6 +182,13 @@ def test_what_is_known_beside_a_new_finding_gets_no_draft_and_what_is_near_is_na
     assert "# declared for this cell, but not what was seen: adds (x.yaml:1)" in text
 
 
+def test_what_follows_from_wrong_values_gets_no_draft_of_its_own() -> None:
+    values = [violation(name, margin=9.0) for name in ("output", "weights_live", "memory_layouts")]
+    assert [each["id"] for each in entries(drafts(written(cell(checks=values))))] == ["torch-output-values"]
+    alone = entries(drafts(written(cell(checks=values[1:2]))))
+    assert [each["id"] for each in alone] == ["torch-weights-live-values"]
+
+
 def test_a_cell_that_timed_out_gets_no_draft() -> None:
     crash = {"step": "output", "reason": "no answer within 60 s"}
     assert "divergences" not in drafts(written(cell("timed_out", crash=crash)))
