@@ -208,7 +208,7 @@ ALLOWED: dict[str, set[str]] = {
     "nightly": {"badge", "causes", "diff", "diff_told", "history", "report", "results", "shown"},
     "issue_tracker": {"causes"},
     "at_fault": set(),
-    "nightly_commands": {"at_fault", "columnar", "issue_tracker", "nightly"},
+    "nightly_commands": {"at_fault", "behaviours", "columnar", "issue_tracker", "nightly", "results"},
     "merging": {"behaviours", "measured", "results"},
     "merge_command": {"at_fault", "merging", "results"},
     "search": {
