@@ -354,6 +354,40 @@ def test_a_night_leaves_nothing_of_the_one_before(tmp_path: Path) -> None:
     assert not stale.exists()
 
 
+GONE = [{"id": "adds", "where": "x.yaml:1", "why": "why"}]
+
+
+@pytest.mark.parametrize(
+    ("options", "cells", "code"),
+    [
+        ((), [{**cell("a"), "gone": GONE}], 0),
+        (("--strict-ledger",), [{**cell("a"), "gone": GONE}], 1),
+        (("--strict-ledger",), [cell("a")], 0),
+        (("--strict-ledger",), [cell("a", "violates")], 0),
+    ],
+)
+def test_a_strict_night_is_red_where_a_known_divergence_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: Sequence[str], cells: list[dict[str, Any]], code: int
+) -> None:
+    def run(command: Sequence[str], *, check: bool) -> subprocess.CompletedProcess[str]:
+        assert "--strict-ledger" not in command, "a red run is no fault of a night"
+        written(Path(command[-1]) / "results.jsonl", cells, night=0)
+        return subprocess.CompletedProcess(command, int(cells[0]["outcome"] == "violates"))
+
+    monkeypatch.setattr("conformance.nightly_commands.subprocess.run", run)
+    done = CliRunner().invoke(main, ["nightly", "run", *options, "-o", str(tmp_path / "pinned"), "rows.yaml"])
+    assert done.exit_code == code, done.output
+
+
+def test_a_behaviour_that_is_gone_is_told_of_a_night_and_does_not_make_it_worse(tmp_path: Path, site: Path) -> None:
+    seen = {**cell("b", "diverges"), "behaviours": ["adds"], "covered": ["adds"]}
+    publish(night(tmp_path, [cell("a"), seen], 0), site)
+    done = publish(night(tmp_path, [cell("a"), {**cell("b"), "gone": GONE, "covered": ["adds"]}], 1), site)
+    assert not done.is_worse
+    assert "`adds (x.yaml:1)`: seen in 1 cell -> gone from 1 cell: `why`" in published(site)["diff.md"].decode()
+    assert "1 behaviour gone" in published(site)["index.html"].decode()
+
+
 def test_the_sentence_of_a_night_is_one_line() -> None:
     told = Night(environment="a", started="b\n\x1b", reason="c", since="", found=None, causes=()).sentence()
     assert told.isprintable()
