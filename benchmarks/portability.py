@@ -19,8 +19,8 @@ from conformance.environment import cpu_features
 from conformance.instruction_set import NAMES, lacking
 
 THREADS: Final = (1, 2)
-#: Processors that qemu emulates. TensorFlow's wheels need AVX, and qemu has no AVX-512.
-EMULATED: Final = ("SandyBridge", "Haswell")
+#: Processors that qemu emulates. TensorFlow's wheels need AVX and, for float16, F16C; qemu has no AVX-512.
+EMULATED: Final = ("IvyBridge", "Haswell")
 SAMPLE: Final = Path(__file__).with_name("portable_tensorflow.yaml")
 TENSORFLOW: Final = ("keras-tensorflow", "tensorflow-v1")
 
