@@ -17,11 +17,7 @@ from conformance.reference import Reference, answer
 
 
 def accepted(how: str, stack: Stack, x: Array) -> Reference | None:
-    """
-    Return what a stack should answer to an input it accepts in this way.
-
-    None where the input is none that can be accepted so, or one that the stack was built for.
-    """
+    """Return what a stack should answer to an input it accepts in this way, None where it is no such input."""
     if how == "int_units":
         units = [int(layer.units) for layer in stack.layers if isinstance(layer.units, int | float)]
         return _of_shape((*x.shape[:-1], units[-1])) if len(units) == len(stack.layers) else None
@@ -47,8 +43,6 @@ def _taken(how: str, x: Array, stack: Stack) -> Array | None:
     """Return the input that the layer takes it for."""
     features = stack.input_shape[-1] if stack.input_shape else None
     if features is None or not x.ndim:
-        return None
-    if x.ndim == stack.leading_axes + len(stack.input_shape) and x.shape[-1] == features:
         return None
     if how == "broadcast" and (x.shape[-1] == 1 or features == 1):
         # Either operand may have the axis of length 1: a kernel of one row serves each feature.

@@ -105,6 +105,9 @@ class _FedFields(Model):
     dtype: Annotated[Wanted, _among("dtype", INPUT_DTYPES), *about("Its dtype.", _VALUE)] = None
     rank: Annotated[Wanted, *about("Its number of axes.", _VALUE)] = None
     features: Annotated[Wanted, *about("Its last axis.", _VALUE)] = None
+    fits: Annotated[
+        Maybe[bool], *about("Whether rank and last axis are what the model was built for.", "true or false")
+    ] = None
     samples: Annotated[Wanted, *about("The product of the axes of the batch.", _VALUE)] = None
     positions: Annotated[Wanted, *about("The product of the axes before the last.", _VALUE)] = None
     second_axis: Annotated[Wanted, *about("Its second axis.", _VALUE)] = None

@@ -69,12 +69,13 @@ class AskedStep:
         """What a predicate may ask of the input, None where the step has none."""
         if self.x is None:
             return None
-        x = self.x
+        x, shape = self.x, self.stack.input_shape
         samples = _product(x.shape[: self.stack.leading_axes])
         return {
             "dtype": x.dtype.name,
             "rank": x.ndim,
             "features": x.shape[-1] if x.ndim else None,
+            "fits": x.ndim == self.stack.leading_axes + len(shape) and shape[-1:] in ((), (None,), x.shape[-1:]),
             "samples": samples,
             "positions": _product(x.shape[:-1]),
             "second_axis": x.shape[1] if x.ndim > 1 else None,

@@ -112,6 +112,21 @@ class _LogOfOnePlusExp(Softplus):
         return _after_overflow(arithmetic, z, wide, np.inf)
 
 
+class _LogOfOnePlusClampedExp(_LogOfOnePlusExp):
+    """
+    The same in float32 by an exp that may clamp its argument, as Eigen's does at 88.3762626647949.
+
+    From 88.37 on there is no bound: where the argument is clamped the value stays at 88.376, elsewhere it is infinite.
+    """
+
+    def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
+        right = super().forward(arithmetic, z)
+        beyond = ends(z)[1] > 88.37
+        return Enclosure(
+            exact=np.where(beyond, z.exact, right.exact), allowed=np.where(beyond, np.inf, right.allowed)
+        )
+
+
 class _SigmoidOfOverflowingExp(Sigmoid):
     """
     1 / (1 + exp(-z)) in the format itself: 0 where exp(-z) overflows, though the quotient would be a number.
@@ -213,6 +228,7 @@ FORMULAS: Final[Mapping[tuple[str, str], Callable[..., Activation]]] = {
     ("elu", "both_sides_differentiated"): lambda: _BothSidesDifferentiated(scale=1.0, alpha=1.0),
     ("softplus", "linear_from_20"): _LinearFrom20,
     ("softplus", "log_of_one_plus_exp"): _LogOfOnePlusExp,
+    ("softplus", "log_of_one_plus_clamped_exp"): _LogOfOnePlusClampedExp,
     ("sigmoid", "exp_overflows"): _SigmoidOfOverflowingExp,
     ("silu", "exp_overflows"): _SiluOfOverflowingExp,
     ("tanh", "two_sigmoid_minus_one"): _TanhOfSigmoid,
