@@ -265,3 +265,13 @@ def test_values_that_mean_nothing_are_apart_from_none() -> None:
     far = expected(reference=reference(y=(9.0, 9.0)), undefined=frozenset({"output"}))
     assert not apart("output", expected(reference=reference()), far)
     assert not apart("output", RULE, expected(reference=reference()))
+
+
+def test_an_output_of_the_shape_that_was_fed_is_as_declared_at_every_step() -> None:
+    class KeepsShape(Honest):
+        def output(self, y: Array) -> Array:
+            return np.zeros((*y.shape[:-1], 4), y.dtype)
+
+    declared = behaviour(when=Predicate(step={"call": "forward"}), shape="fed")
+    assert tried(NumPyAdapter(KeepsShape()), CASE).outcome == "violates"
+    assert tried(NumPyAdapter(KeepsShape()), CASE, declared).outcome == "diverges"

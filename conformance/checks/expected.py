@@ -18,7 +18,7 @@ from conformance.case import Case
 from conformance.enclosure import Enclosure
 from conformance.ledger.acceptance import accepted
 from conformance.ledger.behaviour import Behaviour
-from conformance.ledger.expectation import Covering, Expectation, changed, dtypes_of_rule
+from conformance.ledger.expectation import Conflict, Covering, Expectation, changed, dtypes_of_rule
 from conformance.ledger.step import AskedStep, Surroundings
 from conformance.metamorphic import moved_enclosure
 from conformance.question import Question
@@ -132,7 +132,10 @@ class Declared(Expected):
         # As few of those that hold sometimes as explain the answer; where none do, all that hold always.
         for count in range(len(maybe) + 1 if maybe and self._satisfies is not None else 0):
             for chosen in itertools.combinations(maybe, count):
-                found = self._under(label, rule, (*always, *chosen))
+                try:
+                    found = self._under(label, rule, (*always, *chosen))
+                except Conflict:
+                    continue  # they contradict each other, so that they never hold together
                 if self._satisfies is not None and self._satisfies(label, found):
                     return found
         return self._under(label, rule, always if self._satisfies is not None else covering)

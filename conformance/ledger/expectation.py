@@ -89,10 +89,11 @@ def changed(rule: Expectation, asked: AskedStep, covering: Sequence[Covering], d
         activations = [layer.activation for layer in asked.stack.layers]
         if any(each != NO_DEVIATION for each in deviations):
             reference = _bounded(answer(draw, activations, asked.stack.dtype, deviations), asked.stack.dtype)
-        if shape is not None and reference is not None:
+        if shape is not None:
             # Another shape holds other numbers, of which nothing is known.
             zeros = np.zeros(draw.x.shape)
-            reference = replace(reference, y=Enclosure(exact=zeros, allowed=np.full_like(zeros, np.inf)))
+            y = Enclosure(exact=zeros, allowed=np.full_like(zeros, np.inf))
+            reference = replace(reference or Reference(y=y, dx=y, layers=(), line="proven"), y=y)
         exactly = next((each.exactly for each in instead if each.exactly is not None), None)
         if exactly is not None and reference is not None:
             reference = replace(reference, y=_with_elements(reference.y, exactly.elements))
