@@ -211,7 +211,8 @@ def test_the_sample_for_tensorflow_is_of_the_default_table_and_has_every_dtype_a
     assert {each.id for each in cases} <= {each.id for each in load([default_cases()]).cases}
     found = {(each.dtype, each.lane) for each in cases}
     computed = {(dtype, lane) for dtype in DTYPES for lane in LANES if lane not in ("literal", "shapes")}
-    assert found == computed | {("float32", "literal")}
+    flushed_by_qemu = {("float16", "wide"), ("float16", "cancelling")}
+    assert found == (computed - flushed_by_qemu) | {("float32", "literal")}
 
 
 @needs_avx2
