@@ -340,6 +340,12 @@ def test_where_sums_are_exact_nothing_is_allowed_of_what_is_computed_instead() -
     assert reference.line == "exact"
 
 
+def test_where_they_are_exact_no_more_what_is_rounded_is_allowed() -> None:
+    draw = replace(drawn(exact=True), dy=np.full((6, 3), 16.0, np.float32))
+    assert (linear(draw, sums_in={"dW": "float16"})["dW"].allowed == 0.0).all()
+    assert (linear(draw, sums_in={"dW": "bfloat16"})["dW"].allowed > 0.0).all()
+
+
 def test_no_deviation_is_the_rule() -> None:
     draw = drawn()
     rule, found = results(answer(draw, ["linear"], "float32")), linear(draw)

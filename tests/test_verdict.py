@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.adapters.protocol import Array, Stack
+from conformance.adapters.protocol import Array, Gradients, Stack
 from conformance.case import Case, Data, Expect, Layer
-from conformance.checks.verdict import Verdict
+from conformance.checks.verdict import Trial, Verdict
 from conformance.ledger.behaviour import Behaviour, Refusal
 from conformance.ledger.predicate import Predicate
+from conformance.ledger.step import Surroundings
 from conformance.question import question
-from conformance.steps import Build, Crash, Forward, Raised, Step, Transcript
+from conformance.steps import Build, Crash, Declined, Forward, Raised, Step, Transcript
 from conformance.suite import asked_last, explanation
 from tests.faulty import Honest, NumPyAdapter, _DropsBias, _Float64Output, _Raises, times
-from tests.judged import answers_of, asked_of, behaviour, replied, tried, verdict_of
+from tests.judged import IMPLEMENTATION, answers_of, asked_of, behaviour, cell_of, replied, tried, verdict_of
 
 CASE = Case(input_shape=(4,), layers=(Layer(units=3),), lane="exact")
 UNIFORM = replace(CASE, lane="uniform")
@@ -123,6 +124,23 @@ def test_a_behaviour_excuses_the_layers_it_applies_to_alone() -> None:
     of_all, of_one = behaviour(loses_bias=True), behaviour(when=Predicate(layers={"units": 2}), loses_bias=True)
     assert tried(NumPyAdapter(_DropsBias()), two, of_all).outcome == "diverges"
     assert tried(NumPyAdapter(_DropsBias()), two, of_one).outcome == "violates"
+
+
+def test_what_is_in_part_as_declared_and_in_part_as_the_rule_says_is_red_where_the_declared_fails() -> None:
+    class OnesAlone(Honest):
+        """Loses the bias where the input is no unit vector and not zero."""
+
+        def product(self, x: Array, kernel: Array) -> Array:
+            self.is_plain = np.abs(x).sum() > x.size / x.shape[-1]
+            return super().product(x, kernel)
+
+        def biased(self, p: Array, bias: Array) -> Array:
+            return p if self.is_plain else p + bias
+
+    verdict = tried(NumPyAdapter(OnesAlone()), CASE, behaviour("loses", loses_bias=True))
+    assert verdict.outcome == "violates"
+    assert outcomes(verdict)["output"] == "diverges"
+    assert outcomes(verdict)["weights_read_back"] == "violates"
 
 
 def test_behaviours_that_cover_one_step_are_applied_together_and_each_is_named() -> None:
@@ -259,6 +277,13 @@ def test_a_crash_is_known_by_its_step_and_its_signal() -> None:
     assert verdict_of(CASE, crashed("output", "SIGABRT"), ABORTS).outcome == "crashed"
 
 
+def test_a_crash_may_come_sometimes() -> None:
+    sometimes = replace(ABORTS, sometimes="chance")
+    assert verdict_of(CASE, crashed("gradients", "SIGABRT"), sometimes).outcome == "diverges"
+    assert verdict_of(CASE, crashed("gradients", "SIGSEGV"), sometimes).outcome == "crashed"
+    assert tried(NumPyAdapter(Honest()), CASE, sometimes).outcome == "conforms"
+
+
 def test_a_time_out_is_no_crash() -> None:
     late = crashed("gradients", "no answer within 60 s; SIGABRT", timed_out=True)
     assert verdict_of(CASE, late, ABORTS).outcome == "timed_out"
@@ -352,6 +377,21 @@ def test_a_cell_that_conforms_where_a_behaviour_leaves_no_room_for_it_says_that_
 def test_a_cell_that_both_allow_says_nothing(declared: Behaviour, case: Case) -> None:
     verdict = tried(NumPyAdapter(Honest()), case, declared)
     assert (verdict.outcome, verdict.gone) == ("conforms", ())
+
+
+def test_a_step_that_was_declined_says_nothing_and_a_check_without_it_is_not_the_outcome() -> None:
+    asked = asked_of(CASE)
+    answers = {
+        label: Declined(reason="no") if isinstance(answer, Gradients) else answer
+        for label, answer in answers_of(NumPyAdapter(Honest()), asked).items()
+    }
+    declining = replace(IMPLEMENTATION, unanswerable=dict.fromkeys(("gradients", "weights_live"), "why"))
+    dx = behaviour(when=at("gradient"), dtypes={"dx": "float64"})
+    around = Surroundings(device="cpu", versions={})
+    trial = Trial(cell_of(CASE, declining), asked, Transcript(replies=replied(answers)), [dx], around)
+    verdict = trial.verdict()
+    assert (verdict.outcome, verdict.gone) == ("conforms", ())
+    assert outcomes(verdict) == {"gradients": "unsupported", "weights_live": "unsupported"}
 
 
 def test_what_must_be_refused_and_is_refused_says_that_accepting_it_is_gone() -> None:
