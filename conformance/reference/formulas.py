@@ -77,6 +77,21 @@ class _BothSidesDifferentiated(ExponentialLinear):
         return _after_overflow(arithmetic, z, right, np.nan)
 
 
+class _DifferenceOfRelus(_BothSidesDifferentiated):
+    """
+    elu as relu(z) - α relu(1 - exp(z)), both of which are differentiated.
+
+    A small z <= 0 has 1 - exp(z) rounded to 0, where the slope of relu is 0, and so that of the whole. This may happen
+    as far down as in `_SlopeFromOutput`.
+    """
+
+    def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
+        right = super().backward(arithmetic, z, y, dy)
+        flat = Enclosure(exact=np.zeros_like(right.exact), allowed=np.zeros_like(right.exact))
+        low, high = ends(z)
+        return _hull(right, flat, (low <= 0.0) & (high >= -2.0 * (arithmetic.ulps("exp") + 2.0 * arithmetic.u)))
+
+
 class _LinearFrom20(Softplus):
     """
     softplus that is z itself where z > 20, and its slope 1.
@@ -226,6 +241,7 @@ FORMULAS: Final[Mapping[tuple[str, str], Callable[..., Activation]]] = {
     ("selu", "slope_from_output"): _SlopeFromOutput,
     ("selu", "both_sides_differentiated"): _BothSidesDifferentiated,
     ("elu", "both_sides_differentiated"): lambda: _BothSidesDifferentiated(scale=1.0, alpha=1.0),
+    ("elu", "difference_of_relus"): lambda: _DifferenceOfRelus(scale=1.0, alpha=1.0),
     ("softplus", "linear_from_20"): _LinearFrom20,
     ("softplus", "log_of_one_plus_exp"): _LogOfOnePlusExp,
     ("softplus", "log_of_one_plus_clamped_exp"): _LogOfOnePlusClampedExp,
