@@ -203,13 +203,18 @@ class Runner:
         around = self._surroundings(cell)
         replacing = [each for each in self._behaviours_of(cell.implementation.name) if each.replaces_process]
         steps = asked_steps(asked.steps) if replacing else ()
-        last = {step.label for step in steps for each in replacing if each.covers(step, around, cell.case.id)}
+        # The signals that are declared of each step that is asked last; of one that outlives its call there is none.
+        last: dict[str, set[str]] = {}
+        for step in steps:
+            for each in replacing:
+                if each.covers(step, around, cell.case.id):
+                    last.setdefault(step.label, set()).update(each.instead.crashes)
         if not last or self._sandbox is None:
             return respondent.ask(asked.steps, name=cell.case.id)
-        ordered = asked_last(asked.steps, last)
+        ordered = asked_last(asked.steps, last.keys())
         transcript = self._sandbox.ask(ordered, name=cell.case.id)
         crash = transcript.crash
-        if crash is not None and crash.label not in last:
+        if crash is not None and not any(signal in crash.reason for signal in last.get(crash.label, ())):
             transcript = respondent.ask(ordered, name=cell.case.id)
         self._sandbox.close()
         return transcript
