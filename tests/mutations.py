@@ -7,7 +7,20 @@ from typing import Final
 from tests.mutation import Mutation
 from tests.mutations_of_bounds import MUTATIONS as OF_BOUNDS
 from tests.mutations_of_checks import MUTATIONS as OF_CHECKS
+from tests.mutations_of_comparison import MUTATIONS as OF_COMPARISON
+from tests.mutations_of_deviations import MUTATIONS as OF_DEVIATIONS
+from tests.mutations_of_ledger import MUTATIONS as OF_LEDGER
 from tests.mutations_of_outcomes import MUTATIONS as OF_OUTCOMES
 from tests.mutations_of_questions import MUTATIONS as OF_QUESTIONS
+from tests.mutations_of_verdicts import MUTATIONS as OF_VERDICTS
 
-MUTATIONS: Final[tuple[Mutation, ...]] = (*OF_CHECKS, *OF_BOUNDS, *OF_QUESTIONS, *OF_OUTCOMES)
+MUTATIONS: Final[tuple[Mutation, ...]] = (
+    *OF_COMPARISON,
+    *OF_CHECKS,
+    *OF_VERDICTS,
+    *OF_LEDGER,
+    *OF_BOUNDS,
+    *OF_DEVIATIONS,
+    *OF_QUESTIONS,
+    *OF_OUTCOMES,
+)

@@ -22,12 +22,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "return difference",
             "precise::the_tail_is_seen",
         ),
-        (
-            "error without tail",
-            "difference -= self.tail",
-            "pass",
-            "precise::the_tail_is_seen",
-        ),
+        ("error without tail", "difference -= self.tail", "pass", "precise::the_tail_is_seen"),
         (
             "reshaped without tail",
             "tail=None if self.tail is None else self.tail.reshape(shape)",
@@ -114,7 +109,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "always accumulated wide",
-            "(self.format if self.reduced else FORMATS[self.format.accumulator])",
+            "(self.accumulator or FORMATS[self.format.accumulator])",
             "FORMATS[self.format.accumulator]",
             "short_formats::a_bias_gradient_summed_in_the_dtype_is_right_where_it_is_declared_alone",
         ),
@@ -156,7 +151,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
     ),
     *of(
-        "reference",
+        "reference.answer",
         (
             "left radius dropped",
             "left.allowed @ right.largest + np.abs(left.exact) @ right.allowed",
@@ -207,20 +202,20 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "u|y| dropped",
-            "rounding = u * (np.abs(y) + allowed) + product_rounded",
+            "rounding = result * (np.abs(y) + allowed) + product_rounded",
             "rounding = product_rounded",
             "reference::the_bound_of_one_layer_is_the_formula_of_the_docstring",
         ),
         (
             "u|y| of the exact y alone",
-            "rounding = u * (np.abs(y) + allowed) +",
-            "rounding = u * np.abs(y) +",
+            "rounding = result * (np.abs(y) + allowed) +",
+            "rounding = result * np.abs(y) +",
             "bounds::the_last_layer_s_error_is_formed_of_members_not_of_exact_numbers",
         ),
         (
             "e u|p| dropped",
-            "product_rounded = u * (np.abs(p) + allowed) if bias is not None and u > arithmetic.u_accumulate else 0.0",
-            "product_rounded = 0.0",
+            "product_rounded = result * (np.abs(p) + allowed) if",
+            "product_rounded = 0.0 if",
             "short_formats::the_bound_of_one_layer_is_the_formula",
         ),
         (
@@ -255,13 +250,13 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "the reference's own error dropped",
-            "own = 0.0 if arithmetic.format.unit_roundoff == U64 else (terms + 2) * U64 * magnitude",
+            "own = 0.0 if arithmetic.centred else (terms + 2) * U64 * magnitude",
             "own = 0.0",
             "bounds::the_reference_s_own_error_is_in_the_radius_once_and_where_it_makes_one",
         ),
         (
             "own error where the centre is exact",
-            "own = 0.0 if arithmetic.format.unit_roundoff == U64 else",
+            "own = 0.0 if arithmetic.centred else",
             "own = 0.0 if False else",
             "bounds::the_reference_s_own_error_is_in_the_radius_once_and_where_it_makes_one",
         ),
@@ -297,8 +292,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "the centre of y unused",
-            "(arithmetic, z), centres.y[index] if centres else None)",
-            "(arithmetic, z), None)",
+            "(layer.arithmetic, z), centres.y[index] if centres else None)",
+            "(layer.arithmetic, z), None)",
             "bounds::float64_is_held_to_more_than_float64_everywhere",
         ),
         (
@@ -315,32 +310,32 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "backward from the first layer",
-            "for index in reversed(range(len(activations))):",
-            "for index in range(len(activations)):",
+            "for index in reversed(range(len(layers))):",
+            "for index in range(len(layers)):",
             "reference::on_the_exact_lane_nothing_is_allowed",
         ),
         (
             "the activation of the first layer",
-            "ACTIVATIONS[activations[index]].backward",
-            "ACTIVATIONS[activations[0]].backward",
+            "dz = layer.activation.backward",
+            "dz = layers[0].activation.backward",
             "bounds::one_declared_activation_makes_a_stack_declared_and_every_layer_has_its_own",
         ),
         (
             "layers in reverse",
-            "layers.insert(0, (dkernel, dbias))",
-            "layers.append((dkernel, dbias))",
+            "found.insert(0, (dkernel, dbias))",
+            "found.append((dkernel, dbias))",
             "reference::the_gradients_are_those_of_the_function",
         ),
         (
-            "reduced gradients swapped",
-            'for name in ("dW", "db")}',
-            'for name in ("dW", "db")}\n    summing["dW"], summing["db"] = summing["db"], summing["dW"]',
-            "short_formats::a_bias_gradient_summed_in_the_dtype_is_right_where_it_is_declared_alone",
+            "the sums of db for those of dW",
+            '_product(layer.sums("dW"), layer',
+            '_product(layer.sums("db"), layer',
+            "deviation::a_sum_that_is_rounded_otherwise_is_allowed_more_and_no_other_is",
         ),
         (
             "declared where all are",
-            "declared = any(ACTIVATIONS[each].declared",
-            "declared = all(ACTIVATIONS[each].declared",
+            "declared = any(layer.activation.declared",
+            "declared = all(layer.activation.declared",
             "bounds::one_declared_activation_makes_a_stack_declared_and_every_layer_has_its_own",
         ),
         (
@@ -357,8 +352,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "flushed denormals are wrong",
-            "return _from_zero(found, draw, FORMATS[dtype].smallest_normal) if draw.denormal else found",
-            "return found",
+            "return _from_zero(reference, draw, FORMATS[dtype].smallest_normal) if draw.denormal else reference",
+            "return reference",
             "bounds::a_denormal_may_be_flushed_in_part_or_whole",
         ),
         (

@@ -126,6 +126,7 @@ ALLOWED: dict[str, set[str]] = {
         "behaviours",
         "cell",
         "checks",
+        "environment",
         "instruction_set",
         "ledger",
         "question",

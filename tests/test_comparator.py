@@ -202,6 +202,8 @@ def test_an_answer_of_another_shape_is_not_held_to_another() -> None:
     assert "expected (2, 2)" in str(finding.message)
     one, other = (np.zeros((2, 2)), around(np.zeros((2, 2)))), (np.zeros((2, 2)), around(np.zeros((2, 1))))
     assert between("repeatable", "y", one, other, "proven").outcome == "violates"
+    short = np.zeros((1, 2)), around(np.zeros((2, 2)))
+    assert between("repeatable", "y", one, short, "proven").outcome == "violates"
 
 
 @pytest.mark.parametrize(

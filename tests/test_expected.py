@@ -22,6 +22,7 @@ from conformance.steps import Forward
 from tests.judged import around, asked_of, behaviour
 
 CASE = Case(input_shape=(2, 3, 4), layers=(Layer(units=3), Layer(units=5)), lane="exact")
+FLAT = replace(CASE, input_shape=(4,), batch=3)
 ONE = replace(CASE, layers=(Layer(units=3),))
 #: Labels of the steps whose output follows from that of the main one.
 DERIVED = ("output, axes permuted", "output, axes split", "positions as samples", "output, x and its signs")
@@ -41,16 +42,18 @@ def at(call: str, **layers: Any) -> Predicate:
     return Predicate(step={"call": call}, layers=layers)
 
 
-@pytest.mark.parametrize("label", forward_labels(question(CASE, "cpu")))
-def test_the_rule_gives_every_step_that_computes_its_own_output(label: str) -> None:
+@pytest.mark.parametrize(
+    ("case", "label"), [(case, label) for case in (CASE, FLAT) for label in forward_labels(question(case, "cpu"))]
+)
+def test_the_rule_gives_every_step_that_computes_its_own_output(case: Case, label: str) -> None:
     """Also where it follows from the main output: it is what the step's own numbers give, which are all exact."""
-    asked = question(CASE, "cpu")
+    asked = question(case, "cpu")
     draw = asked.draws[label]
     y = draw.x.astype(np.float64)
     for kernel, bias in zip(draw.kernels, draw.biases, strict=True):
         assert bias is not None
         y = y @ kernel + bias
-    found = Expected(CASE, asked).output(label)
+    found = Expected(case, asked).output(label)
     position = asked.kept.get(label)
     if position is None:
         assert np.array_equal(found.exact, y)
@@ -246,6 +249,7 @@ def test_without_an_answer_to_look_at_all_that_may_hold_holds() -> None:
     ("shown", "found"),
     [
         ([()], ()),
+        ([(), ("a",)], ()),
         ([("a",), ("b",)], ("a",)),
         ([("b",)], ("b",)),
         ([("a", "b"), ("b",)], ("b",)),

@@ -164,6 +164,12 @@ def test_a_refusal_is_known_by_its_type_and_the_parts_of_its_message_in_order(
     assert refusal.is_raised(type_name, message) is raised
 
 
+def test_a_part_of_a_message_is_text_and_no_pattern() -> None:
+    refusal = Refusal(type="ValueError", message=("(2, 3)", "a.b?"))
+    assert refusal.is_raised("ValueError", "of (2, 3): a.b?")
+    assert not refusal.is_raised("ValueError", "of 2, 3: axb")
+
+
 # Which steps an entry covers
 
 LAYERS = (

@@ -242,6 +242,7 @@ def test_shapes_that_are_declared_otherwise_may_be_the_same() -> None:
         ("output", reference(y=(0.0, np.inf)), True),
         ("output", reference(y=(0.0,)), True),
         ("output", reference(y=(9.0, 9.0), allowed=np.inf), False),
+        ("output", reference(y=(9.0, np.nan), allowed=np.inf), False),
         ("output", reference(dx=(9.0,), dkernel=(9.0,), dbias=(9.0,)), False),
         ("gradients", reference(y=(9.0, 9.0)), False),
         ("gradients", reference(dx=(9.0,)), True),

@@ -277,6 +277,11 @@ def test_a_crash_is_known_by_its_step_and_its_signal() -> None:
     assert verdict_of(CASE, crashed("output", "SIGABRT"), ABORTS).outcome == "crashed"
 
 
+def test_a_crash_at_a_step_that_no_check_looks_at_is_one() -> None:
+    verdict = verdict_of(replace(CASE, checks=("parameters",)), crashed("gradients", "SIGABRT"))
+    assert (verdict.outcome, outcomes(verdict)) == ("crashed", {})
+
+
 def test_a_crash_may_come_sometimes() -> None:
     sometimes = replace(ABORTS, sometimes="chance")
     assert verdict_of(CASE, crashed("gradients", "SIGABRT"), sometimes).outcome == "diverges"
