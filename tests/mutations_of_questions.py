@@ -20,7 +20,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "linear on any lane",
             'if linear and nonempty and case.lane == "exact":',
             "if linear and nonempty:",
-            "metamorphic::a_right_layer_satisfies_every_relation",
+            "metamorphic::a_case_is_asked_the_relations_that_make_sense_for_it",
         ),
         (
             "permuted of two axes",
@@ -50,7 +50,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "x and its signs are x",
             "together = replace(draw, x=(draw.x + signs).astype(draw.x.dtype))",
             "together = draw",
-            "metamorphic::a_right_layer_satisfies_every_relation",
+            "metamorphic::a_linear_layer_is_asked_for_x_its_signs_their_sum_and_nothing",
         ),
         (
             "asked where it is not exact",

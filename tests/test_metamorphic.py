@@ -201,6 +201,15 @@ def test_equal_samples_are_not_judged_by_chance() -> None:
     assert asked.related["output, broadcast"].y.unit is None
 
 
+def test_a_linear_layer_is_asked_for_x_its_signs_their_sum_and_nothing() -> None:
+    asked = question(CASE, "cpu")
+    fed = {each.label: each.x for each in asked.steps if isinstance(each, Forward)}
+    x, signs, together, nothing = (fed[label] for label in asked.relations.addends)
+    assert np.array_equal(signs, np.sign(x))
+    assert np.array_equal(together, x + signs)
+    assert not nothing.any()
+
+
 def test_sums_that_would_be_rounded_are_not_asked_to_be_additive() -> None:
     one = np.ones((1, 1), np.float32)
     case = Case(input_shape=(1,), layers=(Layer(units=1),), lane="exact", batch=1)
