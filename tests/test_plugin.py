@@ -170,7 +170,10 @@ def test_with_no_ledger_what_was_known_is_red(tmp_path: Path) -> None:
         outcomes[options] = sorted((each["case"], each["outcome"]) for each in found)
     cases = ["0-3-exact", "0-3-tf_enable_onednn_opts-0-exact", "16-8-frombool-batch4-exact"]
     assert outcomes[()] == [(case, "diverges") for case in cases]
-    assert outcomes[("--no-ledger",)] == list(zip(cases, ("crashed", "violates", "violates"), strict=True))
+    (_, first), *others = outcomes[("--no-ledger",)]
+    # The process aborts in oneDNN, which is on by default on some processors; without oneDNN the bias is lost.
+    assert first in ("crashed", "violates")
+    assert others == [(case, "violates") for case in cases[1:]]
 
 
 LEDGER = """\
