@@ -141,9 +141,10 @@ def _blank(case: Case) -> tuple[Draw, ...]:
 
 
 def _elements(case: Case) -> int:
-    widths = [case.fed_shape[-1], *(layer.units for layer in case.layers if isinstance(layer.units, int))]
+    widths = [*case.fed_shape[-1:], *(layer.units for layer in case.layers if isinstance(layer.units, int))]
     positions = math.prod(case.fed_shape[:-1])
-    return max(positions * max(widths), *(one * other for one, other in itertools.pairwise(widths)))
+    sizes = [positions * width for width in widths] + [one * other for one, other in itertools.pairwise(widths)]
+    return max(sizes, default=0)
 
 
 def _widths(behaviour: Behaviour, case: Case, implementation: Implementation) -> Iterator[float]:
