@@ -269,7 +269,7 @@ def test_outputs_and_gradients_both_follow_new_weights(spoilt: str) -> None:
 
 def followed(output_is: Answer, gradients_are: Answer, reference: Reference) -> Finding:
     """Judge what was computed after new weights, and what is wrong before them, which is another check's business."""
-    before = {"output": output([7.0]), "gradients": RIGHT}
+    before: dict[str, Answer] = {"output": output([7.0]), "gradients": RIGHT}
     own = subject(
         {**before, "new output": output_is, "new gradients": gradients_are},
         outputs={"output": reference, "new output": reference},

@@ -119,7 +119,7 @@ def asked_steps(steps: Sequence[Step]) -> Iterator[AskedStep]:
 
 
 def _is_contiguous(shape: tuple[int, ...], layout: str) -> bool:
-    """Return whether an array of a shape in a layout (`conformance.steps.arrange`) lies in memory without gaps, in order."""
+    """Return whether an array in a layout (`conformance.steps.arrange`) lies in memory without gaps, in order."""
     if layout == "contiguous" or math.prod(shape) <= 1:
         return True
     if layout == "transposed":
