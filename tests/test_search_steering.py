@@ -43,14 +43,14 @@ LOSES = behaviour("loses", loses_bias=True)
 
 
 def test_what_is_declared_is_counted_and_is_no_find() -> None:
-    given = {"seconds": 4.0, "most": 1, "seed": 1}
-    found = search(select(["tests.faulty:DropsBias"]), behaviours=[LOSES], **given)
+    chosen = select(["tests.faulty:DropsBias"])
+    found = search(chosen, seconds=4.0, most=1, seed=1, behaviours=[LOSES])
     assert found.finds == []
     count, _ = found.known["loses"]
     assert 0 < count <= found.asked
     assert f"as declared by loses: {count} cells, first" in "\n".join(lines(found))
     # Without the declaration, the first row is a find.
-    assert search(select(["tests.faulty:DropsBias"]), **given).finds
+    assert search(chosen, seconds=30.0, most=1, seed=1).finds
 
 
 def test_a_fault_beside_what_is_declared_is_a_find() -> None:
