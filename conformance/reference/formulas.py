@@ -137,9 +137,7 @@ class _LogOfOnePlusClampedExp(_LogOfOnePlusExp):
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
         right = super().forward(arithmetic, z)
         beyond = ends(z)[1] > 88.37
-        return Enclosure(
-            exact=np.where(beyond, z.exact, right.exact), allowed=np.where(beyond, np.inf, right.allowed)
-        )
+        return Enclosure(exact=np.where(beyond, z.exact, right.exact), allowed=np.where(beyond, np.inf, right.allowed))
 
 
 class _SigmoidOfOverflowingExp(Sigmoid):
