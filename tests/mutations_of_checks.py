@@ -365,12 +365,6 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
     *of(
         "checks.judge",
         (
-            "missing evidence is no finding",
-            "            found = missing.finding\n",
-            "            continue\n",
-            "checks::missing_evidence_violates",
-        ),
-        (
             "excused without a reason",
             "if finding.declined is None or reason is None:",
             "if finding.declined is None:",

@@ -8,7 +8,7 @@ from typing import Final
 
 from conformance.adapters.registry import Implementation
 from conformance.cell import Cell, checks_asked
-from conformance.checks.finding import UNSUPPORTED, Evidence, Expected, Finding, Missing
+from conformance.checks.finding import UNSUPPORTED, Evidence, Expected, Finding
 from conformance.checks.positions import PositionsIndependent
 from conformance.checks.refusal import Refused
 from conformance.checks.relations import LinearInX, MemoryLayouts, Rearranged, WeightsReadBack
@@ -40,11 +40,7 @@ def judge(cell: Cell, asked: Question, transcript: Transcript, expected: Expecte
     evidence = Evidence(transcript=transcript, expected=expected, packages=cell.implementation.packages)
     subject = Subject(case=cell.case, device=cell.device, question=asked, evidence=evidence)
     for name in checks_asked(cell.case):
-        try:
-            found = CHECKS[name].judge(subject)
-        except Missing as missing:
-            found = missing.finding
-        yield _excused(found, cell.implementation)
+        yield _excused(CHECKS[name].judge(subject), cell.implementation)
 
 
 def _excused(finding: Finding, implementation: Implementation) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from conformance.checks.compare import compare
+from conformance.checks.compare import compare, worst_of
 from conformance.checks.finding import VIOLATES, Finding, first_line, raised_inside, raised_record
 from conformance.checks.subject import Subject
 from conformance.ledger.expectation import Expectation
@@ -50,9 +50,15 @@ class Refused:
                 message = f"refused, where {', '.join(wanted.behaviours)} declares that it is accepted: {said}"
                 return Finding(check=self.name, outcome=VIOLATES, message=message, raised=raised)
             return Finding(check=self.name, expected="refused", observed="refused", raised=raised)
-        accepted: Output = evidence.get(self.name, "output", Output)
-        if wanted.accepts is not None and wanted.reference is not None:
-            return self._as_declared(accepted, wanted)
+        findings: list[Finding] = []
+        for _, accepted in evidence.answers(self.name, ["output"], Output, findings):
+            if wanted.accepts is not None and wanted.reference is not None:
+                findings.append(self._as_declared(accepted, wanted))
+            else:
+                findings.append(self._not_refused(accepted))
+        return worst_of(self.name, findings)
+
+    def _not_refused(self, accepted: Output) -> Finding:
         shape = accepted.y.shape
         message = f"accepted: an output of shape {shape}"
         return Finding(
