@@ -161,7 +161,7 @@ def _dtypes(check: Record, cell: Record) -> dict[str, str] | None:
         wanted = (cell.get("question") or {}).get("dtype")
         return {"parameters": found.pop()} if len(found) == 1 and wanted not in found else None
     if isinstance(observed, Mapping) and {*observed} <= {"dx", "dW", "db"} and observed:
-        return {str(each): str(dtype) for each, dtype in observed.items()}
+        return {"dx" if each == "dx" else "weights": str(dtype) for each, dtype in observed.items()}
     return None
 
 

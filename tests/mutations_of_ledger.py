@@ -169,10 +169,16 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
     *of(
         "ledger.expectation",
         (
-            "gradients of weights keep their dtype",
-            '"weights" if name in ("dW", "db") else name',
-            "name",
+            "a dtype that is declared is forgotten",
+            "dtypes |= each.dtypes",
+            "dtypes |= {}",
             "expected::dtypes_are_of_the_results_that_are_named",
+        ),
+        (
+            "dtypes may contradict each other",
+            '_one(f"dtypes.{name}", covering, lambda each, name=name: each.instead.dtypes.get(name))',
+            "pass",
+            "planted_behaviours::two_behaviours_that_contradict_each_other_cannot_be_applied_together",
         ),
         (
             "dx of the layer's dtype",

@@ -110,9 +110,9 @@ def test_dtypes_are_of_the_results_that_are_named() -> None:
     rule = dtypes_of_rule("float32", None)
     assert rule == dict.fromkeys(("parameters", "output", "dx", "weights"), "float32")
     assert dtypes_of_rule("float32", "float16")["dx"] == "float16"
-    for name, key in (("parameters", "parameters"), ("output", "output"), ("dx", "dx"), ("dW", "weights")):
+    for name in ("parameters", "output", "dx", "weights"):
         found = declared(CASE, behaviour(dtypes={name: "float64"})).of("output")
-        assert found.dtypes == {**rule, key: "float64"}
+        assert found.dtypes == {**rule, name: "float64"}
         assert found.reference is Expected(CASE, question(CASE, "cpu")).of("output").reference
 
 

@@ -129,7 +129,7 @@ def test_what_a_step_may_do_instead(instead: str, expected: Instead) -> None:
     [
         ("{sums_in: {db: float16}}", True, False),
         ("{error: {relative: 4}}", True, False),
-        ("{sums_in: {db: float16}, dtypes: {db: float16}}", False, False),
+        ("{sums_in: {db: float16}, dtypes: {weights: float16}}", False, False),
         ("{products_in: float32}", False, False),
         ("{loses_bias: true}", False, False),
         ("{refuses: {type: E, message: [a]}}", False, True),

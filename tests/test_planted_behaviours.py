@@ -21,6 +21,7 @@ from conformance.cell import Cell
 from conformance.checks.verdict import Trial, Verdict
 from conformance.formats import FORMATS
 from conformance.ledger.behaviour import Behaviour, Exactly, Instead, Refusal
+from conformance.ledger.expectation import Conflict, check_agreement
 from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import Surroundings
 from conformance.question import question, refusal
@@ -226,7 +227,7 @@ PLANTED: dict[str, Planted] = {
     "computes_in": Planted(
         instead=Instead(
             deviation=Deviation(computes_in="float32"),
-            dtypes={"output": "float32", "dx": "float32", "dW": "float32", "db": "float32"},
+            dtypes={"output": "float32", "dx": "float32", "weights": "float32"},
         ),
         layer=ComputesInFloat32,
         case=case("float64"),
@@ -593,3 +594,25 @@ def test_an_element_that_may_overflow_is_not_judged_and_is_counted() -> None:
     overflowing = replace(planted, case=replace(planted.case, lane="literal", data=data))
     found = tried(overflowing, ReadsBitsAsIntegers, [behaviour(overflowing)])
     assert found.outcome == "diverges"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        (of_deviation(products_in="float32"), of_deviation(products_in="float16"), "products_in"),
+        (of_deviation(sums_in={"db": "float32"}), of_deviation(sums_in={"db": "float16"}), "sums_in.db"),
+        (Instead(dtypes={"dx": "float32"}), Instead(dtypes={"dx": "float16"}), "dtypes.dx"),
+        (Instead(infers="fed"), Instead(infers="reversed_positions"), "infers"),
+        (Instead(accepts="flatten"), Instead(accepts="squeeze"), "accepts"),
+        (Instead(crashes=("SIGABRT",)), Instead(crashes=("SIGSEGV",)), "crashes"),
+    ],
+)
+def test_two_behaviours_that_contradict_each_other_cannot_be_applied_together(
+    one: Instead, other: Instead, said: str
+) -> None:
+    planted = PLANTED["products_in"]
+    layer = frozenset({0})
+    pair = [(replace(behaviour(planted), id=name, instead=each), layer) for name, each in (("a", one), ("b", other))]
+    with pytest.raises(Conflict, match=f"^a and b both set {said}, to different values$"):
+        check_agreement(pair, 1)
+    check_agreement([pair[0], pair[0]], 1)

@@ -24,7 +24,7 @@ from conformance.document import Fault
 from conformance.draw import Draw, Plan
 from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
-from conformance.ledger.expectation import Conflict, Covering, deviations_of, width
+from conformance.ledger.expectation import Conflict, Covering, check_agreement, width
 from conformance.ledger.step import AskedStep, Surroundings, asked_steps
 from conformance.question import question, refusal, unanswered
 from conformance.reference.deviation import NO_DEVIATION
@@ -108,7 +108,7 @@ def _conflicts(
     for label, several in together.items():
         if len(several) > 1:
             try:
-                deviations_of(several, layers[label])
+                check_agreement(several, layers[label])
             except Conflict as conflict:
                 yield conflict
 

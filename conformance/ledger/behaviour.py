@@ -23,8 +23,8 @@ KINDS: Final = ("by_design", "bug", "numeric")
 ACCEPTANCES: Final = ("broadcast", "squeeze", "expand", "flatten", "int_units")
 #: Ways of inferring another shape than the rule's, or of answering with one.
 SHAPES: Final = ("fed", "reversed_positions")
-#: What `dtypes` may be about.
-TYPED: Final = ("parameters", "output", "dx", "dW", "db")
+#: What `dtypes` may be about; `weights` are the gradients dW and db.
+TYPED: Final = ("parameters", "output", "dx", "weights")
 #: What may be left undefined: results whose values mean nothing.
 RESULTS: Final = ("output", "dx", "dW", "db")
 
@@ -65,7 +65,7 @@ class Instead:
     crashes: tuple[str, ...] = ()
     accepts: str | None = None
     deviation: Deviation = NO_DEVIATION
-    #: Result -> dtype, of parameters, output, dx, dW or db.
+    #: Result -> dtype, of parameters, output, dx or weights (dW and db).
     dtypes: Mapping[str, str] = field(default_factory=dict)
     #: The output's shape: `fed`, that of the input.
     shape: str | None = None

@@ -16,7 +16,7 @@ import numpy as np
 from conformance.draw import Draw
 from conformance.enclosure import Enclosure
 from conformance.formats import FORMATS
-from conformance.ledger.behaviour import Behaviour, Refusal
+from conformance.ledger.behaviour import TYPED, Behaviour, Refusal
 from conformance.ledger.step import AskedStep
 from conformance.reference import Reference, answer
 from conformance.reference.deviation import NO_DEVIATION, Deviation
@@ -77,8 +77,7 @@ def changed(rule: Expectation, asked: AskedStep, covering: Sequence[Covering], d
     instead = [each.instead for each, _ in covering]
     dtypes = dict(rule.dtypes)
     for each in instead:
-        for name, dtype in each.dtypes.items():
-            dtypes["weights" if name in ("dW", "db") else name] = dtype
+        dtypes |= each.dtypes
     undefined = frozenset[str]().union(*(each.undefined for each in instead))
     shape = _one("shape", covering, lambda each: each.instead.shape)
     reference = rule.reference
@@ -115,6 +114,20 @@ def _one(name: str, covering: Sequence[Covering], value_of: Any) -> Any:
     if len({value for _, value in given}) > 1:
         raise Conflict(name, [name for name, _ in given])
     return given[0][1] if given else None
+
+
+def check_agreement(covering: Sequence[Covering], layers: int) -> None:
+    """
+    Check that behaviours that cover one step can be applied together.
+
+    Raises:
+        Conflict: two of them contradict each other.
+    """
+    deviations_of(covering, layers)
+    for name in ("refuses", "crashes", "accepts", "infers", "shape"):
+        _one(name, covering, lambda each, name=name: getattr(each.instead, name))
+    for name in TYPED:
+        _one(f"dtypes.{name}", covering, lambda each, name=name: each.instead.dtypes.get(name))
 
 
 def deviations_of(covering: Sequence[Covering], layers: int) -> tuple[Deviation, ...]:
