@@ -170,8 +170,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         "ledger.expectation",
         (
             "a dtype that is declared is forgotten",
-            "dtypes |= each.dtypes",
-            "dtypes |= {}",
+            "if owners.get(name, min(reached)) in reached",
+            "if False",
             "expected::dtypes_are_of_the_results_that_are_named",
         ),
         (

@@ -106,6 +106,15 @@ def test_a_behaviour_of_one_layer_leaves_the_other_alone() -> None:
         assert np.array_equal(found.exact, y)
 
 
+def test_the_output_has_the_dtype_of_its_last_layer_and_dx_that_of_the_first() -> None:
+    first, last = CASE.layers[0].units, CASE.layers[-1].units
+    assert first != last
+    for units, name, other in ((first, "dx", "output"), (last, "output", "dx")):
+        one_layer = behaviour(when=Predicate(layers={"units": units}), dtypes={"output": "float64", "dx": "float64"})
+        found = declared(CASE, one_layer).of("output").dtypes
+        assert (found[name], found[other]) == ("float64", "float32")
+
+
 def test_dtypes_are_of_the_results_that_are_named() -> None:
     rule = dtypes_of_rule("float32", None)
     assert rule == dict.fromkeys(("parameters", "output", "dx", "weights"), "float32")

@@ -221,7 +221,6 @@ class OneElement(Honest):
 
 
 SPECIAL = case("float32", "special", batch=4, expect=Expect(nonfinite=True))
-LONG = Layer(units=16)
 PLANTED: dict[str, Planted] = {
     "casts": Planted(instead=of_deviation(casts={"x": "float32"}), layer=CastsInput, case=case("float64")),
     "computes_in": Planted(
@@ -505,9 +504,7 @@ def test_a_crash_that_is_declared_hides_no_answer_that_came_before_it() -> None:
             return np.full_like(y, 12345)
 
     assert tried(later, Honest, [behaviour(later)], ended("gradients", "SIGABRT")).outcome == "diverges"
-    assert tried(later, Wrong, [behaviour(later)], ended("gradients", "SIGABRT")).outcome == "crashed" or (
-        tried(later, Wrong, [behaviour(later)], ended("gradients", "SIGABRT")).outcome == "violates"
-    )
+    assert tried(later, Wrong, [behaviour(later)], ended("gradients", "SIGABRT")).outcome == "violates"
 
 
 def test_a_refusal_at_another_step_or_in_other_words_is_red() -> None:

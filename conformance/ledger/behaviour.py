@@ -35,7 +35,8 @@ class Refusal:
 
     type: str
     message: tuple[str, ...]
-    #: Whether the adapter raises it, having looked at what the framework gave; else some package of the framework does.
+    #: Whether it may come from the adapter: from a look at what the framework gave, or from a call of compiled code,
+    #: which has no frame of the framework. Without it some package of the framework has to raise it.
     by_adapter: bool = False
 
     def is_raised(self, type_name: str, message: str) -> bool:

@@ -8,7 +8,7 @@ one step are applied together. This module judges no answer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 import numpy as np
@@ -51,7 +51,6 @@ class Expectation:
     accepts: str | None = None
     infers: str | None = None
     undefined: frozenset[str] = frozenset()
-    exactly: Mapping[tuple[int, ...], float] = field(default_factory=dict)
     behaviours: tuple[str, ...] = ()
 
     @property
@@ -76,8 +75,12 @@ def changed(rule: Expectation, asked: AskedStep, covering: Sequence[Covering], d
     """
     instead = [each.instead for each, _ in covering]
     dtypes = dict(rule.dtypes)
-    for each in instead:
-        dtypes |= each.dtypes
+    # The output is the last layer's and dx the first one's: a behaviour of another layer says nothing of their dtype.
+    owners = {"output": len(asked.stack.layers) - 1, "dx": 0}
+    for behaviour, reached in covering:
+        dtypes |= {
+            name: each for name, each in behaviour.instead.dtypes.items() if owners.get(name, min(reached)) in reached
+        }
     undefined = frozenset[str]().union(*(each.undefined for each in instead))
     shape = _one("shape", covering, lambda each: each.instead.shape)
     reference = rule.reference
