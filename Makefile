@@ -152,6 +152,8 @@ FUZZ_INPUTS ?= 100000
 fuzz: $(STAMP)
 	$(BIN)/python -m pip install --quiet $(CONSTRAINT) --editable '.[fuzz]'
 	$(BIN)/python -m benchmarks.fuzz $(FUZZ_INPUTS)
+	$(BIN)/python -m benchmarks.results_files
+	$(BIN)/python -m benchmarks.kills
 
 .PHONY: large
 # Tables of 100,000 cases, files of a million cells, a run of 8,000: about 15 GB of disk and most of an hour. The exit

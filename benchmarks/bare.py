@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.spent import python
 from conformance import environment
-from conformance.cell import Cell, beyond_limits, questions_of
+from conformance.cell import Cell, questions_of
 from conformance.child import load
 from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
@@ -85,7 +85,7 @@ def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
     behaviours = [each for each in Selection().ledger() if each.instead.crashes]
     found: dict[object, list[Cell]] = {}
     for cell in cells:
-        if cell.case.needs is not None or beyond_limits(cell) is not None:
+        if cell.case.needs is not None or cell.unsupported is not None:
             continue
         switches = tuple(sorted(cell.implementation.environment.items()))
         found.setdefault(cell.id if _ends(cell, behaviours) else switches, []).append(cell)

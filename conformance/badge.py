@@ -39,7 +39,7 @@ def badges(run: Run) -> dict[str, dict[str, Any]]:
     An implementation that was asked for and has no cell has a badge too: nothing ran.
     """
     counted: dict[str, Counter[str]] = {
-        str(name): Counter() for name in run.header.get("selection", {}).get("implementations", ())
+        name: Counter() for name in run.header.get("selection", {}).get("implementations", ())
     }
     for cell in run.cells:
         counted.setdefault(cell["implementation"], Counter())[cell["outcome"]] += 1

@@ -104,8 +104,8 @@ class Briefs:
 
 
 def rank(outcome: str) -> int:
-    """Return the place of an outcome, worst first; one this version does not know is worst."""
-    return OUTCOMES.index(outcome) if outcome in OUTCOMES else -1
+    """Return the place of an outcome, worst first."""
+    return OUTCOMES.index(outcome)
 
 
 def _number(content: object) -> float:

@@ -133,7 +133,8 @@ class Case:
     `input_shape` is the shape of one sample without batch, `batch` an integer, a tuple of leading axes, or None for no
     batch axis at all. `lane` says how values are drawn, `data` holds them where the lane is `literal`. `input_dtype` is
     that of the input where it is not `dtype`, which is that of weights, arithmetic and output. `feed_shape` is the full
-    shape fed at the call, batch included, where the row is about feeding something else than the layer was built for.
+    shape fed at the call, batch included, where the row is about feeding something else than the layer was built for:
+    how the model is built follows from `input_shape` and `batch` alone.
     `environment` holds switches the process is started with beside the implementation's own, as (name, value). `name`
     is the row's own id, if it has one. `row` is where the case comes from, as `file:line`.
     """
@@ -170,10 +171,8 @@ class Case:
 
     @property
     def leading_axes(self) -> int:
-        """How many axes stand in front of a sample at the call: 0 for no batch, 1 normally, 2 for batch [2, 3]."""
-        if self.feed_shape is None:
-            return len(self.leading)
-        return max(0, len(self.feed_shape) - len(self.input_shape))
+        """How many axes the model is built with before a sample: 0 for no batch, 1 normally, 2 for batch [2, 3]."""
+        return len(self.leading)
 
     @property
     def fed_shape(self) -> tuple[int, ...]:

@@ -7,9 +7,10 @@ Nothing here is run or judged.
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from conformance.adapters.registry import Implementation
+from conformance.adapters.registry import Implementation, fault_of_glob, registered
 from conformance.case import CHECKS, SHAPE_CHECKS, Case
 from conformance.metamorphic import RELATIONS, relations_asked
 from conformance.question import Question, question, refusal
@@ -28,25 +29,59 @@ class Cell:
         """`DEVICE/IMPLEMENTATION/CASE`, as in a test's id."""
         return f"{self.device}/{self.implementation.name}/{self.case.id}"
 
+    @property
+    def unsupported(self) -> str | None:
+        """Why the implementation cannot be asked the case, as the registry declares it; None where it is asked."""
+        return lack(self.case, self.implementation)
 
-def concerns(case: Case, implementation: Implementation) -> bool:
-    """Return whether a case is asked of an implementation: the row names it, and it can answer something of it."""
+
+def is_named(case: Case, implementation: Implementation) -> bool:
+    """Return whether a row's `implementations` match an implementation; without any, all but those asked by name."""
     if implementation.by_name and implementation.name not in case.implementations:
         return False
-    named = any(fnmatch.fnmatchcase(implementation.name, pattern) for pattern in case.implementations)
-    known = implementation.activations
-    taken = known is None or all(layer.activation in known for layer in case.layers)
-    taken = taken and (implementation.ranks is None or len(case.input_shape) in implementation.ranks)
-    return named and taken and (case.lane == "shapes" or not implementation.shapes_only)
+    return any(fnmatch.fnmatchcase(implementation.name, pattern) for pattern in case.implementations)
 
 
-def beyond_limits(cell: Cell) -> str | None:
-    """Return the reason the registry gives for not asking a cell whose case is too large, None where it is asked."""
-    limit = cell.implementation.second_axis
-    axes = cell.case.fed_shape
-    if limit is None or cell.case.lane == "shapes" or len(axes) < 2 or axes[1] <= limit.longest:
+def unknown_globs(cases: Iterable[Case]) -> Iterator[tuple[Case, int, str]]:
+    """Yield a case, the number of a glob in its row's `implementations` that matches nothing known, and the fault."""
+    known = registered()
+    faults: dict[str, str | None] = {}
+    seen: set[tuple[str, str]] = set()
+    for case in cases:
+        for number, glob in enumerate(case.implementations):
+            if glob not in faults:
+                faults[glob] = fault_of_glob(glob, known)
+            fault = faults[glob]
+            # A row has many cases.
+            if fault is not None and (case.row, glob) not in seen:
+                seen.add((case.row, glob))
+                yield case, number, fault
+
+
+def lack(case: Case, implementation: Implementation) -> str | None:
+    """
+    Return why an implementation cannot take a case: a lane, rank, activation or length of axis that it lacks.
+
+    None where it takes the case. The registry declares it, so no process is needed to know it.
+    """
+    if implementation.shapes_only and case.lane != "shapes":
+        return "it infers shapes and computes no values: it takes rows with `values: shapes` alone"
+    ranks, known, limit = implementation.ranks, implementation.activations, implementation.second_axis
+    if ranks is not None and len(case.input_shape) not in ranks:
+        # Without the row's own rank, so that all such cells have one reason.
+        return f"it takes an input_shape of rank {' or '.join(map(str, ranks))} alone"
+    for layer in case.layers:
+        if known is not None and layer.activation not in known:
+            return f"it has no activation {layer.activation}"
+    axes = case.fed_shape
+    if limit is None or case.lane == "shapes" or len(axes) < 2 or axes[1] <= limit.longest:
         return None
     return f"axis 1 of the input has length {axes[1]}, the longest that is asked has {limit.longest}: {limit.reason}"
+
+
+def concerns(case: Case, implementation: Implementation) -> bool:
+    """Return whether an implementation is asked a case: the row names it, and it can take it."""
+    return is_named(case, implementation) and lack(case, implementation) is None
 
 
 def cell_of(case: Case, implementation: Implementation, device: str) -> Cell:

@@ -1,16 +1,17 @@
 """
 Messages over a pipe between the suite and the process that holds a framework.
 
-Everything that crosses is plain Python, a NumPy array or scalar, or one of the dataclasses of `conformance.steps` and
-`conformance.adapters.protocol`, and both ends hold each other to that: the sender refuses anything else by name, and
-the receiver builds nothing else. A framework that writes into the pipe itself is found out before a byte of what it
-wrote is unpickled. This module knows no process, no deadline and no adapter.
+A question is pickled: the process that answers may trust who asks. A reply is not, as it comes from a process in which
+anything may run: it is MessagePack, of a length that is known beforehand, and is made an answer by
+`conformance.answers.fit`, which builds plain data, arrays of numbers and the dataclasses of answers, and nothing else.
+A framework that writes into the pipe itself is found out before a byte of what it wrote is read. This module knows no
+process, no deadline and no adapter.
 
 A message is one frame:
 
-    header    magic, length of the frame, number of buffers, length of the pickle, CRC-32 of all before the buffers
+    header    magic, length of the frame, number of buffers, length of the body, CRC-32 of all before the buffers
     lengths   one unsigned 64-bit integer per buffer
-    pickle    protocol 5, the contents of arrays left out
+    body      the pickle (protocol 5) of a question or the MessagePack of a reply, the contents of arrays left out
     buffers   the contents of arrays, each on a multiple of 16 bytes from the start of the frame
     trailer   magic
 
@@ -25,24 +26,46 @@ import os
 import pickle
 import struct
 import zlib
-from dataclasses import fields, is_dataclass
-from types import FunctionType, ModuleType
-from typing import Any, Final, Self
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, Final, Self
 
-import ml_dtypes
+import msgspec
 import numpy as np
 
-from conformance import steps
-from conformance.adapters import protocol
-from conformance.adapters.protocol import Array
+from conformance.adapters.protocol import Array, Dense, Gradients, Stack
+from conformance.answers import DTYPE_NAMES, DTYPES, fit
+from conformance.steps import (
+    Build,
+    Declined,
+    Differentiate,
+    Done,
+    Forward,
+    Hello,
+    Inferred,
+    InferShapes,
+    Malformed,
+    Output,
+    Parameters,
+    Raised,
+    ReadParameters,
+    Reply,
+    SetWeights,
+    Step,
+    Unreached,
+)
 
 MAGIC: Final = b"\x93dC\n"
 TRAILER: Final = b"\nCd\x93"
 HEADER: Final = struct.Struct("!4sQIQI")
 LENGTH: Final = struct.Struct("!Q")
 ALIGNMENT: Final = 16
-#: No question or answer comes near it; a length beyond it is noise (bytes).
+#: No question comes near it; a length beyond it is noise (bytes).
 LONGEST: Final = 2**36
+#: The longest reply without the contents of its arrays, and what surrounds them in its frame (bytes).
+LARGEST_BODY: Final = 4 * 2**20
+#: The most arrays of one message.
+MOST_BUFFERS: Final = 2**16
 SMALL_READ: Final = 2**16
 LARGE_READ: Final = 2**20
 
@@ -51,33 +74,27 @@ class Garbage(Exception):
     """What arrived is not a message: something else wrote into the pipe."""
 
 
-class Foreign(TypeError):
-    """An object of a type that does not cross the pipe."""
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What one frame holds: the body, and the contents of arrays as views of the frame, which lives with them."""
+
+    body: memoryview
+    buffers: Sequence[memoryview]
 
 
-def encode(message: object) -> bytes:
-    """
-    Return `message` as one frame.
-
-    Raises:
-        Foreign: some part of it is of a type that does not cross.
-
-    """
-    buffers: list[memoryview] = []
-    pickled = io.BytesIO()
-    _Pickler(pickled, 5, buffer_callback=lambda buffer: buffers.append(buffer.raw())).dump(message)
-    body = pickled.getbuffer()
+def _framed(body: bytes | memoryview, buffers: Sequence[memoryview]) -> bytes:
+    """Return one frame."""
     lengths = b"".join(LENGTH.pack(buffer.nbytes) for buffer in buffers)
     parts: list[bytes | memoryview] = [b"", lengths, body]
-    total = HEADER.size + len(lengths) + body.nbytes
+    total = HEADER.size + len(lengths) + len(body)
     for buffer in buffers:
         padding = -total % ALIGNMENT
         parts += [bytes(padding), buffer]
         total += padding + buffer.nbytes
     parts.append(TRAILER)
     total += len(TRAILER)
-    check = zlib.crc32(body, zlib.crc32(lengths, _check_of_sizes(total, len(buffers), body.nbytes)))
-    parts[0] = HEADER.pack(MAGIC, total, len(buffers), body.nbytes, check)
+    check = zlib.crc32(body, zlib.crc32(lengths, _check_of_sizes(total, len(buffers), len(body))))
+    parts[0] = HEADER.pack(MAGIC, total, len(buffers), len(body), check)
     return b"".join(parts)
 
 
@@ -112,12 +129,12 @@ class Inbox:
         self._received += chunk
         return bool(chunk)
 
-    def take(self) -> Any:
+    def take(self, *, longest: int = LONGEST) -> Frame | None:
         """
-        Return the next message, or None where none has arrived whole; None is not itself a message.
+        Return the next frame, or None where none has arrived whole.
 
         Raises:
-            Garbage: what has arrived is not one.
+            Garbage: what has arrived is not one, or longer than `longest` bytes.
 
         """
         received = self._received
@@ -125,8 +142,8 @@ class Inbox:
             raise Garbage(f"{bytes(received[:40])!r} is no message")
         if len(received) < HEADER.size:
             return None
-        _, total, count, pickled, check = HEADER.unpack_from(received)
-        if not HEADER.size + count * LENGTH.size + pickled + len(TRAILER) <= total <= LONGEST:
+        _, total, count, body, check = HEADER.unpack_from(received)
+        if count > MOST_BUFFERS or not HEADER.size + count * LENGTH.size + body + len(TRAILER) <= total <= longest:
             raise Garbage("a message whose lengths do not add up")
         if len(received) < total:
             return None
@@ -135,109 +152,142 @@ class Inbox:
         else:
             frame = received[:total]
             del received[:total]
-        return _decode(memoryview(frame), count, pickled, check)
+        return _opened(memoryview(frame), count, body, check)
 
 
-def _check_of_sizes(total: int, count: int, pickled: int) -> int:
-    return zlib.crc32(b"%d %d %d" % (total, count, pickled))
+def _check_of_sizes(total: int, count: int, length: int) -> int:
+    return zlib.crc32(b"%d %d %d" % (total, count, length))
 
 
-def _decode(frame: memoryview, count: int, pickled: int, check: int) -> Any:
-    """Return the message that a whole frame holds; arrays are views of the frame, which therefore lives with them."""
+def _opened(frame: memoryview, count: int, length: int, check: int) -> Frame:
     body = HEADER.size + count * LENGTH.size
-    end = body + pickled
+    end = body + length
     if bytes(frame[-len(TRAILER) :]) != TRAILER or check != zlib.crc32(
-        frame[HEADER.size : end], _check_of_sizes(frame.nbytes, count, pickled)
+        frame[HEADER.size : end], _check_of_sizes(frame.nbytes, count, length)
     ):
         raise Garbage("a message with something else written into it")
     buffers: list[memoryview] = []
     position = end
-    for (length,) in LENGTH.iter_unpack(frame[HEADER.size : body]):
+    for (size,) in LENGTH.iter_unpack(frame[HEADER.size : body]):
         position += -position % ALIGNMENT
-        buffers.append(frame[position : position + length])
-        position += length
-    try:
-        return _Unpickler(io.BytesIO(frame[body:end]), buffers=buffers).load()
-    except Garbage:
-        raise
-    except Exception as error:
-        raise Garbage(f"a message that cannot be read: {type(error).__name__}: {error}") from error
+        buffers.append(frame[position : position + size])
+        position += size
+    return Frame(frame[body:end], buffers)
 
 
-def _dataclasses_of(*modules: ModuleType) -> dict[str, type]:
-    return {
-        name: each
-        for module in modules
-        for name, each in vars(module).items()
-        if isinstance(each, type) and is_dataclass(each) and each.__module__ == module.__name__
-    }
+def _contents(array: Array) -> memoryview:
+    """Return the bytes of an array in C order."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
-# Frozen dataclasses with slots pickle themselves through `dataclasses.fields`, one object at a time. A message has
+# Questions
+
+
+def encode_question(steps: Sequence[Step]) -> bytes:
+    """Return the frame of a question."""
+    buffers: list[memoryview] = []
+    pickled = io.BytesIO()
+    _Pickler(pickled, 5, buffer_callback=lambda buffer: buffers.append(buffer.raw())).dump(tuple(steps))
+    return _framed(pickled.getbuffer(), buffers)
+
+
+def decode_question(frame: Frame) -> tuple[Step, ...]:
+    """Return the steps of a question; an array that several of them name is one array."""
+    steps: tuple[Step, ...] = pickle.loads(frame.body, buffers=frame.buffers)
+    return steps
+
+
+# Frozen dataclasses with slots pickle themselves through `dataclasses.fields`, one object at a time. A question has
 # dozens of them, and taking them apart and together here saves a third of its time.
-_FIELDS: Final = {
-    name: (kind, tuple(field.name for field in fields(kind))) for name, kind in _dataclasses_of(protocol, steps).items()
+_NAMES: Final[dict[type, tuple[str, ...]]] = {
+    kind: tuple(each.name for each in fields(kind))
+    for kind in (Build, Dense, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Stack)
 }
-_NAMES: Final[dict[type, tuple[str, ...]]] = dict(_FIELDS.values())
 
 
-def _rebuild(kind_name: str, *values: object) -> object:
-    """Return the dataclass of that name with these values of its fields, in their order."""
-    kind, names = _FIELDS[kind_name]
+def _rebuild(kind: type, *values: object) -> object:
+    """Return the dataclass of that kind with these values of its fields, in their order."""
     made: object = object.__new__(kind)
-    for name, value in zip(names, values, strict=True):
+    for name, value in zip(_NAMES[kind], values, strict=True):
         object.__setattr__(made, name, value)
     return made
 
 
 def _array(dtype: str, shape: tuple[int, ...], contents: memoryview) -> Array:
     """Return the array with these contents, in C order and without a copy."""
-    extension = getattr(ml_dtypes, dtype, None)
-    return np.ndarray(shape, np.dtype(dtype if extension is None else extension), contents)
-
-
-def _scalar(array: Array) -> np.generic:
-    """Return the scalar that an array of rank 0 holds."""
-    scalar: np.generic = array.flat[0]
-    return scalar
-
-
-_NAMED: Final = {(each.__module__, each.__qualname__): each for each in (_rebuild, _array, _scalar)}
-
-
-def _dtype_name(dtype: np.dtype[Any]) -> str:
-    """Return a name by which `_array` finds a dtype, or raise `Foreign`."""
-    if dtype.isbuiltin == 2 and getattr(ml_dtypes, dtype.name, None) is dtype.type:
-        return dtype.name
-    if dtype.isbuiltin == 2 or dtype.hasobject or dtype.names is not None:
-        raise Foreign(f"an array of dtype {dtype} is neither of numbers nor of characters")
-    return dtype.str
+    return np.ndarray(shape, DTYPES[dtype], contents)
 
 
 class _Pickler(pickle.Pickler):
-    """Pickles what may cross, and sets the contents of arrays aside."""
+    """Pickles a question, and sets the contents of arrays aside."""
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
         if kind in _NAMES:
-            return _rebuild, (kind.__name__, *[getattr(obj, name) for name in _NAMES[kind]])
+            return _rebuild, (kind, *[getattr(obj, name) for name in _NAMES[kind]])
         if kind is np.ndarray:
             # NumPy's own way takes twice as long, and copies what is neither contiguous nor of a built-in dtype twice.
-            dtype = _dtype_name(obj.dtype)
-            contents = np.ascontiguousarray(obj).reshape(-1).view(np.uint8)
-            return _array, (dtype, obj.shape, pickle.PickleBuffer(contents.data))
-        if isinstance(obj, np.generic):
-            return _scalar, (np.asarray(obj),)
-        if kind is FunctionType and obj in (_rebuild, _array, _scalar):
-            return NotImplemented
-        raise Foreign(f"{kind.__module__}.{kind.__qualname__} is neither plain data nor an array")
+            return _array, (DTYPE_NAMES[obj.dtype], obj.shape, pickle.PickleBuffer(_contents(obj)))
+        return NotImplemented
 
 
-class _Unpickler(pickle.Unpickler):
-    """Builds what may cross and nothing else."""
+# Replies
 
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _NAMED[module, name]
-        except KeyError:
-            raise Garbage(f"a message that names {module}.{name}") from None
+_KINDS: Final[dict[str, type[Any]]] = {
+    each.__name__: each
+    for each in (Declined, Done, Gradients, Hello, Inferred, Malformed, Output, Parameters, Raised, Unreached)
+}
+#: The code of an array in MessagePack: dtype, shape and the number of its buffer.
+_ARRAY: Final = 1
+
+
+class _Envelope(msgspec.Struct, array_like=True):
+    """A reply as it crosses: its answer is read only after what surrounds it."""
+
+    label: str
+    stage: str
+    #: Seconds.
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+    kind: str
+    answer: msgspec.Raw
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """Return the frame of a reply, whose answer `perform` made fit; one that is too long becomes `Malformed`."""
+    buffers: list[memoryview] = []
+
+    def set_aside(array: Any) -> msgspec.msgpack.Ext:
+        buffers.append(_contents(array))
+        named = (DTYPE_NAMES[array.dtype], array.shape, len(buffers) - 1)
+        return msgspec.msgpack.Ext(_ARRAY, msgspec.msgpack.encode(named))
+
+    answer = msgspec.msgpack.encode(reply.answer, enc_hook=set_aside)
+    if len(answer) > LARGEST_BODY // 2:
+        message = f"given {len(answer)} bytes of text and numbers beside arrays, expected at most {LARGEST_BODY // 2}"
+        return encode_reply(replace(reply, answer=Malformed(message=message)))
+    kind = type(reply.answer).__name__
+    envelope = _Envelope(reply.label, reply.stage, reply.seconds, kind, msgspec.Raw(answer))
+    return _framed(msgspec.msgpack.encode(envelope), buffers)
+
+
+def decode_reply(frame: Frame, *, room: int) -> Reply:
+    """
+    Return a reply from a process that is not trusted, whose arrays take at most `room` bytes.
+
+    Raises:
+        Garbage: it is none.
+    """
+
+    def array(code: int, data: memoryview) -> Array:
+        dtype, shape, index = msgspec.msgpack.decode(data, type=tuple[str, tuple[int, ...], int])
+        return np.ndarray(shape, DTYPES[dtype], frame.buffers[index])
+
+    try:
+        if len(frame.body) > LARGEST_BODY:
+            raise Garbage(f"{len(frame.body)} bytes beside arrays")
+        found = msgspec.msgpack.decode(frame.body, type=_Envelope)
+        answer = msgspec.msgpack.decode(found.answer, ext_hook=array)
+        made = fit(_KINDS[found.kind], answer, room=room)
+    except Exception as error:
+        raise Garbage(f"a message that cannot be read: {type(error).__name__}: {error}") from None
+    return Reply(label=found.label, answer=made, seconds=found.seconds, stage=found.stage)

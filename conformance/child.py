@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import difflib
 import importlib
 import inspect
 import os
@@ -19,12 +20,11 @@ import select
 import signal
 import sys
 import traceback
-from collections.abc import Callable
-from typing import TypedDict
+from typing import Final, TypedDict
 
 from conformance.adapters.protocol import Adapter
-from conformance.channel import Foreign, Inbox, encode
-from conformance.steps import Raised, Reply, describe, perform
+from conformance.channel import Inbox, decode_question, encode_reply
+from conformance.steps import GREETING, Answer, Reply, describe, perform, raised
 
 _PR_SET_PDEATHSIG = 1
 
@@ -60,9 +60,10 @@ def main(orders: Orders) -> None:
     replies = _Replies(orders["replies"], orders["bell"])
     try:
         adapter = load(orders["adapter"], orders["mode"])
-        greeting = encode(describe(adapter, orders["threads"]))
-    except Exception as error:
-        replies.send(encode(_raised(error)))
+        greeting = _greeting(describe(adapter, orders["threads"]))
+    except (Exception, SystemExit) as error:  # a script ends where it is imported
+        found = raised(error)
+        replies.send(_greeting(dataclasses.replace(found, message=f"{found.message}{_place(error)}")))
         _end(1)
     if not orders["tied"]:
         _set_death_signal(0)
@@ -77,22 +78,39 @@ def load(path: str, mode: str | None) -> Adapter:
     Return the adapter that `module:Class` names: `Class()`, or `Class(mode=mode)`; raises whatever that raises.
 
     Raises:
-        TypeError: it names a function that needs arguments, which makes no adapter.
+        AttributeError: the module has nothing of that name.
+        TypeError: what it names needs other arguments, or makes an object without an adapter's methods.
     """
-    module, _, attribute = path.partition(":")
-    kind = getattr(importlib.import_module(module), attribute)
-    if mode is None and not inspect.isclass(kind) and _needs_arguments(kind):
-        raise TypeError(f"{path} makes no adapter; a function (x, kernel, bias) -> y is named {path}@numpy, @torch ...")
-    adapter: Adapter = kind() if mode is None else kind(mode=mode)
+    module_name, _, attribute = path.partition(":")
+    module = importlib.import_module(module_name)
+    try:
+        kind = getattr(module, attribute)
+    except AttributeError:
+        near = difflib.get_close_matches(attribute, vars(module), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise AttributeError(f"the module {module_name} has no {attribute!r}{hint}") from None
+    hint = (
+        "an adapter is a class, called without arguments, with the methods of conformance.adapters.protocol.Adapter; "
+        f"a function (x, kernel, bias) -> y is named {path}@numpy, @torch, @jax or @tensorflow"
+    )
+    given = {} if mode is None else {"mode": mode}
+    if not callable(kind):
+        raise TypeError(f"{path} is no adapter: {hint}")
+    try:
+        inspect.signature(kind).bind(**given)
+    except TypeError as error:
+        raise TypeError(f"{path} is no adapter, {error}: {hint}") from None
+    except ValueError:
+        pass  # native code says nothing of its arguments
+    adapter: Adapter = kind(**given)
+    missing = [each for each in _METHODS if not callable(getattr(adapter, each, None))]
+    if missing:
+        raise TypeError(f"{path} is no adapter, it has no method {' or '.join(missing)}: {hint}")
     return adapter
 
 
-def _needs_arguments(function: Callable[..., object]) -> bool:
-    try:
-        inspect.signature(function).bind()
-    except TypeError:
-        return True
-    return False
+#: What the protocol `Adapter` asks for.
+_METHODS: Final = ("versions", "settings", "devices", "build")
 
 
 def end_with_parent(parent: int) -> None:
@@ -159,31 +177,25 @@ def _serve(adapter: Adapter, requests: int, replies: _Replies) -> None:
     """Answer question after question, each step as it ends, until there are no more."""
     inbox = Inbox(requests)
     while True:
-        while (steps := inbox.take()) is None:
+        while (frame := inbox.take()) is None:
             if not inbox.fill():
                 return
-        for reply in perform(adapter, steps):
+        for reply in perform(adapter, decode_question(frame)):
             replies.send(encode_reply(reply))
         replies.ring()
 
 
-def encode_reply(reply: Reply) -> bytes:
-    """Return the frame of a reply; an answer that may not cross becomes a fault of its step, with the type named."""
-    try:
-        return encode(reply)
-    except Exception as error:
-        # `Foreign`, or whatever an object raises that does not want to be pickled.
-        return encode(dataclasses.replace(reply, answer=_raised(error)))
+def _greeting(answer: Answer) -> bytes:
+    return encode_reply(Reply(label=GREETING, answer=answer, seconds=0.0))
 
 
-def _raised(error: Exception) -> Raised:
-    message = f"the answer cannot cross to the suite: {error}" if isinstance(error, Foreign) else str(error)
-    return Raised(
-        type=type(error).__name__,
-        message=message,
-        modules=(__name__,),
-        traceback="".join(traceback.format_exception(error)),
-    )
+def _place(error: BaseException) -> str:
+    """Return where the adapter's own module raised, as ` (file:line)`; nothing where the suite itself did."""
+    suite = ("__main__", "conformance", "importlib", "_frozen_importlib")
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if str(frame.f_globals.get("__name__")).partition(".")[0] not in suite:
+            return f" ({frame.f_code.co_filename}:{line})"
+    return ""
 
 
 def _end(status: int) -> None:

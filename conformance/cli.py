@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from conformance import __version__
-from conformance.at_fault import AT_FAULT, CommandFault
+from conformance.at_fault import AT_FAULT, CommandFault, Commands, OutputPath
 from conformance.merge_command import merge
 from conformance.nightly_commands import nightly
 from conformance.page_command import report
@@ -23,7 +24,19 @@ from conformance.search_command import search
 _CASES = click.argument("cases", nargs=-1, type=str)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(Commands):
+    """The commands; an installed entry point that does not load puts any that reads the registry at fault."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from conformance.adapters.registry import BrokenEntryPoint
+
+        try:
+            return super().invoke(ctx)
+        except BrokenEntryPoint as error:
+            raise CommandFault(str(error)) from None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="conformance")
 def main() -> None:
     """Hold the dense layers of every framework to one rule."""
@@ -79,6 +92,9 @@ def history(folder: Path, cell: str | None, last: int, form: str, cache: Path | 
     from conformance.columnar import HistoryError, open_nights
     from conformance.history import as_text, life, life_as_text, overview
 
+    source = click.get_current_context().get_parameter_source("last")
+    if cell and source is not click.core.ParameterSource.DEFAULT:
+        raise CommandFault("--last has no effect beside CELL, of which every night is looked at: leave one out")
     try:
         nights = open_nights(folder, cache)
         lives = life(nights, cell) if cell else ()
@@ -89,11 +105,11 @@ def history(folder: Path, cell: str | None, last: int, form: str, cache: Path | 
             {**asdict(each), "turns": [{**asdict(turn), "changed": turn.changed} for turn in each.turns]}
             for each in lives
         ]
-        text = json.dumps(told, indent=2, ensure_ascii=False)
+        text = json.dumps(told, indent=2)
         click.echo(text if form == "json" else "\n\n".join(map(life_as_text, lives)))
     else:
         found = overview(nights, last)
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False) if form == "json" else as_text(found, last))
+        click.echo(json.dumps(found, indent=2) if form == "json" else as_text(found, last))
 
 
 @main.command()
@@ -104,17 +120,13 @@ def lint(cases: tuple[str, ...]) -> None:
 
     Of the ledger also what each behaviour covers: how many cells, and how wide its bounds are beside the answer.
     """
-    from conformance.checks.scope import Scope
-    from conformance.linting import faults_of
+    from conformance.linting import inspect
 
-    scopes: list[Scope] = []
-    faults = faults_of(cases, scopes)
-    for scope in scopes:
-        click.echo(str(scope))
-    for fault in faults:
-        click.echo(str(fault))
-    if faults:
-        click.echo(f"{len(faults)} fault{'s' if len(faults) > 1 else ''}", err=True)
+    found = inspect(cases)
+    for each in (*found.scopes, *found.faults):
+        click.echo(str(each))
+    click.echo(str(found), err=bool(found.faults))
+    if found.faults:
         sys.exit(AT_FAULT)
 
 
@@ -164,11 +176,12 @@ def listing() -> None:
 @listing.command("implementations")
 def list_implementations() -> None:
     """List every implementation, and whether its framework is installed."""
+    from conformance.adapters.installation import told_missing
     from conformance.adapters.registry import registered
 
     for name, each in registered().items():
         missing = each.missing_packages()
-        click.echo(f"{name:<20} {'not installed: ' + ', '.join(missing) if missing else 'installed'}")
+        click.echo(f"{name:<20} {'not installed: ' + told_missing(missing) if missing else 'installed'}")
 
 
 @listing.command("cases")
@@ -255,7 +268,7 @@ def reproduce(cell: str, results: Path, check: str | None) -> None:
 
 @main.command()
 @click.argument("results", type=click.Path(path_type=Path))
-@click.option("-o", "output", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR")
+@click.option("-o", "output", type=OutputPath(file_okay=False), required=True, metavar="DIR")
 def badge(results: Path, output: Path) -> None:
     """Write into DIR a badge for each implementation of RESULTS: JSON for an endpoint of shields.io."""
     from conformance.badge import write

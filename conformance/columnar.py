@@ -11,13 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from conformance.results import OUTCOMES, SCHEMA, ResultsError
+from conformance.results import NO_RESULTS, OUTCOMES, SCHEMA, ResultsError
 
 if TYPE_CHECKING:
     import duckdb
@@ -122,8 +124,8 @@ def open_nights(folder: Path, cache: Path | None = None) -> Nights:
     """
     Return the nights of every results file in `folder`, reading those not yet kept in `cache`.
 
-    `cache` is `.cache` in the folder unless named; what it holds is made anew whenever it is missing, of another file
-    or of another version of the engine.
+    `cache` is `.cache` in the folder unless named; what it holds is made anew whenever it is missing, damaged, of
+    another file or of another version of the engine.
 
     Raises:
         HistoryError: the engine is not installed, the folder cannot be read or holds no results file, or the cache
@@ -134,28 +136,29 @@ def open_nights(folder: Path, cache: Path | None = None) -> Nights:
         files = sorted(each for each in folder.iterdir() if each.name.endswith(ENDS) and each.is_file())
         cache = folder / ".cache" if cache is None else cache
         cache.mkdir(parents=True, exist_ok=True)
-        kept = {each: cache / _kept_name(each, duckdb.__version__) for each in files}
+        kept = {each: _sound(cache, _kept_name(each, duckdb.__version__)) for each in files}
     except OSError as error:
         raise HistoryError(f"{error.filename}: {error.strerror}") from None
     # The engine must never look for extensions elsewhere: it has all that is needed.
     quiet = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
     connection = duckdb.connect(config=quiet)
     connection.execute("SET enable_progress_bar = false")
-    new = [(source, target) for source, target in kept.items() if not target.exists()]
+    new = [source for source, target in kept.items() if target is None]
 
-    def keep(pair: tuple[Path, Path]) -> None:
+    def keep(source: Path) -> Path:
         # Files are many and small: one thread for each file does more than many threads for one.
         with connection.cursor() as cursor:
-            _keep(cursor, *pair)
+            return _keep(cursor, source, cache / _kept_name(source, duckdb.__version__))
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         try:
-            list(pool.map(keep, new))
+            kept |= zip(new, pool.map(keep, new), strict=True)
         except (OSError, duckdb.Error) as error:
             pool.shutdown(cancel_futures=True)
             raise HistoryError(f"{cache}: {str(error).splitlines()[0]}") from None
-    _forget(cache, set(kept.values()))
-    return _opened(connection, kept, folder)
+    found = {source: target for source, target in kept.items() if target is not None}
+    _forget(cache, set(found.values()))
+    return _opened(connection, found, folder)
 
 
 def _engine() -> Any:
@@ -183,11 +186,27 @@ def _kept_name(path: Path, engine: str) -> str:
             digest.update(stream.read(_TELLING))
             stream.seek(-min(_TELLING, status.st_size), os.SEEK_END)
             digest.update(stream.read())
-    return f"{digest.hexdigest()}.parquet"
+    return digest.hexdigest()
 
 
-def _keep(cursor: duckdb.DuckDBPyConnection, source: Path, target: Path) -> None:
-    """Write the columns of one results file, whole or not at all; of any other file, why it is none."""
+def _sound(cache: Path, name: str) -> Path | None:
+    """Return what is kept under a name, None where it is missing or is not what was written: it ends with its sum."""
+    found = (each for each in cache.glob(f"{name}-*.parquet") if each.name == _with_sum(each, name))
+    return next(found, None)
+
+
+def _with_sum(file: Path, name: str) -> str:
+    """Return the name of a kept file with the checksum of what it holds: the engine takes damaged columns for whole."""
+    return f"{name}-{zlib.crc32(file.read_bytes()):08x}.parquet"
+
+
+def _keep(cursor: duckdb.DuckDBPyConnection, source: Path, target: Path) -> Path:
+    """
+    Write the columns of one results file, whole or not at all; of any other file, why it is none.
+
+    Returns:
+        The file written: `target` with the checksum of its content.
+    """
     import duckdb
 
     night: dict[str, Any] = {"file": source.name}
@@ -208,13 +227,13 @@ def _keep(cursor: duckdb.DuckDBPyConnection, source: Path, target: Path) -> None
         cursor.execute(_CELLS, {"distributions": header[3] or "{}", "file": source.name})
         cells = "SELECT * FROM kept"
         night |= _told(cursor, header)
-    partial = target.with_suffix(f".{os.getpid()}.part")
+    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         cursor.execute(
             f"COPY ({cells}) TO $target (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{night: $night}})",
             {"target": str(partial), "night": json.dumps(night)},
         )
-        partial.replace(target)
+        return partial.replace(target.with_name(_with_sum(partial, target.name)))
     finally:
         partial.unlink(missing_ok=True)
 
@@ -226,7 +245,7 @@ def _literally(path: Path) -> str:
 
 def _skipped(header: tuple[Any, ...] | None) -> dict[str, str]:
     if header is None:
-        return {"skipped": "not a results file: no line is a header"}
+        return {"skipped": NO_RESULTS}
     if header[0] != str(SCHEMA):
         return {"skipped": f"schema {header[0]}, but this version reads schema {SCHEMA}"}
     return {}
@@ -235,7 +254,7 @@ def _skipped(header: tuple[Any, ...] | None) -> dict[str, str]:
 def _told(cursor: duckdb.DuckDBPyConnection, header: tuple[Any, ...]) -> dict[str, Any]:
     """Return the night of the tables `line` and `kept`."""
     counts = dict(cursor.execute("SELECT outcome, count(*) FROM kept GROUP BY ALL").fetchall())
-    announced = int(header[2]) if str(header[2]).isdigit() else 0
+    announced = int(header[2]) if re.fullmatch("[0-9]{1,16}", str(header[2])) else 0
     counts["not_run"] = counts.get("not_run", 0) + max(0, announced - sum(counts.values()))
     versions = cursor.execute(
         "SELECT DISTINCT versions FROM line WHERE type = 'implementation' ORDER BY ALL"

@@ -20,7 +20,7 @@ from typing import Final
 
 from conformance.behaviours import Counts
 from conformance.brief import Brief, Briefs, rank
-from conformance.results import FAILING, Run, without_collection
+from conformance.results import FAILING, UNJUDGED, Run, without_collection
 
 #: A margin drifts when it grows or shrinks by more than this factor ...
 DRIFT: Final = 1.5
@@ -200,6 +200,8 @@ def _change(device: str, implementation: str, case: str, old: Brief | None, new:
 
 def _section(old: Brief | None, new: Brief | None, *, alive: frozenset[str]) -> str | None:
     """Return the list a cell belongs to, None where nothing changed; `alive` are the rows none of which may be lost."""
+    if (old is None or old.outcome == "unsupported") and (new is None or new.outcome == "unsupported"):
+        return None  # an implementation that cannot be asked a row loses nothing without its cell
     if old is None:
         return "appeared"
     if new is None:
@@ -215,7 +217,7 @@ def _section(old: Brief | None, new: Brief | None, *, alive: frozenset[str]) -> 
         return "newly_diverging"
     if before == "diverges" and after == "conforms":
         return "no_longer_diverging"
-    return "worse" if after in ("unsupported", "not_run") and before in _WELL else "other"
+    return "worse" if after in UNJUDGED and before in _WELL else "other"
 
 
 def _section_of_same(old: Brief, new: Brief) -> str | None:

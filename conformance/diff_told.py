@@ -52,7 +52,7 @@ def as_json(found: Diff) -> str:
         "versions": [dict(zip(keys, each, strict=True)) for each in found.versions],
     }
     content = {"worse_overall": found.is_worse, "broken_off": found.broken_off, **lists, **rest}
-    return json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(finite(content), indent=2, allow_nan=False)
 
 
 def _lines(found: Diff, *, markdown: bool) -> Iterator[str]:

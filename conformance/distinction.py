@@ -32,15 +32,14 @@ def _facts(question: Mapping[str, Any]) -> Iterator[tuple[Path, list[Any]]]:
     shape, units = list(question.get("input_shape", ())), list(question.get("units", ()))
     batch, fed = question.get("batch"), question.get("feed_shape")
     leading = [] if batch is None else batch if isinstance(batch, list) else [batch]
-    if fed is not None:
-        leading = fed[: max(0, len(fed) - len(shape))]
+    samples = leading if fed is None else fed[: len(leading)]
     yield ("dtype",), [question.get("dtype")]
     yield ("leading_axes",), [len(leading)]
     yield ("input_shape", "rank"), [len(shape)]
     yield ("input_shape", "last"), shape[-1:]
     yield ("fed", "dtype"), [question.get("input_dtype", question.get("dtype"))]
     yield ("fed", "layout"), [question.get("layout", "contiguous")]
-    yield ("fed", "samples"), [math.prod(leading)]
+    yield ("fed", "samples"), [math.prod(samples)]
     yield ("activation",), list(question.get("activation", ()))
     yield ("use_bias",), list(question.get("use_bias", ()))
     yield ("units",), units

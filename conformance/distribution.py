@@ -7,18 +7,23 @@ form of its test's id.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Final
 
 import pytest
 
+from conformance.at_fault import say_error
 from conformance.expected_time import Times
 from conformance.machines import UNREACHABLE, Machines, Replacement, arguments_for, with_arguments
 from conformance.scheduler import GroupScheduling
 
 _CELL: Final = re.compile(r"test_dense\[[^/\]]+/([^/\]]+)/(.+)\]$")
 DEVICES: Final = ("cpu/", "gpu/")
+#: How often in a row a worker may be killed before it answers.
+STARTS: Final = 3
 #: How long a test that is no cell is expected to take (seconds).
 ANY_TEST: Final = 0.1
 
@@ -29,7 +34,7 @@ class WithXdist:
 
     `machines` are those that take part, `cells` what workers are sent, `options` those that matter on other machines,
     `named` the implementations a person named; `times` says how long what takes, `is_apart` which tests have a process
-    of their own, and `expect` is told of the tests to come.
+    of their own, `is_unasked` which need none, and `expect` is told of the tests to come.
     """
 
     def __init__(
@@ -42,6 +47,7 @@ class WithXdist:
         named: Sequence[str],
         times: Times,
         is_apart: Callable[[str], bool],
+        is_unasked: Callable[[str], bool],
         expect: Callable[[Sequence[str]], None],
     ) -> None:
         self._config = config
@@ -52,6 +58,7 @@ class WithXdist:
         self._named = named
         self._times = times
         self._is_apart = is_apart
+        self._is_unasked = is_unasked
         self._expect = expect
         self._first: tuple[str, list[str]] | None = None
         self._arguments = config.invocation_params.args
@@ -75,12 +82,15 @@ class WithXdist:
                 distributed.nodemanager.teardown_nodes()
             Replacement(distributed, self._machines, self._tell)
         if fault:
-            raise pytest.UsageError(fault)
+            say_error(fault)
+            raise pytest.UsageError
         return result
 
     def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[Any]) -> None:
         """Take note of the workers to come, and let nothing be copied to other machines."""
         self._machines.expect(specs)
+        group = config.pluginmanager.getplugin("dsession").nodemanager.group
+        group.makegateway = functools.partial(_made, group.makegateway)
         if self._machines.are_elsewhere:
             # pytest itself, which is installed there: xdist would send this machine's.
             config.pluginmanager.getplugin("dsession").nodemanager.roots = []
@@ -110,7 +120,7 @@ class WithXdist:
         times = self._times
         return GroupScheduling(
             self._machines.workers,
-            seconds=lambda test_id: _seconds(times, test_id),
+            seconds=lambda test_id: 0.0 if self._is_unasked(test_id) else _seconds(times, test_id),
             is_apart=self._is_apart,
             start=lambda group: times.start(group.partition("/")[2]) if group.startswith(DEVICES) else 0.0,
             is_able=self._is_able,
@@ -161,6 +171,14 @@ class WithXdist:
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
         if reporter is not None:
             reporter.write_line(line)
+
+
+def _made(make: Callable[[Any], Any], spec: Any) -> Any:
+    """Return the gateway that `make` makes, of a worker that is killed while it starts another one's."""
+    for _ in range(STARTS - 1):
+        with contextlib.suppress(EOFError):
+            return make(spec)
+    return make(spec)
 
 
 def _seconds(times: Times, test_id: str) -> float:

@@ -9,7 +9,7 @@ scalars: no loader that could build an object is involved. This module knows not
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +22,10 @@ from conformance.yaml12 import RefusedError, UnlikeError, events, quick_events, 
 MAX_BYTES: Final = 2**20
 """Largest file read; a table of this size has thousands of rows and takes seconds."""
 MAX_DEPTH: Final = 32
+#: Most keys of a mapping; no field takes nearly as many.
+MAX_KEYS: Final = 1_000
+#: Faults of one file that are kept; of the others it is said how many there are.
+MAX_FAULTS: Final = 100
 #: Long enough for any message that does not quote a file at length.
 _MAX_MESSAGE: Final = 200
 #: What has no business in a table: control characters, and marks that make text read otherwise than it is stored.
@@ -32,15 +36,56 @@ _FORBIDDEN: Final = re.compile(
 
 @dataclass(frozen=True, order=True, slots=True)
 class Fault:
-    """One thing that is wrong with a file, and where: line and column count from 1."""
+    """
+    One thing that is wrong with a file, and where: line and column count from 1.
+
+    The last one of a file with more than `MAX_FAULTS` stands for all others: `count` says how many.
+    """
 
     file: str
     line: int
     column: int
     message: str
+    count: int = 1
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}: {self.message}"
+
+
+class Faults:
+    """The faults of files, each once: the first `MAX_FAULTS` of each file, and how many more it has."""
+
+    def __init__(self, faults: Iterable[Fault] = ()) -> None:
+        self._kept: dict[str, set[Fault]] = {}
+        self._more: dict[str, Fault] = {}
+        self.update(faults)
+
+    def add(self, fault: Fault) -> None:
+        """Take note of one fault."""
+        kept = self._kept.setdefault(fault.file, set())
+        if fault in kept:
+            return
+        if len(kept) < MAX_FAULTS and fault.count == 1:
+            kept.add(fault)
+            return
+        before = self._more.get(fault.file)
+        count = fault.count + (0 if before is None else before.count)
+        line, column = max((fault.line, fault.column), (0, 0) if before is None else (before.line, before.column))
+        message = f"and {count:,} more fault{'s' if count > 1 else ''} of this file, the last one here"
+        self._more[fault.file] = Fault(fault.file, line, column, message, count)
+
+    def update(self, faults: Iterable[Fault]) -> None:
+        """Take note of several faults."""
+        for each in faults:
+            self.add(each)
+
+    def found(self) -> tuple[Fault, ...]:
+        """Return the faults by file, line and column; that of the others of a file stands last."""
+        files = sorted(self._kept)
+        more = ([self._more[each]] if each in self._more else [] for each in files)
+        return tuple(
+            fault for each, rest in zip(files, more, strict=True) for fault in (*sorted(self._kept[each]), *rest)
+        )
 
 
 class DocumentError(ValueError):
@@ -103,7 +148,7 @@ def read(path: Path, shown: str | None = None) -> Document:
         data, place = _quickly(builder.file, text) or builder.build(events(text))
     except _UnreadableError:
         pass
-    return Document(file=builder.file, data=data, place=place, faults=tuple(builder.faults))
+    return Document(file=builder.file, data=data, place=place, faults=builder.faults.found())
 
 
 def _quickly(file: str, text: str) -> tuple[Any, Place] | None:
@@ -113,7 +158,7 @@ def _quickly(file: str, text: str) -> tuple[Any, Place] | None:
         built = builder.build(quick_events(text))
     except (UnlikeError, _UnreadableError):
         return None
-    return None if builder.faults else built
+    return None if builder.faults.found() else built
 
 
 class _UnreadableError(Exception):
@@ -154,7 +199,7 @@ class _Builder:
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.faults: list[Fault] = []
+        self.faults = Faults()
         self._root: tuple[Any, Place] | None = None
         self._stack: list[_Open] = []
         # Both parsers name their events alike.
@@ -169,7 +214,7 @@ class _Builder:
 
     def fault(self, line: int, column: int, message: str) -> None:
         """Note a fault and go on."""
-        self.faults.append(Fault(self.file, line, column, message[:_MAX_MESSAGE]))
+        self.faults.add(Fault(self.file, line, column, message[:_MAX_MESSAGE]))
 
     def unreadable(self, line: int, column: int, message: str) -> _UnreadableError:
         """Note a fault after which there is no going on, and return the exception to raise."""
@@ -250,6 +295,8 @@ class _Builder:
         elif around.key is None:
             if not isinstance(value, str):
                 raise self.unreadable(place.line, place.column, "a key that is not a word")
+            if len(around.keys) == MAX_KEYS and value not in around.keys:
+                raise self.unreadable(place.line, place.column, f"a mapping of more than {MAX_KEYS} keys")
             around.key = value, place
         else:
             key, key_place = around.key

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Any, Final
 
 from conformance.case import (
@@ -38,6 +38,8 @@ _ITEM_BYTES: Final = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 _AXES_NEEDED: Final = {"strided": 0, "broadcast": 1, "transposed": 2}
 #: What a lane and a twin add to the longest id a row may give itself.
 _MAX_CASE_ID: Final = MAX_ID + len("-linear-cancelling")
+#: Checks that ask for no gradient.
+_WITHOUT_GRADIENTS: Final = (*SHAPE_CHECKS, "output_dtype", "placement", "output")
 _ONLY_ERRORS: Final = "only a row that expects an error may say so"
 
 
@@ -52,8 +54,14 @@ def cases_of(row: Row, place: Place, note: Note, where: str) -> tuple[Case, ...]
     if not problems:
         cases = tuple(_lanes(row, where))
         # Lanes differ in nothing that is looked at here but the id and what they themselves ask for.
-        problems += [*_legality(cases[0], row, place), *_selection(cases[0], place), *_ids(cases, place)]
+        problems += [
+            *_contradicting_batch(cases[0], row, place),
+            *_legality(cases[0], row, place),
+            *_selection(cases[0], place),
+            *_ids(cases, place),
+        ]
         problems += [problem for case in cases for problem in _lane(case, place)]
+        problems += _without_effect(cases, row, place)
     if not problems:
         problems += [*_literals(cases[0], row, place), *_sizes(cases[0], place), *data_problems(cases[0], place)]
     for problem in problems:
@@ -77,7 +85,7 @@ def _lanes(row: Row, where: str) -> Iterator[Case]:
         "dtype": row.dtype,
         "input_dtype": row.input_dtype,
         "data": None if row.data is None else data_of(row.data, len(units)),
-        "batch": tuple(row.batch) if isinstance(row.batch, list) else row.batch,
+        "batch": _batch(row),
         "layout": row.layout,
         "environment": tuple(sorted((row.environment or {}).items())),
         "needs": row.needs,
@@ -97,6 +105,13 @@ def _lanes(row: Row, where: str) -> Iterator[Case]:
         used = ["linear"] * len(units) if twin else activations
         layers = (Layer(units=m, activation=f, use_bias=b) for m, f, b in zip(units, used, biases, strict=True))
         yield Case(**fields, lane=lane, twin=twin, layers=tuple(layers))
+
+
+def _batch(row: Row) -> int | tuple[int, ...] | None:
+    """Return the batch of a row; one that gives none and says what is fed has the first axis of that."""
+    if row.feed_shape and "batch" not in row.model_fields_set:
+        return row.feed_shape[0]
+    return tuple(row.batch) if isinstance(row.batch, list) else row.batch
 
 
 def _lane_names(row: Row) -> list[str]:
@@ -128,6 +143,38 @@ def _lane(case: Case, place: Place) -> Iterator[Problem]:
         yield expect.at("output"), "an output is expected of data, and the row gives none"
     yield from _input(case, place)
     yield from _shapes_alone(case, place)
+
+
+def _without_effect(cases: Sequence[Case], row: Row, place: Place) -> Iterator[Problem]:
+    """Yield the fields of a row that its other fields leave without effect."""
+    case, given = cases[0], row.model_fields_set
+    for each in cases:
+        if each.twin and row.values is not None:
+            index = _listed(row.values).index("exact")
+            name = next(name for name in _listed(row.activation) if name not in EXACT_ACTIVATIONS)
+            advice = "leave values out for uniform and an exact twin of linear layers, or name other values"
+            said = f"exact exists for {' and '.join(EXACT_ACTIVATIONS)} alone, not for {name}: {advice}"
+            yield place.at("values", index), said
+    unused = {"values", "layout", "input_dtype"} if case.expect.error else set()
+    for name in sorted(unused & given):
+        yield place.at(name), f"{name} has no effect on a row that expects an error: leave it out"
+    if case.expect.error:
+        return
+    leading = case.leading if "batch" in given else (Case(input_shape=(), layers=()).batch,)
+    if case.feed_shape is not None and case.feed_shape == (*leading, *case.input_shape):
+        yield place.at("feed_shape"), "batch and input_shape say the same: leave it out"
+    checks = set(case.checks or ())
+    if case.layout != "contiguous" and (
+        all(each.lane == "shapes" for each in cases) or _is_within(checks, SHAPE_CHECKS)
+    ):
+        yield place.at("layout"), "layout has no effect where nothing is computed: leave it out"
+    if case.data is not None and case.data.dy is not None and _is_within(checks, _WITHOUT_GRADIENTS):
+        yield place.at("data", "dy"), "dy has no effect: none of these checks asks for gradients"
+
+
+def _is_within(checks: Set[str], names: Sequence[str]) -> bool:
+    """Return whether a row names checks, and all of them are among `names`."""
+    return bool(checks) and checks <= set(names)
 
 
 def _input(case: Case, place: Place) -> Iterator[Problem]:
@@ -179,11 +226,42 @@ def _legality(case: Case, row: Row, place: Place) -> Iterator[Problem]:
         elif case.feed_shape is None and None in case.input_shape:
             axis = place.at("input_shape", case.input_shape.index(None))
             yield axis, "an unknown axis needs a feed_shape that says its length"
+        else:
+            yield from _unfit(case, place.at("feed_shape"))
         return
     if row.expect and row.expect.model_fields_set != {"error"}:
         yield place.at("expect"), "a row that expects an error expects nothing else"
     if not forbidden:
         yield place.at("expect", "error"), "expects an error, and the rule forbids nothing of this row"
+
+
+def _unfit(case: Case, place: Place) -> Iterator[Problem]:
+    """
+    Yield where a legal input is not one the model is built for.
+
+    The rule gives every input with the right last axis an output. Whether a model takes one of another rank, or other
+    lengths of the axes it knows, is no question of a dense layer.
+    """
+    fed, built = case.fed_shape, (*(None,) * case.leading_axes, *case.input_shape)
+    if len(fed) != len(built):
+        axes = f"{list(fed)} has {_entries(len(fed), 'axis', 'axes')}, and the model is built for {len(built)}"
+        yield place, f"{axes}: batch and input_shape say what it is built for"
+        return
+    for index, (length, known) in enumerate(zip(fed, built, strict=True)):
+        if known not in (None, length):
+            yield (
+                place.at(index),
+                f"{length} is fed, and the model is built for {known}: null in input_shape takes any length",
+            )
+
+
+def _contradicting_batch(case: Case, row: Row, place: Place) -> Iterator[Problem]:
+    """Yield where a batch is not what the row says is fed."""
+    if case.feed_shape is None or "batch" not in row.model_fields_set:
+        return
+    fed = case.feed_shape[: len(case.leading)]
+    if fed != case.leading[: len(fed)]:
+        yield place.at("batch"), f"contradicts feed_shape, which begins with {shown(list(fed))}"
 
 
 def _forbidden(case: Case, place: Place) -> Problem | None:
@@ -291,5 +369,5 @@ def _tuple(value: list[Any] | None) -> tuple[Any, ...] | None:
     return None if value is None else tuple(value)
 
 
-def _entries(count: int) -> str:
-    return f"{count} {'entry' if count == 1 else 'entries'}"
+def _entries(count: int, one: str = "entry", more: str = "entries") -> str:
+    return f"{count} {one if count == 1 else more}"

@@ -107,7 +107,9 @@ def of_records(cells: Iterable[Record]) -> Times:
     first: dict[str, str] = {}
     for each in cells:
         took, waited = each.get("seconds"), each.get("start")
-        if each["outcome"] == "not_run" or not isinstance(took, int | float):
+        # What the registry declares unsupported was not asked, and has no check.
+        unasked = each["outcome"] == "not_run" or (each["outcome"] == "unsupported" and not each.get("checks"))
+        if unasked or not isinstance(took, int | float):
             continue
         name, case = str(each["implementation"]), str(each["case"])
         first.setdefault(name, case)

@@ -19,10 +19,10 @@ from typing import Final
 from conformance import environment
 from conformance.adapters.protocol import Adapter
 from conformance.adapters.registry import Implementation
-from conformance.channel import Inbox
-from conformance.child import encode_reply, load
+from conformance.channel import Inbox, decode_reply, encode_reply
+from conformance.child import load
 from conformance.process import StartError, import_path
-from conformance.steps import Hello, Reply, Step, Transcript, describe, perform
+from conformance.steps import Hello, Reply, Step, Transcript, describe, perform, raised, room
 
 #: Variables that say something of this process, and that nothing reads after its start.
 _OF_THIS_PROCESS: Final = ("PYTEST_", "PYTHON")
@@ -47,13 +47,17 @@ class InProcess:
             StartError: it cannot be loaded, or this process has another environment already.
         """
         adapter = self._load()
-        return describe(adapter, self._threads)
+        try:
+            return describe(adapter, self._threads)
+        except Exception as error:
+            raise _start_error(error) from error
 
     def ask(self, steps: Sequence[Step], *, name: str = "") -> Transcript:
         """Return what came of `steps`, each under its label; `name` is not used."""
         replies = (encode_reply(reply) for reply in perform(self._load(), steps))
         # Through a frame and back, so that an answer is a copy, of types that cross, as it is from another process.
-        return Transcript(replies={reply.label: reply for reply in map(_decoded, replies)})
+        largest = room(steps)
+        return Transcript(replies={reply.label: reply for reply in (_decoded(each, largest) for each in replies)})
 
     def close(self) -> None:
         """Do nothing: a framework cannot be unloaded."""
@@ -65,7 +69,7 @@ class InProcess:
             try:
                 self._adapter = load(self._implementation.adapter, self._implementation.mode)
             except Exception as error:
-                raise StartError(f"{type(error).__name__}: {error}") from error
+                raise _start_error(error) from error
         return self._adapter
 
     def _set_environment(self) -> None:
@@ -87,7 +91,12 @@ class InProcess:
         _in_force.append(own)
 
 
-def _decoded(frame: bytes) -> Reply:
-    inbox = Inbox.holding(frame)
-    reply: Reply = inbox.take()
-    return reply
+def _start_error(error: Exception) -> StartError:
+    said = raised(error)
+    return StartError(said.in_a_line, raised=said)
+
+
+def _decoded(encoded: bytes, largest: int) -> Reply:
+    frame = Inbox.holding(encoded).take()
+    assert frame is not None, "it is whole"
+    return decode_reply(frame, room=largest)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import Instead, Refusal
 from conformance.ledger.predicate import Predicate
-from conformance.reference.deviation import Deviation
+from conformance.reference.deviation import OWN_DTYPE, Deviation
 
 _KINDS: Final = {
     "bug": "Bugs",
@@ -25,6 +25,7 @@ _CALLS: Final = {
     "forward": "the call",
     "gradient": "the gradient",
 }
+_OWN: Final = {OWN_DTYPE: "the layer's own dtype"}
 #: Result -> how a person calls it.
 _RESULTS: Final = {"output": "the output", "parameters": "the parameters"}
 _ACCEPTED: Final = {
@@ -160,7 +161,9 @@ _COMPUTED: Final[Mapping[str, Callable[[Any], str]]] = {
     "loses_bias": lambda _: "does not add the bias",
     "computes_in": lambda dtype: f"computes in {dtype}",
     "products_in": lambda dtype: f"computes products in {dtype}",
-    "sums_in": _each("adds up {0} in {1}"),
+    "sums_in": lambda dtypes: _each("adds up {0} in {1}")(
+        {name: _OWN.get(each, each) for name, each in dtypes.items()}
+    ),
     "rounds_each_product": lambda results: f"rounds each product of {_results(results)}",
     "rounds_toward_zero": lambda results: f"rounds {_results(results)} toward zero",
     "multiplies_padding": lambda which: f"multiplies the {which.replace('_', ' ')} by 0 as well",

@@ -20,6 +20,7 @@ import pytest
 from xdist.workermanage import parse_tx_spec_config
 
 from conformance import travel, workers
+from conformance.adapters.installation import told_missing
 from conformance.adapters.registry import Implementation
 from conformance.selection import visible
 
@@ -200,8 +201,10 @@ class Machines:
         machines = ", ".join(each.name for each in self.elsewhere)
         for name in filter(self._chosen.__contains__, named):
             if all(each.missing.get(name) for each in self.elsewhere):
-                missing = ", ".join(dict.fromkeys(p for each in self.elsewhere for p in each.missing[name]))
-                return f"{name} was asked for, but is not installed on any machine ({machines}): {missing}"
+                missing = dict.fromkeys(p for each in self.elsewhere for p in each.missing[name])
+                return (
+                    f"{name} was asked for, but is not installed on any machine ({machines}): {told_missing(missing)}"
+                )
         without = sorted(name for name in self._chosen if self._device == "gpu" and not self.is_possible("gpu", name))
         return (
             f"--device gpu: no GPU is visible to {', '.join(without)} on any machine: {machines}" if without else None

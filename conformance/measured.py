@@ -44,16 +44,18 @@ class Measured:
     def add(self, record: Record) -> None:
         """Take what one cell shows."""
         question = record.get("question") or {}
-        if not question or question.get("error"):
+        # Older nights keep of a question its dtype alone.
+        lane, dtype = question.get("lane"), question.get("dtype")
+        if dtype not in _ACCUMULATOR or question.get("error"):
             return
-        subject = (record["implementation"], record["device"], question["dtype"])
+        subject = (record["implementation"], record["device"], dtype)
         for check in record.get("checks", ()):
             facts = check.get("facts") or {}
             for conduct, counted in (facts.get("conduct") or {}).items():
                 self._ways[subject].setdefault(conduct, Counter()).update(counted)
-            if "bitwise" in facts and question["lane"] == "uniform":
+            if "bitwise" in facts and lane == "uniform":
                 self._bitwise[subject].setdefault(check["check"], Counter())[bool(facts["bitwise"])] += 1
-            if question["lane"] == "uniform" and _is_one_sum(question):
+            if lane == "uniform" and _is_one_sum(question):
                 for name, margin in (facts.get("margins") or {}).items():
                     self._sum(subject, name, float(margin), record["case"])
 
@@ -103,4 +105,4 @@ class Measured:
 
 def _is_one_sum(question: Record) -> bool:
     """Return whether outputs and gradients are sums of products of numbers that are given: one linear layer's."""
-    return bool(question["activation"] == ["linear"]) and "input_dtype" not in question
+    return bool(question.get("activation") == ["linear"]) and "input_dtype" not in question

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from conformance.at_fault import CommandFault
+from conformance.at_fault import CommandFault, OutputPath
 
 
 @click.command()
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "output", type=click.Path(dir_okay=False, path_type=Path), required=True, metavar="FILE")
+@click.option("-o", "output", type=OutputPath(dir_okay=False), required=True, metavar="FILE")
 def merge(results: tuple[Path, ...], output: Path) -> None:
     """
     Make one FILE of the RESULTS of all shards of a run, as `diff`, `badge` and `nightly publish` want it.

@@ -16,10 +16,14 @@ from typing import Any, Final
 
 from conformance.behaviours import BehaviourCounts
 from conformance.measured import Measured
-from conformance.results import Record, Run, Writer, opened
+from conformance.results import Run, Writer, opened
 
+#: Missing shards that a message names.
+_NAMED: Final = 10
 #: Of a header, what each shard says for itself.
 _OF_A_SHARD: Final = ("started", "platform", "cells", "workers", "machines")
+#: Of a header, what a merged one does not take from its first shard.
+_NOT_OF_ALL: Final = ("type", "schema", "workers", "machines")
 
 
 class MergeError(ValueError):
@@ -54,16 +58,15 @@ def merge(paths: Sequence[Path], output: Path) -> int:
 
 def _write(runs: Sequence[Run], writer: Writer) -> int:
     count = sum(int(run.header.get("cells", 0)) for run in runs)
-    common = {key: value for key, value in runs[0].header.items() if key not in (*_OF_A_SHARD, "type", "schema")}
-    selection = {**common.pop("selection"), "shard": "1/1"}
-    writer.header(
-        started=min(str(run.header.get("started", "")) for run in runs),
-        **common,
-        **({"platform": runs[0].header["platform"]} if "platform" in runs[0].header else {}),
-        selection=selection,
-        shards=list(map(_told, runs)),
-        cells=count,
-    )
+    # What is merged may be a merged file, whose header names its shards.
+    header = {key: value for key, value in runs[0].header.items() if key not in _NOT_OF_ALL}
+    header |= {
+        "started": min(str(run.header.get("started", "")) for run in runs),
+        "selection": {**runs[0].header["selection"], "shard": "1/1"},
+        "shards": [each for run in runs for each in run.header.get("shards") or [_told(run)]],
+        "cells": count,
+    }
+    writer.header(**header)
     for each in _implementations(runs):
         writer.implementation(**each)
     measured, behaviours = Measured(), BehaviourCounts()
@@ -111,10 +114,11 @@ def _same_run(runs: Sequence[Run]) -> None:
             raise MergeError(f"{run.path} and {seen[index].path} are both shard {index}/{count}")
         seen[index] = run
         _same(first, run, "selection", _selection(first), _selection(run))
-        _same(first, run, "distributions", _mapping(first, "distributions"), _mapping(run, "distributions"))
+        _same(first, run, "distributions", first.header.get("distributions", {}), run.header.get("distributions", {}))
     missing = [f"{index}/{count}" for index in range(1, count + 1) if index not in seen]
     if missing:
-        raise MergeError(f"shard {', '.join(missing)} is missing")
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        raise MergeError(f"shard {', '.join(missing[:_NAMED])}{more} is missing")
     _same_versions(runs)
     _no_cell_twice(runs)
 
@@ -123,7 +127,7 @@ def _same_versions(runs: Sequence[Run]) -> None:
     found: dict[str, tuple[Run, Mapping[str, Any]]] = {}
     for run in runs:
         for each in run.implementations:
-            name, versions = str(each["implementation"]), each.get("versions") or {}
+            name, versions = each["implementation"], each.get("versions") or {}
             before, said = found.setdefault(name, (run, versions))
             _same(before, run, f"versions of {name}", said, versions)
 
@@ -153,17 +157,12 @@ def _short(value: object) -> str:
 
 
 def _selection(run: Run) -> dict[str, Any]:
-    return {key: value for key, value in _mapping(run, "selection").items() if key != "shard"}
-
-
-def _mapping(run: Run, name: str) -> Record:
-    found = run.header.get(name)
-    return found if isinstance(found, Mapping) else {}
+    return {key: value for key, value in run.header["selection"].items() if key != "shard"}
 
 
 def _shard(run: Run) -> tuple[int, int]:
     """Return which shard of how many a file says it is."""
-    index, _, count = str(_mapping(run, "selection").get("shard", "")).partition("/")
-    if not (index.isascii() and index.isdigit() and count.isascii() and count.isdigit() and int(index) >= 1):
+    index, _, count = str(run.header.get("selection", {}).get("shard", "")).partition("/")
+    if not count or int(index) > int(count):
         raise MergeError(f"{run.path}: its header does not say which shard of a run it is")
     return int(index), int(count)

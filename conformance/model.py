@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar, get_args
 
@@ -26,6 +26,14 @@ M = TypeVar("M", bound="Model")
 
 _LINK: Final = r"""https?://[^\s<>"'`\\]+"""
 _SHOWN: Final = 60
+#: Words for true and false that YAML 1.2 reads as text.
+_BOOLEANS: Final = {
+    **dict.fromkeys(("yes", "on", "y", "1"), "true"),
+    **dict.fromkeys(("no", "off", "n", "0"), "false"),
+    **{each: each for each in ("true", "false")},
+}
+#: A shape as Python writes it, in lower case; brackets are optional.
+_TUPLE: Final = r"[(\[]?((?:[0-9]+|none|null)(?:\s*,\s*(?:[0-9]+|none|null))*\s*,?)\s*[)\]]?"
 
 
 class Model(BaseModel):
@@ -72,7 +80,9 @@ Maybe = Annotated[T | SkipJsonSchema[None], BeforeValidator(_given)]
 Word = Annotated[str, AfterValidator(_word)]
 Link = Annotated[str, AfterValidator(_link), Field(json_schema_extra={"pattern": f"^{_LINK}$"})]
 NaturalNumber = Annotated[int, Field(ge=0)]
-Globs = Annotated[list[Word], Field(min_length=1)]
+#: A list of which the first bad item is a fault: a file has room for 500,000 of them.
+Several = Annotated[list[T], Field(fail_fast=True)]
+Globs = Annotated[Several[Word], Field(min_length=1)]
 
 
 def one_of(kind: str, names: Sequence[str]) -> tuple[AfterValidator, Any]:
@@ -147,7 +157,35 @@ def _explained(model: type[Model], place: Place, errors: Sequence[ErrorDetails])
         # The branches of a union each say their own; a whole sentence says most, and then the innermost.
         where, error = max(found, key=lambda each: (each[1]["type"] == "whole_sentence", len(each[1]["loc"])))
         whole = error["type"] == "whole_sentence"
-        yield where, error["msg"] if whole else f"{_wanted(model, field)}, not {shown(error['input'])}"
+        if whole:
+            yield where, error["msg"]
+            continue
+        wanted, types = _wanted(model, field), {each["type"] for _, each in found}
+        yield where, f"{wanted}, not {shown(error['input'])}{_to_write(error['input'], types, wanted)}"
+
+
+def _to_write(value: Any, types: Set[str], wanted: str) -> str:
+    """
+    Return what to write in place of a value that another language would take, as the end of a sentence.
+
+    `types` are pydantic's types of its errors, `wanted` the words for what should be there.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    meant: str | None = None
+    if isinstance(value, str):
+        word = value.strip().casefold()
+        if "bool_type" in types and word in _BOOLEANS:
+            meant = _BOOLEANS[word]
+        elif word == "none" and "null" in wanted:
+            meant = "null"
+        elif types & {"int_type", "float_type"} and re.fullmatch("[0-9]+", word):
+            meant = word
+        elif "list_type" in types and (found := re.fullmatch(_TUPLE, word)):
+            inner = [each.strip() for each in found[1].split(",") if each.strip()]
+            meant = f"[{', '.join('null' if each == 'none' else each for each in inner)}]"
+    elif is_number and "list_type" in types and "int_type" not in types:
+        meant = f"[{value}]"
+    return "" if meant is None else f": write {meant}"
 
 
 def _walk(place: Place, loc: Sequence[str | int]) -> tuple[list[str | int], Place]:

@@ -27,7 +27,7 @@ from conformance.diff import Diff, diff
 from conformance.diff_told import as_json, as_markdown
 from conformance.history import summary
 from conformance.report import write
-from conformance.results import ResultsError, Run, read
+from conformance.results import ResultsError, Run, header_of, read
 from conformance.shown import printable
 
 #: The file that says which night is shown, which is the last good one, and which was kept aside.
@@ -221,16 +221,16 @@ def _thin(folder: Path) -> None:
     """
     Take what only a page shows out of all but the last nights: evidence, values, scripts.
 
-    What is left, a tenth, is a results file still, with all that a diff or a history asks of it.
+    What is left, a tenth, is a results file still, with all that a diff or a history asks of it. A night that cannot be
+    read stays as it is: a history says so.
     """
     for path in sorted(folder.glob("*.jsonl.gz"))[:-WHOLE]:
-        with gzip.open(path, "rb") as stream:
-            head = json.loads(stream.readline())
-        if head.get("thinned"):
-            continue
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            thinned = [json.dumps(_thinned(json.loads(line)), ensure_ascii=False) for line in lines]
-        _pack("".join(f"{line}\n" for line in thinned).encode(), path)
+        with contextlib.suppress(ResultsError):
+            if header_of(path).get("thinned"):
+                continue
+            run = read(path)
+            records = (run.header, *run.implementations, *run.cells, *([run.footer] if run.footer else []))
+            _pack("".join(f"{json.dumps(_thinned(each), ensure_ascii=False)}\n" for each in records).encode(), path)
 
 
 def _thinned(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Final
 
 import click
 
-from conformance.at_fault import CommandFault
+from conformance.at_fault import CommandFault, OutputPath
 
 #: Exit codes: something got worse, or a known behaviour is gone; a night was kept aside, or nothing ran.
 WORSE: Final = 1
@@ -28,7 +28,7 @@ def nightly() -> None:
 
 
 @nightly.command(context_settings={"ignore_unknown_options": True})
-@click.option("-o", "output", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR")
+@click.option("-o", "output", type=OutputPath(file_okay=False), required=True, metavar="DIR")
 @click.option("--strict-ledger", is_flag=True, help="Exit with 1 where a known divergence is gone.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(output: Path, strict_ledger: bool, arguments: tuple[str, ...]) -> None:
@@ -51,9 +51,12 @@ def run(output: Path, strict_ledger: bool, arguments: tuple[str, ...]) -> None:
 def _is_any_gone(results: Path) -> bool:
     """Return whether a run says of any known behaviour that it is gone."""
     from conformance.behaviours import gone_in
-    from conformance.results import opened
+    from conformance.results import ResultsError, opened
 
-    return any(True for cell in opened(results).cells for _ in gone_in(cell))
+    try:
+        return any(True for cell in opened(results).cells for _ in gone_in(cell))
+    except ResultsError as error:
+        raise CommandFault(str(error)) from None
 
 
 @nightly.command()
@@ -71,7 +74,7 @@ def publish(folder: Path, site: Path, issues: Path | None, expect: tuple[str, ..
     kept aside, as it was broken off, nothing ran or everything failed; what was published before stays.
     """
     from conformance import nightly as nights
-    from conformance.columnar import HistoryError
+    from conformance.results import ResultsError
 
     found = {each.parent.name: each for each in sorted(folder.glob(f"*/{_RESULTS}"))}
     wanted = found | {name: folder / name / _RESULTS for name in expect if name not in found}
@@ -81,7 +84,7 @@ def publish(folder: Path, site: Path, issues: Path | None, expect: tuple[str, ..
         told = [nights.publish(wanted[name], site, accept=accept, keep=keep) for name in sorted(wanted)]
         nights.cover(site)
         written = [] if issues is None else nights.write_issues(told, issues)
-    except (nights.NightlyError, HistoryError) as error:
+    except (nights.NightlyError, ResultsError) as error:
         raise CommandFault(str(error)) from None
     except OSError as error:
         raise CommandFault(f"{error.filename}: {error.strerror}") from None

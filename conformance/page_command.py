@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from conformance.at_fault import CommandFault
+from conformance.at_fault import CommandFault, OutputPath
 
 if TYPE_CHECKING:
     from conformance.results import Run
@@ -54,7 +54,7 @@ def _nights(folder: Path) -> dict[str, Any]:
 
 @click.command()
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "output", type=click.Path(dir_okay=False, path_type=Path), default=Path("reports/index.html"))
+@click.option("-o", "output", type=OutputPath(dir_okay=False), default=Path("reports/index.html"))
 @click.option("--against", type=click.Path(path_type=Path), metavar="OLD", help="Say what changed since OLD.")
 @click.option("--history", type=click.Path(path_type=Path), metavar="FOLDER", help="Show the nights in FOLDER.")
 def report(results: tuple[Path, ...], output: Path, against: Path | None, history: Path | None) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from conformance.adapters.installation import told_missing
 from conformance.selection import Selection
 
 
@@ -26,20 +27,28 @@ def planned(selection: Selection, *, draws: int = 1) -> Iterator[str]:
     cells = selection.cells(selection.table(), chosen, selection.devices(chosen, elsewhere=True))
     times = selection.expected_times()
     counts: Counter[tuple[str, str]] = Counter()
+    unsupported: Counter[tuple[str, str]] = Counter()
     seconds: dict[tuple[str, str], float] = defaultdict(float)
     for cell in cells:
         process = cell.device, cell.implementation.name
         counts[process] += 1
+        if cell.unsupported is not None:
+            unsupported[process] += 1
+            continue
         seconds[process] += draws * times.cell(cell.implementation.name, cell.case.id)
-    missing = {each.name: ", ".join(each.missing_packages()) for each in chosen}
+    missing = {each.name: told_missing(each.missing_packages()) for each in chosen}
     width = max((len("/".join(each)) for each in counts), default=3)
     total = 0.0
     for (device, name), count in counts.items():
         if missing[name]:
             took = f"not installed: {missing[name]}"
+        elif unsupported[device, name] == count:
+            took = "unsupported"
         else:
             expected = times.start(name) + seconds[device, name]
             took, total = f"about {_duration(expected)}", total + expected
+            if unsupported[device, name]:
+                took += f", {unsupported[device, name]:,} unsupported"
         yield f"{f'{device}/{name}':<{width}}  {_cells(count):>15}  {took}"
     without = [each.name for each in chosen if not any(name == each.name for _, name in counts)]
     if without:

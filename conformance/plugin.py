@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import pytest
 
+from conformance.at_fault import say_error
 from conformance.case import TIERS
 from conformance.instruction_set import NAMES
 from conformance.light_reports import LightReports
@@ -94,8 +95,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     try:
         state = config.stash[STATE] = State(config)
         return state.plan().workers
-    except SelectionError as error:
-        raise pytest.UsageError(str(error)) from None
+    except (SelectionError, pytest.UsageError) as error:
+        raise _usage_fault(error) from None
 
 
 @pytest.hookimpl(trylast=True)
@@ -107,8 +108,8 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         state = config.stash.get(STATE, None) or State(config)
         state.prepare()
-    except SelectionError as error:
-        raise pytest.UsageError(str(error)) from None
+    except (SelectionError, pytest.UsageError) as error:
+        raise _usage_fault(error) from None
     config.stash[STATE] = state
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if config.getoption("--progress") and state.worker is None and reporter is not None:
@@ -120,6 +121,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(light, "conformance-light-reports")
     if config.pluginmanager.hasplugin("xdist") and state.worker is None:
         config.pluginmanager.register(state.distribution(), "conformance-xdist")
+
+
+def _usage_fault(error: object) -> pytest.UsageError:
+    """Say an error in the form of every command, and return what ends pytest for it; pytest's own form is another."""
+    say_error(error)
+    return pytest.UsageError()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -222,7 +229,7 @@ _current: State | None = None
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:
-    """End the results file; a run in which every cell was skipped fails."""
+    """End the results file; a run of which nothing ran fails, and so does one that did not ask who was named."""
     global _current
     state, _current = _current, None
     if state is None or state.worker is not None or session.config.option.collectonly:
@@ -235,10 +242,19 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitC
         state.give_up(error)
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
         return
-    if exitstatus == pytest.ExitCode.OK and state.asked and state.tally.total.keys() <= {"not_run", "unsupported"}:
+    if exitstatus != pytest.ExitCode.OK or not state.asked:
+        return
+    if not state.tally.has_run:
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
-    elif exitstatus == pytest.ExitCode.OK and state.fails_by_ledger:
+    elif state.idle or state.fails_by_ledger:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Let go of a results file that the session never came to."""
+    state = config.stash.get(STATE, None)
+    if state is not None and state.writer is not None:
+        state.writer.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -246,13 +262,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     state = config.stash.get(STATE, None)
     if state is not None and state.failure is not None:
         # A summary of what is not in the file would be taken for one of what is.
-        terminalreporter.write_line(f"ERROR: the results cannot be written: {state.failure}", red=True)
+        terminalreporter.write_line(f"error: the results cannot be written: {state.failure}", red=True)
         return
-    if state is None or state.worker is not None or not state.tally.counted:
+    if state is None or state.worker is not None or not state.asked or config.option.collectonly:
         return
     terminalreporter.section("conformance")
     lines = summarise(
-        state.tally, results=config.getoption("--results"), versions=state.versions, strict=state.is_strict
+        state.tally,
+        results=config.getoption("--results"),
+        versions=state.versions,
+        strict=state.is_strict,
+        idle=state.idle,
+        notes=state.unknown_globs,
+        alone=state.alone,
     )
     writer = config.get_terminal_writer()
     if is_coloured(writer._file) and writer.hasmarkup:

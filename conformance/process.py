@@ -30,7 +30,7 @@ import weakref
 from collections.abc import Sequence
 from io import FileIO
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 import psutil
 
@@ -38,9 +38,10 @@ import conformance
 from conformance import environment
 from conformance.adapters.registry import Implementation
 from conformance.allowance import Allowance, TimeLimit, cpu_seconds
-from conformance.channel import Garbage, Inbox
+from conformance.channel import LARGEST_BODY, Garbage, Inbox, decode_reply
 from conformance.child import Orders
-from conformance.steps import Raised
+from conformance.shown import legible
+from conformance.steps import Raised, Reply
 
 GIB: Final = 2**30
 MARK: Final = "CONFORMANCE_PROCESS"
@@ -231,14 +232,14 @@ class ChildProcess:
             except BrokenPipeError:
                 raise Ended(self._how_it_ended()) from None
 
-    def receive(self) -> Any:
-        """Return the next message, or raise `Ended`."""
+    def receive(self, room: int = 0) -> Reply:
+        """Return the next reply, whose arrays take at most `room` bytes, or raise `Ended`."""
         try:
-            while (message := self._inbox.take()) is None:
+            while (frame := self._inbox.take(longest=room + LARGEST_BODY)) is None:
                 self._wait()
+            return decode_reply(frame, room=room)
         except Garbage as garbage:
             raise Ended(f"spoke out of turn: {garbage}") from None
-        return message
 
     def end(self, *, patience: float = 0.0) -> None:
         """End the process and all it started; with `patience` it is first asked to, and given that many seconds."""
@@ -399,11 +400,11 @@ class _Log:
             os.ftruncate(self.descriptor, 0)
 
     def tail(self, since: int) -> str:
-        """Return the last `STDERR_KEPT` bytes of what was printed after position `since`."""
+        """Return the last `STDERR_KEPT` bytes of what was printed after position `since`, legible."""
         size = os.fstat(self.descriptor).st_size
         end = self._last_emptied + os.pread(self.descriptor, STDERR_KEPT, max(0, size - STDERR_KEPT))
         wanted = min(STDERR_KEPT, self._emptied_at + size - since)
-        return end[-wanted:].decode(errors="replace") if wanted > 0 else ""
+        return legible(end[-wanted:].decode(errors="replace")) if wanted > 0 else ""
 
     def close(self) -> None:
         self._file.close()

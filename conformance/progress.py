@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import pytest
 
-from conformance.results import FAILING
+from conformance.results import FAILING, UNJUDGED
 
 #: How often a run that is no terminal's says how far it has come.
 PARTS = 10
@@ -31,6 +31,7 @@ class Progress:
         self._live = live
         self._done = 0
         self._red = 0
+        self._has_run = False
         self._said = 0
         self._started = time.monotonic()
         self._bar: Any = None
@@ -46,6 +47,7 @@ class Progress:
         """Count a cell."""
         self._done += 1
         self._red += outcome in FAILING
+        self._has_run |= outcome not in UNJUDGED
         total = max(self._total(), self._done)
         if self._live:
             self._draw(total)
@@ -53,7 +55,8 @@ class Progress:
         part = self._done * PARTS // total
         if part > self._said:
             self._said = part
-            self._file.write(f"{self._done} of {total} cells, {self._red} red{self._left(total)}\n")
+            said = "none ran" if self._done == total and not self._has_run else f"{self._red} red"
+            self._file.write(f"{self._done} of {total} cells, {said}{self._left(total)}\n")
             self._file.flush()
 
     def _left(self, total: int) -> str:

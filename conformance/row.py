@@ -12,7 +12,20 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, Field
 
 from conformance.case import ACTIVATIONS, CHECKS, DTYPES, INPUT_DTYPES, LANES, LAYOUTS, MAX_RANK, NEEDS, SWITCHES, TIERS
-from conformance.model import Globs, Link, Maybe, Model, NaturalNumber, Word, about, one_of, shown, without, wrong
+from conformance.model import (
+    Globs,
+    Link,
+    Maybe,
+    Model,
+    NaturalNumber,
+    Several,
+    Word,
+    about,
+    one_of,
+    shown,
+    without,
+    wrong,
+)
 
 MAX_ID: Final = 100
 #: An id is a file's name, an anchor on a page and a word in a terminal.
@@ -74,25 +87,25 @@ Arrays = Annotated[Any, AfterValidator(_arrays), Field(json_schema_extra=_NUMBER
 Activation = Annotated[str, *one_of("activation", ACTIVATIONS)]
 Check = Annotated[str, *one_of("check", CHECKS)]
 Lane = Annotated[str, *one_of("lane", LANES)]
-LegalUnits = NaturalNumber | Annotated[list[NaturalNumber], Field(min_length=1)]
+LegalUnits = NaturalNumber | Annotated[Several[NaturalNumber], Field(min_length=1)]
 Anything = int | Annotated[float, Field(allow_inf_nan=False)] | bool | str | None
-AnyUnits = Anything | Annotated[list[Anything], Field(min_length=1)]
-Batch = NaturalNumber | Annotated[list[NaturalNumber], Field(min_length=1, max_length=MAX_RANK)] | None
+AnyUnits = Anything | Annotated[Several[Anything], Field(min_length=1)]
+Batch = NaturalNumber | Annotated[Several[NaturalNumber], Field(min_length=1, max_length=MAX_RANK)] | None
 
 
 class Expectation(Model):
     """Literals worked by hand that pin the rule itself, or `error: true`: the framework must refuse."""
 
     output_shape: Annotated[
-        Maybe[list[Axis]],
+        Maybe[Several[Axis]],
         *about("Output shape of a single layer, null in front for an unknown batch.", "a list of lengths and nulls"),
     ] = None
     output_shapes: Annotated[
-        Maybe[list[list[Axis]]],
+        Maybe[Several[Several[Axis]]],
         *about("One output shape per layer, null in front of each for an unknown batch.", "a list of shapes"),
     ] = None
     parameters: Annotated[
-        Maybe[list[NaturalNumber]], *about("One parameter count per layer.", "a list of counts, one per layer")
+        Maybe[Several[NaturalNumber]], *about("One parameter count per layer.", "a list of counts, one per layer")
     ] = None
     total_parameters: Annotated[
         Maybe[NaturalNumber], *about("The sum of the parameter counts.", "an integer of 0 or more")
@@ -132,7 +145,7 @@ class Family(Model):
     """The part of a row that makes many of it."""
 
     each: Annotated[
-        Maybe[dict[str, Annotated[list[Any], Field(min_length=1)]]],
+        Maybe[dict[str, Annotated[Several[Any], Field(min_length=1)]]],
         *about(
             "Field to list of values; the row expands to their Cartesian product.",
             "a mapping of fields, each to a list of one value or more",
@@ -144,7 +157,7 @@ class Row(Family):
     """One entry of the table: a question, or with `each` a family of them."""
 
     input_shape: Annotated[
-        Annotated[list[Axis], Field(max_length=MAX_RANK)],
+        Annotated[Several[Axis], Field(max_length=MAX_RANK)],
         *about(
             "Shape of one sample, without batch, as in Keras; [] is rank 0.",
             f"a list of up to {MAX_RANK} axes, each an integer of 0 or more, or null where it is unknown",
@@ -158,14 +171,14 @@ class Row(Family):
         ),
     ]
     activation: Annotated[
-        Activation | list[Activation],
+        Activation | Several[Activation],
         *about(
             "One for all layers, or a list with one for each.",
             f"one of {', '.join(ACTIVATIONS)}, or a list with one for each layer",
         ),
     ] = "linear"
     use_bias: Annotated[
-        bool | list[bool],
+        bool | Several[bool],
         *about("One for all layers, or a list with one for each.", "true or false, or a list with one for each layer"),
     ] = True
     dtype: Annotated[
@@ -183,7 +196,7 @@ class Row(Family):
         ),
     ] = 2
     values: Annotated[
-        Maybe[Lane | Annotated[list[Lane], Field(min_length=1), AfterValidator(_distinct)]],
+        Maybe[Lane | Annotated[Several[Lane], Field(min_length=1), AfterValidator(_distinct)]],
         *about(
             "How inputs and weights are drawn; a list makes one case each. Without it: exact and uniform.",
             f"one of {', '.join(LANES)}, or a list of them",
@@ -207,7 +220,7 @@ class Row(Family):
         *about("What the machine must have; elsewhere the row is not run.", f"one of {', '.join(NEEDS)}"),
     ] = None
     feed_shape: Annotated[
-        Maybe[Annotated[list[NaturalNumber], Field(max_length=_MAX_FED)]],
+        Maybe[Annotated[Several[NaturalNumber], Field(max_length=_MAX_FED)]],
         *about(
             "The full shape fed at the call, batch included, where it is not what the layer was built for.",
             f"a list of up to {_MAX_FED} axes, each an integer of 0 or more",
@@ -218,7 +231,7 @@ class Row(Family):
         Maybe[Globs], *about("Globs, where a row makes sense for some only.", "a list of globs")
     ] = None
     checks: Annotated[
-        Maybe[Annotated[list[Check], Field(min_length=1), AfterValidator(_distinct)]],
+        Maybe[Annotated[Several[Check], Field(min_length=1), AfterValidator(_distinct)]],
         *about("Names, where a row is about one thing.", f"a list of checks, among {', '.join(CHECKS)}"),
     ] = None
     tier: Annotated[
@@ -233,7 +246,7 @@ class Row(Family):
     ] = None
     why: Annotated[Maybe[Word], *about("A fact: what the row shows.", "text")] = None
     source: Annotated[Maybe[Link], *about("Where the row comes from.", "an http or https link")] = None
-    tags: Annotated[Maybe[list[Word]], *about("Words for people.", "a list of words")] = None
+    tags: Annotated[Maybe[Several[Word]], *about("Words for people.", "a list of words")] = None
 
 
 class RefusedRow(Row):
@@ -258,7 +271,7 @@ class TableFile(Model):
         Maybe[dict[str, Any]], *about("Fields that every row has unless it says otherwise.", "a mapping of fields")
     ] = None
     rows: Annotated[
-        Annotated[list[dict[str, Any]], Field(min_length=1)],
+        Annotated[Several[dict[str, Any]], Field(min_length=1)],
         *about("One entry per question, or per family of questions.", "a list of rows, each a mapping"),
     ]
 

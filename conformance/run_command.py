@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from conformance.at_fault import AT_FAULT, CommandFault
+from conformance.at_fault import AT_FAULT, INTERNAL_ERROR, CommandFault, OutputPath
 from conformance.instruction_set import NAMES
 from conformance.page_command import write_page
 
 #: Exit code: nothing ran.
 NOTHING_RAN: Final = 3
+#: What pytest collects.
+SUITE: Final = Path(__file__).with_name("suite.py")
 #: How often a worker is started anew for each `--tx`.
 RESTARTS: Final = 4
 
@@ -24,6 +27,15 @@ class _Positive(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = float(super().convert(value, param, ctx))
         return number if number == number else self.fail(f"{value!r} is not a number.", param, ctx)
+
+
+def _count_of_workers(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """Return how many processes pytest-xdist is to start: `auto`, `logical`, or an integer of 0 or more, as text."""
+    if value in ("auto", "logical"):
+        return value
+    if not (value.isascii() and value.isdigit()):
+        raise click.BadParameter(f"{value!r} is not auto, logical, or an integer of 0 or more.")
+    return str(int(value))
 
 
 _CASES: Final = click.argument("cases", nargs=-1, type=str)
@@ -44,7 +56,15 @@ _MORE_THAN_0 = _Positive(min=0.001, max=1e6)
 @click.option("--tier", type=click.Choice(["quick", "full", "nightly"]), default="full", show_default=True)
 @click.option("--random", type=click.IntRange(min=0), default=0, metavar="N", help="Add N random cases.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, metavar="S", help="The seed of the random cases.")
-@click.option("-n", "workers", default="auto", show_default=True, metavar="N", help="Processes of pytest; 0 for none.")
+@click.option(
+    "-n",
+    "workers",
+    callback=_count_of_workers,
+    default="auto",
+    show_default=True,
+    metavar="N",
+    help="Processes of pytest; 0 for none.",
+)
 @click.option("--tx", multiple=True, metavar="SPEC", help="Workers of other machines instead: ssh=HOST; repeatable.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of each process; its share of the CPUs.")
 @click.option("--cpu-isa", type=click.Choice(NAMES), help="Limit frameworks to this instruction set.")
@@ -57,7 +77,7 @@ _MORE_THAN_0 = _Positive(min=0.001, max=1e6)
 @click.option("--start-deadline", type=_MORE_THAN_0, metavar="SECONDS", help="CPU time until a process is up; 120.")
 @click.option("--hang", type=_MORE_THAN_0, metavar="SECONDS", help="Wall time almost without CPU time; 60.")
 @click.option("--memory", type=_MORE_THAN_0, metavar="GIB", help="Resident, that a framework's process may take; 8.")
-@click.option("--collect-only", is_flag=True, help="Say how many cells there are and what they would take; run none.")
+@click.option("--collect-only", is_flag=True, help="Run and write nothing: say how many cells there are, and how long.")
 @click.option(
     "--junit-xml",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -65,9 +85,7 @@ _MORE_THAN_0 = _Positive(min=0.001, max=1e6)
     metavar="FILE",
     help="Write the verdicts as JUnit XML as well.",
 )
-@click.option(
-    "-o", "output", type=click.Path(file_okay=False, path_type=Path), default=Path("reports"), show_default=True
-)
+@click.option("-o", "output", type=OutputPath(file_okay=False), default=Path("reports"), show_default=True)
 def run(
     cases: tuple[str, ...],
     implementation: tuple[str, ...],
@@ -99,10 +117,14 @@ def run(
 
     With --random so many random cases are run as well; `conformance list random` writes them to a file of their own.
 
-    Exit code 0: all conform, or diverge as the ledger says. 1: something violates, crashed or timed out; with
-    --strict-ledger also: a known divergence is gone. 2: the table or the command is at fault, or what is found cannot
-    be written. 3: nothing ran.
+    Exit code 0: all conform, or diverge as the ledger says. 1: something violates, crashed or timed out, or nothing
+    ran of an implementation that was asked for by name; with --strict-ledger also: a known divergence is gone. 2: the
+    table, the command or an adapter is at fault, or what is found cannot be written. 3: nothing ran. 4: an internal
+    error.
+
+    The page is that of the results file beside it: a run that writes results and no page removes an earlier page.
     """
+    _refuse_contradictions(random=random, no_ledger=no_ledger, strict_ledger=strict_ledger)
     if str(Path.cwd()) not in sys.path:
         # For implementations named as module:Class; at the end, so that it shadows nothing.
         sys.path.append(str(Path.cwd()))
@@ -111,9 +133,6 @@ def run(
         _collect({**selected, "random": random, "random_seed": seed}, shard, draws)
         return
 
-    import pytest
-
-    from conformance import suite
     from conformance.results import ResultsError
 
     results = output / "results.jsonl"
@@ -128,22 +147,71 @@ def run(
     options += [] if times is None else [f"--times={times}"]
     options += [] if threads is None else [f"--threads={threads}"]
     options += [] if cpu_isa is None else [f"--cpu-isa={cpu_isa}"]
-    package = Path(suite.__file__).parent
-    # Nothing of the folder the command is called in has a say: no ini file, no conftest, no plugin, no cache.
-    isolation = ["-c", str(package / "run.ini"), "--rootdir", str(package), "--noconftest", "-p", "no:cacheprovider"]
-    isolation += ["-p", "conformance.plugin", "--import-mode=importlib", "-W", "error"]
-    isolation += _workers(workers, tx)
     # The summary shows red cells itself: of thousands, pytest would print every one.
-    quiet = ["-q", "--no-header", "--progress", "--tb=no", "-rN"]
+    options += ["-q", "--no-header", "--progress", "--tb=no", "-rN", *_workers(workers, tx)]
     try:
-        code = pytest.main([*isolation, *options, *quiet, f"{package / 'suite.py'}::test_dense"])
-        if results.exists() and code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
-            write_page([results], output / "index.html")
+        code = _run_and_report([*options, f"{SUITE}::test_dense"], results, output / "index.html")
     except (OSError, ResultsError) as error:
-        raise CommandFault(
-            str(error)
-        ) from None  # the page, or what else cannot be kept: a full disk, no temporary folder
-    sys.exit(_EXIT_CODES.get(int(code), int(code)))
+        # The page, or what else cannot be kept: a full disk, no temporary folder.
+        raise CommandFault(str(error)) from None
+    except BaseException as error:
+        # pytest reports an interrupt itself, but for one before its session, and one at a place that it fails to show.
+        if not any(isinstance(each, KeyboardInterrupt) for each in (error, error.__context__)):
+            raise
+        raise CommandFault("interrupted before anything ran") from None
+    sys.exit(code)
+
+
+def _refuse_contradictions(*, random: int, no_ledger: bool, strict_ledger: bool) -> None:
+    """Raise `CommandFault` where an option would have no effect beside the others."""
+    source = click.get_current_context().get_parameter_source("seed")
+    if not random and source is not click.core.ParameterSource.DEFAULT:
+        raise CommandFault("--seed is the seed of the random cases, and there are none: add --random N")
+    if no_ledger and strict_ledger:
+        raise CommandFault("--no-ledger and --strict-ledger exclude one another: without a ledger nothing is gone")
+
+
+def _run_and_report(words: list[str], results: Path, page: Path) -> int:
+    """
+    Run pytest with nothing but these words, write the page of the results of this run, and return the exit code.
+
+    Raises:
+        OSError: the page or a temporary folder cannot be written.
+        ResultsError: the results file cannot be read.
+    """
+    import pytest
+
+    for name in [each for each in os.environ if each.startswith("PYTEST_")]:
+        del os.environ[name]  # options and plugins of the caller's own runs of pytest
+    # Of what is installed beside the suite, some plugins of pytest reorder, repeat or time tests in every run.
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    # Nothing of the folder the command is called in has a say: no ini file, no conftest, no cache.
+    isolation = ["-c", str(SUITE.with_name("run.ini")), "--rootdir", str(SUITE.parent), "--noconftest"]
+    isolation += ["-p", "no:cacheprovider", "-p", "xdist", "-p", "conformance.plugin"]
+    isolation += ["--import-mode=importlib", "-W", "error"]
+    before, is_shown = _last_written(results), False
+    try:
+        code = int(pytest.main([*isolation, *words]))
+        if _last_written(results) == before:
+            # What lies there is of another run, and so is its page. A run that is green without results ran nothing.
+            return _EXIT_CODES.get(code, code) or NOTHING_RAN
+        if code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
+            write_page([results], page)
+            is_shown = True
+    finally:
+        if not is_shown and page.is_file() and _last_written(results) != before:
+            page.unlink()
+            click.echo(f"page: {page} is removed, since it showed an earlier run")
+    return _EXIT_CODES.get(code, code)
+
+
+def _last_written(results: Path) -> tuple[int, int, int] | None:
+    """Return what tells one writing of a file from another: itself, size and time; None where it is not there."""
+    try:
+        found = results.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _collect(selected: dict[str, Any], shard: str, draws: int) -> None:
@@ -160,16 +228,16 @@ def _collect(selected: dict[str, Any], shard: str, draws: int) -> None:
 
 def _workers(count: str, tx: tuple[str, ...]) -> list[str]:
     """Return the options of pytest-xdist: so many workers here, or those that `tx` names."""
+    # What reaches for a worker that is not there leaves its pipe or socket to be closed by whoever finds it.
+    quiet = ["-W", "ignore::ResourceWarning"]
     if not tx:
-        return [] if count == "0" else ["-n", count]
+        return [] if count == "0" else [*quiet, "-n", count]
     source = click.get_current_context().get_parameter_source("workers")
     if source is not click.core.ParameterSource.DEFAULT:
         raise CommandFault("-n and --tx exclude one another: for workers of this machine add --tx 2*popen")
-    # A machine on which workers die again and again must not keep the run from its end. And what reaches for a machine
-    # that is not there leaves its socket to be closed by whoever finds it.
+    # A machine on which workers die again and again must not keep the run from its end.
     return [
-        "-W",
-        "ignore::ResourceWarning",
+        *quiet,
         "--dist=load",
         f"--max-worker-restart={RESTARTS * len(tx)}",
         *(f"--tx={each}" for each in tx),
@@ -177,4 +245,4 @@ def _workers(count: str, tx: tuple[str, ...]) -> list[str]:
 
 
 #: pytest's exit codes -> those of `run`.
-_EXIT_CODES: Final = {4: AT_FAULT, 5: NOTHING_RAN}
+_EXIT_CODES: Final = {3: INTERNAL_ERROR, 4: AT_FAULT, 5: NOTHING_RAN}

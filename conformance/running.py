@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 
 from conformance import travel, workers
 from conformance.adapters.registry import Implementation
-from conformance.cell import Cell
+from conformance.cell import Cell, unknown_globs
 from conformance.distribution import WithXdist
 from conformance.environment import cpu_features, usable
 from conformance.expected_time import Times
@@ -27,12 +28,14 @@ from conformance.machines import Machines, are_elsewhere
 from conformance.measured import Measured
 from conformance.output import OutputError, ResultsFile
 from conformance.progress import Progress
-from conformance.record_form import decoded
+from conformance.results import UNJUDGED
+from conformance.results.record import decoded
 from conformance.sandbox import GIB, Limits
 from conformance.selection import Selection, SelectionError, parse_shard
 from conformance.suite import DEFAULT_CACHE, Runner
 from conformance.tally import Tally
 
+_NO_ROW: Final = "no row of the selection is asked of it"
 _CELL: Final = re.compile(r"test_dense\[([^/]+/[^/]+/.+)\]$")
 
 
@@ -72,6 +75,10 @@ class State:
         self.times = Times({})
         self.planned: workers.Plan | None = None
         self.cells: tuple[Cell, ...] = ()
+        #: Implementations that some shard asks something: not all of their cells are unsupported.
+        self.askable: frozenset[str] = frozenset()
+        #: Globs of rows that match no implementation, each a line with its row.
+        self.unknown_globs: tuple[str, ...] = ()
         self.behaviours: tuple[Behaviour, ...] = ()
         self.asked = False
         self.tally = Tally()
@@ -122,9 +129,15 @@ class State:
         self.machines = Machines(
             self.chosen, device=self.selection.device, threads=self.threads, elsewhere=elsewhere, only=only
         )
+        if not elsewhere and not self.config.option.collectonly:
+            self.selection.check_adapters(self.chosen, self.limits)
         devices = self.selection.devices(self.chosen, elsewhere=elsewhere)
         # Read here and not when tests are generated, where a fault would come with a traceback.
-        self.cells = self.selection.cells(self.selection.table(), self.chosen, devices)
+        cases = self.selection.table()
+        cells = self.selection.every_cell(cases, self.chosen, devices)
+        self.cells = self.selection.part(cells)
+        self.askable = frozenset(each.implementation.name for each in cells if each.unsupported is None)
+        self.unknown_globs = tuple(f"{case.row}: {said}" for case, _, said in unknown_globs(cases))
 
     def plan(self) -> workers.Plan:
         """
@@ -134,7 +147,8 @@ class State:
             SelectionError: table or command is at fault.
         """
         self._settle()
-        cells = ((f"{e.device}/{e.implementation.name}", e.implementation.name, e.case.id) for e in self.cells)
+        asked = (each for each in self.cells if each.unsupported is None)
+        cells = ((f"{e.device}/{e.implementation.name}", e.implementation.name, e.case.id) for e in asked)
         logical = workers.cpus()
         self.planned = workers.plan(
             self.times.kept_busy(cells) + workers.files_of_tests(self.config.args),
@@ -165,7 +179,8 @@ class State:
         assert self.machines is not None
         limits = self.limits
         options: dict[str, object] = {"draws": self.draws, "deadline": limits.question}
-        apart = {cell.id for cell in self.cells if cell.case.environment}
+        unasked = {cell.id for cell in self.cells if cell.unsupported is not None}
+        apart = {cell.id for cell in self.cells if cell.case.environment} - unasked
         options |= {"start-deadline": limits.start, "hang": limits.hang, "memory": limits.memory / GIB}
         options |= {} if self.cpu_isa is None else {"cpu-isa": self.cpu_isa}
         self.xdist = WithXdist(
@@ -176,6 +191,7 @@ class State:
             named=self.selection.implementations,
             times=self.times,
             is_apart=lambda test_id: _is_cell(test_id) and _cell_id(test_id) in apart,
+            is_unasked=lambda test_id: _is_cell(test_id) and _cell_id(test_id) in unasked,
             expect=lambda ids: self.writing(lambda: self.expect(ids)),
         )
         return self.xdist
@@ -251,14 +267,20 @@ class State:
                 self.progress.take(record["outcome"])
 
     def finish(self) -> None:
-        """Write a line for every cell that was not reached, and the footer."""
+        """
+        Write a line for every cell that was not reached, and the footer.
+
+        A run that ends before its cells are known has neither: there is no header, and the earlier file stays.
+        """
         missing = self.tally.missing
         for cell in missing:
             record = _unrun(cell, "not_run", "the run was stopped before this cell")
             self.tally.take(record)
             if self.writer is not None:
                 self.writer.cell(record)
-        if self.writer is not None:
+        if self.writer is None:
+            return
+        if self.writer.has_header:
             seconds = (datetime.now(UTC) - self.started).total_seconds()
             self.writer.footer(
                 complete=not missing,
@@ -266,12 +288,51 @@ class State:
                 behaviours=self.tally.behaviours.facts(),
                 measured=self.measured.facts(),
             )
-            self.writer.close()
+        self.writer.close()
+
+    @property
+    def idle(self) -> dict[str, str]:
+        """
+        Implementations that were asked for by name and of which no cell ran, each with the reason.
+
+        One whose cells are in other shards, or were not collected here, is none.
+        """
+        found: dict[str, str] = {}
+        for each in self.chosen:
+            name = each.name
+            if name not in self.selection.implementations:
+                continue
+            outcomes = self.tally.outcomes_of(name)
+            has_run = not outcomes <= set(UNJUDGED)
+            is_elsewhere = name in self.askable and (not outcomes or ("not_run" not in outcomes and self._is_part))
+            if not has_run and not is_elsewhere:
+                none = "it is asked by rows that name it alone, and none does" if each.by_name else _NO_ROW
+                found[name] = self.tally.reason_of(name) or none
+        return found
+
+    @property
+    def _is_part(self) -> bool:
+        return self.selection.shard[1] > 1
 
     @property
     def fails_by_ledger(self) -> bool:
         """Whether the run is red because a known behaviour is gone, as `--strict-ledger` has it."""
         return self.is_strict and bool(self.tally.behaviours.gone)
+
+    def alone(self, cell: str) -> str | None:
+        """Return the command that runs a cell, `DEVICE/IMPLEMENTATION/CASE`, alone; None outside of a checkout."""
+        tests = Path("tests", "test_dense.py")
+        if not (tests.is_file() and Path("conformance").resolve() == Path(__file__).parent.resolve()):
+            return None
+        device, implementation, _ = cell.split("/", 2)
+        chosen, options = self.selection, [f"--implementation={implementation}"]
+        options += [f"--cases={each}" for each in chosen.cases]
+        options += [f"--tier={chosen.tier}"] if chosen.tier != "full" else []
+        options += [f"--random={chosen.random}", f"--random-seed={chosen.random_seed}"] if chosen.random else []
+        options += [f"--device={device}"] if device != "cpu" else []
+        options += [f"--cpu-isa={self.cpu_isa}"] if self.cpu_isa is not None else []
+        options += ["--no-ledger"] if self.config.getoption("--no-ledger") else []
+        return shlex.join(["pytest", f"{tests}::test_dense[{cell}]", *options])
 
     def writing(self, write: Callable[[], None]) -> None:
         """Do what writes results; where they can be written no more, end the run: going on would waste it."""

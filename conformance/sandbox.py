@@ -18,11 +18,11 @@ from typing import Final, Protocol, Self
 
 from conformance.adapters.registry import Implementation
 from conformance.allowance import TimeLimit
-from conformance.channel import encode
+from conformance.channel import encode_question
 from conformance.in_process import InProcess
 from conformance.investigator import Culprit, Investigated, Investigator
 from conformance.process import GIB, ChildProcess, Ended, StartError
-from conformance.steps import Crash, Hello, Raised, Reply, Step, Transcript
+from conformance.steps import GREETING, Crash, Hello, Raised, Reply, Step, Transcript, room
 
 __all__ = [
     "GIB",
@@ -163,11 +163,10 @@ class Sandbox:
 
         Raises:
             StartError: there was no process, and none came up.
-            Foreign: some step holds what cannot cross to the process.
         """
         if not steps:
             return Transcript(replies={})
-        frame = encode(tuple(steps))
+        frame, largest = encode_question(steps), room(steps)
         notes = self._make_room()
         self.start()
         process = self._process
@@ -179,8 +178,8 @@ class Sandbox:
             process.allow(self._limits.of_question(self._threads))
             process.send(frame)
             for at, step in enumerate(steps):  # noqa: B007 - where it got to
-                reply = process.receive()
-                if not isinstance(reply, Reply) or reply.label != step.label:
+                reply = process.receive(largest)
+                if (reply.label, reply.stage) != (step.label, step.stage):
                     raise Ended("spoke out of turn: an answer to something else")
                 replies[reply.label] = reply
         except Ended as ended:
@@ -215,14 +214,14 @@ class Sandbox:
         """Return what a process that is coming up says of itself; raises `StartError`."""
         try:
             process.allow(self._limits.of_start(), starting=True)
-            greeting = process.receive()
+            reply = process.receive()
         except Ended as ended:
             self._hung += self._limits.hang if ended.hung else 0.0
             raise StartError(ended.reason, stderr=process.last_words()) from None
+        greeting = reply.answer
         if isinstance(greeting, Raised):
-            reason = f"{greeting.type}: {greeting.message}"
-            raise StartError(reason, stderr=process.stderr(), raised=greeting)
-        if not isinstance(greeting, Hello):
+            raise StartError(greeting.in_a_line, stderr=process.stderr(), raised=greeting)
+        if reply.label != GREETING or not isinstance(greeting, Hello):
             raise StartError("spoke out of turn: something other than a greeting", stderr=process.stderr())
         return greeting
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from conformance.at_fault import CommandFault
+from conformance.at_fault import CommandFault, OutputPath
 
 if TYPE_CHECKING:
     from conformance.search import Found
@@ -47,9 +47,7 @@ def seconds_of(text: str) -> float:
 @click.option("--most", type=click.IntRange(min=1), default=None, metavar="N", help="End after so many finds.")
 @click.option("--seed", type=click.IntRange(min=0), default=None, metavar="S", help="Search the same way again.")
 @click.option("--database", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="What is remembered.")
-@click.option(
-    "-o", "output", type=click.Path(file_okay=False, path_type=Path), default=Path("reports/search"), show_default=True
-)
+@click.option("-o", "output", type=OutputPath(file_okay=False), default=Path("reports/search"), show_default=True)
 def search(
     implementation: tuple[str, ...],
     budget: str,
@@ -68,6 +66,7 @@ def search(
     """
     if importlib.util.find_spec("hypothesis") is None:
         raise CommandFault("a search needs Hypothesis: pip install 'dense-conformance[search]'")
+    from conformance.sandbox import Limits
     from conformance.search import search as searched
     from conformance.search.told import lines, write
     from conformance.selection import Selection, SelectionError
@@ -77,6 +76,7 @@ def search(
     try:
         seconds = seconds_of(budget)
         chosen = [each for each in selection.chosen() if not each.missing_packages()]
+        selection.check_adapters(chosen, Limits())
         selection.devices(chosen)
         behaviours = selection.ledger()
     except (SelectionError, ValueError) as error:
@@ -112,7 +112,7 @@ class _Teller:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._often = 0.5 if sys.stderr.isatty() else _OFTEN
-        self._next = time.monotonic() + self._often
+        self._next = 0.0
 
     def __call__(self, found: Found, part: float) -> None:
         """Say it, where it is time."""

@@ -12,16 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from conformance.adapters.registry import Implementation, UnknownImplementation, registered, select
+from conformance.adapters.installation import told_missing
+from conformance.adapters.registry import Implementation, RegistryError, registered, select
 from conformance.case import TIERS, Case
-from conformance.cell import Cell, cell_of, concerns
+from conformance.cell import Cell, cell_of, is_named
 from conformance.document import DocumentError
 from conformance.expected_time import Times, of_results, recorded
 from conformance.ledger import Behaviour, load_ledger
 from conformance.random_cases import random_cases
 from conformance.results import ResultsError
-from conformance.sandbox import Sandbox, StartError
+from conformance.sandbox import Limits, Sandbox, StartError
 from conformance.sharding import parts
+from conformance.shown import printable
 from conformance.table import TableError, default_cases, load
 
 DEVICES: Final = ("cpu", "gpu", "auto")
@@ -92,14 +94,38 @@ class Selection:
         """
         try:
             chosen = tuple(select(self.implementations) if self.implementations else self._usual())
-        except UnknownImplementation as error:
+        except RegistryError as error:
             raise SelectionError(str(error)) from None
         for each in chosen:
             # A glob asks for what there is; a name asks for this one.
             missing = each.missing_packages()
             if missing and each.name in self.implementations and not elsewhere:
-                raise SelectionError(f"{each.name} was asked for, but is not installed: {', '.join(missing)}")
+                nor = " (nor is it in the current folder)" if each.adapter == each.name else ""
+                raise SelectionError(f"{each.name} was asked for, but is not installed: {told_missing(missing)}{nor}")
         return chosen
+
+    def check_adapters(self, chosen: Sequence[Implementation], limits: Limits) -> None:
+        """
+        Load each adapter that does not come with the suite once, in a process of its own, as its cells will.
+
+        An adapter that raises is at fault itself, before anything runs. A process that dies or hangs is an outcome of
+        the cells: a framework may do that.
+
+        Raises:
+            SelectionError: some adapter raises as it is loaded; a line for each.
+        """
+        faults: list[str] = []
+        for each in chosen:
+            if each.is_built_in or each.missing_packages():
+                continue
+            try:
+                with Sandbox(each, limits=limits) as sandbox:
+                    sandbox.start()
+            except StartError as error:
+                if error.raised is not None:
+                    faults.append(f"{each.name} cannot be loaded: {printable(error.reason)}")
+        if faults:
+            raise SelectionError("\n".join(faults))
 
     def _usual(self) -> Iterator[Implementation]:
         """Yield the implementations that are asked where none is named: those of the tier."""
@@ -133,33 +159,46 @@ class Selection:
     def cells(
         self, cases: Sequence[Case], chosen: Sequence[Implementation], devices: Mapping[str, Sequence[str]]
     ) -> tuple[Cell, ...]:
-        """
-        Return the cells of this shard, those of one process side by side.
+        """Return the cells of this shard, those of one process side by side; some may be `unsupported`."""
+        return self.part(self.every_cell(cases, chosen, devices))
 
-        Each device is dealt out by itself: that some machine has a GPU moves no cell of the CPU to another shard.
-        """
-        found = [
+    def every_cell(
+        self, cases: Sequence[Case], chosen: Sequence[Implementation], devices: Mapping[str, Sequence[str]]
+    ) -> tuple[Cell, ...]:
+        """Return the cells of all shards."""
+        return tuple(
             cell_of(case, each, device)
             for each in chosen
             for device in devices[each.name]
             for case in sorted(cases, key=lambda case: case.environment)
-            if concerns(case, each) and self._is_asked(case, each)
-        ]
+            if is_named(case, each) and self._is_asked(case, each)
+        )
+
+    def part(self, cells: Sequence[Cell]) -> tuple[Cell, ...]:
+        """
+        Return those of the cells that belong to this shard.
+
+        Each device is dealt out by itself: that some machine has a GPU moves no cell of the CPU to another shard.
+        """
         index, shards = self.shard
         if shards == 1:
-            return tuple(found)
+            return tuple(cells)
         times = self.expected_times()
         mine: set[str] = set()
-        for device in sorted({cell.device for cell in found}):
+        for device in sorted({cell.device for cell in cells}):
             processes: dict[str, list[str]] = {}
             durations: dict[str, float] = {}
-            for cell in (each for each in found if each.device == device):
+            started: set[str] = set()
+            for cell in (each for each in cells if each.device == device):
                 name = cell.implementation.name
                 processes.setdefault(name, []).append(cell.id)
-                durations[cell.id] = times.cell(name, cell.case.id)
-            dealt = parts(processes, shards, start=times.start, cell=durations.__getitem__)
+                # An unsupported cell takes next to no time, and needs no process.
+                durations[cell.id] = times.cell(name, cell.case.id) if cell.unsupported is None else 0.0
+                started.update([name] if cell.unsupported is None else [])
+            starts = {name: times.start(name) if name in started else 0.0 for name in processes}
+            dealt = parts(processes, shards, start=starts.__getitem__, cell=durations.__getitem__)
             mine.update(name for name, part in dealt.items() if part == index - 1)
-        return tuple(cell for cell in found if cell.id in mine)
+        return tuple(cell for cell in cells if cell.id in mine)
 
     def expected_times(self) -> Times:
         """

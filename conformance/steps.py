@@ -7,19 +7,43 @@ adapter lives: in a child process (`conformance.sandbox`) or, for a debugger, in
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import islice
 from types import TracebackType
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 import numpy as np
+from msgspec import Meta
 
-from conformance.adapters.protocol import Adapter, Array, Gradients, Model, Parameter, Shape, Stack, Unsupported
+from conformance.adapters.protocol import (
+    Adapter,
+    Array,
+    Gradients,
+    Model,
+    Name,
+    Parameter,
+    Rank,
+    Shape,
+    Stack,
+    Unsupported,
+)
+from conformance.answers import MOST_VALUES, Misfit, digits, fit, text, type_name
+from conformance.layouts import arrange
+from conformance.shown import shortened
 
-ALIGNMENT = 64
+#: Room for arrays of a wrong shape beside twice what right ones take, so that their shapes can be told (bytes).
+SPARE_ROOM: Final = 16 * 2**20
+#: Frames of a traceback whose modules are kept, of its outer and of its inner end.
+END_OF_TRACEBACK: Final = 500
+#: Characters kept of the message of an exception for which a process did not start, at its beginning and at its end.
+END_OF_REASON: Final = 1000
+#: The label of the first reply of a process, which answers no step.
+GREETING: Final = "start"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +109,7 @@ class SetWeights(Step):
 class Inferred:
     """Reply to `InferShapes`."""
 
-    shapes: tuple[Shape, ...]
+    shapes: Annotated[tuple[Annotated[Shape, Rank], ...], Meta(max_length=1000)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +117,8 @@ class Parameters:
     """Reply to `ReadParameters`."""
 
     parameters: tuple[Parameter, ...]
-    own_count: int | None
+    #: In decimal digits: of a model of which only shapes are inferred it may be more than 64 bits hold.
+    own_count: Annotated[str, Meta(pattern="^-?[0-9]{1,40}$")] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,8 +126,8 @@ class Output:
     """Reply to `Forward`: the array, the device it was read from, and the strides handed to the framework."""
 
     y: Array
-    placement: str
-    strides: tuple[int, ...] | None
+    placement: Name
+    strides: Annotated[tuple[int, ...], Rank] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,10 +144,15 @@ class Raised:
     framework can be told from a fault of the adapter.
     """
 
-    type: str
+    type: Name
     message: str
-    modules: tuple[str, ...]
+    modules: Annotated[tuple[Name, ...], Meta(max_length=2 * END_OF_TRACEBACK)]
     traceback: str
+
+    @property
+    def in_a_line(self) -> str:
+        """Type and message, what is not their beginning or end left out."""
+        return f"{self.type}: {shortened(self.message, END_OF_REASON)}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,6 +160,13 @@ class Declined:
     """Reply to a step the model said it cannot do."""
 
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Malformed:
+    """Reply to a step whose answer is none: `message` says what was given and what is expected."""
+
+    message: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,7 +179,27 @@ class Unreached:
 #: Inputs laid out for one question, by identity of the array and layout.
 Buffers = dict[tuple[int, str], Array]
 Value = Inferred | Parameters | Output | Gradients | Done
-Answer = Value | Raised | Declined | Unreached
+#: What is given where there is no value.
+NoValue = Raised | Declined | Malformed | Unreached
+
+
+#: A setting: plain data, nested three deep at most.
+_Scalar = bool | int | float | str | None
+_Pair = _Scalar | list[_Scalar] | dict[str, _Scalar]
+Setting = _Scalar | list[_Pair] | dict[str, _Pair]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hello:
+    """What a process says of itself once its framework is loaded."""
+
+    versions: Annotated[Mapping[Name, Name], Meta(max_length=1000)]
+    settings: Annotated[Mapping[Name, Setting], Meta(max_length=1000)]
+    devices: Annotated[tuple[Name, ...], Meta(max_length=1000)]
+    threads: int
+
+
+Answer = Value | NoValue | Hello
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,16 +210,6 @@ class Reply:
     answer: Answer
     seconds: float
     stage: str = "call"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hello:
-    """What a process says of itself once its framework is loaded."""
-
-    versions: Mapping[str, str]
-    settings: Mapping[str, object]
-    devices: tuple[str, ...]
-    threads: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,8 +235,26 @@ class Transcript:
     notes: tuple[str, ...] = field(default=())
 
 
+def room(steps: Iterable[Step]) -> int:
+    """Return how much the arrays of one answer to `steps` may take (bytes), by the width of the widest layer."""
+    stacks = [each.stack for each in steps if isinstance(each, Build | SetWeights)]
+    layers = [layer for stack in stacks for layer in stack.layers]
+    weights = max(
+        (sum(a.size for e in s.layers for a in (e.kernel, e.bias) if a is not None) for s in stacks), default=0
+    )
+    widest = max((each.units for each in layers if isinstance(each.units, int)), default=0)
+    inputs = [each.x for each in steps if isinstance(each, Forward | Differentiate)]
+    largest = max((math.prod(x.shape[:-1]) * max(widest, x.shape[-1]) for x in inputs if x.ndim), default=0)
+    return SPARE_ROOM + 2 * np.dtype(np.float64).itemsize * (largest + weights)
+
+
 def perform(adapter: Adapter, steps: Sequence[Step]) -> Iterator[Reply]:
-    """Carry out `steps` one after the other, yielding the reply to each as it ends; exceptions become replies."""
+    """
+    Carry out `steps` one after the other, yielding the reply to each as it ends.
+
+    Exceptions, and answers that are none, become replies.
+    """
+    largest = room(steps)
     models: dict[str, Model] = {}
     broken: dict[str, str] = {}
     buffers: Buffers = {}
@@ -200,37 +265,51 @@ def perform(adapter: Adapter, steps: Sequence[Step]) -> Iterator[Reply]:
             answer = Unreached(because=broken[step.model])
         else:
             try:
-                answer = _carry_out(adapter, models, buffers, step)
+                answer = _carry_out(adapter, models, buffers, step, largest)
+            except Misfit as misfit:
+                answer = Malformed(message=str(misfit))
             except Unsupported as error:
-                answer = Declined(reason=str(error))
+                answer = Declined(reason=text(error))
             except Exception as error:
-                answer = _raised(error)
+                answer = raised(error)
         if isinstance(step, Build | SetWeights) and not isinstance(answer, Done):
             broken.setdefault(step.model, step.label)
         yield Reply(label=step.label, answer=answer, seconds=time.perf_counter() - started, stage=step.stage)
 
 
-def _carry_out(adapter: Adapter, models: dict[str, Model], buffers: Buffers, step: Step) -> Value:
+def _carry_out(adapter: Adapter, models: dict[str, Model], buffers: Buffers, step: Step, largest: int) -> Value:
+    """Return the answer to one step; `largest` is the size of its arrays, at most (bytes)."""
     if isinstance(step, Build):
         models[step.model] = adapter.build(step.stack, device=step.device)
         return Done()
     model = models[step.model]
     match step:
         case InferShapes():
-            shapes = model.infer_output_shapes(step.batch)
-            return Inferred(shapes=tuple(tuple(shape) for shape in shapes))
+            return fit(Inferred, {"shapes": model.infer_output_shapes(step.batch)})
         case ReadParameters():
-            return Parameters(parameters=tuple(model.parameters()), own_count=model.parameter_count())
+            held = [_fields(Parameter, each) for each in islice(model.parameters(), MOST_VALUES)]
+            count = model.parameter_count()
+            own = None if count is None else digits(count, "$.own_count")
+            return fit(Parameters, {"parameters": held, "own_count": own})
         case Forward():
             y = model.forward(_arranged(buffers, step))
-            return Output(y=y, placement=model.placement(), strides=model.handed_strides())
+            return fit(
+                Output, {"y": y, "placement": model.placement(), "strides": model.handed_strides()}, room=largest
+            )
         case Differentiate():
-            return model.gradients(_arranged(buffers, step), step.dy)
+            return fit(Gradients, _fields(Gradients, model.gradients(_arranged(buffers, step), step.dy)), room=largest)
         case SetWeights():
             model.set_weights(step.stack)
             return Done()
         case _:
             raise TypeError(f"no such step: {type(step).__name__}")
+
+
+def _fields(kind: type[Parameter | Gradients], value: object) -> dict[str, object]:
+    """Return the fields of what must be of a kind of the protocol; raises `Misfit`."""
+    if type(value) is not kind:
+        raise Misfit(f"given `{type_name(value)}`, expected `{kind.__name__}`")
+    return {each.name: getattr(value, each.name) for each in fields(kind)}
 
 
 def _arranged(buffers: Buffers, step: Forward | Differentiate) -> Array:
@@ -241,67 +320,36 @@ def _arranged(buffers: Buffers, step: Forward | Differentiate) -> Array:
     return buffers[key]
 
 
-def arrange(x: Array, layout: str) -> Array:
-    """
-    Return an array equal to `x` in the memory layout named, its first byte on a 64-byte boundary.
-
-    Layouts do not survive a pipe, so they are built on arrival. `transposed` permutes the leading axes in memory (the
-    last axis stays fastest), `strided` skips every second element of a wider last axis, `broadcast` has stride 0 on the
-    first axis and therefore asks that `x` be equal along it.
-
-    Raises:
-        ValueError: `layout` is unknown, or `x` is not equal along its first axis for `broadcast`.
-    """
-    if layout == "contiguous":
-        return _aligned(x.shape, x.dtype, x)
-    if layout == "transposed":
-        leading = x.ndim - 1
-        reverse = (*range(leading - 1, -1, -1), *range(leading, x.ndim))
-        return _aligned(tuple(x.shape[axis] for axis in reverse), x.dtype, x.transpose(reverse)).transpose(reverse)
-    if layout == "strided":
-        wide = _aligned((*x.shape[:-1], 2 * x.shape[-1]), x.dtype, None)
-        wide[..., ::2] = x
-        return wide[..., ::2]
-    if layout == "broadcast":
-        # A number that is not equal to itself is NaN.
-        if x.shape[0] > 1 and not ((x[:1] == x[1:]) | ((x[:1] != x[:1]) & (x[1:] != x[1:]))).all():
-            raise ValueError("a broadcast layout needs an input that is equal along its first axis")
-        return np.broadcast_to(_aligned(x.shape[1:], x.dtype, x[0] if x.shape[0] else None), x.shape)
-    raise ValueError(f"no such layout: {layout!r}")
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype[np.generic], values: Array | None) -> Array:
-    """Return a C-contiguous array on a 64-byte boundary, filled with `values` or with zeros."""
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    buffer = np.zeros(size + ALIGNMENT, np.uint8)
-    start = -buffer.ctypes.data % ALIGNMENT
-    array: Array = buffer[start : start + size].view(dtype).reshape(shape)
-    if values is not None:
-        array[...] = values
-    return array
-
-
-def _raised(error: Exception) -> Raised:
-    return Raised(
-        type=type(error).__name__,
-        message=str(error),
-        modules=tuple(_modules(error.__traceback__)),
-        traceback="".join(traceback.format_exception(error)),
-    )
+def raised(error: BaseException) -> Raised:
+    """Return what is said of an exception, whatever its own methods do."""
+    try:
+        trace = text("".join(traceback.format_exception(error)))
+    except Exception:  # what is formatted may be anything that a class of exceptions returns
+        trace = ""
+    modules = tuple(_modules(error.__traceback__))
+    if len(modules) > 2 * END_OF_TRACEBACK:
+        modules = modules[:END_OF_TRACEBACK] + modules[-END_OF_TRACEBACK:]
+    return Raised(type=type_name(error).rpartition(".")[2], message=text(error), modules=modules, traceback=trace)
 
 
 def _modules(trace: TracebackType | None) -> Iterator[str]:
     """Yield the dotted module name of every frame of a traceback, outermost first."""
     while trace is not None:
-        yield str(trace.tb_frame.f_globals.get("__name__", "?"))
+        yield text(trace.tb_frame.f_globals.get("__name__", "?"))
         trace = trace.tb_next
 
 
 def describe(adapter: Adapter, threads: int) -> Hello:
-    """Return what an adapter says of itself, with the number of threads the process was given."""
-    return Hello(
-        versions={"python": sys.version.split()[0], **adapter.versions()},
-        settings=dict(adapter.settings()),
-        devices=tuple(adapter.devices()),
-        threads=threads,
-    )
+    """
+    Return what an adapter says of itself, with the number of threads the process was given.
+
+    Raises:
+        Misfit: it says what is not plain data of the types of `Hello`.
+    """
+    devices = adapter.devices()
+    # A text is a sequence of its letters, and no device is called by one.
+    if isinstance(devices, str) or not all(isinstance(each, str) for each in devices):
+        raise Misfit(f"devices() returned {devices!r}: it must be a list of names, such as ['cpu']")
+    versions: Any = {"python": sys.version.split()[0], **adapter.versions()}
+    said = {"versions": versions, "settings": adapter.settings(), "devices": devices, "threads": threads}
+    return fit(Hello, said)

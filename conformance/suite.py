@@ -16,9 +16,10 @@ from typing import Any, Final
 
 import pytest
 
+from conformance.adapters.installation import told_missing
 from conformance.adapters.registry import Implementation
 from conformance.behaviours import gone_in, near
-from conformance.cell import Cell, beyond_limits, questions_of
+from conformance.cell import Cell, questions_of
 from conformance.checks.finding import CONFORMS
 from conformance.checks.verdict import Trial, Verdict
 from conformance.environment import cpu_features
@@ -27,7 +28,7 @@ from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
 from conformance.ledger.step import Surroundings, asked_steps
 from conformance.question import Question, forget_questions
-from conformance.results import FAILING, OUTCOMES, finite
+from conformance.results import FAILING, NO_SCRIPT, OUTCOMES, UNJUDGED, finite
 from conformance.sandbox import InProcess, Investigator, Limits, Respondent, Sandbox, StartError
 from conformance.steps import Build, Hello, SetWeights, Step, Transcript
 from conformance.values import NoDraw
@@ -120,7 +121,8 @@ class Runner:
     def _missing(self, implementation: Implementation) -> str:
         """Return the names of the packages that are not installed, looked for once: a run installs none."""
         if implementation.name not in self._lacking_packages:
-            self._lacking_packages[implementation.name] = ", ".join(implementation.missing_packages())
+            missing = implementation.missing_packages()
+            self._lacking_packages[implementation.name] = told_missing(missing) if missing else ""
         return self._lacking_packages[implementation.name]
 
     def _lacking_features(self) -> str | None:
@@ -133,9 +135,8 @@ class Runner:
         reason = _lacking(cell) or self._lacking_features()
         if reason is not None:
             return _unjudged("not_run", reason)
-        too_large = beyond_limits(cell)
-        if too_large is not None:
-            return _unjudged("unsupported", too_large)
+        if cell.unsupported is not None:
+            return _unjudged("unsupported", cell.unsupported)
         try:
             respondent = self._hold(cell.implementation)
         except StartError as error:
@@ -325,7 +326,7 @@ def _reproduced(cell: Cell, content: Mapping[str, Any], asked: Question | None) 
     try:
         text = script({**named, **finite(content)}, asked, case=cell.case, implementation=cell.implementation)
     except Exception as error:  # a verdict must not be lost with the script that was to show it
-        text = f"# No script could be written: {error!r}\n"
+        text = f"{NO_SCRIPT}: {error!r}\n"
     return {"reproduce": text} if len(text.encode()) <= MOST_BYTES_OF_A_SCRIPT else {}
 
 
@@ -359,7 +360,7 @@ def test_dense(cell: Cell, conformance_runner: Runner, request: pytest.FixtureRe
     if outcome == "diverges":
         # As `pytest.xfail`, but for a traceback of this very line, which takes pytest longer than most cells take.
         raise pytest.xfail.Exception(explanation(record), pytrace=False)
-    if outcome in ("unsupported", "not_run"):
+    if outcome in UNJUDGED:
         pytest.skip(str(record.get("reason", outcome)))
     if outcome != CONFORMS:
         pytest.fail(explanation(record), pytrace=False)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from conformance.behaviours import Counts, near
-from conformance.results import FAILING, OUTCOMES
+from conformance.results import FAILING, OUTCOMES, has_script
 from conformance.tally import KEPT, Tally
 
 Record = Mapping[str, Any]
@@ -40,6 +40,9 @@ def summarise(
     results: str | None,
     versions: Mapping[str, Mapping[str, str]] | None = None,
     strict: bool = False,
+    idle: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+    alone: Callable[[str], str | None] = lambda cell: None,
 ) -> Iterator[Line]:
     """
     Yield the lines of the summary.
@@ -47,22 +50,55 @@ def summarise(
     - `results`: the file the records were written to, if any.
     - `versions`: implementation -> distribution -> version, as far as they are known.
     - `strict`: whether a behaviour that is gone fails the run.
+    - `idle`: implementations that were asked for by name and of which no cell ran, each with the reason.
+    - `notes`: faults of rows that keep no other row from being run.
+    - `alone`: `DEVICE/IMPLEMENTATION/CASE` -> the command that runs this cell alone; None where there is no such.
     """
     if tally.failing:
         yield from _failures(tally)
         yield "", ""
-    yield from _table(tally)
+    yield from _table(tally) if tally.counted else ()
     news = [*_news(tally, versions or {}, strict=strict)]
     if news:
         yield "", ""
         yield from news
-    if tally.not_run:
+    if tally.unjudged:
         yield "", ""
-        for (implementation, reason), count in sorted(tally.not_run.items(), key=str):
-            yield f"not run: {count} cells of {implementation}: {_printable(reason)}", "yellow"
+        yield from _unjudged(tally)
+    if notes or idle or not tally.has_run:
+        yield "", ""
+    yield from ((_printable(each), "yellow") for each in notes)
+    reasons = [f"{name}: {reason}" for name, reason in (idle or {}).items()]
+    if not tally.has_run:
+        yield _printable(f"nothing ran: {'; '.join(reasons) or _why_nothing(tally)}"), "bold red"
+    else:
+        yield from ((_printable(f"asked for by name, and nothing ran of {each}"), "bold red") for each in reasons)
     yield "", ""
-    yield "slowest: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in tally.slowest), "dim"
-    yield from _next(tally.failing, results, is_gone=bool(tally.behaviours.gone))
+    if tally.has_run:
+        yield "slowest: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in tally.slowest), "dim"
+    yield from _next(tally.failing, results, alone, is_gone=bool(tally.behaviours.gone))
+
+
+def _unjudged(tally: Tally) -> Iterator[Line]:
+    """Yield a line for each reason cells were not run, and one of unsupported cells for each implementation."""
+    unsupported: dict[str, Counter[str]] = {}
+    for (outcome, implementation, reason), count in sorted(tally.unjudged.items()):
+        if outcome == "unsupported":
+            unsupported.setdefault(implementation, Counter())[reason] += count
+        else:
+            yield f"not run: {_cells(count)} of {implementation}: {_printable(reason)}", "yellow"
+    for implementation, reasons in unsupported.items():
+        first, *others = (reason for reason, _ in reasons.most_common())
+        more = f"; and {len(others)} other reason{'s' if len(others) > 1 else ''}" if others else ""
+        yield f"unsupported: {_cells(reasons.total())} of {implementation}: {_printable(first)}{more}", "dim"
+
+
+def _why_nothing(tally: Tally) -> str:
+    """Return why no cell was judged, the reason of most cells for all."""
+    if not tally.unjudged:
+        return "no row of the selection is asked of an implementation that was chosen"
+    (outcome, implementation, reason), count = tally.unjudged.most_common(1)[0]
+    return f"{outcome.replace('_', ' ')}: {_cells(count)} of {implementation}: {reason}"
 
 
 def _news(tally: Tally, versions: Mapping[str, Mapping[str, str]], *, strict: bool) -> Iterator[Line]:
@@ -119,13 +155,19 @@ def _listed(named: Sequence[str]) -> str:
     return ", ".join(named[:_NAMED_BEHAVIOURS]) + (f" and {more} more" if more > 0 else "")
 
 
-def _next(failing: Sequence[Record], results: str | None, *, is_gone: bool) -> Iterator[Line]:
-    """Yield what a person may want to type, where there is something to be done."""
+def _next(
+    failing: Sequence[Record], results: str | None, alone: Callable[[str], str | None], *, is_gone: bool
+) -> Iterator[Line]:
+    """Yield what a person may want to type, where there is something to be done; each command works as it stands."""
     if failing:
-        yield f"first to look at: {_name(failing[0])}; alone: pytest -k '{_expression(failing[0])}'", "bold"
+        cell = _name(failing[0])
+        command = alone(cell)
+        yield f"first to look at: {cell}" + ("" if command is None else f"; alone: {command}"), "bold"
     if failing and results is not None:
-        cell, file = shlex.quote(_name(failing[0])), shlex.quote(results)
-        yield f"a script that shows it: conformance reproduce {cell} {file}", "bold"
+        file = shlex.quote(results)
+        shown = next((_name(each) for each in failing if has_script(each)), None)
+        if shown is not None:
+            yield f"a script that shows it: conformance reproduce {shlex.quote(shown)} {file}", "bold"
         yield f"a ledger entry for each red cell: conformance triage {file}", "bold"
     if is_gone and results is not None:
         said = f"which entries to narrow or remove: conformance triage {shlex.quote(results)}"
@@ -266,7 +308,3 @@ def _table(tally: Tally) -> Iterator[Line]:
 
 def _name(record: Record) -> str:
     return f"{record['device']}/{record['implementation']}/{record['case']}"
-
-
-def _expression(record: Record) -> str:
-    return f"/{record['implementation']}/ and {record['case']}"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from conformance.case import Case
-from conformance.document import Document, DocumentError, Fault, Place, read
+from conformance.document import Document, DocumentError, Fault, Faults, Place, read
 from conformance.expansion import Note, cases_of
 from conformance.files import LEDGER_KEY, Named, default_cases, is_ledger, named, resolved, shown
 from conformance.model import validate, without
@@ -31,10 +31,6 @@ SCHEMA: Final = Path(__file__).with_name("case.schema.json")
 #: Bounds on what `each` can make of a few lines.
 MAX_FAMILY: Final = 1_000
 MAX_CASES: Final = 20_000
-
-
-class TableError(DocumentError):
-    """A table that cannot be used; `faults` says all that is wrong with it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +45,14 @@ class Table:
         file, row = self.rows[case.id]
         place = row.at(*path)
         return Fault(file, place.line, place.column, message)
+
+
+class TableError(DocumentError):
+    """A table that cannot be used; `faults` says all that is wrong with it, `sound` holds the rows without a fault."""
+
+    def __init__(self, faults: Sequence[Fault], sound: Table) -> None:
+        super().__init__(faults)
+        self.sound = sound
 
 
 def load(paths: Sequence[Path]) -> Table:
@@ -81,7 +85,7 @@ def _on_line(line: int, row: Mapping[str, Any]) -> Place:
 
 def lint(paths: Sequence[Path]) -> tuple[Fault, ...]:
     """Return all that is wrong with the table in `paths`, in the order of files, lines and columns."""
-    return tuple(sorted(_Reading.of(paths).faults))
+    return _Reading.of(paths).faults.found()
 
 
 def write_schema(path: Path = SCHEMA) -> None:
@@ -100,9 +104,9 @@ class _Found:
 
 @dataclass
 class _Reading:
-    """All that has been read so far, good and bad; faults are a set, since a bad default is seen once per row."""
+    """All that has been read so far, good and bad; a bad default is seen once per row."""
 
-    faults: set[Fault] = field(default_factory=set)
+    faults: Faults = field(default_factory=Faults)
     found: list[_Found] = field(default_factory=list)
     kept: list[_Found] = field(default_factory=list)
 
@@ -112,7 +116,7 @@ class _Reading:
         reading = cls()
         for file in reading._files(paths):
             reading._file(read(file.path, file.shown))
-        if paths and not reading.found and not reading.faults:
+        if paths and not reading.found and not reading.faults.found():
             reading.faults.add(Fault(shown(paths[0]), 1, 1, "no rows here"))
         reading._compare()
         return reading
@@ -132,10 +136,11 @@ class _Reading:
         Raises:
             TableError: anything is wrong with it; carries all of it.
         """
-        if self.faults:
-            raise TableError(sorted(self.faults))
         rows = {found.case.id: (found.file, found.place) for found in self.kept}
-        return Table(cases=tuple(found.case for found in self.kept), rows=rows)
+        table = Table(cases=tuple(found.case for found in self.kept), rows=rows)
+        if faults := self.faults.found():
+            raise TableError(faults, table)
+        return table
 
     def _files(self, paths: Sequence[Path]) -> Iterator[Named]:
         """Yield each file of the table once, in the order asked for."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from conformance.behaviours import BehaviourCounts
-from conformance.results import FAILING
+from conformance.results import FAILING, UNJUDGED
 
 Record = Mapping[str, Any]
 
@@ -29,14 +29,15 @@ class Tally:
     """
     Counts of a run's cells, with a few of them.
 
-    `counted` holds for `DEVICE/IMPLEMENTATION` how many cells have each outcome, `not_run` how many cells of an
-    implementation were not run for a reason, `failing` the first `KEPT` red cells of each implementation in the order
-    in which they came. `behaviours` counts what cells say of the ledger's behaviours.
+    `counted` holds for `DEVICE/IMPLEMENTATION` how many cells have each outcome, `unjudged` how many cells of an
+    implementation are `not_run` or `unsupported` for a reason, `failing` the first `KEPT` red cells of each
+    implementation in the order in which they came. `behaviours` counts what cells say of the ledger's behaviours.
     """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self.counted: dict[str, Counter[str]] = {}
-        self.not_run: Counter[tuple[str, str]] = Counter()
+        #: (outcome, implementation, reason) -> cells.
+        self.unjudged: Counter[tuple[str, str, str]] = Counter()
         self.failing: list[Record] = []
         self.behaviours = BehaviourCounts()
         self._is_taken: dict[str, bool] = {}
@@ -70,6 +71,21 @@ class Tally:
         """The slowest cells, slowest first, with their seconds."""
         return [(name, seconds) for seconds, _, name in sorted(self._slowest, reverse=True)]
 
+    def outcomes_of(self, implementation: str) -> frozenset[str]:
+        """Return the outcomes that cells of an implementation have, on any device."""
+        counts = (each for name, each in self.counted.items() if name.partition("/")[2] == implementation)
+        return frozenset(outcome for each in counts for outcome in each)
+
+    def reason_of(self, implementation: str) -> str | None:
+        """Return why most of the cells of an implementation that were not judged were not; None where it has none."""
+        reasons = Counter({key[2]: count for key, count in self.unjudged.items() if key[1] == implementation})
+        return reasons.most_common(1)[0][0] if reasons else None
+
+    @property
+    def has_run(self) -> bool:
+        """Whether any cell was judged."""
+        return any(outcome not in UNJUDGED for outcome in self.total)
+
     def has(self, cell: str) -> bool:
         """Return whether the record of a cell was taken."""
         return self._is_taken.get(cell, False)
@@ -87,10 +103,10 @@ class Tally:
             self._red[implementation] += 1
             if self._red[implementation] <= KEPT:
                 self.failing.append(record)
-        if outcome == "not_run":
-            reason = (implementation, str(record.get("reason")))
-            known = reason in self.not_run or len(self.not_run) < REASONS
-            self.not_run[reason if known else (implementation, OTHER_REASONS)] += 1
+        if outcome in UNJUDGED:
+            reason = (outcome, implementation, str(record.get("reason")))
+            known = reason in self.unjudged or len(self.unjudged) < REASONS
+            self.unjudged[reason if known else (outcome, implementation, OTHER_REASONS)] += 1
         self._number -= 1  # of equally slow ones the first counts as slower
         found = (seconds, self._number, cell)
         (heapq.heappush if len(self._slowest) < SLOWEST else heapq.heappushpop)(self._slowest, found)

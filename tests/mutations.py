@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.mutation import Mutation
+from tests.mutations_of_answers import MUTATIONS as OF_ANSWERS
 from tests.mutations_of_bounds import MUTATIONS as OF_BOUNDS
 from tests.mutations_of_checks import MUTATIONS as OF_CHECKS
 from tests.mutations_of_comparison import MUTATIONS as OF_COMPARISON
@@ -23,4 +24,5 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
     *OF_DEVIATIONS,
     *OF_QUESTIONS,
     *OF_OUTCOMES,
+    *OF_ANSWERS,
 )

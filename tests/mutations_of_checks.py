@@ -267,8 +267,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "a sibling may be unreached",
-            "isinstance(reply.answer, Raised | Declined | Unreached)",
-            "isinstance(reply.answer, Raised | Declined)",
+            "isinstance(reply.answer, NoValue)",
+            "isinstance(reply.answer, Raised | Malformed)",
             "comparator::a_refusal_needs_a_sibling_that_is_accepted",
         ),
         (
@@ -318,8 +318,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "own count of the first layer",
-            "answer.own_count != sum(expected)",
-            "answer.own_count != expected[0]",
+            "int(answer.own_count) != sum(expected)",
+            "int(answer.own_count) != expected[0]",
             "comparator::every_layer_s_parameters_are_counted",
         ),
         (
@@ -387,8 +387,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "f(0) dropped",
-            "together + nothing, total",
-            "together, total",
+            "given = together + nothing",
+            "given = together",
             "metamorphic::a_right_layer_satisfies_every_relation",
         ),
         (
@@ -399,14 +399,14 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "additive to nothing",
-            'together + nothing, total, "exact"',
+            'given, total, "exact"',
             'x + signs + apart, total, "exact"',
             "metamorphic::a_fault_the_values_do_not_show_is_found_by_its_relation",
         ),
         (
             "additive roughly",
-            "allowed=radius)",
-            "allowed=radius + 2.0)",
+            "np.isfinite(apart), radius, np.inf)",
+            "np.isfinite(apart), radius + 2.0, np.inf)",
             "metamorphic::a_fault_the_values_do_not_show_is_found_by_its_relation",
         ),
         (

@@ -30,7 +30,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
     ),
     *of(
-        "results",
+        "results.file",
         (
             "cells without a line are not counted",
             'counted["not_run"] += max(0, int(self.header.get("cells", 0)) - len(self.cells))',

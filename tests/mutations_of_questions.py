@@ -248,14 +248,14 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "any row names an implementation",
-            "named = any(fnmatch",
-            "named = all(fnmatch",
+            "return any(fnmatch",
+            "return all(fnmatch",
             "suite::one_of_the_names_of_a_row_is_enough_and_who_infers_shapes_is_asked_for_shapes",
         ),
         (
             "shapes alone are asked all",
-            'taken and (case.lane == "shapes" or not implementation.shapes_only)',
-            "taken",
+            'if implementation.shapes_only and case.lane != "shapes":',
+            "if False:",
             "suite::one_of_the_names_of_a_row_is_enough_and_who_infers_shapes_is_asked_for_shapes",
         ),
     ),

@@ -360,7 +360,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "what was not answered says that it is gone",
-            "if reply is None or isinstance(reply.answer, Declined | Raised | Unreached):",
+            "if reply is None or isinstance(reply.answer, NoValue):",
             "if False:",
             "verdict::a_step_that_was_declined_says_nothing_and_a_check_without_it_is_not_the_outcome",
         ),

@@ -25,6 +25,7 @@ import pytest
 import conformance
 from conformance.adapters.protocol import Adapter, Array, Dense, Gradients, Parameter, Stack
 from conformance.adapters.registry import BUILT_IN, Implementation
+from conformance.layouts import arrange
 from conformance.steps import (
     Answer,
     Build,
@@ -39,7 +40,6 @@ from conformance.steps import (
     ReadParameters,
     SetWeights,
     Step,
-    arrange,
     perform,
 )
 
@@ -167,7 +167,7 @@ def _shapes_and_parameters(
     named = len(reported) == 3 and all("kernel" in each or "weight" in each or "bias" in each for each in reported)
     yield f"{input_shape} reported names", named, sorted(reported)
     count = sum(kernel.size for kernel in weights) + stack.layers[0].bias.size  # type: ignore[union-attr]
-    yield f"{input_shape} own count", parameters.own_count == count, parameters.own_count
+    yield f"{input_shape} own count", parameters.own_count == str(count), parameters.own_count
     yield f"{implementation.name} builds", answers["build"] == Done(), answers["build"]
 
 

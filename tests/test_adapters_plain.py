@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -33,7 +34,7 @@ UNDIFFERENTIATED = {"output_shape", "parameters", "gradients", "weights_live"}
 
 
 def seeds() -> Sequence[Case]:
-    return load([default_cases() / "seed.yaml"]).cases
+    return [each for each in load([default_cases() / "seed.yaml"]).cases if not each.expect.error]
 
 
 @cache
@@ -207,7 +208,7 @@ def test_a_package_joins_by_its_entry_point(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     lines = (tmp_path / "results.jsonl").read_text(encoding="utf-8").splitlines()
     found = [each for each in map(json.loads, lines) if "outcome" in each]
-    assert [each["outcome"] for each in found] == ["conforms"] * 4
+    assert Counter(each["outcome"] for each in found) == {"conforms": 4, "unsupported": 8}, "it has no softmax"
 
 
 def test_the_names_of_this_group_are_registered() -> None:

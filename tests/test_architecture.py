@@ -48,7 +48,8 @@ ALLOWED: dict[str, set[str]] = {
     "adapters.implementation": set(),
     "adapters.built_in": {"adapters.implementation"},
     "adapters.registry": {"adapters.built_in", "adapters.implementation"},
-    "steps": {"adapters.protocol"},
+    "adapters.installation": set(),
+    "steps": {"adapters.protocol", "answers", "layouts", "shown"},
     "ledger": {
         "adapters.protocol",
         "case",
@@ -77,6 +78,7 @@ ALLOWED: dict[str, set[str]] = {
         "question",
         "reference",
         "rule",
+        "shown",
         "steps",
         "values",
     },
@@ -85,8 +87,7 @@ ALLOWED: dict[str, set[str]] = {
     "question": {"adapters.protocol", "case", "conduct", "formats", "metamorphic", "reference", "steps", "values"},
     "measured": set(),
     "output": {"results"},
-    "record_form": set(),
-    "results": {"record_form"},
+    "results": set(),
     "explain": {"case", "layer_table", "notation", "rule"},
     "notation": {"layer_table", "rule"},
     "terminal": set(),
@@ -100,12 +101,14 @@ ALLOWED: dict[str, set[str]] = {
     "expansion": {"case", "document", "literal", "model", "row", "rule"},
     "table": {"case", "document", "expansion", "files", "model", "row"},
     "random_cases": {"case", "draw", "table"},
-    "channel": {"adapters.protocol", "steps"},
+    "answers": {"shown"},
+    "layouts": {"adapters.protocol"},
+    "channel": {"adapters.protocol", "answers", "steps"},
     "child": {"adapters.protocol", "channel", "steps"},
     "environment": set(),
     "allowance": set(),
     "instruction_set": {"adapters.implementation"},
-    "process": {"adapters.registry", "allowance", "channel", "child", "environment", "steps"},
+    "process": {"adapters.registry", "allowance", "channel", "child", "environment", "shown", "steps"},
     "investigator": {"adapters.protocol", "process", "steps"},
     "in_process": {"adapters.protocol", "adapters.registry", "channel", "child", "environment", "process", "steps"},
     "sandbox": {"adapters.registry", "allowance", "channel", "in_process", "investigator", "process", "steps"},
@@ -118,10 +121,12 @@ ALLOWED: dict[str, set[str]] = {
         "question",
         "results",
         "steps",
+        "table",
         "values",
     },
     "cell": {"adapters.registry", "case", "metamorphic", "question"},
     "suite": {
+        "adapters.installation",
         "adapters.registry",
         "behaviours",
         "cell",
@@ -137,6 +142,7 @@ ALLOWED: dict[str, set[str]] = {
         "values",
     },
     "selection": {
+        "adapters.installation",
         "adapters.registry",
         "case",
         "cell",
@@ -147,9 +153,21 @@ ALLOWED: dict[str, set[str]] = {
         "results",
         "sandbox",
         "sharding",
+        "shown",
         "table",
     },
-    "linting": {"case", "checks", "document", "ledger", "question", "table", "values"},
+    "linting": {
+        "adapters.registry",
+        "case",
+        "cell",
+        "checks",
+        "document",
+        "ledger",
+        "model",
+        "question",
+        "table",
+        "values",
+    },
     "behaviours": set(),
     "distinction": set(),
     "tally": {"behaviours", "results"},
@@ -163,8 +181,8 @@ ALLOWED: dict[str, set[str]] = {
     "scheduler": set(),
     "workers": set(),
     "travel": {"adapters.registry", "cell", "ledger", "selection", "workers"},
-    "machines": {"adapters.registry", "selection", "travel", "workers"},
-    "distribution": {"expected_time", "machines", "scheduler"},
+    "machines": {"adapters.installation", "adapters.registry", "selection", "travel", "workers"},
+    "distribution": {"at_fault", "expected_time", "machines", "scheduler"},
     "running": {
         "adapters.registry",
         "cell",
@@ -177,7 +195,8 @@ ALLOWED: dict[str, set[str]] = {
         "measured",
         "output",
         "progress",
-        "record_form",
+        "results",
+        "results.record",
         "sandbox",
         "selection",
         "suite",
@@ -186,6 +205,7 @@ ALLOWED: dict[str, set[str]] = {
         "workers",
     },
     "plugin": {
+        "at_fault",
         "case",
         "instruction_set",
         "light_reports",
@@ -208,8 +228,8 @@ ALLOWED: dict[str, set[str]] = {
     "causes": {"diff", "results", "shown"},
     "nightly": {"badge", "causes", "diff", "diff_told", "history", "report", "results", "shown"},
     "issue_tracker": {"causes"},
-    "at_fault": set(),
-    "nightly_commands": {"at_fault", "behaviours", "columnar", "issue_tracker", "nightly", "results"},
+    "at_fault": {"shown"},
+    "nightly_commands": {"at_fault", "behaviours", "issue_tracker", "nightly", "results"},
     "merging": {"behaviours", "measured", "results"},
     "merge_command": {"at_fault", "merging", "results"},
     "search": {
@@ -226,14 +246,15 @@ ALLOWED: dict[str, set[str]] = {
         "values",
         "workers",
     },
-    "search_command": {"at_fault", "search", "search.told", "selection", "suite"},
+    "search_command": {"at_fault", "sandbox", "search", "search.told", "selection", "suite"},
     "known": {"ledger", "reference"},
     "coverage": {"case"},
-    "report": {"behaviours", "record_form", "results"},
-    "planned": {"selection"},
+    "report": {"behaviours", "results", "results.record"},
+    "planned": {"adapters.installation", "selection"},
     "page_command": {"at_fault", "diff", "diff_told", "history", "report", "results"},
-    "run_command": {"at_fault", "instruction_set", "page_command", "planned", "results", "selection", "suite"},
+    "run_command": {"at_fault", "instruction_set", "page_command", "planned", "results", "selection"},
     "cli": {
+        "adapters.installation",
         "adapters.registry",
         "at_fault",
         "badge",
@@ -276,7 +297,7 @@ SHARED = {
 #: Packages of which others may import any module; of another package, `ALLOWED` names the module.
 OPEN = ("checks", "ledger", "reference")
 #: Packages whose modules may import each other.
-PACKAGES = (*OPEN, "report", "reproduce", "search")
+PACKAGES = (*OPEN, "report", "reproduce", "results", "search")
 #: What may never be reached from these modules, however indirectly.
 BORDERS = {
     "reference": {"adapters", "steps", "ledger", "checks", "suite", "plugin"},
@@ -331,7 +352,7 @@ def test_every_module_has_its_place_in_the_order() -> None:
 
 
 #: What is known of implementations without importing one; `ALLOWED` holds these as well.
-REGISTRY = {"adapters.built_in", "adapters.implementation", "adapters.registry"}
+REGISTRY = {"adapters.built_in", "adapters.implementation", "adapters.installation", "adapters.registry"}
 
 
 @pytest.mark.parametrize("name", sorted({each for each in GRAPH if each.startswith("adapters.")} - REGISTRY))

@@ -206,7 +206,7 @@ def test_a_tracker_that_fails_is_one_line(tmp_path: Path, tracker: Path) -> None
     (tmp_path / "issues").mkdir()
     (tmp_path / "issues" / "a.json").write_text(json.dumps({"key": "a" * 12, "title": "t", "body": "b"}))
     done = CliRunner().invoke(main, ["nightly", "issues", str(tmp_path / "issues")])
-    assert (done.exit_code, done.output) == (2, "Error: gh label create: no token\n")
+    assert (done.exit_code, done.output) == (2, "error: gh label create: no token\n")
     (tmp_path / "issues" / "b.json").write_text("[]")
     with pytest.raises(TrackerError, match="no issues of a night"):
         read_issues(tmp_path / "issues")

@@ -17,7 +17,7 @@ from conformance.checks.refusal import Refused
 from conformance.checks.shapes import ParameterCounts
 from conformance.enclosure import Enclosure
 from conformance.question import question
-from conformance.steps import Answer, Declined, Done, Inferred, Output, Parameters, Raised, Reply, Unreached
+from conformance.steps import Answer, Declined, Done, Inferred, Malformed, Output, Parameters, Raised, Reply, Unreached
 from tests.faulty import Exact
 from tests.judged import IMPLEMENTATION, answers_of, findings, subject
 
@@ -107,11 +107,12 @@ def test_with_all_evidence_every_check_conforms() -> None:
     [
         Raised(type="ValueError", message="no", modules=("keras.x",), traceback=""),
         Declined(reason="cannot"),
+        Malformed(message="a list"),
         Unreached(because="build"),
         Done(),
         None,
     ],
-    ids=["raised", "declined", "unreached", "of another kind", "absent"],
+    ids=["raised", "declined", "malformed", "unreached", "of another kind", "absent"],
 )
 @pytest.mark.parametrize(
     "label",
@@ -254,7 +255,7 @@ GOOD = (
 )
 def test_parameters(parameters: tuple[Parameter, ...], own: int | None, fault: str | None) -> None:
     case = Case(input_shape=(5,), layers=(Layer(units=4),))
-    answers = {"parameters": Parameters(parameters=parameters, own_count=own)}
+    answers = {"parameters": Parameters(parameters=parameters, own_count=None if own is None else str(own))}
     finding = ParameterCounts().judge(subject(answers, case=case))
     assert finding.outcome == ("conforms" if fault is None else "violates")
     assert fault is None or fault in str(finding.message)

@@ -106,13 +106,18 @@ def test_lint_says_of_the_default_table_what_each_behaviour_covers_and_finds_no_
     told = [
         line for line in done.output.splitlines() if re.fullmatch(r"\S+\.yaml:\d+: \S+: \d+ cells?(, width \S+)?", line)
     ]
-    assert len(told) == len(Selection().ledger()) == len(done.output.splitlines())
+    *others, last = done.output.splitlines()
+    assert len(told) == len(Selection().ledger()) == len(others)
+    assert re.fullmatch(rf"\d+ rows, \d+ cases, {len(told)} behaviours, no faults", last)
 
 
-def test_lint_says_nothing_of_a_table_of_ones_own_without_faults(tmp_path: Path) -> None:
+def test_lint_says_of_a_table_without_faults_what_it_looked_at(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(ROW, encoding="utf-8")
     done = CliRunner().invoke(main, ["lint", str(tmp_path)])
-    assert (done.exit_code, done.output) == (0, "")
+    assert (done.exit_code, done.output) == (0, "1 row, 2 cases, no faults\n")
+    (tmp_path / "b.yaml").write_text("rows: [{input_shape: [5], units: 1, each: {batch: [1, 3]}}]\n", encoding="utf-8")
+    done = CliRunner().invoke(main, ["lint", str(tmp_path)])
+    assert (done.exit_code, done.output) == (0, "2 rows, 6 cases, no faults\n")
 
 
 def test_lint_prints_every_fault_with_its_place(tmp_path: Path) -> None:
@@ -157,14 +162,14 @@ def test_lint_says_of_each_case_that_cannot_be_drawn_where_its_row_is(tmp_path: 
 
     monkeypatch.setattr(linting, "draws", refused)
     (tmp_path / "a.yaml").write_text("rows:\n  - {input_shape: [4], units: 3, values: exact}\n", encoding="utf-8")
-    (fault,) = linting.faults_of([str(tmp_path / "a.yaml")])
+    (fault,) = linting.inspect([str(tmp_path / "a.yaml")]).faults
     assert (fault.line, fault.column, fault.message) == (2, 42, "4-3-exact: no exact draw exists")
 
 
 def test_lint_draws_no_values_of_large_cases(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("rows:\n  - {input_shape: [8192], units: 16384}\n", encoding="utf-8")
     started = time.monotonic()
-    assert linting.faults_of([str(tmp_path / "a.yaml")]) == ()
+    assert linting.inspect([str(tmp_path / "a.yaml")]).faults == ()
     assert time.monotonic() - started < 2.0
 
 

@@ -23,7 +23,7 @@ from conformance.checks.values import GradientValues, OutputValues, Repeatable, 
 from conformance.enclosure import Enclosure
 from conformance.question import REPEATED
 from conformance.reference import Reference
-from conformance.steps import Answer, Declined, Inferred, Output, Parameters, Raised, Unreached
+from conformance.steps import Answer, Declined, Inferred, Malformed, Output, Parameters, Raised, Unreached
 from tests.judged import ONE_LAYER, around, output, reference_of, subject
 
 Array = np.ndarray
@@ -342,7 +342,7 @@ BUILT: dict[str, Answer] = {"sibling build": output([1.0]), "sibling output": ou
 
 
 @pytest.mark.parametrize("label", ["sibling build", "sibling output"])
-@pytest.mark.parametrize("answer", [Unreached(because="x"), Declined(reason="x"), REFUSED])
+@pytest.mark.parametrize("answer", [Unreached(because="x"), Declined(reason="x"), Malformed(message="x"), REFUSED])
 def test_a_refusal_needs_a_sibling_that_is_accepted(label: str, answer: Answer) -> None:
     assert Refused().judge(subject({**BUILT, label: answer, "build": REFUSED})).outcome == "violates"
 
@@ -408,7 +408,7 @@ WHOLE = (
 def test_every_layer_s_parameters_are_counted(
     parameters: tuple[Parameter, ...], own: int | None, said: str | None
 ) -> None:
-    answers = {"parameters": Parameters(parameters=parameters, own_count=own)}
+    answers = {"parameters": Parameters(parameters=parameters, own_count=None if own is None else str(own))}
     finding = ParameterCounts().judge(subject(answers, case=STACK))
     assert finding.outcome == ("conforms" if said is None else "violates")
     assert said is None or said in str(finding.message)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import get_args
 
@@ -21,6 +19,7 @@ from conformance.ledger.behaviour import ACCEPTANCES, SHAPES
 from conformance.reference.deviation import PADDINGS
 from conformance.suite import Runner, explanation
 from conformance.table import default_cases, load
+from tests.runs import cells, conformance
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -51,23 +50,18 @@ def test_the_readme_shows_a_failure_as_it_is_told() -> None:
         assert line in told.split("\n") or line == "..."
 
 
-def test_the_framework_of_the_readme_conforms(tmp_path: Path) -> None:
-    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
-    assert code is not None
-    (tmp_path / "my_numpy.py").write_text(code.group(1), encoding="utf-8")
-    seed = ROOT / "cases" / "seed.yaml"
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        str(ROOT / "tests" / "test_dense.py"),
-        "-c",
-        str(ROOT / "pyproject.toml"),
-    ]
-    options = ["-p", "no:cacheprovider", "--implementation=my_numpy:NumPyAdapter", f"--cases={seed}", "-k", "exact"]
-    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
+def test_the_framework_of_the_readme_conforms_with_the_command_of_the_readme(tmp_path: Path) -> None:
+    shown = re.search(
+        r"as\s+`(my_numpy\.py)`:\n\n```python\n(.*?)```\n\n    conformance (run .*?)\n", README, re.DOTALL
+    )
+    assert shown is not None
+    name, code, command = shown.groups()
+    (tmp_path / name).write_text(code, encoding="utf-8")
+    (tmp_path / "cases").symlink_to(ROOT / "cases")
+    done = conformance(*command.split(), cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 passed" in done.stdout
+    found = cells(tmp_path / "reports" / "results.jsonl")
+    assert [each["outcome"] for each in found] == ["conforms"] * 12
 
 
 @pytest.mark.parametrize("function", DECLARED_ULPS["float32"])

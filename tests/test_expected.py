@@ -179,7 +179,7 @@ def test_an_element_that_may_overflow_or_not_has_no_bound() -> None:
 def together(*deviations: Mapping[str, Any], layers: int = 1) -> tuple[Deviation, ...]:
     every = frozenset(range(layers))
     covering = [(behaviour(str(index), **each), every) for index, each in enumerate(deviations)]
-    return deviations_of(covering, layers)
+    return deviations_of(covering, layers, "float16")
 
 
 def test_the_fields_of_several_behaviours_are_taken_together() -> None:
@@ -209,7 +209,7 @@ def test_each_layer_has_what_reaches_it() -> None:
         (behaviour("b", computes_in="float16"), frozenset({0, 2})),
     ]
     both = Deviation(loses_bias=True, computes_in="float16")
-    assert deviations_of(covering, 3) == (both, Deviation(), Deviation(computes_in="float16"))
+    assert deviations_of(covering, 3, "float16") == (both, Deviation(), Deviation(computes_in="float16"))
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_two_behaviours_that_contradict_each_other_are_named(
         together(one, {"loses_bias": True}, other)
     assert conflict.value.names == ("0", "2")
     apart = [(behaviour("0", **one), frozenset({0})), (behaviour("2", **other), frozenset({1}))]
-    assert len(deviations_of(apart, 2)) == 2
+    assert len(deviations_of(apart, 2, "float16")) == 2
 
 
 @pytest.mark.parametrize("field", ["refuses", "crashes", "infers", "accepts"])
@@ -240,8 +240,9 @@ def test_a_step_has_one_ending_and_one_way_to_infer_and_accept(field: str) -> No
         "accepts": ("squeeze", "expand"),
     }
     one, other = (behaviour(str(index), **{field: each}) for index, each in enumerate(values[field]))
-    with pytest.raises(Conflict, match=f"0 and 1 both set {field}"):
-        declared(CASE, one, other).of("parameters")
+    contradicting = declared(CASE, one, other)
+    assert contradicting.of("parameters").behaviours == (), "the rule has the last word"
+    assert str(contradicting.conflict).startswith(f"0 and 1 both set {field}")
     same = declared(CASE, one, replace(one, id="2")).of("parameters")
     assert getattr(same, field) == values[field][0]
 
@@ -301,6 +302,26 @@ def test_what_is_accepted_has_the_answer_of_the_input_it_is_taken_for() -> None:
     # What the layer was built for is no input to accept, and one that cannot be taken so is left to the rule.
     assert accepts.of("sibling output").reference is None
     assert declared(wrong, behaviour(when=at("forward"), accepts="flatten")).of("output").behaviours == ()
+
+
+@pytest.mark.parametrize(
+    ("how", "input_shape", "feed_shape", "shape"),
+    [
+        ("squeeze", (5,), (2, 5, 1), (2, 3)),
+        ("squeeze", (5,), (2, 4, 1), None),
+        ("squeeze", (5,), (2, 1), None),
+        ("squeeze", (1,), (2, 3, 1, 1), None),
+        ("expand", (5, 1), (2, 5), (2, 5, 3)),
+        ("expand", (5, 2), (2, 5), None),
+        ("expand", (1,), (4,), (4, 3)),
+    ],
+)
+def test_an_axis_is_dropped_or_added_only_where_the_model_then_fits(
+    how: str, input_shape: tuple[int, ...], feed_shape: tuple[int, ...], shape: tuple[int, ...] | None
+) -> None:
+    wrong = replace(ONE, input_shape=input_shape, feed_shape=feed_shape, expect=Expect(error=True))
+    found = declared(wrong, behaviour(when=at("forward"), accepts=how)).of("output")
+    assert (None if found.reference is None else found.reference.y.exact.shape) == shape
 
 
 # Inferred shapes and widths

@@ -22,7 +22,6 @@ from tests.unruly import units
 
 #: What a module of an adapter holds, by its name.
 MODULES = {
-    "fails_on_import": "raise ImportError('libcudart.so.12: cannot open shared object file')",
     "aborts_on_import": "import os; os.abort()",
     "never_ends_to_import": "while True: pass",
     "waits_on_import": "import time; time.sleep(1000)",
@@ -64,7 +63,6 @@ FAULTS = (
 )
 HONEST = ("honest-first", "honest-middle", "honest-last")
 STARTS = {
-    "fails_on_import": ("crashed", r"the process did not start: ImportError: libcudart\.so\.12"),
     "aborts_on_import": ("crashed", "the process did not start: SIGABRT"),
     "never_ends_to_import": ("crashed", "the process did not start: not up within 10 s of CPU time"),
     "waits_on_import": ("crashed", r"the process did not start: hangs: gained 0\.\d\d s of CPU time in 4 s"),

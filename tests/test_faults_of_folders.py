@@ -46,7 +46,7 @@ def refused(done: subprocess.CompletedProcess[str], said: str) -> None:
 @pytest.mark.parametrize("output", ["/proc/out", "rows.yaml/out"])
 def test_a_folder_that_cannot_be_written_is_told_before_anything_runs(folder: Path, output: str) -> None:
     done = conformance("run", "rows.yaml", f"-i{EXACT}", "-n", "0", "-o", output, cwd=folder)
-    refused(done, f"ERROR: {output}/results.jsonl: ")
+    refused(done, f"error: {output}/results.jsonl: ")
 
 
 @pytest.mark.parametrize("home", [None, "/nowhere/at/all"])
@@ -61,7 +61,7 @@ def test_neither_home_nor_the_folder_a_run_is_called_in_need_be_writable(folder:
 def test_a_page_or_a_junit_file_that_cannot_be_written_is_told_and_the_results_are_kept(folder: Path) -> None:
     (folder / "out" / "index.html").mkdir(parents=True)
     words = ("run", "rows.yaml", f"-i{EXACT}", "-n", "0", "-o")
-    refused(conformance(*words, "out", cwd=folder), "Error: [Errno 21] Is a directory: ")
+    refused(conformance(*words, "out", cwd=folder), "error: [Errno 21] Is a directory: ")
     assert read(folder / "out" / "results.jsonl").complete
     assert sorted(each.name for each in (folder / "out").iterdir()) == ["index.html", "results.jsonl"]
     refused(conformance(*words, "other", "--junit-xml", "/proc/junit.xml", cwd=folder), "/proc/junit.xml")
@@ -96,8 +96,11 @@ def test_no_home_is_no_fault_of_a_framework_that_keeps_files_there(folder: Path)
 def test_a_temporary_folder_that_vanishes_is_told_in_each_cell_that_needs_it(tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
     (tmp_path / "vanishing.py").write_text(
-        "import os, shutil\nfrom tests.unruly import Unruly\n"
-        f"def Adapter():\n    shutil.rmtree({str(tmp_path / 'gone')!r})\n    return Unruly()\n",
+        "import pathlib, shutil\nfrom tests.unruly import Unruly\n"
+        f"def Adapter():\n    loaded = pathlib.Path({str(tmp_path / 'loaded')!r})\n"
+        # An adapter is loaded once before anything runs.
+        f"    if loaded.exists():\n        shutil.rmtree({str(tmp_path / 'gone')!r})\n"
+        "    loaded.touch()\n    return Unruly()\n",
         encoding="utf-8",
     )
     cells_asked = [{"input_shape": [2], "units": number, "values": "exact"} for number in (3, units("abort"), 4, 5)]
@@ -136,7 +139,7 @@ def test_of_two_runs_in_one_folder_the_second_says_who_is_there_and_touches_noth
     assert before.count(b"\n") == 3, "header, implementation, cell"
     # What held the file is gone with its process.
     ResultsFile.open(tmp_path / "out" / "results.jsonl").close()
-    assert (tmp_path / "out" / "results.jsonl").read_bytes() == b""
+    assert (tmp_path / "out" / "results.jsonl").read_bytes() == before
 
 
 def test_a_results_file_is_one_runs_alone_until_it_is_closed(tmp_path: Path) -> None:
@@ -149,7 +152,13 @@ def test_a_results_file_is_one_runs_alone_until_it_is_closed(tmp_path: Path) -> 
     first.close()
     assert len(read(path).cells) == 1
     ResultsFile.open(path).close()
-    assert path.read_bytes() == b""
+    assert len(read(path).cells) == 1, "what has no header yet is beside it"
+    second = ResultsFile.open(path)
+    with pytest.raises(OutputError, match="another run"):
+        ResultsFile.open(path)
+    second.header(cells=2)
+    assert (read(path).header["cells"], [each.name for each in path.parent.iterdir()]) == (2, ["results.jsonl"])
+    second.close()
     shared = [ResultsFile.open(Path("/dev/null")) for _ in range(2)]
     for each in shared:
         each.header(cells=1)

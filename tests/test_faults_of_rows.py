@@ -117,6 +117,26 @@ FAULTS = [
         "5:21",
         f"the last axis fed is 4, and the layer is built for 3; {RULE}",
     ),
+    (
+        "input_shape: [3]\nunits: 4\nfeed_shape: [2, 4, 3]",
+        "5:17",
+        "[2, 4, 3] has 3 axes, and the model is built for 2: batch and input_shape say what it is built for",
+    ),
+    (
+        "input_shape: [5, 3]\nunits: 4\nfeed_shape: [2, 4, 3]",
+        "5:21",
+        "4 is fed, and the model is built for 5: null in input_shape takes any length",
+    ),
+    (
+        "input_shape: [3]\nunits: 4\nbatch: 7\nfeed_shape: [2, 3]",
+        "5:12",
+        "contradicts feed_shape, which begins with [2]",
+    ),
+    (
+        "input_shape: [3]\nunits: 4\nbatch: [2, 3]\nfeed_shape: [2, 4, 1]\nexpect: {error: true}",
+        "5:12",
+        "contradicts feed_shape, which begins with [2, 4]",
+    ),
     ("input_shape: [3]\nunits: 4\nfeed_shape: []", "5:17", f"rank 0 is fed, and the layer is built for 3; {RULE}"),
     ("input_shape: [3]\nunits: 4\nexpect: {error: true}", "5:21", "expects an error, and the rule forbids nothing"),
     ("input_shape: [3]\nunits: -4\nexpect: {error: true, parameters: [1]}", "5:13", "expects nothing else"),
@@ -157,7 +177,11 @@ FAULTS = [
     ("input_shape: [3]\nunits: 4\nchecks: [output, refusal]", "5:22", "refusal is not asked here"),
     ("input_shape: [3]\nunits: -1\nexpect: {error: true}\nchecks: [output]", "6:14", "output is not asked here"),
     ("input_shape: [20000, 20000]\nunits: 4", "3:18", "the input, [2, 20000, 20000], would take more than 1024 MiB"),
-    ("input_shape: [2]\nunits: 4\nfeed_shape: [900000000, 2]", "5:17", "the input, [900000000, 2], would take more"),
+    (
+        "input_shape: [null, 2]\nunits: 4\nfeed_shape: [2, 900000000, 2]",
+        "5:17",
+        "the input, [2, 900000000, 2], would take more",
+    ),
     ("input_shape: [20000]\nunits: [4, 20000, 20000]", "4:23", "the kernel, [20000, 20000], would take more"),
     ("input_shape: [50000, 1]\nunits: 5000", "4:12", "the output, [2, 50000, 5000], would take more"),
     (f"input_shape: [{10**17}]\nunits: 4", "3:18", "would take more"),
@@ -342,7 +366,7 @@ def test_two_rows_that_ask_the_same_question() -> None:
 
 def test_rows_that_differ_in_one_way_are_not_duplicates() -> None:
     rows = ["units: 4", "units: 1", "units: 4\nuse_bias: false", "units: 4\nbatch: 1", "units: 4\nbatch: [1]"]
-    rows += ["units: 4\nfeed_shape: [2, 1]", "units: true\nexpect: {error: true}"]
+    rows += ["units: 4\nfeed_shape: [3, 1]", "units: true\nexpect: {error: true}"]
     cases = cases_of(*[f"input_shape: [1]\n{row}\nid: id{index}" for index, row in enumerate(rows)])
     assert len(cases) == 2 * len(rows) - 1
 
@@ -393,9 +417,9 @@ def test_all_faults_of_all_files_are_said_at_once(tmp_path: Path) -> None:
     ids=["deep", "deeper", "long", "ragged", "too large", "not finite", "digits", "word"],
 )
 def test_an_array_however_nasty_is_told_in_a_line_and_soon(array: str, message: str | None) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     faults = faults_of(table_of(f"input_shape: [2]\nunits: 3\ndata: {{x: {array}, kernel: 1, bias: 1}}"))
-    assert time.monotonic() - started < 20.0
+    assert time.process_time() - started < 20.0
     if message is None:
         # What is not finite is a number: whether the answer may be is for its values to show.
         assert faults == []

@@ -195,6 +195,25 @@ def test_a_night_is_read_once_and_again_when_it_changed(tmp_path: Path) -> None:
     assert after != kept
 
 
+@pytest.mark.parametrize("damage", ["empty", "cut", "a bit", "another file", "not a file of the engine"])
+def test_what_is_kept_and_damaged_is_made_anew(tmp_path: Path, damage: str) -> None:
+    """The engine raises at some of these, and takes others for whole."""
+    written(tmp_path / "a.jsonl", [cell("a"), cell("b", "violates")])
+    before = open_nights(tmp_path)
+    cells = before.ask("SELECT * FROM cells")
+    (kept,) = (tmp_path / ".cache").iterdir()
+    content = bytearray(kept.read_bytes())
+    if damage == "a bit":
+        content[len(content) // 3] ^= 1
+    ends = {"empty": 0, "cut": len(content) // 2}
+    whole = {"another file": b"PAR1", "not a file of the engine": b"{}"}.get(damage, bytes(content))
+    kept.write_bytes(whole[: ends.get(damage)])
+    after = open_nights(tmp_path)
+    assert (after.nights, after.ask("SELECT * FROM cells")) == (before.nights, cells)
+    assert [each.name for each in (tmp_path / ".cache").iterdir()] == [kept.name]
+    assert kept.read_bytes() != whole[: ends.get(damage)]
+
+
 def test_a_compressed_night_that_was_copied_is_not_read_again(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(written(tmp_path / "x" / "a.jsonl", [cell("a")]).read_bytes()))
@@ -255,7 +274,7 @@ def test_without_the_engine_it_says_what_to_install(folder: Path, monkeypatch: p
     done = CliRunner().invoke(main, ["history", str(folder)])
     assert (done.exit_code, done.output) == (
         2,
-        "Error: a history needs DuckDB: pip install 'dense-conformance[history]'\n",
+        "error: a history needs DuckDB: pip install 'dense-conformance[history]'\n",
     )
 
 
@@ -276,7 +295,7 @@ def test_the_page_needs_the_engine_for_nights_alone(
     monkeypatch.setitem(sys.modules, "duckdb", None)
     assert report(tmp_path)[0] == 0
     code, said = report(tmp_path, "--history", str(folder))
-    assert (code, said) == (2, "Error: a history needs DuckDB: pip install 'dense-conformance[history]'\n")
+    assert (code, said) == (2, "error: a history needs DuckDB: pip install 'dense-conformance[history]'\n")
 
 
 def test_a_folder_without_nights_is_one_line_of_the_page_too(tmp_path: Path) -> None:

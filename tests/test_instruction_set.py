@@ -197,7 +197,7 @@ def test_an_unknown_instruction_set_is_one_error(tmp_path: Path, options: Sequen
 def test_an_instruction_set_the_processor_lacks_is_one_error(tmp_path: Path) -> None:
     done = conformance("run", "-i", "numpy", "--cpu-isa", "avx512", "-o", "out", cwd=tmp_path)
     assert done.returncode == 2
-    assert "ERROR: --cpu-isa avx512: the processor lacks " in done.stderr
+    assert "error: --cpu-isa avx512: the processor lacks " in done.stderr
     assert not (tmp_path / "out" / "results.jsonl").exists()
 
 

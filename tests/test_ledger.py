@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Sequence
 from dataclasses import FrozenInstanceError
 from pathlib import Path
@@ -13,10 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet
 
+from conformance.adapters import protocol
 from conformance.adapters.protocol import Dense, Stack
 from conformance.document import Fault
 from conformance.ledger import Behaviour, Instead, LedgerError, Refusal, load_ledger
 from conformance.ledger.behaviour import Exactly, of_implementation
+from conformance.ledger.distributions import DISTRIBUTIONS
 from conformance.ledger.predicate import Predicate, matches
 from conformance.ledger.step import AskedStep, Surroundings, asked_steps
 from conformance.reference import Deviation
@@ -235,7 +239,7 @@ ALL = dict.fromkeys(("build", "infer", "output", "new weights"), EVERY)
         ("{versions: {keras: '<3.16'}}", ALL),
         ("{versions: {keras: '<3.15'}}", {}),
         ("{versions: {jax: '>=0.10'}}", ALL),
-        ("{versions: {absent: '<1'}}", ALL),
+        ("{versions: {mlx: '<1'}}", ALL),
     ],
 )
 def test_what_a_predicate_covers(when: str, expected: dict[str, frozenset[int]]) -> None:
@@ -439,3 +443,31 @@ def test_whatever_an_entry_holds_the_answer_is_an_entry_or_faults(values: dict[s
 @settings(max_examples=100, deadline=None)
 def test_whatever_a_file_holds_the_answer_is_a_fault(content: bytes) -> None:
     assert faults_of(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [({"seen_with": '{tensorlow: "2.21.0"}'}, "seen_with"), ({"when": '{versions: {tensorlow: "<2"}}'}, "when")],
+)
+def test_a_distribution_that_nobody_reports_is_a_fault(change: dict[str, str], place: str) -> None:
+    """A version that no implementation reports is never another one, and one that is wanted is never refused."""
+    (fault,) = faults_of(ledger_of(GOOD | change))
+    assert fault.endswith("no such distribution: \"tensorlow\"; did you mean 'tensorflow'?")
+    assert not faults_of(ledger_of(GOOD | {name: text.replace("tensorlow", "clang") for name, text in change.items()}))
+
+
+def test_every_distribution_that_an_adapter_names_may_stand_in_an_entry() -> None:
+    """Read from the sources of the adapters, whose frameworks are not all installed everywhere."""
+    parts: list[ast.AST] = []
+    for path in Path(protocol.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name == "versions":
+                parts.append(node)
+            elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+                target = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+                is_named = target.lower().endswith("distributions")
+                parts += (node.value.values if isinstance(node.value, ast.Dict) else [node.value]) if is_named else []
+    texts = [each.value for part in parts for each in ast.walk(part) if isinstance(each, ast.Constant)]
+    named = {each for each in texts if isinstance(each, str) and re.fullmatch("[a-z][a-z0-9_-]+", each)}
+    assert {"torch", "clang", "jaxlib", "ai-edge-litert", "onnxscript", "openvino"} <= named
+    assert named <= set(DISTRIBUTIONS)

@@ -111,7 +111,7 @@ def test_the_command_makes_one_file_of_what_runs_wrote(rows: Path, tmp_path: Pat
     assert footer["measured"]
     twice = conformance("merge", "1/results.jsonl", "1/results.jsonl", "-o", "no.jsonl", cwd=tmp_path)
     assert (twice.returncode, twice.stdout) == (2, "")
-    assert twice.stderr == "Error: 1/results.jsonl and 1/results.jsonl are both shard 1/2\n"
+    assert twice.stderr == "error: 1/results.jsonl and 1/results.jsonl are both shard 1/2\n"
     assert not (tmp_path / "no.jsonl").exists()
 
 
@@ -172,6 +172,37 @@ def kept(files: list[list[dict[str, Any]]], folder: Path) -> list[Path]:
     for path, content in zip(paths, files, strict=True):
         path.write_text("".join(f"{json.dumps(each)}\n" for each in content), encoding="utf-8")
     return paths
+
+
+def test_a_merged_file_is_merged_again_into_the_same(tmp_path: Path) -> None:
+    merge(kept([shard(1), shard(2)], tmp_path), tmp_path / "once.jsonl")
+    merge([tmp_path / "once.jsonl"], tmp_path / "twice.jsonl")
+    assert (tmp_path / "twice.jsonl").read_bytes() == (tmp_path / "once.jsonl").read_bytes()
+
+
+def test_half_a_surrogate_pair_and_fields_of_any_name_are_merged(tmp_path: Path) -> None:
+    first = shard(1)
+    first[0] |= {"self": 1, "content": {"\ud800": "\udfff"}}
+    first[1] |= {"self": 1}
+    first[2] |= {"reason": "\ud800", "self": [], "question": {"dtype": "float8", "lane": "uniform"}}
+    assert merge(kept([first, shard(2)], tmp_path), tmp_path / "out.jsonl") == 2
+    run = read(tmp_path / "out.jsonl")
+    assert (run.header["self"], run.header["content"], run.cells[0]["reason"]) == (1, {"\ufffd": "\ufffd"}, "\ufffd")
+
+
+@pytest.mark.parametrize(
+    "said", ["1/99999999999", "1/0", "0/1", "3/2", "\u00b2/2", "9" * 5000 + "/2", "1/2\n", "", 1, None]
+)
+def test_a_shard_that_is_none_is_refused(said: object, tmp_path: Path) -> None:
+    first = shard(1)
+    first[0]["selection"]["shard"] = said
+    with pytest.raises(ValueError, match=r"selection\.shard|does not say which shard"):
+        merge(kept([first], tmp_path), tmp_path / "out.jsonl")
+
+
+def test_of_many_missing_shards_a_few_are_named(tmp_path: Path) -> None:
+    with pytest.raises(MergeError, match=r"shard 2/999999, .* and 999988 more is missing"):
+        merge(kept([shard(1, 999_999)], tmp_path), tmp_path / "out.jsonl")
 
 
 def test_a_shard_that_was_broken_off_makes_the_whole_so(tmp_path: Path) -> None:

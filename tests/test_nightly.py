@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -246,6 +247,30 @@ def test_the_command_says_what_became_of_each_night_and_exits_with_the_worst(tmp
     assert f"pinned: the night of {started(2)} is kept aside: everything failed" in said
 
 
+@pytest.mark.parametrize("damaged", ["history/.cache/*.parquet", "history/20260101T030000Z.jsonl.gz"])
+def test_what_was_kept_and_is_damaged_makes_no_night_worse(
+    damaged: str, tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conformance.nightly.WHOLE", 1)
+    for number in range(3):
+        night(tmp_path, GOOD, number)
+        code, said = command(tmp_path, site)
+        assert (code, said.endswith("nothing got worse\n")) == (0, number > 0), said
+        for file in (site / "pinned").glob(damaged) if number else ():  # the first is the last good night until then
+            file.write_bytes(file.read_bytes()[:-20])
+
+
+def test_a_site_with_a_night_that_cannot_be_read_is_one_line_of_error(tmp_path: Path, site: Path) -> None:
+    night(tmp_path, GOOD, 0)
+    night(tmp_path, GOOD, 0, "newest")
+    assert command(tmp_path, site)[0] == 0
+    shutil.rmtree(tmp_path / "nights" / "newest")
+    (site / "newest" / pointer(site, "newest")["latest"]["file"]).write_bytes(b"")
+    night(tmp_path, GOOD, 1)
+    code, said = command(tmp_path, site)
+    assert (code, said.count("\n")) == (2, 1), said
+
+
 def test_an_environment_that_sent_nothing_is_missed(tmp_path: Path, site: Path) -> None:
     night(tmp_path, GOOD, 0)
     code, said = command(tmp_path, site, "--expect", "pinned", "--expect", "newest")
@@ -417,6 +442,6 @@ def test_what_goes_wrong_on_the_way_leaves_the_site_as_it_was(
 
     monkeypatch.setattr("conformance.badge.write", full)
     night(tmp_path, BAD, 1)
-    assert command(tmp_path, site) == (2, "Error: badges: No space left on device\n")
+    assert command(tmp_path, site) == (2, "error: badges: No space left on device\n")
     assert (published(site), pointer(site)) == (before, shown)
     assert sorted(each.name for each in site.iterdir()) == ["pinned"]

@@ -242,8 +242,12 @@ def test_a_cell_shows_question_finding_and_script(opened: Opener, page_of: Path)
     assert page.evaluate("navigator.clipboard.readText()") == SCRIPT
     page.goto(page_of.as_uri() + "#/cell?case=2x3-4-bfloat16&column=torch/cpu")
     page.wait_for_function("document.querySelector('#cell h2').textContent === '2x3-4-bfloat16'")
-    assert "conformance reproduce cpu/torch/2x3-4-bfloat16" in page.locator("#cell").inner_text()
+    assert "conformance reproduce" not in page.locator("#cell").inner_text(), "of what conforms nothing is shown"
     assert page.locator(".steps td").all_inner_texts() == ["0.5"]
+    page.goto(page_of.as_uri() + "#/matrix")
+    page.locator(".cells a.diverges").first.click()
+    page.wait_for_function("document.body.dataset.view === 'cell'")
+    assert "conformance reproduce cpu/" in page.locator("#cell").inner_text()
 
 
 def test_a_crash_shows_the_end_of_its_log(opened: Opener, page_of: Path) -> None:

@@ -56,7 +56,7 @@ def test_the_nights_in_a_folder_are_on_the_page(run_of: Maker, tmp_path: Path) -
     ("arguments", "said"),
     [
         (["--against", "{folder}/gone.jsonl"], "No such file"),
-        (["--against", "{folder}/not.jsonl"], "not a record of a results file"),
+        (["--against", "{folder}/not.jsonl"], "not.jsonl:1: not a results file; `conformance run` writes one"),
         (["{run}", "--against", "{run}"], "--against compares with one results file, so give one alone"),
         (["--history", "{folder}/gone"], "gone"),
     ],

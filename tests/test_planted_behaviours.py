@@ -520,6 +520,16 @@ class Broadcasts(Honest):
         return np.broadcast_to(x, (*x.shape[:-1], 5))
 
 
+class DropsLastAxis(Honest):
+    def entered(self, x: Array) -> Array:
+        return x[..., 0] if x.ndim == 3 and x.shape[-1] == 1 else x
+
+
+class AddsLastAxis(Honest):
+    def entered(self, x: Array) -> Array:
+        return x[..., None] if x.ndim == 2 else x
+
+
 class TruncatesUnits(Honest):
     def built(self, stack: Stack) -> Stack:
         layers = tuple(
@@ -536,13 +546,28 @@ class TruncatesUnits(Honest):
         return replace(stack, layers=layers)
 
 
+def _misfed(input_shape: tuple[int, ...], fed: tuple[int, ...]) -> Case:
+    layers = (Layer(units=3),)
+    return Case(input_shape=input_shape, layers=layers, feed_shape=fed, lane="uniform", expect=Expect(error=True))
+
+
 ACCEPTED: dict[str, Planted] = {
+    "squeeze": Planted(
+        instead=Instead(accepts="squeeze"),
+        layer=DropsLastAxis,
+        case=_misfed((5,), (2, 5, 1)),
+        when=Predicate(step={"call": "forward"}, fed={"extra_axes": 1}),
+    ),
+    "expand": Planted(
+        instead=Instead(accepts="expand"),
+        layer=AddsLastAxis,
+        case=_misfed((5, 1), (2, 5)),
+        when=Predicate(step={"call": "forward"}, fed={"extra_axes": -1}),
+    ),
     "broadcast": Planted(
         instead=Instead(accepts="broadcast"),
         layer=Broadcasts,
-        case=Case(
-            input_shape=(5,), layers=(Layer(units=3),), feed_shape=(2, 1), lane="uniform", expect=Expect(error=True)
-        ),
+        case=_misfed((5,), (2, 1)),
         when=Predicate(step={"call": "forward"}, fed={"features": 1}),
     ),
     "int_units": Planted(
@@ -567,9 +592,17 @@ def test_what_is_accepted_as_declared_diverges(name: str) -> None:
     assert tried(planted, OfAnotherDtype, [behaviour(planted)]).outcome == "violates"
 
 
-def test_values_of_what_is_accepted_are_judged_where_the_model_has_weights() -> None:
-    planted = ACCEPTED["broadcast"]
-    assert tried(planted, faulty(Broadcasts, "4 % off"), [behaviour(planted)]).outcome == "violates"
+@pytest.mark.parametrize("name", ["broadcast", "squeeze", "expand"])
+def test_values_of_what_is_accepted_are_judged_where_the_model_has_weights(name: str) -> None:
+    planted = ACCEPTED[name]
+    assert tried(planted, faulty(planted.layer, "4 % off"), [behaviour(planted)]).outcome == "violates"
+
+
+def test_the_layers_own_dtype_is_a_dtype_of_sums() -> None:
+    planted = replace(PLANTED["sums_in"], instead=of_deviation(sums_in={"db": "own"}))
+    for deviates in (True, False):
+        layer = planted.layer if deviates else faulty(planted.layer, "4 % off")
+        assert (tried(planted, layer, [behaviour(planted)]).outcome == "diverges") is deviates
 
 
 def test_two_behaviours_of_one_step_are_applied_together() -> None:
@@ -611,5 +644,5 @@ def test_two_behaviours_that_contradict_each_other_cannot_be_applied_together(
     layer = frozenset({0})
     pair = [(replace(behaviour(planted), id=name, instead=each), layer) for name, each in (("a", one), ("b", other))]
     with pytest.raises(Conflict, match=f"^a and b both set {said}, to different values$"):
-        check_agreement(pair, 1)
-    check_agreement([pair[0], pair[0]], 1)
+        check_agreement(pair, 1, "float16")
+    check_agreement([pair[0], pair[0]], 1, "float16")

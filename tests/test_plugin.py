@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -92,8 +94,11 @@ def test_a_failure_says_got_expected_where_and_what_to_type(rows: Path) -> None:
     done = run("--implementation=tests.faulty:DropsBias", f"--cases={rows}", "-k", "4-3-exact")
     assert "output violates: output[0, " in done.stdout
     assert "expected" in done.stdout
-    assert "pytest -k '/tests.faulty:DropsBias/ and 4-3-exact'" in done.stdout
     assert "Traceback" not in done.stdout
+    (alone,) = re.findall("; alone: (pytest .*)", done.stdout)
+    words = [sys.executable, "-m", *shlex.split(alone), "-p", "no:cacheprovider", "-q"]
+    again = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "\n1 failed" in again.stdout, again.stdout
 
 
 def test_last_failed_runs_what_failed(tmp_path: Path, rows: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.results import FAILING, OUTCOMES, SCHEMA, ResultsError, Run, Writer, finite, opened, read
+from conformance.results import FAILING, NO_RESULTS, OUTCOMES, SCHEMA, ResultsError, Run, Writer, finite, opened, read
 
 HEADER = '{"type": "header", "schema": 1, "cells": 3}'
 CELL = '{"type": "cell", "case": "a", "implementation": "torch", "device": "cpu", "outcome": "conforms", "checks": []}'
@@ -196,10 +196,10 @@ def test_separators_of_lines_inside_a_string_do_not_end_a_line(file: Path) -> No
 @pytest.mark.parametrize(
     ("lines", "fault"),
     [
-        ([], ":1: not a results file: the first line is not a header"),
-        ([CELL], ":1: not a results file: the first line is not a header"),
-        (["{"], ":1: not a results file: the first line is not a header"),
-        (["{", CELL], ":1: not JSON"),
+        ([], f":1: {NO_RESULTS}"),
+        ([CELL], f":1: {NO_RESULTS}"),
+        (["{"], f":1: {NO_RESULTS}"),
+        (["{", CELL], f":1: {NO_RESULTS}"),
         ([HEADER, "", "not json", CELL], ":3: not JSON"),
         ([HEADER, CELL[:-1], CELL], ":2: not JSON"),
         ([HEADER, CELL + CELL, FOOTER], ":2: not JSON"),
@@ -209,21 +209,30 @@ def test_separators_of_lines_inside_a_string_do_not_end_a_line(file: Path) -> No
         ([HEADER, '{"case": "a"}'], ":2: not a record of a results file"),
         ([HEADER, '{"type": ["cell"]}'], ":2: not a record of a results file"),
         (['{"type": "header", "schema": 2}', CELL], ":1: schema 2, but this version reads schema 1"),
-        (['{"type": "header"}'], ":1: schema None, but this version reads schema 1"),
-        ([HEADER, '{"type": "cell"}'], ":2: not a record of a results file: case is not text"),
-        ([HEADER, CELL.replace('"cpu"', "1")], ":2: not a record of a results file: device is not text"),
-        ([HEADER, CELL.replace("[]", "{}")], ":2: not a record of a results file: checks is not a list"),
-        ([HEADER, CELL.replace("[]", "[{}]")], ":2: not a record of a results file: check is not text"),
-        ([HEADER, CELL.replace("[]", "[1]")], ":2: not a record of a results file: a check is not a mapping"),
+        (['{"type": "header"}'], ":1: no schema, but this version reads schema 1"),
+        ([HEADER, '{"type": "cell"}'], ":2: not a record of a results file: Object missing required field `case`"),
+        ([HEADER, CELL.replace('"cpu"', "1")], ":2: not a record of a results file: device: Expected `str`, got `int`"),
+        (
+            [HEADER, CELL.replace("[]", "{}")],
+            ":2: not a record of a results file: checks: Expected `array`, got `object`",
+        ),
+        (
+            [HEADER, CELL.replace("[]", "[{}]")],
+            ":2: not a record of a results file: checks[0]: Object missing required field `check`",
+        ),
+        (
+            [HEADER, CELL.replace("[]", "[1]")],
+            ":2: not a record of a results file: checks[0]: Expected `object`, got `int`",
+        ),
         *(
             ([HEADER, CELL.replace("[]", f"[], {more}")], f":2: not a record of a results file: {fault}")
             for more, fault in (
-                ('"question": true', "question is not a mapping"),
-                ('"crash": "SIGABRT"', "crash is not a mapping"),
-                ('"crash": {"step": "output"}', "reason is not text"),
-                ('"crash": null', "crash is not a mapping"),
-                ('"row": 3', "row is not text"),
-                ('"seconds": "long"', "seconds is not a number"),
+                ('"question": true', "question: Expected `object`, got `bool`"),
+                ('"crash": "SIGABRT"', "crash: Expected `object`, got `str`"),
+                ('"crash": {"step": "output"}', "crash: Object missing required field `reason`"),
+                ('"crash": null', "crash: Expected `object`, got `null`"),
+                ('"row": 3', "row: Expected `str`, got `int`"),
+                ('"seconds": "long"', "seconds: Expected `float`, got `str`"),
             )
         ),
         *(
@@ -232,22 +241,32 @@ def test_separators_of_lines_inside_a_string_do_not_end_a_line(file: Path) -> No
                 f":2: not a record of a results file: {fault}",
             )
             for more, fault in (
-                ('"margin": "large"', "margin is not a number"),
-                ('"margin": null', "margin is not a number"),
-                ('"margin": true', "margin is not a number"),
-                (f'"margin": {10**400}', "margin is not a number"),
-                ('"message": null', "message is not text"),
-                ('"raised": {"message": "m"}', "type is not text"),
-                ('"raised": []', "raised is not a mapping"),
+                ('"margin": "large"', "checks[0].margin: Invalid enum value 'large'"),
+                ('"margin": null', "checks[0].margin: Expected `float | str`, got `null`"),
+                ('"margin": true', "checks[0].margin: Expected `float | str`, got `bool`"),
+                (f'"margin": {10**400}', "checks[0].margin: Number out of range"),
+                ('"message": null', "checks[0].message: Expected `str`, got `null`"),
+                ('"raised": {"message": "m"}', "checks[0].raised: Object missing required field `type`"),
+                ('"raised": []', "checks[0].raised: Expected `object | null`, got `array`"),
             )
         ),
         (
             ['{"type": "header", "schema": 2, "cells": "n"}', '{"type": "new"}'],
             ":1: schema 2, but this version reads schema 1",
         ),
-        ([HEADER, '{"type": "implementation"}'], ":2: not a record of a results file: implementation is not text"),
-        ([HEADER.replace("3", '"3"')], ":1: not a record of a results file: cells is not a count"),
-        ([HEADER.replace("3", "-3")], ":1: not a record of a results file: cells is not a count"),
+        (
+            [HEADER, '{"type": "implementation"}'],
+            ":2: not a record of a results file: Object missing required field `implementation`",
+        ),
+        ([HEADER.replace("3", '"3"')], ":1: not a record of a results file: cells: Expected `int`, got `str`"),
+        ([HEADER.replace("3", "-3")], ":1: not a record of a results file: cells: Expected `int` >= 0"),
+        ([HEADER, HEADER], ":2: a second header: a results file is of one run"),
+        ([HEADER, FOOTER, CELL], ":3: a line after the footer: a results file is of one run"),
+        ([HEADER, f'{{"type": "footer", "facts": {"[" * 70}{"]" * 70}}}', CELL], ":2: nested more than 64 deep"),
+        (
+            [HEADER, CELL.replace("conforms", "excels")],
+            ":2: not a record of a results file: outcome: Invalid enum value 'excels'",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_said_with_file_and_line(file: Path, lines: list[str], fault: str) -> None:
@@ -256,6 +275,17 @@ def test_what_cannot_be_read_is_said_with_file_and_line(file: Path, lines: list[
         with pytest.raises(ResultsError) as error:
             reader(file)
         assert str(error.value) == f"{file}{fault}"
+
+
+def test_half_a_surrogate_pair_is_written_and_read_as_the_character_that_stands_for_none(file: Path) -> None:
+    """Earlier versions wrote the escape of the half itself; a whole pair, and a backslash before `ud800`, stay."""
+    with file.open("w", encoding="utf-8") as stream:
+        writer = Writer(stream)
+        writer.header(cells=2)
+        writer.cell(a_cell(reason="\ud800"))
+        stream.write(CELL[:-1] + r', "reason": "\udfff \\ud800 \ud83d\ude00"}' + "\n")
+    for reader in (read, opened):
+        assert [each["reason"] for each in reader(file).cells] == ["\ufffd", "\ufffd \\ud800 \U0001f600"]
 
 
 def test_a_file_that_is_not_there_or_not_text_is_said_with_its_name(file: Path) -> None:

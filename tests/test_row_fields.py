@@ -15,8 +15,8 @@ from conformance.adapters.registry import Implementation, select
 from conformance.case import Case, Layer
 from conformance.cell import cell_of, checks_asked, concerns
 from conformance.coverage import FACTORS, coverage, document
+from conformance.layouts import arrange
 from conformance.selection import Selection
-from conformance.steps import arrange
 from conformance.suite import Runner
 from conformance.table import default_cases, load
 from tests.faulty import Honest, NumPyAdapter

@@ -31,7 +31,6 @@ dtype: bfloat16
 batch: [2, 3]
 values: uniform
 layout: strided
-feed_shape: [7, 5]
 expect:
   output_shapes: [[null, null, 3, 4], [null, null, 3, 2]]
   parameters: [24, 8]
@@ -52,7 +51,8 @@ tags: [one, two]"""
         Layer(units=2, activation="softmax", use_bias=False),
     )
     assert (case.dtype, case.batch, case.lane, case.layout) == ("bfloat16", (2, 3), "uniform", "strided")
-    assert case.feed_shape == (7, 5)
+    (fed, _) = cases_of("input_shape: [null, 5]\nunits: 3\nfeed_shape: [7, 3, 5]")
+    assert fed.feed_shape == (7, 3, 5)
     assert case.expect.output_shapes == ((None, None, 3, 4), (None, None, 3, 2))
     assert case.expect.parameters == (24, 8)
     assert case.expect.total_parameters == 32
@@ -110,7 +110,7 @@ def test_a_row_that_expects_an_error_is_one_case_and_may_hold_what_the_rule_forb
         "input_shape: []\nunits: 3\nbatch: null",
         "input_shape: [5]\nunits: 3\nfeed_shape: [2, 4]",
         "input_shape: [5]\nunits: 3\nfeed_shape: []",
-        "input_shape: [5]\nunits: 3\nfeed_shape: [2, 6]\nactivation: softmax\nvalues: [exact, uniform]\nid: named",
+        "input_shape: [5]\nunits: 3\nfeed_shape: [2, 6]\nactivation: softmax\nid: named",
     ]
     cases = cases_of(*[row + "\nexpect: {error: true}" for row in rows])
     assert len(cases) == len(rows)
@@ -126,6 +126,21 @@ def test_a_row_that_expects_an_error_is_one_case_and_may_hold_what_the_rule_forb
 def test_an_unknown_axis_is_fed_as_the_row_says() -> None:
     row = "input_shape: [null, 5]\nunits: 3\nfeed_shape: [2, 7, 5]\nexpect: {output_shape: [null, null, 3]}"
     assert cases_of(row)[0].fed_shape == (2, 7, 5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "batch", "axes"),
+    [
+        ("input_shape: [5]\nfeed_shape: [2, 5, 1]", 2, 1),
+        ("input_shape: [5, 1]\nfeed_shape: [7, 5]", 7, 1),
+        ("input_shape: [5]\nfeed_shape: []", 2, 1),
+        ("input_shape: [5]\nbatch: [2, 3]\nfeed_shape: [2, 3]", (2, 3), 2),
+        ("input_shape: [5]\nbatch: null\nfeed_shape: [2, 4]", None, 0),
+    ],
+)
+def test_what_is_fed_says_nothing_of_what_is_built(fields: str, batch: object, axes: int) -> None:
+    (case,) = cases_of(f"{fields}\nunits: 3\nexpect: {{error: true}}")
+    assert (case.batch, case.leading_axes) == (batch, axes)
 
 
 def test_each_expands_to_the_product_of_its_lists() -> None:

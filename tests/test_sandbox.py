@@ -26,6 +26,7 @@ from conformance.steps import (
     Hello,
     Inferred,
     InferShapes,
+    Malformed,
     Output,
     Parameters,
     Raised,
@@ -167,13 +168,15 @@ def test_what_raises_is_answered_and_the_process_lives(shared: Sandbox) -> None:
     assert pids(shared) == [before]
 
 
-def test_answer_that_cannot_cross_is_a_fault_of_its_step(shared: Sandbox) -> None:
+def test_answer_that_is_none_is_a_fault_of_its_step(shared: Sandbox) -> None:
     transcript = shared.ask(
         (built("foreign"), ReadParameters(label="parameters"), InferShapes(label="shapes", batch=None))
     )
-    raised = value(transcript, "parameters")
-    assert isinstance(raised, Raised)
-    assert "fractions.Fraction" in raised.message
+    found = value(transcript, "parameters")
+    assert isinstance(found, Malformed)
+    assert found.message == (
+        "given `fractions.Fraction`, expected plain data or a numpy.ndarray of numbers - at `$.parameters[0].shape[0]`"
+    )
     assert isinstance(value(transcript, "shapes"), Inferred)
 
 
@@ -366,7 +369,7 @@ def printed(sandbox: Sandbox) -> int:
     [
         ("raise ImportError('libcudart.so.12: cannot open shared object file')", "ImportError: libcudart.so.12"),
         ("import no_such_framework", "ModuleNotFoundError: No module named 'no_such_framework'"),
-        ("class Other: ...", "AttributeError: module 'framework' has no attribute 'Adapter'"),
+        ("class Other: ...", "AttributeError: the module framework has no 'Adapter'"),
         ("import os; os.abort()", "SIGABRT"),
         ("import os; os._exit(5)", "exit status 5 without an answer"),
         ("while True: pass", "not up within 0.7 s of CPU time; allow more with --start-deadline 1.4"),
@@ -407,7 +410,10 @@ def test_what_a_process_printed_before_anybody_waited_for_it_is_told(
 
 @pytest.mark.parametrize(
     ("mode", "reason"),
-    [("fails", "RuntimeError: the constructor does not like its mode"), ("foreign", "Foreign: .*fractions.Fraction")],
+    [
+        ("fails", "RuntimeError: the constructor does not like its mode"),
+        ("foreign", "Misfit: given `fractions.Fraction`, .* at `\\$.settings.precision`"),
+    ],
 )
 def test_adapter_that_cannot_greet_says_why(sandboxed: Callable[..., Sandbox], mode: str, reason: str) -> None:
     with pytest.raises(StartError, match=reason):

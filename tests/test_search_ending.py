@@ -143,7 +143,7 @@ def test_a_database_that_cannot_be_written_is_told_before_the_search(tmp_path: P
     given = ["search", "-i", "tests.faulty:Exact", "--budget", "1h", "--database", str(tmp_path / "file" / "db")]
     done = CliRunner().invoke(main, given)
     assert done.exit_code == 2
-    assert done.output.startswith("Error: ")
+    assert done.output.startswith("error: ")
     assert len(done.output.strip().splitlines()) == 1
 
 
@@ -189,7 +189,7 @@ def test_a_search_without_hypothesis_says_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     done = CliRunner().invoke(main, ["search", "-i", "numpy"])
     assert done.exit_code == 2
-    assert done.output == "Error: a search needs Hypothesis: pip install 'dense-conformance[search]'\n"
+    assert done.output == "error: a search needs Hypothesis: pip install 'dense-conformance[search]'\n"
 
 
 class Unable(Answering):
@@ -222,3 +222,9 @@ def test_a_find_is_kept_at_the_end_of_its_pass(tmp_path: Path, monkeypatch: pyte
     searched(Answering(red, breaks_off_after=150), tmp_path)
     assert kept[0] == 0
     assert kept[-1] > 0
+
+
+def test_a_search_says_how_far_it_is_before_its_first_row_is_answered(tmp_path: Path) -> None:
+    given = ["search", "-i", "tests.faulty:Exact", "--budget", "1s", "--database", str(tmp_path / "db")]
+    done = CliRunner().invoke(main, [*given, "-o", str(tmp_path / "out")])
+    assert done.output.startswith("0 rows, 0 new, 0 known, 1 s left\n"), done.output

@@ -16,7 +16,7 @@ from conformance import suite
 from conformance.adapters.implementation import AxisLimit
 from conformance.adapters.registry import Implementation, select
 from conformance.case import Case, Layer
-from conformance.cell import Cell, beyond_limits, concerns
+from conformance.cell import Cell, concerns
 from conformance.checks.expected import Expected
 from conformance.checks.judge import judge
 from conformance.question import forget_questions, question
@@ -118,8 +118,8 @@ def test_a_case_beyond_a_limit_of_the_registry_is_unsupported_and_no_process_is_
 )
 def test_a_limit_is_of_the_second_axis_of_what_is_fed(case: Case, beyond: bool) -> None:
     limited = replace(EXACT, second_axis=AxisLimit(longest=3, reason="why"))
-    assert (beyond_limits(Cell(case=case, implementation=limited, device="cpu")) is not None) is beyond
-    assert beyond_limits(Cell(case=case, implementation=EXACT, device="cpu")) is None
+    assert (Cell(case=case, implementation=limited, device="cpu").unsupported is not None) is beyond
+    assert Cell(case=case, implementation=EXACT, device="cpu").unsupported is None
 
 
 @pytest.mark.parametrize(

@@ -414,6 +414,16 @@ def test_one_of_two_behaviours_may_be_gone_while_the_other_is_seen() -> None:
     assert tried(NumPyAdapter(_OffByOne()), CASE, *both).outcome == "violates"
 
 
+def test_entries_that_contradict_each_other_on_a_row_outside_the_table_are_named_by_its_red_cell() -> None:
+    both = [behaviour(name, computes_in=name) for name in ("float16", "bfloat16")]
+    verdict = tried(NumPyAdapter(_DropsBias()), CASE, *both)
+    assert verdict.outcome == "violates"
+    told = {each.get("under") for each in verdict.checks if each["outcome"] == "violates"}
+    assert told == {"the ledger contradicts itself: float16 and bfloat16 both set computes_in, to different values"}
+    one = tried(NumPyAdapter(_DropsBias()), CASE, both[0], behaviour("loses", loses_bias=True))
+    assert one.outcome == "diverges"
+
+
 # What must be refused, and is accepted as declared
 
 

@@ -34,12 +34,13 @@ class Implementation:
     with, `unanswerable` the checks it cannot answer, each with the reason.
 
     `tier` is the first tier in which it is asked without being named, `rows` the last tier whose rows it is then asked:
-    where each question is exported, converted or compiled for seconds, not those of every pair. `shapes_only` says that
-    it holds no values: it is asked the lane `shapes` alone. `by_name` says that it is a way known to be wrong, asked by
-    rows that name it alone. `activations` are those it has, None for all: a row with another is not asked. `ranks` are
-    the ranks of `input_shape` it can take, None for all: a row of another is not asked. `second_axis` limits axis 1 of
-    the array it is fed, batch included; None for no limit. A cell with a longer axis is `unsupported` with the reason,
-    and its process is not asked. Where nothing is computed (lane `shapes`), the limit does not apply.
+    where each question is exported, converted or compiled for seconds, not those of every pair. `by_name` says that it
+    is a way known to be wrong, asked by rows that name it alone.
+
+    A cell of what it cannot take is `unsupported` with the reason, and its process is not asked. `shapes_only` says
+    that it holds no values: it takes the lane `shapes` alone. `activations` are those it has, None for all. `ranks` are
+    the ranks of `input_shape` it can take, None for all. `second_axis` limits axis 1 of the array it is fed, batch
+    included; None for no limit. Where nothing is computed (lane `shapes`), that limit does not apply.
     """
 
     name: str
@@ -56,6 +57,11 @@ class Implementation:
     activations: frozenset[str] | None = None
     ranks: tuple[int, ...] | None = None
     second_axis: AxisLimit | None = None
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether all code between the suite and the framework comes with the suite: adapter, and no function."""
+        return self.adapter.startswith("conformance.adapters.") and "@" not in (self.mode or "")
 
     def missing_packages(self) -> tuple[str, ...]:
         """Return the packages that are not installed, found without importing any, and the programs that are not."""

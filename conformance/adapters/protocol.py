@@ -4,20 +4,28 @@ What a framework must provide to be held to the rule, and the data that crosses 
 An adapter is told a stack of layers with their weights, and answers what the framework inferred, holds and computed. It
 is never told an expected value, a bound, or anything of another adapter. Arrays cross at two named places of each
 adapter, `from_numpy` and `to_numpy`. Adapters are final: none subclasses another.
+
+What an adapter returns must be of the types given here (`conformance.answers`): arrays are exactly `numpy.ndarray`, of
+numbers. Any integer but a bool counts as an integer, and any iterable as a sequence. What is not is a violation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy.typing as npt
+from msgspec import Meta
 
 from conformance.case import Units
 
 Array = npt.NDArray[Any]
 Shape = tuple[int | None, ...]
+#: A name that an adapter reports, of at most 1,000 characters.
+Name = Annotated[str, Meta(max_length=1000)]
+#: The most axes that NumPy allows an array, and so a shape that an adapter reports.
+Rank = Meta(max_length=64)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,11 +70,11 @@ class Parameter:
     """
 
     layer: int
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
+    name: Name
+    shape: Annotated[tuple[int, ...], Rank]
+    dtype: Name
     trainable: bool
-    reported: str
+    reported: Name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

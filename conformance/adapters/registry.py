@@ -13,6 +13,7 @@ import ast
 import fnmatch
 import importlib.metadata
 import importlib.util
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.machinery import PathFinder
@@ -22,23 +23,62 @@ from typing import Final
 from conformance.adapters.built_in import BUILT_IN, FRAMEWORKS, of_function
 from conformance.adapters.implementation import Implementation
 
-__all__ = ["BUILT_IN", "Implementation", "UnknownImplementation", "registered", "select"]
+__all__ = [
+    "BUILT_IN",
+    "BrokenEntryPoint",
+    "Implementation",
+    "RegistryError",
+    "UnknownImplementation",
+    "fault_of_glob",
+    "registered",
+    "select",
+]
 
 ENTRY_POINTS: Final = "conformance.adapters"
 
 
-class UnknownImplementation(LookupError):
+#: Names that a hint lists before it says what lists all of them.
+_LISTED: Final = 6
+
+
+class RegistryError(LookupError):
+    """An implementation that cannot be had; the message is one line for a person."""
+
+
+class UnknownImplementation(RegistryError):
     """A name that is neither in the registry nor of the form `module:Class` or `module:function@framework`."""
 
 
+class BrokenEntryPoint(RegistryError):
+    """An installed entry point that does not load, or offers something other than implementations."""
+
+
 def registered() -> Mapping[str, Implementation]:
-    """Return every implementation by name: the built-in ones, then those of installed entry points."""
+    """
+    Return every implementation by name: the built-in ones, then those of installed entry points.
+
+    Raises:
+        BrokenEntryPoint: an entry point does not load, or offers something else.
+    """
     found = {each.name: each for each in BUILT_IN}
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        loaded = point.load()
-        for each in [loaded] if isinstance(loaded, Implementation) else loaded:
+        for each in _offered(point):
             found.setdefault(each.name, each)
     return found
+
+
+def _offered(point: importlib.metadata.EntryPoint) -> Sequence[Implementation]:
+    where = f"the entry point {point.name} = {point.value} of {point.dist.name if point.dist else 'a distribution'}"
+    try:
+        loaded = point.load()
+    except Exception as error:  # whatever a stranger's module raises
+        raise BrokenEntryPoint(
+            f"{where} does not load: {type(error).__name__}: {' '.join(str(error).split())}"
+        ) from None
+    offered = [loaded] if isinstance(loaded, Implementation) else loaded
+    if not isinstance(offered, Sequence) or not all(isinstance(each, Implementation) for each in offered):
+        raise BrokenEntryPoint(f"{where} is {type(loaded).__name__}: it must be an Implementation, or a list of them")
+    return offered
 
 
 def select(names: Iterable[str]) -> Sequence[Implementation]:
@@ -63,20 +103,46 @@ def _from_path(name: str, known: Mapping[str, Implementation]) -> Implementation
     """Return the implementation that `module:Class` or `module:function@framework` names."""
     path, at, framework = name.partition("@")
     module, _, attribute = path.partition(":")
-    adapters = {each.partition(":")[0] for each in known}
-    if not (attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))) or module in adapters:
-        near = get_close_matches(name, known, n=1)
-        hint = (
-            f"; did you mean {near[0]!r}?"
-            if near
-            else f"; there are {', '.join(sorted(known))}, or name a module:Class or module:function"
-        )
-        raise UnknownImplementation(f"no implementation is named {name!r}{hint}")
+    if not attribute.isidentifier() or not _is_module(module, known):
+        raise UnknownImplementation(f"no implementation is named {name!r}; {_hint(name, known, option='-i ')}")
     if at and framework not in FRAMEWORKS:
         raise UnknownImplementation(f"{name!r}: a function is one of {', '.join(FRAMEWORKS)}, not of {framework!r}")
     if at or _is_function(module, attribute):
         return of_function(path, framework or "numpy", name=name)
     return Implementation(name=name, adapter=name, packages=(module.partition(".")[0],))
+
+
+def fault_of_glob(glob: str, known: Mapping[str, Implementation]) -> str | None:
+    """Return what is wrong with a glob that matches no known name; None where it may match a `module:Name`."""
+    path, _, framework = glob.partition("@")
+    module, colon, _ = path.partition(":")
+    plain = re.sub(r"[*?]|\[[^]]*\]", "x", module)
+    may_be_path = framework in FRAMEWORKS or (colon and _is_module(plain, known))
+    if may_be_path or any(fnmatch.fnmatchcase(name, glob) for name in known):
+        return None
+    return f"no implementation is named {glob!r}; {_hint(glob, known)}"
+
+
+def _is_module(name: str, known: Mapping[str, Implementation]) -> bool:
+    """Return whether what stands before a colon may be a module: not where implementations with modes are called so."""
+    return all(part.isidentifier() for part in name.split(".")) and name not in {
+        each.partition(":")[0] for each in known
+    }
+
+
+def _hint(name: str, known: Mapping[str, Implementation], option: str = "") -> str:
+    """Return the names that may be meant: those that begin with `name` and a dash, contain it, or are spelt alike."""
+    plain = [each for each in known if ":" not in each]
+    family = [each for each in plain if each.startswith(f"{name}-")]
+    holding = [each for each in plain if name in each] or [each for each in known if name in each]
+    glob, meant = (f"{name}-*", family) if len(family) > 1 else (f"*{name}*", holding)
+    if name and len(meant) > 1:
+        more = f" and {len(meant) - _LISTED} more" if len(meant) > _LISTED else ""
+        return f"did you mean {', '.join(meant[:_LISTED])}{more}; all of them: {option}'{glob}'"
+    if near := meant if name and meant else get_close_matches(name, known, n=1):
+        return f"did you mean {near[0]!r}?"
+    usual = ", ".join(each.name for each in known.values() if each.tier == "full" and ":" not in each.name)
+    return f"there are {usual} and others (conformance list implementations), or name a module:Class or module:function"
 
 
 def _is_function(module: str, attribute: str) -> bool:

@@ -299,7 +299,8 @@ class _Conv1d:
         self._module = torch.nn.Conv1d(width, layer.units, 1, bias=layer.use_bias, dtype=dtype, device=device)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return self._module(x.movedim(-1, -2)).movedim(-2, -1)
+        # A vector has no axis for the channels to be moved before: the layer itself refuses it.
+        return self._module(x.movedim(-1, -2)).movedim(-2, -1) if x.ndim > 1 else self._module(x)
 
     def held(self) -> Mapping[str, torch.Tensor]:
         return dict(self._module.named_parameters())

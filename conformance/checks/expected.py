@@ -101,6 +101,8 @@ class Declared(Expected):
         self._around = around
         self._behaviours = tuple(behaviours)
         self._satisfies = satisfies
+        #: Why behaviours that cover a step could not be applied together; such a step is judged by the rule.
+        self.conflict: Conflict | None = None
         self._found: dict[str, Expectation] = {}
 
     def of(self, label: str) -> Expectation:
@@ -138,7 +140,12 @@ class Declared(Expected):
                     continue  # they contradict each other, so that they never hold together
                 if self._satisfies is not None and self._satisfies(label, found):
                     return found
-        return self._under(label, rule, always if self._satisfies is not None else covering)
+        try:
+            return self._under(label, rule, always if self._satisfies is not None else covering)
+        except Conflict as conflict:
+            # On rows of the table lint finds this. Elsewhere the cell is red, and says which entries to look at.
+            self.conflict = conflict
+            return rule
 
     def _under(self, label: str, rule: Expectation, covering: tuple[Covering, ...]) -> Expectation:
         if not covering:

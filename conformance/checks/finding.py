@@ -13,7 +13,8 @@ from typing import Any, Final, Protocol
 
 from conformance.enclosure import Enclosure
 from conformance.ledger.expectation import Expectation
-from conformance.steps import Declined, Raised, Reply, Transcript, Unreached
+from conformance.shown import shortened
+from conformance.steps import Declined, Malformed, Raised, Reply, Transcript, Unreached
 
 CONFORMS: Final = "conforms"
 VIOLATES: Final = "violates"
@@ -167,8 +168,11 @@ def _without(check: str, reply: Reply, transcript: Transcript) -> Finding:
         message = f"no evidence: {reply.label} raised {answer.type}: {first_line(answer.message)}"
         return Finding(check=check, outcome=VIOLATES, message=message, raised=raised_record(reply, answer))
     if isinstance(answer, Declined):
-        message = f"no evidence: {reply.label} is not supported: {answer.reason}"
+        message = f"no evidence: {reply.label} is not supported: {first_line(answer.reason)}"
         return Finding(check=check, outcome=VIOLATES, message=message, declined=answer.reason)
+    if isinstance(answer, Malformed):
+        message = f"no evidence: what {reply.label} gave is no answer: {answer.message}"
+        return Finding(check=check, outcome=VIOLATES, message=message)
     message = f"no evidence: {reply.label} answered {type(answer).__name__}"
     return Finding(check=check, outcome=VIOLATES, message=message)
 
@@ -180,14 +184,9 @@ def raised_record(reply: Reply, answer: Raised) -> dict[str, str]:
         "stage": reply.stage,
         "step": reply.label,
         "type": answer.type,
-        "message": _both_ends(answer.message),
+        "message": shortened(answer.message, END_OF_MESSAGE),
         "module": module,
     }
-
-
-def _both_ends(text: str) -> str:
-    """Return the beginning and the end of a long message: what went wrong may stand after a trace, or before one."""
-    return text if len(text) <= 2 * END_OF_MESSAGE else f"{text[:END_OF_MESSAGE]}\n…\n{text[-END_OF_MESSAGE:]}"
 
 
 def first_line(text: str) -> str:

@@ -8,7 +8,7 @@ from conformance.checks.compare import compare, worst_of
 from conformance.checks.finding import VIOLATES, Finding, first_line, raised_inside, raised_record
 from conformance.checks.subject import Subject
 from conformance.ledger.expectation import Expectation
-from conformance.steps import Declined, Output, Raised, Unreached
+from conformance.steps import Malformed, NoValue, Output, Raised, Unreached
 
 REFUSAL_STEPS: Final = ("build", "infer", "output")
 SIBLING_STEPS: Final = ("sibling build", "sibling output")
@@ -31,9 +31,9 @@ class Refused:
         replies = evidence.transcript.replies
         for label in SIBLING_STEPS:
             reply = replies.get(label)
-            if reply is None or isinstance(reply.answer, Raised | Declined | Unreached):
+            if reply is None or isinstance(reply.answer, NoValue):
                 answer = Unreached(because=label) if reply is None else reply.answer
-                told = answer.message if isinstance(answer, Raised) else type(answer).__name__
+                told = answer.message if isinstance(answer, Raised | Malformed) else type(answer).__name__
                 message = f"the legal sibling of the row is not accepted either: {label}: {first_line(told)}"
                 return Finding(check=self.name, outcome=VIOLATES, message=message)
         wanted = evidence.expected.of("output")

@@ -100,15 +100,15 @@ def _conflicts(
 ) -> Iterator[Conflict]:
     """Yield each contradiction among behaviours that always hold, on a step that several of them cover."""
     together: dict[str, list[Covering]] = {}
-    layers = {}
+    stacks = {}
     for each in covering:
         for step, reach in reached[each.id] if each.sometimes is None else ():
             together.setdefault(step.label, []).append((each, reach))
-            layers[step.label] = len(step.stack.layers)
+            stacks[step.label] = step.stack
     for label, several in together.items():
         if len(several) > 1:
             try:
-                check_agreement(several, layers[label])
+                check_agreement(several, len(stacks[label].layers), stacks[label].dtype)
             except Conflict as conflict:
                 yield conflict
 

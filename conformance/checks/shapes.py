@@ -108,7 +108,7 @@ class ParameterCounts:
         fault = next(_parameter_faults(case, answer, wanted.dtypes["parameters"]), None)
         if fault is None and observed != expected:
             fault = f"{list(observed)} parameters, but the rule gives {list(expected)}"
-        if fault is None and answer.own_count is not None and answer.own_count != sum(expected):
+        if fault is None and answer.own_count is not None and int(answer.own_count) != sum(expected):
             fault = f"the framework counts {answer.own_count} parameters, but the rule gives {sum(expected)}"
         return finding if fault is None else replace(finding, outcome=VIOLATES, message=fault)
 

@@ -18,10 +18,10 @@ from conformance.checks.finding import VIOLATES, Evidence, Finding
 from conformance.checks.judge import judge
 from conformance.checks.step import are_apart, satisfies
 from conformance.ledger.behaviour import Behaviour
-from conformance.ledger.expectation import Expectation, width
+from conformance.ledger.expectation import Conflict, Expectation, width
 from conformance.ledger.step import AskedStep, Surroundings, asked_steps
 from conformance.question import Question
-from conformance.steps import Declined, Output, Raised, Transcript, Unreached
+from conformance.steps import NoValue, Output, Transcript
 
 Record = Mapping[str, Any]
 #: Outcomes of checks, worst first; a check that is `unsupported` decides only where all are.
@@ -134,7 +134,7 @@ class Trial:
             if rule.outcome == VIOLATES != other.outcome:
                 records.append({**rule.record(), "outcome": "diverges", "divergence": _divergence(self.covering)})
             elif other.outcome == VIOLATES:
-                records.append(self._told(rule if rule.outcome == VIOLATES else other, other))
+                records.append(self._told(rule if rule.outcome == VIOLATES else other, other, declared.conflict))
             else:
                 records.append(rule.record())
         crash = self._transcript.crash
@@ -143,16 +143,17 @@ class Trial:
         outcome = "timed_out" if self._transcript.timed_out else "crashed"
         return Verdict(outcome=outcome, checks=tuple(records), reason=f"{crash.label}: {crash.reason}")
 
-    def _told(self, finding: Finding, other: Finding) -> Record:
+    def _told(self, finding: Finding, other: Finding, conflict: Conflict | None) -> Record:
         """
         Return the record of a violation, with the behaviours that cover the cell and do not explain it.
 
-        `under` says what fails where they are applied, if that is something else.
+        `under` says what fails where they are applied, if that is something else, or why they cannot be.
         """
         if not self.covering:
             return finding.record()
         near = [{"id": each.id, "where": each.where} for each in self.covering]
         under = {"under": other.message} if other is not finding and other.message != finding.message else {}
+        under |= {"under": f"the ledger contradicts itself: {conflict}"} if conflict is not None else {}
         return {**finding.record(), "near": near, **under}
 
     def _without_one_that_is_gone(self) -> tuple[tuple[Behaviour, ...], tuple[Behaviour, ...]] | None:
@@ -179,7 +180,7 @@ class Trial:
         if declared.of(step.label).accepts is not None:
             return True  # the cell conforms, so that it was refused
         reply = self._transcript.replies.get(step.label)
-        if reply is None or isinstance(reply.answer, Declined | Raised | Unreached):
+        if reply is None or isinstance(reply.answer, NoValue):
             return False
         if step.call == "infer" and self._cell.case.expect.error:
             return False  # the rule gives what must be refused no shape

@@ -47,10 +47,10 @@ def _taken(how: str, x: Array, stack: Stack) -> Array | None:
     if how == "broadcast" and (x.shape[-1] == 1 or features == 1):
         # Either operand may have the axis of length 1: a kernel of one row serves each feature.
         return np.broadcast_to(x, (*x.shape[:-1], features)) if x.shape[-1] == 1 else x.sum(axis=-1, keepdims=True)
-    if how == "squeeze" and x.shape[-1] == 1:
-        return x[..., 0]
-    if how == "expand":
-        return x[..., None]
+    if how in ("squeeze", "expand"):
+        other = x[..., None] if how == "expand" else x[..., 0] if x.shape[-1] == 1 else x
+        built = other.ndim == stack.leading_axes + len(stack.input_shape) and other.shape[-1] == features
+        return other if built and other is not x else None
     if how == "flatten" and features and x.size % features == 0:
         return x.reshape(-1, features)
     return None

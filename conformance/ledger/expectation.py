@@ -87,7 +87,7 @@ def changed(rule: Expectation, asked: AskedStep, covering: Sequence[Covering], d
     if draw is not None and asked.x is not None and any(each.deviation.reads_bits_as_integers for each in instead):
         draw = replace(draw, x=asked.x)  # its bits are those of the dtype that is fed
     if draw is not None and not any(each.ends for each in instead):
-        deviations = deviations_of(covering, len(asked.stack.layers))
+        deviations = deviations_of(covering, len(asked.stack.layers), asked.stack.dtype)
         activations = [layer.activation for layer in asked.stack.layers]
         if any(each != NO_DEVIATION for each in deviations):
             reference = _bounded(answer(draw, activations, asked.stack.dtype, deviations), asked.stack.dtype)
@@ -119,29 +119,29 @@ def _one(name: str, covering: Sequence[Covering], value_of: Any) -> Any:
     return given[0][1] if given else None
 
 
-def check_agreement(covering: Sequence[Covering], layers: int) -> None:
+def check_agreement(covering: Sequence[Covering], layers: int, dtype: str) -> None:
     """
-    Check that behaviours that cover one step can be applied together.
+    Check that behaviours that cover one step, of a stack of `layers` of a `dtype`, can be applied together.
 
     Raises:
         Conflict: two of them contradict each other.
     """
-    deviations_of(covering, layers)
+    deviations_of(covering, layers, dtype)
     for name in ("refuses", "crashes", "accepts", "infers", "shape"):
         _one(name, covering, lambda each, name=name: getattr(each.instead, name))
     for name in TYPED:
         _one(f"dtypes.{name}", covering, lambda each, name=name: each.instead.dtypes.get(name))
 
 
-def deviations_of(covering: Sequence[Covering], layers: int) -> tuple[Deviation, ...]:
+def deviations_of(covering: Sequence[Covering], layers: int, dtype: str) -> tuple[Deviation, ...]:
     """
-    Return what each layer does instead of the rule.
+    Return what each layer of a stack of `layers` of a `dtype` does instead of the rule.
 
     Raises:
         Conflict: two behaviours give one field of one layer different values.
     """
     return tuple(
-        _together([(each.id, each.instead.deviation) for each, reached in covering if layer in reached])
+        _together([(each.id, each.instead.deviation.in_dtype(dtype)) for each, reached in covering if layer in reached])
         for layer in range(layers)
     )
 

@@ -25,10 +25,11 @@ from conformance.ledger.behaviour import (
     Instead,
     Refusal,
 )
+from conformance.ledger.distributions import DISTRIBUTIONS
 from conformance.ledger.predicate import AROUND_FIELDS, LAYER_FIELDS, Predicate
 from conformance.ledger.step import CALLS
-from conformance.model import Globs, Link, Maybe, Model, Word, about, one_of, shown, wrong
-from conformance.reference.deviation import OPERANDS, PADDINGS, SUMS, Deviation
+from conformance.model import Globs, Link, Maybe, Model, Several, Word, about, one_of, shown, wrong
+from conformance.reference.deviation import OPERANDS, OWN_DTYPE, PADDINGS, SUMS, Deviation
 from conformance.reference.formulas import CONSTANTS, FORMULA_NAMES, FORMULAS, activation_of
 
 #: Compared with what a framework says, so kept to the letter.
@@ -87,6 +88,7 @@ def _specifier(text: str) -> SpecifierSet:
         raise wrong(f"{shown(text)} is not a range of versions, such as '<2.22'") from None
 
 
+_Distribution = Annotated[str, *one_of("distribution", DISTRIBUTIONS)]
 Wanted = Annotated[Any, AfterValidator(_wanted)]
 _VALUE: Final = "a value, a list of values, or a mapping of min, max, odd and not"
 
@@ -105,6 +107,7 @@ class _FedFields(Model):
     dtype: Annotated[Wanted, _among("dtype", INPUT_DTYPES), *about("Its dtype.", _VALUE)] = None
     rank: Annotated[Wanted, *about("Its number of axes.", _VALUE)] = None
     features: Annotated[Wanted, *about("Its last axis.", _VALUE)] = None
+    extra_axes: Annotated[Wanted, *about("How many axes it has more than the model was built for.", _VALUE)] = None
     fits: Annotated[
         Maybe[bool], *about("Whether rank and last axis are what the model was built for.", "true or false")
     ] = None
@@ -123,6 +126,7 @@ class WhenFields(Model):
     call: Annotated[Wanted, _among("call", CALLS), *about("What is called.", _VALUE)] = None
     dtype: Annotated[Wanted, _among("dtype", DTYPES), *about("The layer's dtype.", _VALUE)] = None
     leading_axes: Annotated[Wanted, *about("Axes of the batch, 0 for none.", _VALUE)] = None
+    model_rank: Annotated[Wanted, *about("Axes of what the model was built for, batch included.", _VALUE)] = None
     input_shape: Annotated[
         Maybe[_InputShapeFields], *about("The model's own.", "a mapping of rank, last, positions")
     ] = None
@@ -139,7 +143,7 @@ class WhenFields(Model):
         Maybe[dict[Word, Wanted]], *about("Variables of the process; null where not set.", "variables with values")
     ] = None
     versions: Annotated[
-        Maybe[dict[Word, Annotated[str, AfterValidator(lambda text: str(_specifier(text)))]]],
+        Maybe[dict[_Distribution, Annotated[str, AfterValidator(lambda text: str(_specifier(text)))]]],
         *about("Versions of distributions.", "distributions, each with a range like '<2.22'"),
     ] = None
 
@@ -147,7 +151,7 @@ class WhenFields(Model):
 class _RefusesFields(Model):
     type: Annotated[Verbatim, *about("The exception's type.", "the name of an exception")]
     message: Annotated[
-        Annotated[list[Verbatim], Field(min_length=1)], *about("Parts of its message, in order.", "a list of texts")
+        Annotated[Several[Verbatim], Field(min_length=1)], *about("Parts of its message, in order.", "a list of texts")
     ]
     by_adapter: Annotated[Maybe[bool], *about("Whether the suite's adapter raises it.", "true or false")] = None
 
@@ -174,7 +178,7 @@ class InsteadFields(Model):
 
     refuses: Annotated[Maybe[_RefusesFields], *about("It raises.", "a mapping of type and message")] = None
     crashes: Annotated[
-        Maybe[Annotated[list[Literal["SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL"]], Field(min_length=1)]],
+        Maybe[Annotated[Several[Literal["SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL"]], Field(min_length=1)]],
         *about("Its process ends by a signal.", "a list of signals"),
     ] = None
     accepts: Annotated[
@@ -191,12 +195,13 @@ class InsteadFields(Model):
     computes_in: Annotated[Maybe[_Dtype], *about("The dtype of all arithmetic.", "a dtype")] = None
     products_in: Annotated[Maybe[_Dtype], *about("The dtype of products x·W.", "a dtype")] = None
     sums_in: Annotated[
-        Maybe[dict[_Result, _Dtype]], *about("The dtype in which products are added up.", "results with dtypes")
+        Maybe[dict[_Result, Annotated[str, *one_of("dtype", (*DTYPES, OWN_DTYPE))]]],
+        *about("The dtype in which products are added up, own for the layer's.", "results with dtypes"),
     ] = None
-    rounds_each_product: Annotated[Maybe[list[_Result]], *about("Results whose products are rounded.", "results")] = (
-        None
-    )
-    rounds_toward_zero: Annotated[Maybe[list[_Result]], *about("Results rounded toward zero.", "results")] = None
+    rounds_each_product: Annotated[
+        Maybe[Several[_Result]], *about("Results whose products are rounded.", "results")
+    ] = None
+    rounds_toward_zero: Annotated[Maybe[Several[_Result]], *about("Results rounded toward zero.", "results")] = None
     multiplies_padding: Annotated[
         Maybe[Annotated[str, *one_of("padding", PADDINGS)]],
         *about("An operand is multiplied by 0 as well.", f"one of {', '.join(PADDINGS)}"),
@@ -220,7 +225,7 @@ class InsteadFields(Model):
         Maybe[Annotated[str, *one_of("shape", SHAPES)]], *about("The shape inferred.", f"one of {', '.join(SHAPES)}")
     ] = None
     undefined: Annotated[
-        Maybe[list[Annotated[str, *one_of("result", RESULTS)]]], *about("Results that mean nothing.", "results")
+        Maybe[Several[Annotated[str, *one_of("result", RESULTS)]]], *about("Results that mean nothing.", "results")
     ] = None
     exactly: Annotated[Maybe[_ExactlyFields], *about("Elements of one step, bit for bit.", "a mapping")] = None
 
@@ -237,7 +242,8 @@ class EntryFields(Model):
     link: Annotated[Maybe[Link], *about("Where it is reported.", "an http or https link")] = None
     evidence: Annotated[Maybe[Word], *about("Its source line, or a reproducer, where there is no link.", "text")] = None
     seen_with: Annotated[
-        Maybe[dict[Word, Word]], *about("The versions it was seen with.", "distributions with versions in quotes")
+        Maybe[dict[_Distribution, Word]],
+        *about("The versions it was seen with.", "distributions with versions in quotes"),
     ] = None
     sometimes: Annotated[
         Maybe[Word], *about("Why a step may also do as the rule says.", "text: processor, kernel choice or chance")
@@ -249,7 +255,7 @@ class LedgerFile(Model):
     """One file of the ledger; its entries are checked one by one."""
 
     description: Annotated[Maybe[Word], *about("What the file holds.", "text")] = None
-    divergences: Annotated[list[dict[str, Any]], *about("The entries.", "a list of entries, each a mapping")]
+    divergences: Annotated[Several[dict[str, Any]], *about("The entries.", "a list of entries, each a mapping")]
 
 
 def problems_of(fields: EntryFields, place: Place) -> Iterator[tuple[Place, str]]:

@@ -57,6 +57,7 @@ class AskedStep:
             "call": self.call,
             "dtype": self.stack.dtype,
             "leading_axes": self.stack.leading_axes,
+            "model_rank": self.stack.leading_axes + len(shape),
             "input_shape": {
                 "rank": len(shape),
                 "last": shape[-1] if shape else None,
@@ -74,8 +75,9 @@ class AskedStep:
         return {
             "dtype": x.dtype.name,
             "rank": x.ndim,
+            "extra_axes": x.ndim - self.facts["model_rank"],
             "features": x.shape[-1] if x.ndim else None,
-            "fits": x.ndim == self.stack.leading_axes + len(shape) and shape[-1:] in ((), (None,), x.shape[-1:]),
+            "fits": x.ndim == self.facts["model_rank"] and shape[-1:] in ((), (None,), x.shape[-1:]),
             "samples": samples,
             "positions": _product(x.shape[:-1]),
             "second_axis": x.shape[1] if x.ndim > 1 else None,

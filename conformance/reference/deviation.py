@@ -9,7 +9,7 @@ has which deviation.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +21,8 @@ from conformance.formats import FORMATS
 SUMS: Final = ("output", "dx", "dW", "db")
 #: The operands of a layer that an implementation may convert. `x` and `dy` are those of the stack as a whole.
 OPERANDS: Final = ("x", "kernel", "bias", "dy")
+#: The layer's own dtype, as the format of sums.
+OWN_DTYPE: Final = "own"
 #: Which product with 0 an implementation adds to a sum (`Deviation.multiplies_padding`).
 PADDINGS: Final = ("last_feature", "next_position")
 
@@ -41,7 +43,7 @@ class Deviation:
     computes_in: str | None = None
     #: The format of the operands and the result of each product x·W; the bias and the activation stay as they are.
     products_in: str | None = None
-    #: Result -> the format in which its products are added up.
+    #: Result -> the format in which its products are added up, `own` for that of the layer.
     sums_in: Mapping[str, str] = field(default_factory=dict)
     #: The results whose products are each rounded to the format of the layer before they are added up.
     rounds_each_product: frozenset[str] = frozenset()
@@ -61,6 +63,13 @@ class Deviation:
         """Whether the exact answer stays what the rule gives, so that only the error allowed is another."""
         widening = {"sums_in", "rounds_each_product", "rounds_toward_zero", "error"}
         return all(getattr(self, each.name) == _NONE[each.name] for each in fields(self) if each.name not in widening)
+
+    def in_dtype(self, dtype: str) -> Deviation:
+        """Return the deviation of a layer of a dtype, that dtype in place of `own`."""
+        if OWN_DTYPE not in self.sums_in.values():
+            return self
+        sums = {name: dtype if each == OWN_DTYPE else each for name, each in self.sums_in.items()}
+        return replace(self, sums_in=sums)
 
     @property
     def key(self) -> tuple[Any, ...]:

@@ -150,6 +150,8 @@ function ended({ facts: pairs, notes, stderr }) {
 function reproduction(cell, script) {
   const name = `${cell.column.device}/${cell.column.implementation}/${cell.case.id}`;
   const quoted = /^[\w./:@=+-]+$/.test(name) ? name : `'${name.replaceAll("'", `'\\''`)}'`;
+  // Where nothing fails there is nothing to show, and the command refuses.
+  if (!script && !cell.kind.fails && cell.kind.name !== "diverges") return [];
   return [
     element("h3", {}, "See it yourself"),
     script ? code(script, "script") : code(`conformance reproduce ${quoted}`, "command"),

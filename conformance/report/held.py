@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from conformance.record_form import Conforming, conforming
 from conformance.report.view import Left, seen_of
 from conformance.results import OnDisk, Record, Run
+from conformance.results.record import Conforming, conforming
 
 
 def held(run: Run) -> Iterator[Record]:

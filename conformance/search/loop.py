@@ -153,6 +153,8 @@ class Search:
         enough = math.inf if most is None else most
         self._waiting = {name: self._earlier(name) for name in (_FINDS, _NEAREST)}
         self._keep()
+        if self._tell is not None:
+            self._tell(self._found, 0.0)
         try:
             for earlier in self._waiting.values():
                 while earlier and len(self._found.finds) < enough:

@@ -14,6 +14,7 @@ import gzip
 import itertools
 import json
 import math
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,31 +22,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, cast, overload
 
-from conformance.record_form import Record, decoded, fault, outcome_of_sound_cell
-
-__all__ = [
-    "FAILING",
-    "OUTCOMES",
-    "SCHEMA",
-    "OnDisk",
-    "Record",
-    "ResultsError",
-    "Run",
-    "Writer",
-    "finite",
-    "opened",
-    "read",
-    "without_collection",
-]
+from conformance.results.record import OUTCOMES, Record, decoded, fault, is_sound_cell
 
 SCHEMA: Final = 1
 
-#: Outcomes of a cell, worst first. The outcome of a cell is its worst check's.
-OUTCOMES: Final = ("crashed", "timed_out", "violates", "diverges", "conforms", "unsupported", "not_run")
+#: What is said of any other file, such as one of the table.
+NO_RESULTS: Final = "not a results file; `conformance run` writes one"
 #: Outcomes that fail a run.
 FAILING: Final = ("crashed", "timed_out", "violates")
+#: Outcomes of cells of which nothing was observed that could be judged.
+UNJUDGED: Final = ("unsupported", "not_run")
+#: How the field `reproduce` of a record begins where no script could be written.
+NO_SCRIPT: Final = "# No script could be written"
 #: How the line of a cell begins, as `Writer` writes it.
 _CELL: Final = b'{"type": "cell", '
+
+
+_HALF: Final = re.compile("[\ud800-\udfff]")
 
 
 class ResultsError(ValueError):
@@ -87,11 +80,12 @@ class Writer:
     stream: IO[str]
     counts: Counter[str] = field(default_factory=Counter)
 
-    def header(self, **content: object) -> None:
+    # `self` has no name that a field could have: what is merged holds whatever somebody wrote into a file.
+    def header(self, /, **content: object) -> None:
         """Write the first line."""
         self._line({"type": "header", "schema": SCHEMA, **content})
 
-    def implementation(self, **content: object) -> None:
+    def implementation(self, /, **content: object) -> None:
         """Write what an implementation's process said of itself."""
         self._line({"type": "implementation", **content})
 
@@ -110,8 +104,15 @@ class Writer:
             line = json.dumps(content, ensure_ascii=False, allow_nan=False)
         except (TypeError, ValueError):
             line = json.dumps(finite(content), ensure_ascii=False, allow_nan=False)
-        self.stream.write(line + "\n")
+        # Half of a surrogate pair, as a framework's message may hold, is no character that UTF-8 could encode.
+        self.stream.write(_HALF.sub("\N{REPLACEMENT CHARACTER}", line) + "\n")
         self.stream.flush()
+
+
+def has_script(record: Mapping[str, Any]) -> bool:
+    """Return whether `conformance reproduce` has a script for a failing cell; a long one is not in its record."""
+    script = record.get("reproduce")
+    return not script.startswith(NO_SCRIPT) if isinstance(script, str) else "question" in record
 
 
 def finite(value: Any) -> Any:
@@ -148,7 +149,10 @@ def read(path: Path, *, strict: bool = True) -> Run:
     with without_collection():
         lines = _lines(path)
         header = _header(path, lines, strict=strict)
-        records = [_record(path, number, line, strict=strict) for number, _, line in lines]
+        records = [
+            _record(path, number, line, strict=False) if record is None else record
+            for number, line, record in _body(path, lines, strict=strict)
+        ]
     return Run(
         path=str(path),
         header=header,
@@ -156,6 +160,11 @@ def read(path: Path, *, strict: bool = True) -> Run:
         cells=tuple(each for each in records if each.get("type") == "cell"),
         footer=next((each for each in records if each.get("type") == "footer"), None),
     )
+
+
+def header_of(path: Path) -> Record:
+    """Return the header of a results file, and read no further; raises `ResultsError` as `read`."""
+    return _header(path, _lines(path), strict=True)
 
 
 def opened(path: Path, *, strict: bool = True) -> Run:
@@ -177,29 +186,38 @@ def opened(path: Path, *, strict: bool = True) -> Run:
     footer: Record | None = None
     cells = 0
     last = 1
-    for number, _, line in lines:
-        if _is_sound_cell(line, strict=strict):
-            cells += 1
-        else:
-            record = _record(path, number, line, strict=strict)
-            if not record:  # cut, and perhaps still being written
-                break
-            if record.get("type") == "cell":
-                cells += 1
-            elif record.get("type") == "implementation":
-                implementations.append(record)
-            elif footer is None:
-                footer = record if record["type"] == "footer" else None
+    for number, _, record in _body(path, lines, strict=strict):
         last = number
+        if record is None or record["type"] == "cell":
+            cells += 1
+        elif record["type"] == "implementation":
+            implementations.append(record)
+        elif record["type"] == "footer":
+            footer = footer or record
     on_disk = OnDisk(path, last, cells)
     return Run(path=str(path), header=header, implementations=tuple(implementations), cells=on_disk, footer=footer)
 
 
-def _is_sound_cell(line: bytes, *, strict: bool) -> bool:
-    """Return whether a line is a cell with nothing wrong; who is not `strict` goes by how it begins and ends."""
-    if strict:
-        return outcome_of_sound_cell(line) is not None
-    return line.startswith(_CELL) and line.endswith(b"}\n")
+def _body(
+    path: Path, lines: Iterator[tuple[int, int, bytes]], *, strict: bool
+) -> Iterator[tuple[int, bytes, Record | None]]:
+    """
+    Yield the lines after the header, each after its number and with its record; None for a sound cell's, not decoded.
+
+    Who is not `strict` takes for a cell what begins and ends as one.
+    """
+    ended = False
+    for number, _, line in lines:
+        sound = is_sound_cell(line) if strict else line.startswith(_CELL) and line.endswith(b"}\n")
+        record = None if sound else _record(path, number, line, strict=strict)
+        kind = "cell" if record is None else record.get("type")
+        if strict and (ended or kind == "header"):
+            what = "a line after the footer" if ended else "a second header"
+            raise ResultsError(f"{path}:{number}: {what}: a results file is of one run")
+        if kind is None:  # cut, and perhaps still being written
+            return
+        ended = kind == "footer"
+        yield number, line, record
 
 
 @contextlib.contextmanager
@@ -246,10 +264,18 @@ class OnDisk(Sequence[Record]):
             yield record
 
     def at(self, start: int) -> Record:
-        """Return the cell whose line begins there, of a file that `seeks`."""
-        with self._path.open("rb") as stream:
-            stream.seek(start)
-            record: Record = decoded(stream.readline())
+        """
+        Return the cell whose line begins there, of a file that `seeks`.
+
+        Raises:
+            ResultsError: another line begins there by now.
+        """
+        try:
+            with self._path.open("rb") as stream:
+                stream.seek(start)
+                record: Record = decoded(stream.readline())
+        except (OSError, ValueError):
+            raise ResultsError(f"{self._path}: changed while it was read") from None
         return record
 
     @overload
@@ -281,32 +307,35 @@ def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
 def _header(path: Path, lines: Iterator[tuple[int, int, bytes]], *, strict: bool) -> Record:
     """Return the first record, the header."""
     number, _, line = next(lines, (1, 0, b""))
-    record = _record(path, number, line, strict=False) if line else {}
-    if record.get("type") != "header":
-        raise ResultsError(f"{path}:1: not a results file: the first line is not a header")
+    try:
+        record = decoded(line)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict) or record.get("type") != "header":
+        raise ResultsError(f"{path}:{number}: {NO_RESULTS}")
     schema = record.get("schema")
     if schema != SCHEMA:  # of the rest this version knows nothing
-        raise ResultsError(f"{path}:1: schema {schema!r}, but this version reads schema {SCHEMA}")
-    return _sound(path, number, record) if strict else record
+        said = f"schema {schema!r}" if type(schema) is int else "no schema"
+        raise ResultsError(f"{path}:{number}: {said}, but this version reads schema {SCHEMA}")
+    return _sound(path, number, line, record) if strict else record
 
 
 def _record(path: Path, number: int, line: bytes, *, strict: bool) -> Record:
     """Return the record of a line; an empty one where the line was cut in the middle of being written."""
     try:
         record = decoded(line)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         # A file cut anywhere ends within a line, perhaps within a character.
         if not line.endswith(b"\n"):
             return {}
-        what = "UTF-8" if isinstance(error, UnicodeDecodeError) else "JSON"
-        raise ResultsError(f"{path}:{number}: not {what}") from None
+        raise ResultsError(f"{path}:{number}: {error}") from None
     if not isinstance(record, dict) or record.get("type") not in ("header", "implementation", "cell", "footer"):
         raise ResultsError(f"{path}:{number}: not a record of a results file")
-    return _sound(path, number, record) if strict else record
+    return _sound(path, number, line, record) if strict else record
 
 
-def _sound(path: Path, number: int, record: Record) -> Record:
+def _sound(path: Path, number: int, line: bytes, record: Record) -> Record:
     """Return a record that has what every reader relies on, or raise `ResultsError`."""
-    if (misfit := fault(record)) is not None:
-        raise ResultsError(f"{path}:{number}: not a record of a results file: {misfit}")
+    if (said := fault(line)) is not None:
+        raise ResultsError(f"{path}:{number}: not a record of a results file: {said}")
     return record

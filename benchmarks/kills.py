@@ -1,0 +1,126 @@
+"""
+Runs that are killed at any moment: whatever is killed, the results file reads, and says no more than what is in it.
+
+`make fuzz` kills `KILLS` runs, each at a moment of its own between its start and its end: the whole run by SIGKILL
+or Ctrl-C, a worker of pytest, or the process of an implementation. The file of an earlier run is there before each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from conformance.results import ResultsError, Run, read
+
+KILLS: Final = 50
+#: What is killed -> the signal.
+TARGETS: Final = {"run": signal.SIGKILL, "Ctrl-C": signal.SIGINT, "worker": signal.SIGKILL, "child": signal.SIGKILL}
+EARLIER: Final = (
+    '{"type": "header", "schema": 1, "started": "2020-01-01T00:00:00Z", "cells": 0}\n'
+    '{"type": "footer", "counts": {}, "complete": true, "seconds": 0.0}\n'
+)
+_ROWS: Final = [{"input_shape": [2], "units": units, "values": "exact"} for units in range(1, 31)]
+
+
+def kill(seed: int, folder: Path, longest: float) -> tuple[str, str]:
+    """
+    Kill one run, or a part of it, at a moment up to `longest` (seconds) after its start.
+
+    Returns:
+        What was killed and what the file then holds, and what is wrong with that, empty where nothing is.
+    """
+    chance = random.Random(seed)
+    target, moment = chance.choice(list(TARGETS)), chance.uniform(0, longest)
+    with started(folder) as process:
+        time.sleep(moment)
+        hit = _hit(process.pid, target)
+        said, _ = process.communicate(timeout=300)
+    now, wrong = judged(folder / "out" / "results.jsonl", said, process.returncode)
+    if hit and target in ("worker", "child") and now != "complete":
+        wrong = wrong or f"a {target} was killed, and the run did not go on: {now}"
+    where = f"{target} after {moment:.1f} s" if hit else "nothing"
+    return f"{target if hit else 'nothing'}: {now}", wrong and f"{where}: {wrong}\n{said[-2000:]}"
+
+
+def started(folder: Path) -> subprocess.Popen[str]:
+    """Start a run in a folder in which an earlier run left its file."""
+    results = folder / "out" / "results.jsonl"
+    results.parent.mkdir(parents=True, exist_ok=True)
+    results.write_text(EARLIER, encoding="utf-8")
+    (folder / "rows.yaml").write_text(json.dumps({"rows": _ROWS}), encoding="utf-8")
+    words = ("run", str(folder / "rows.yaml"), "-inumpy", "-n", "2", "--threads", "1", "-o", str(results.parent))
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "conformance", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _hit(run: int, target: str) -> bool:
+    """Kill a run or a part of it, and return whether there was one."""
+    try:
+        if target == "Ctrl-C":
+            os.killpg(run, TARGETS[target])
+            return True
+        process = psutil.Process(run)
+        workers = process.children()
+        children = [child for each in workers for child in each.children()]
+        found = {"run": [process], "worker": workers, "child": children}[target]
+        for each in found[:1]:
+            each.send_signal(TARGETS[target])
+        return bool(found)
+    except (psutil.Error, ProcessLookupError):
+        return False
+
+
+def judged(results: Path, said: str, code: int) -> tuple[str, str]:
+    """Return in a word what a results file holds after a run, and what is wrong with it."""
+    try:
+        found = read(results)
+    except ResultsError as error:
+        return "unreadable", str(error)
+    if found.header.get("started", "").startswith("2020"):
+        return "the earlier file", "the run ended well, and its file is another's" if code == 0 else ""
+    if "INTERNALERROR" in said:
+        return "a new file", "an internal error"
+    if not found.complete:
+        return "broken off", "the run ended well, and its file is broken off" if code == 0 else ""
+    return "complete", "" if _is_whole(found) else f"complete with {len(found.cells)} of {found.header['cells']} cells"
+
+
+def _is_whole(run: Run) -> bool:
+    """Return whether every planned cell has an outcome, and none two."""
+    return len({(each["implementation"], each["case"]) for each in run.cells}) == run.header["cells"] == len(run.cells)
+
+
+def ends(kills: int) -> Iterator[tuple[str, str]]:
+    """Kill so many runs; yield of each what was killed with what the file then holds, and what is wrong with that."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        begun = time.monotonic()
+        with started(folder) as process:
+            process.communicate()
+        longest = time.monotonic() - begun
+        yield from (kill(seed, folder, longest) for seed in range(kills))
+
+
+if __name__ == "__main__":
+    wrongs = 0
+    for seed, (end, wrong) in enumerate(ends(int(sys.argv[1]) if len(sys.argv) > 1 else KILLS)):
+        print(f"{seed}: {end}", *filter(None, [wrong]), sep="\n", flush=True)
+        wrongs += bool(wrong)
+    print(f"{wrongs} ends are wrong")
+    sys.exit(bool(wrongs))

@@ -1,0 +1,188 @@
+"""
+The one form of an answer: plain data and arrays of numbers, of known types and within limits.
+
+An adapter may return anything at all. `fit` makes an answer of it or says in a line what does not fit. The child fits
+what its adapter returned, and the suite, which trusts no child, fits what it received: nothing else is ever judged.
+"""
+
+from __future__ import annotations
+
+import operator
+import reprlib
+from collections.abc import Iterable, Mapping, Set
+from typing import Any, Final, TypeVar
+
+import ml_dtypes
+import msgspec
+import numpy as np
+
+from conformance.shown import legible, shortened
+
+#: Characters kept of a text, at its beginning and at its end.
+END_OF_TEXT: Final = 16_000
+#: How deep an answer may be nested, and how many values it may hold.
+DEEPEST: Final = 8
+MOST_VALUES: Final = 100_000
+
+_Kind = TypeVar("_Kind")
+_NUMBERS: Final = ("bool", "int", "uint", "float", "bfloat")
+#: The dtypes of arrays of numbers by name: NumPy's in this machine's byte order up to 64 bits, and those of ml_dtypes.
+DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
+    "bool": np.dtype(np.bool_),
+    **{f"{kind}{bits}": np.dtype(f"{kind}{bits}") for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
+    **{f"float{bits}": np.dtype(f"float{bits}") for bits in (16, 32, 64)},
+    **{
+        name: np.dtype(each)
+        for name, each in vars(ml_dtypes).items()
+        if isinstance(each, type) and issubclass(each, np.generic) and name.startswith(_NUMBERS)
+    },
+}
+#: The same by dtype: to ask NumPy for a name takes longer than all else that is done with a small array.
+DTYPE_NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
+
+
+class Misfit(Exception):
+    """What was given is no answer; says what was given, what is expected, and where."""
+
+
+def fit(kind: type[_Kind], fields: Mapping[str, object], *, room: int = 0) -> _Kind:
+    """
+    Return the answer of a kind, a dataclass with the types of its fields, that has these fields.
+
+    Text is made legible and shortened. Integers are what `operator.index` takes for one and fit into 64 bits: a
+    framework that gives `numpy.int64` for a dimension does no harm. Neither a bool nor 4.0 is an integer. Sequences may
+    be any iterable, as the protocol always allowed. `room` is the size of all arrays together, at most (bytes).
+
+    Raises:
+        Misfit: some part is of another type or beyond a limit.
+        Exception: whatever an object that was given raises.
+    """
+    plain = _Plain(room).mapping(fields, "$", 0)
+    try:
+        return msgspec.convert(plain, kind, dec_hook=_array)
+    except msgspec.ValidationError as error:
+        raise Misfit(f"{error}; given {described(plain)}") from None
+
+
+def described(value: object) -> str:
+    """Return a short text for plain data and arrays; of any other object its type."""
+    return _REPR.repr(value)
+
+
+def digits(value: object, path: str) -> str:
+    """
+    Return an integer of any size in decimal digits.
+
+    Raises:
+        Misfit: it is no integer of up to 128 bits; `path` says where it is.
+    """
+    number = None if isinstance(value, bool | np.bool_) else _number(value)
+    if not isinstance(number, int) or number.bit_length() > 128:
+        raise Misfit(f"Expected `int | null`, got `{type_name(value)}` - at `{path}`; given {described(value)}")
+    return str(number)
+
+
+def type_name(value: object) -> str:
+    """Return the full name of the type of any object, legible."""
+    kind = type(value)
+    # Not what a metaclass makes of them.
+    module, name = type.__getattribute__(kind, "__module__"), type.__dict__["__qualname__"].__get__(kind)
+    return text(name if module == "builtins" else f"{module}.{name}")
+
+
+def text(value: object) -> str:
+    """Return the text of an object, legible and shortened; where the object gives none, that it does not."""
+    try:
+        said = str.__str__(value if isinstance(value, str) else str(value))
+    except Exception as error:
+        said = f"<no text: its __str__ raised {type(error).__name__}>"
+    return legible(shortened(said, END_OF_TEXT))
+
+
+class _Plain:
+    """Takes one answer apart into plain data, counting what it holds."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._left = MOST_VALUES
+
+    def mapping(self, value: Mapping[Any, object], path: str, depth: int) -> dict[str, Any]:
+        """Return a mapping of texts to plain data; `path` says where it is, `depth` how deep."""
+        found = {}
+        for key, each in value.items():
+            if not isinstance(key, str):
+                raise Misfit(f"Expected `str`, got `{type_name(key)}` - at a key of `{path}`")
+            name = text(key)
+            found[name] = self.value(each, f"{path}.{shortened(name, 100)}", depth + 1)
+        return found
+
+    def value(self, value: Any, path: str, depth: int) -> Any:
+        """Return a value as plain data, or an array as it is."""
+        self._left -= 1
+        if self._left < 0:
+            raise Misfit(f"given more than {MOST_VALUES} values, expected fewer - at `{path}`")
+        if depth > DEEPEST:
+            raise Misfit(f"given what is nested more than {DEEPEST} deep, expected less - at `{path}`")
+        if type(value) is np.ndarray:
+            return self._array(value, path)
+        if isinstance(value, np.generic):
+            value = value.item()
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return text(value)
+        number = _number(value)
+        if number is None:
+            return self._collection(value, path, depth)
+        if isinstance(number, int) and number.bit_length() > 63:
+            raise Misfit(f"given an integer of {number.bit_length()} bits, expected at most 63 - at `{path}`")
+        return number
+
+    def _collection(self, value: object, path: str, depth: int) -> list[Any] | dict[str, Any]:
+        if isinstance(value, Mapping):
+            return self.mapping(value, path, depth)
+        # A subclass of an array is no sequence of numbers, nor are bytes and what has no order.
+        if isinstance(value, Iterable) and not isinstance(value, bytes | bytearray | memoryview | Set | np.ndarray):
+            return [self.value(each, f"{path}[{index}]", depth + 1) for index, each in enumerate(value)]
+        raise Misfit(f"given `{type_name(value)}`, expected plain data or a numpy.ndarray of numbers - at `{path}`")
+
+    def _array(self, array: np.ndarray[Any, Any], path: str) -> np.ndarray[Any, Any]:
+        if array.dtype not in DTYPE_NAMES:
+            name = text(array.dtype.str if array.dtype.names is None else "of a structure")
+            raise Misfit(f"given an array of dtype {name}, expected one of numbers: {', '.join(DTYPES)} - at `{path}`")
+        self._room -= array.nbytes
+        if self._room < 0:
+            raise Misfit(
+                f"given {described(array)}, {array.nbytes} bytes, which is {-self._room} too many - at `{path}`"
+            )
+        return array
+
+
+def _number(value: object) -> float | int | None:
+    """Return the number that an object is, of no subclass."""
+    if isinstance(value, float):
+        return float.__pos__(value)
+    try:
+        return int.__pos__(operator.index(value))  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _array(kind: Any, value: Any) -> Any:
+    """Leave to msgspec whether a value is of the kind: arrays are the only one that it does not know."""
+    return value
+
+
+class _Repr(reprlib.Repr):
+    """Short texts of plain data; nothing of any other object is called."""
+
+    def repr_ndarray(self, array: np.ndarray[Any, Any], level: int) -> str:
+        return f"an array of shape {array.shape} and dtype {array.dtype.name}"
+
+    def repr_instance(self, value: object, level: int) -> str:
+        return value.__repr__() if type(value) in (bool, float, type(None)) else type_name(value)
+
+
+_REPR: Final = _Repr()
+_REPR.maxstring = 80
+_REPR.maxlevel = 3

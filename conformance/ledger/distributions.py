@@ -1,0 +1,33 @@
+"""
+The distributions whose versions an entry of the ledger may name: those that some adapter reports.
+
+What is reported beside distributions is here as well: the compiler that tinygrad calls.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+DISTRIBUTIONS: Final = (
+    "ai-edge-litert",
+    "clang",
+    "dm-haiku",
+    "equinox",
+    "flax",
+    "jax",
+    "jaxlib",
+    "keras",
+    "ml_dtypes",
+    "mlx",
+    "mlx-cpu",
+    "mlx-metal",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "openvino",
+    "tensorflow",
+    "tf_keras",
+    "tinygrad",
+    "torch",
+)
