@@ -160,7 +160,7 @@ def _without_effect(cases: Sequence[Case], row: Row, place: Place) -> Iterator[P
         yield place.at(name), f"{name} has no effect on a row that expects an error: leave it out"
     if case.expect.error:
         return
-    leading = case.leading if "batch" in given else (Case(input_shape=(), layers=()).batch,)
+    leading = case.leading if "batch" in given else (Row.model_fields["batch"].default,)
     if case.feed_shape is not None and case.feed_shape == (*leading, *case.input_shape):
         yield place.at("feed_shape"), "batch and input_shape say the same: leave it out"
     checks = set(case.checks or ())

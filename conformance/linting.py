@@ -19,7 +19,7 @@ from typing import Final
 
 from conformance.adapters.registry import Implementation, fault_of_glob, registered
 from conformance.case import DEFAULT_LANES, Case
-from conformance.cell import checks_asked, is_named, lack
+from conformance.cell import checks_asked, concerns
 from conformance.checks.compare import compare
 from conformance.checks.finding import VIOLATES
 from conformance.checks.scope import Scope, faults_of_scope, scopes_of
@@ -117,7 +117,7 @@ def _faults_of_concern(table: Table, cases: Sequence[Case], known: Collection[Im
     """Yield the cases of a row that no implementation is asked, and the switches of a row that no one asked reads."""
     read: set[str] = set()
     for case in cases:
-        asked = [each for each in known if is_named(case, each) and lack(case, each) is None]
+        asked = [each for each in known if concerns(case, each)]
         read.update(package for each in asked for package in each.packages)
         if not asked:
             said = "nobody is asked it: these implementations lack its rank, activation or lane"

@@ -32,7 +32,7 @@ from conformance.adapters.protocol import (
     Stack,
     Unsupported,
 )
-from conformance.answers import MOST_VALUES, Misfit, digits, fit, text, type_name
+from conformance.answers import MOST_VALUES, Misfit, described, digits, fit, text, type_name
 from conformance.layouts import arrange
 from conformance.shown import shortened
 
@@ -346,10 +346,11 @@ def describe(adapter: Adapter, threads: int) -> Hello:
     Raises:
         Misfit: it says what is not plain data of the types of `Hello`.
     """
-    devices = adapter.devices()
-    # A text is a sequence of its letters, and no device is called by one.
-    if isinstance(devices, str) or not all(isinstance(each, str) for each in devices):
-        raise Misfit(f"devices() returned {devices!r}: it must be a list of names, such as ['cpu']")
+    given = adapter.devices()
+    # A text is a sequence of its letters, and no device is called by one. An iterator can be read once.
+    devices = () if isinstance(given, str) else tuple(islice(given, MOST_VALUES))
+    if isinstance(given, str) or not all(isinstance(each, str) for each in devices):
+        raise Misfit(f"devices() returned {described(given)}: it must be a list of names, such as ['cpu']")
     versions: Any = {"python": sys.version.split()[0], **adapter.versions()}
     said = {"versions": versions, "settings": adapter.settings(), "devices": devices, "threads": threads}
     return fit(Hello, said)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from conformance.adapters.protocol import Dense, Stack
-from conformance.answers import DEEPEST, END_OF_TEXT, MOST_VALUES, Misfit, described, fit, text, type_name
+from conformance.answers import DEEPEST, END_OF_TEXT, MOST_VALUES, Misfit, described, digits, fit, text, type_name
 from conformance.steps import (
     SPARE_ROOM,
     Build,
@@ -22,6 +22,7 @@ from conformance.steps import (
     Output,
     Reply,
     Step,
+    describe,
     perform,
     room,
 )
@@ -133,3 +134,19 @@ def test_a_step_whose_answer_does_not_fit_breaks_no_other() -> None:
     steps += [InferShapes(label=f"infer {each}", batch=each) for each in (None, 3)]
     replies: list[Reply] = list(perform(_Telling(Honest()), steps))
     assert [type(each.answer).__name__ for each in replies] == ["Done", "Malformed", "Inferred"]
+
+
+def test_a_count_may_be_larger_than_64_bits_and_is_an_integer() -> None:
+    assert digits(np.int64(3140), "$") == "3140"
+    assert digits(2**64 + 2**32, "$") == str(2**64 + 2**32)
+    for wrong in (True, np.True_, 4.0, "4", None, 2**200):
+        with pytest.raises(Misfit, match="Expected `int"):
+            digits(wrong, "$.own_count")
+
+
+def test_devices_may_be_an_iterator_and_are_read_once() -> None:
+    class Yields(NumPyAdapter):
+        def devices(self) -> Any:
+            return iter(["cpu"])
+
+    assert describe(Yields(Honest()), 1).devices == ("cpu",)
