@@ -16,7 +16,7 @@ import ml_dtypes
 import msgspec
 import numpy as np
 
-from conformance.shown import legible, shortened
+from conformance.text import legible, shortened
 
 #: Characters kept of a text, at its beginning and at its end.
 END_OF_TEXT: Final = 16_000

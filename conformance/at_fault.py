@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from conformance.shown import printable
+from conformance.text import printable
 
 #: Exit code: the table or the command is at fault, or was interrupted.
 AT_FAULT: Final = 2

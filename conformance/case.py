@@ -1,8 +1,7 @@
 """
 A case: one fully specified question about a stack of dense layers.
 
-Frozen data and the names that follow from it (its id, its canonical form, its digest). This module knows no YAML, no
-framework, no array and no rule; everything else in the package may import it.
+Frozen data and the names that follow from it: its id, its canonical form, its digest.
 """
 
 from __future__ import annotations
@@ -12,7 +11,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from conformance.adapters.protocol import Units
 
 ACTIVATIONS: Final = (
     "linear",
@@ -78,8 +80,6 @@ SHAPE_CHECKS: Final = ("output_shape", "parameters")
 MAX_RANK: Final = 8
 MAX_BYTES: Final = 2**30
 
-#: What a row may say of units. Anything but a non-negative int is legal only where the row expects an error.
-Units = int | float | bool | str | None
 #: An array as a row gives it: a number, or a tuple of them, or of tuples.
 Numbers = float | tuple["Numbers", ...]
 

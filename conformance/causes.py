@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from conformance.diff import Change, Diff
 from conformance.results import FAILING, Record, Run
-from conformance.shown import code, printable
+from conformance.text import code, printable
 
 #: Cells named in an issue, for each environment.
 _LISTED: Final = 10

@@ -154,7 +154,8 @@ def explain(
 
     from conformance.explain import explain as explanation
     from conformance.explain import parse_shape
-    from conformance.terminal import is_coloured, show
+    from conformance.highlight import show
+    from conformance.text import is_coloured
 
     try:
         shapes = [parse_shape(each) for each in input_shapes]

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from conformance.diff import SECTIONS, Change, Diff, Shift, Turn
 from conformance.results import finite
-from conformance.shown import code, printable
+from conformance.text import code, printable
 
 #: Cells named in text; JSON has all.
 _LISTED: Final = 20

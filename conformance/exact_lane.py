@@ -19,12 +19,12 @@ from conformance.draw import (
     Integers,
     NoDraw,
     Plan,
-    Stream,
     as_matrix,
     is_exact,
     is_on_kink,
     is_powerless,
 )
+from conformance.stream import Stream
 
 #: Bits an odd integer needs so that the next narrower format in use cannot hold it: float32 has 24, TF32 11, the widest
 #: of the formats of 8 bits 4.

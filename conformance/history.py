@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from conformance.columnar import HistoryError, Night, Nights, open_nights
-from conformance.shown import printable
+from conformance.text import printable
 
 #: Outcomes that speak for a cell. All others, a cell that was not run among them, are no evidence that it is right.
 GOOD: Final = ("conforms", "diverges")

@@ -28,7 +28,7 @@ from conformance.diff_told import as_json, as_markdown
 from conformance.history import summary
 from conformance.report import write
 from conformance.results import ResultsError, Run, header_of, read
-from conformance.shown import printable
+from conformance.text import printable
 
 #: The file that says which night is shown, which is the last good one, and which was kept aside.
 POINTER: Final = "latest.json"

@@ -27,7 +27,7 @@ from conformance.sandbox import GIB, Limits
 from conformance.selection import DEVICES, SelectionError
 from conformance.suite import RECORD, Runner
 from conformance.summary import summarise
-from conformance.terminal import is_coloured, show_lines
+from conformance.text import is_coloured, show_lines
 
 STATE: Final = pytest.StashKey[State]()
 #: What is collected lives to the end, a cell leaves some hundred objects that wait for the collector, and a question

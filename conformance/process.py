@@ -40,8 +40,8 @@ from conformance.adapters.registry import Implementation
 from conformance.allowance import Allowance, TimeLimit, cpu_seconds
 from conformance.channel import LARGEST_BODY, Garbage, Inbox, decode_reply
 from conformance.child import Orders
-from conformance.shown import legible
 from conformance.steps import Raised, Reply
+from conformance.text import legible
 
 GIB: Final = 2**30
 MARK: Final = "CONFORMANCE_PROCESS"

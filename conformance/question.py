@@ -17,8 +17,8 @@ from typing import Any, Final
 import cachetools
 import numpy as np
 
-from conformance.adapters.protocol import Array, Dense, Stack
-from conformance.case import Case, Units
+from conformance.adapters.protocol import Array, Dense, Stack, Units
+from conformance.case import Case
 from conformance.conduct import Ways, conducts
 from conformance.formats import FORMATS, dtype_of
 from conformance.metamorphic import (
@@ -31,7 +31,8 @@ from conformance.metamorphic import (
 )
 from conformance.reference import Reference, answer
 from conformance.steps import Build, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Step
-from conformance.values import Draw, NoDraw, Stream, draws
+from conformance.stream import Stream
+from conformance.values import Draw, NoDraw, draws
 
 #: The step that is fed another number of samples.
 OTHER_BATCH: Final = "output, other batch"

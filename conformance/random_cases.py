@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from ruamel.yaml import YAML
 
 from conformance.case import ACTIVATIONS, EXACT_ACTIVATIONS, Case
-from conformance.draw import Stream
+from conformance.stream import Stream
 from conformance.table import read_rows
 
 T = TypeVar("T")

@@ -10,8 +10,10 @@ by eye: it knows no adapter, no file and no array, and imports nothing but the v
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from conformance.case import Units
+if TYPE_CHECKING:
+    from conformance.adapters.protocol import Units
 
 #: Length of an axis, None where it is unknown.
 Axis = int | None

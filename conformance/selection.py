@@ -23,8 +23,8 @@ from conformance.random_cases import random_cases
 from conformance.results import ResultsError
 from conformance.sandbox import Limits, Sandbox, StartError
 from conformance.sharding import parts
-from conformance.shown import printable
 from conformance.table import TableError, default_cases, load
+from conformance.text import printable
 
 DEVICES: Final = ("cpu", "gpu", "auto")
 

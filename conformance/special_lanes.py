@@ -20,7 +20,8 @@ from typing import Final
 
 import numpy as np
 
-from conformance.draw import Array, Draw, Plan, Stream, as_matrix, is_exact
+from conformance.draw import Array, Draw, Plan, as_matrix, is_exact
+from conformance.stream import Stream
 
 #: In the order in which they are put in.
 _SPECIAL: Final = (np.inf, -np.inf, np.nan)

@@ -34,7 +34,7 @@ from conformance.adapters.protocol import (
 )
 from conformance.answers import MOST_VALUES, Misfit, described, digits, fit, text, type_name
 from conformance.layouts import arrange
-from conformance.shown import shortened
+from conformance.text import shortened
 
 #: Room for arrays of a wrong shape beside twice what right ones take, so that their shapes can be told (bytes).
 SPARE_ROOM: Final = 16 * 2**20

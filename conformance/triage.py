@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from conformance.behaviours import BehaviourCounts, Counts, gone_in, near
 from conformance.distinction import Facts, distinction, facts
 from conformance.results import FAILING, Run
-from conformance.shown import printable
+from conformance.text import printable
 
 Record = Mapping[str, Any]
 NOTHING: Final = "# nothing to triage: no cell violates or crashed, and no known behaviour is gone\n"

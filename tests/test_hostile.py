@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conformance.results import read
-from conformance.shown import legible
+from conformance.text import legible
 from tests.hostile import ENDINGS, EXECUTED, HARMLESS, MISDEEDS, rows
 from tests.runs import EXACT, cells, conformance, table
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance.case import Units
+from conformance.adapters.protocol import Units
 from conformance.rule import Axis, RuleError, Shape, output_shape, output_shapes, parameter_count, parameter_counts
 
 #: What `model.summary()` prints for Dense(4) then Dense(10): input shape, output shapes, parameters, total.
@@ -103,6 +103,6 @@ import conformance.rule
 loaded = {name.partition('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names
 assert loaded == {'conformance'}, loaded
 loaded = {name for name in sys.modules if name.startswith('conformance.')}
-assert loaded == {'conformance.case', 'conformance.rule'}, loaded
+assert loaded == {'conformance.rule'}, loaded
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from conformance.case import Case, Layer
 from conformance.formats import FORMATS
-from conformance.values import Draw, NoDraw, Stream, as_matrix, draws, is_exact, is_powerless
+from conformance.stream import Stream
+from conformance.values import Draw, NoDraw, as_matrix, draws, is_exact, is_powerless
 from tests.faulty import rounded
 
 

@@ -26,8 +26,7 @@ from conformance.adapters.jax_arrays import (
     to_numpy,
     versions,
 )
-from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack
-from conformance.case import Units
+from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack, Units
 
 if TYPE_CHECKING:
     import equinox as eqx

@@ -25,8 +25,7 @@ from conformance.adapters.jax_arrays import (
     to_numpy,
     versions,
 )
-from conformance.adapters.protocol import Array, Dense, Gradients, Parameter, Shape, Stack, Unsupported
-from conformance.case import Units
+from conformance.adapters.protocol import Array, Dense, Gradients, Parameter, Shape, Stack, Units, Unsupported
 
 if TYPE_CHECKING:
     import jax

@@ -18,10 +18,10 @@ from typing import Annotated, Any, Protocol
 import numpy.typing as npt
 from msgspec import Meta
 
-from conformance.case import Units
-
 Array = npt.NDArray[Any]
 Shape = tuple[int | None, ...]
+#: Units as a row gives them. Anything but a non-negative int is legal only where the row expects an error.
+Units = int | float | bool | str | None
 #: A name that an adapter reports, of at most 1,000 characters.
 Name = Annotated[str, Meta(max_length=1000)]
 #: The most axes that NumPy allows an array, and so a shape that an adapter reports.

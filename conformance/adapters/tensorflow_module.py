@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack
-from conformance.case import Units
+from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack, Units
 
 if TYPE_CHECKING:
     import tensorflow as tf

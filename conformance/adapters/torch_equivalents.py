@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import ml_dtypes
 import numpy as np
 
-from conformance.adapters.protocol import Array, Dense, Gradients, Parameter, Shape, Stack, Unsupported
-from conformance.case import Units
+from conformance.adapters.protocol import Array, Dense, Gradients, Parameter, Shape, Stack, Units, Unsupported
 
 if TYPE_CHECKING:
     import torch

@@ -13,8 +13,8 @@ from typing import Any, Final, Protocol
 
 from conformance.enclosure import Enclosure
 from conformance.ledger.expectation import Expectation
-from conformance.shown import shortened
 from conformance.steps import Declined, Malformed, Raised, Reply, Transcript, Unreached
+from conformance.text import shortened
 
 CONFORMS: Final = "conforms"
 VIOLATES: Final = "violates"

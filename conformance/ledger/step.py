@@ -16,8 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from conformance.adapters.protocol import Array, Stack
-from conformance.case import Units
+from conformance.adapters.protocol import Array, Stack, Units
 from conformance.steps import Build, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Step
 
 CALLS: Final = ("build", "infer", "parameters", "set_weights", "forward", "gradient")

@@ -19,7 +19,8 @@ from typing import Any, Final
 import numpy as np
 
 from conformance.adapters.protocol import Array
-from conformance.draw import ATTEMPTS, stream_key
+from conformance.draw import ATTEMPTS
+from conformance.stream import stream_key
 
 #: Numbers written out, at most, where they have many digits and where all are whole; the characters they may take.
 FEW: Final = 24

@@ -1,13 +1,16 @@
 """
-Text that came from elsewhere, a framework's message or a file's name, made fit to be shown: it is read, never obeyed.
+Text fit for a terminal: control characters of foreign text replaced, and colour where the terminal wants it.
 
-Knows nothing of where the text came from; a page has its own ways, as it must mark what it shows.
+Foreign text is a framework's message or a file's name. Without colour (a pipe, NO_COLOR) the characters are the same.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from typing import Final
+import sys
+from collections.abc import Iterable
+from typing import IO, Final
 
 #: What a terminal would act on, or a line of JSON cannot hold: control characters other than the end of a line and the
 #: tab, marks of direction, halves of surrogate pairs.
@@ -35,3 +38,19 @@ def printable(text: str) -> str:
 def code(text: str) -> str:
     """Return text as code in Markdown, where nothing of it is a link, a mention or a tag."""
     return "`" + (printable(text).replace("`", "'").strip() or " ") + "`"
+
+
+def is_coloured(stream: IO[str] | None = None) -> bool:
+    """Return whether a stream, stdout by default, is a terminal that wants colour."""
+    stream = sys.stdout if stream is None else stream
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def show_lines(lines: Iterable[tuple[str, str]], stream: IO[str]) -> None:
+    """Print lines, each in its own style, to a terminal that is not stdout; none of them is read as markup."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=stream, force_terminal=True, highlight=False, soft_wrap=True)
+    for line, style in lines:
+        console.print(Text(line, style))

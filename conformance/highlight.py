@@ -1,16 +1,10 @@
-"""
-Colour for text that people read in a terminal; none where it is piped, or where NO_COLOR asks for none.
-
-What is said never depends on it: the same characters are written either way.
-"""
+"""The colours of an explanation in a terminal: headings, labels and code."""
 
 from __future__ import annotations
 
-import os
 import re
-import sys
-from collections.abc import Iterable, Iterator
-from typing import IO, Any
+from collections.abc import Iterator
+from typing import Any
 
 #: A line of an explanation -> its style: headings, words of a summary, labels of an item.
 _STYLES = (
@@ -22,12 +16,6 @@ _STYLES = (
 )
 
 
-def is_coloured(stream: IO[str] | None = None) -> bool:
-    """Return whether a stream, stdout by default, is a terminal that wants colour."""
-    stream = sys.stdout if stream is None else stream
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
 def show(text: str) -> None:
     """Print the text of an explanation in colour."""
     from rich.console import Console
@@ -35,16 +23,6 @@ def show(text: str) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for part in _parts(text):
         console.print(part)
-
-
-def show_lines(lines: Iterable[tuple[str, str]], stream: IO[str]) -> None:
-    """Print lines, each in its own style, to a terminal that is not stdout; none of them is read as markup."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(file=stream, force_terminal=True, highlight=False, soft_wrap=True)
-    for line, style in lines:
-        console.print(Text(line, style))
 
 
 def _parts(text: str) -> Iterator[Any]:
