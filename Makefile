@@ -44,7 +44,7 @@ lint-workflows:
 
 # What editors complete rows from; a test holds that the committed file is current.
 schema: $(STAMP)
-	$(BIN)/python -m conformance.table
+	$(BIN)/python -m conformance.table.loader
 
 # A night, as the workflow does it: the table, what is published of it in NIGHTLY_SITE, and random cases. A step is done
 # though the one before was red, and any of them makes the exit code red. Nights are published by environment, the name

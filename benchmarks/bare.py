@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.spent import python
-from conformance import environment
 from conformance.cell import Cell, questions_of
-from conformance.child import load
 from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
 from conformance.ledger.step import Surroundings, asked_steps
+from conformance.sandbox import environment
+from conformance.sandbox.child import load
+from conformance.sandbox.steps import Step, perform
 from conformance.selection import Selection
-from conformance.steps import Step, perform
 from conformance.suite import DEFAULT_CACHE
 from conformance.values import NoDraw
 

@@ -21,11 +21,11 @@ from typing import Any, Final
 
 from benchmarks.bare import asked
 from benchmarks.spent import python
-from conformance import environment
 from conformance.adapters.registry import select
-from conformance.case import Layer
 from conformance.cell import checks_asked
+from conformance.sandbox import environment
 from conformance.suite import Runner
+from conformance.table.case import Layer
 
 NAME: Final = "keras-tensorflow"
 SHAPES: Final = ((784,), (784, 1), (32, 28), (32, 28, 1))

@@ -28,7 +28,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from conformance.files import default_cases, is_ledger
+from conformance.table.files import default_cases, is_ledger
 
 RUNS: Final = 100_000
 SECONDS: Final = 10
@@ -140,10 +140,10 @@ def answered(data: bytes, folder: Path) -> str:
         AssertionError: it was refused in another way than a line for each fault; or whatever a loader raises besides.
     """
     from conformance.diff import diff
-    from conformance.document import DocumentError
     from conformance.ledger import load_ledger
     from conformance.results import ResultsError, read
-    from conformance.table import load
+    from conformance.table.loader import load
+    from conformance.table.yaml_document import DocumentError
     from conformance.triage import drafts
 
     path = folder / "input.yaml"
@@ -239,7 +239,7 @@ def search(arguments: Sequence[str]) -> None:
     with atheris.instrument_imports(include=["conformance", "ruamel"]):
         import conformance.diff
         import conformance.ledger
-        import conformance.table
+        import conformance.table.loader
         import conformance.triage  # noqa: F401
 
     others = list(seeds())

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from conformance.environment import cpu_features
 from conformance.instruction_set import NAMES, lacking
+from conformance.sandbox.environment import cpu_features
 
 THREADS: Final = (1, 2)
 #: Processors that qemu emulates. TensorFlow's wheels need AVX and, for float16, F16C; qemu has no AVX-512.

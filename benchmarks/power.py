@@ -24,14 +24,14 @@ from typing import Final
 import numpy as np
 
 from conformance.adapters.registry import Implementation
-from conformance.case import Case
 from conformance.cell import Cell
 from conformance.checks.expected import Expected
 from conformance.checks.finding import VIOLATES
 from conformance.checks.judge import judge
 from conformance.question import Question, question, refusal
-from conformance.steps import Transcript, perform
-from conformance.table import default_cases, load
+from conformance.sandbox.steps import Transcript, perform
+from conformance.table.case import Case
+from conformance.table.loader import default_cases, load
 from conformance.values import NoDraw
 from tests.faults import EVERY, Fault
 from tests.faulty import Exact, NumPyAdapter

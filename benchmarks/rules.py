@@ -23,8 +23,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from conformance.case import Case, Layer
 from conformance.reference import answer
+from conformance.table.case import Case, Layer
 from conformance.values import Draw, draws
 from tests.faulty import rounded
 

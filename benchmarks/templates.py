@@ -21,12 +21,12 @@ import numpy as np
 
 from benchmarks.reproduced import Task, run
 from conformance.adapters.registry import Implementation, registered
-from conformance.case import Case, Layer
 from conformance.cell import checks_asked, concerns
 from conformance.enclosure import Enclosure
 from conformance.question import Question, question
 from conformance.reproduce.symptom import symptom
 from conformance.reproduce.writer import script
+from conformance.table.case import Case, Layer
 
 TWO = (Layer(units=4, activation="relu"), Layer(units=3))
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from conformance.adapters.registry import Implementation, fault_of_glob, registered
-from conformance.case import CHECKS, SHAPE_CHECKS, Case
 from conformance.metamorphic import RELATIONS, relations_asked
 from conformance.question import Question, question, refusal
+from conformance.table.case import CHECKS, SHAPE_CHECKS, Case
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -203,7 +203,7 @@ def list_cases(cases: tuple[str, ...]) -> None:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S")
 def list_random(count: int, seed: int) -> None:
     """Print random rows as a file of the table, for `conformance lint` and `conformance run`, or to take rows from."""
-    from conformance.random_cases import document
+    from conformance.table.random_rows import document
 
     click.echo(document(count, seed), nl=False)
 
@@ -227,8 +227,8 @@ def list_divergences() -> None:
 @_CASES
 def list_coverage(cases: tuple[str, ...]) -> None:
     """Count the pairs of rank, batch, bias, activation, dtype, layout, lane and depth that cases combine."""
-    from conformance.coverage import coverage, document
     from conformance.selection import Selection, SelectionError
+    from conformance.table.coverage import coverage, document
 
     try:
         click.echo(document(coverage(Selection(cases=cases, tier="nightly").table())))
@@ -239,7 +239,7 @@ def list_coverage(cases: tuple[str, ...]) -> None:
 @listing.command("checks")
 def list_checks() -> None:
     """List every check."""
-    from conformance.case import CHECKS
+    from conformance.table.case import CHECKS
 
     for each in CHECKS:
         click.echo(each)

@@ -17,8 +17,8 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from conformance.case import Case
 from conformance.formats import FORMATS, Format, dtype_of
+from conformance.table.case import Case
 
 Array = npt.NDArray[Any]
 Number = TypeVar("Number", bound=np.generic)

@@ -1,9 +1,9 @@
 """
 What dense layers make of a shape, and why: the text of `conformance explain`.
 
-For people who look at a model's summary and cannot see its logic. The numbers come from `conformance.rule` alone, so
-that what is explained is what is tested; this module adds words to them, and imports neither a framework nor anything
-else that would make a person wait.
+For people who look at a model's summary and cannot see its logic. The numbers come from `conformance.table.rule` alone,
+so that what is explained is what is tested; this module adds words to them, and imports neither a framework nor
+anything else that would make a person wait.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from conformance.case import ACTIVATIONS
 from conformance.layer_table import Layer, beside, length, stack, table, words
 from conformance.notation import frameworks_named, notations
-from conformance.rule import Shape
+from conformance.table.case import ACTIVATIONS
+from conformance.table.rule import Shape
 
 #: Narrower than this nothing is wrapped.
 NARROWEST: Final = 40

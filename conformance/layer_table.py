@@ -1,8 +1,8 @@
 """
 A stack of dense layers as a summary shows it: layer, output shape, number of parameters, in Keras's words.
 
-For people who compare it with what `model.summary()` prints; the shapes and numbers come from `conformance.rule` alone,
-never from Keras.
+For people who compare it with what `model.summary()` prints; the shapes and numbers come from `conformance.table.rule`
+alone, never from Keras.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from conformance.rule import RuleError, Shape, output_shapes, parameter_counts
+from conformance.table.rule import RuleError, Shape, output_shapes, parameter_counts
 
 _HEADINGS: Final = ("Layer (type)", "Output Shape", "Param #")
 _GAP: Final = "   "

@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Final
 
 from conformance.adapters.registry import Implementation, fault_of_glob, registered
-from conformance.case import DEFAULT_LANES, Case
 from conformance.cell import checks_asked, concerns
 from conformance.checks.compare import compare
 from conformance.checks.finding import VIOLATES
 from conformance.checks.scope import Scope, faults_of_scope, scopes_of
-from conformance.document import DocumentError, Fault, Faults
 from conformance.ledger import load_ledger
 from conformance.question import REPEATED, question
-from conformance.table import Table, TableError, default_cases, load
+from conformance.table.case import DEFAULT_LANES, Case
+from conformance.table.loader import Table, TableError, default_cases, load
+from conformance.table.yaml_document import DocumentError, Fault, Faults
 from conformance.values import NoDraw, draws
 
 #: The dtype in which answers to values of the lane `uniform` may overflow.

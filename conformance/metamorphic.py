@@ -18,10 +18,10 @@ from typing import Final
 import numpy as np
 
 from conformance.adapters.protocol import Array, Stack
-from conformance.case import MAX_RANK, Case
 from conformance.enclosure import Enclosure
 from conformance.formats import FORMATS
-from conformance.steps import Build, Forward, Step
+from conformance.sandbox.steps import Build, Forward, Step
+from conformance.table.case import MAX_RANK, Case
 from conformance.values import Draw, is_exact
 
 #: The checks that are relations: which of them a case is held to follows from its content.

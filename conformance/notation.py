@@ -1,8 +1,8 @@
 """
 The same dense layers as the users of each framework write them: the snippets of `conformance explain --framework`.
 
-Text alone: no framework is imported, and every shape and count beside a layer is `conformance.rule`'s. A test runs each
-snippet on the framework itself and holds that it makes those shapes and counts.
+Text alone: no framework is imported, and every shape and count beside a layer is `conformance.table.rule`'s. A test
+runs each snippet on the framework itself and holds that it makes those shapes and counts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from conformance.layer_table import Layer, words
-from conformance.rule import Shape
+from conformance.table.rule import Shape
 
 #: The samples of the batch that a snippet makes up.
 SAMPLES: Final = 2

@@ -16,17 +16,17 @@ from typing import Any, Final
 import pytest
 
 from conformance.at_fault import say_error
-from conformance.case import TIERS
 from conformance.instruction_set import NAMES
 from conformance.light_reports import LightReports
 from conformance.output import OutputError
 from conformance.progress import Progress
 from conformance.results import finite
 from conformance.running import State
-from conformance.sandbox import GIB, Limits
+from conformance.sandbox.sandbox import GIB, Limits
 from conformance.selection import DEVICES, SelectionError
 from conformance.suite import RECORD, Runner
 from conformance.summary import summarise
+from conformance.table.case import TIERS
 from conformance.text import is_coloured, show_lines
 
 STATE: Final = pytest.StashKey[State]()

@@ -1,8 +1,8 @@
 """
 What a case asks of an implementation: the steps, and what each of them is held to.
 
-Turns a case and its draws into the steps of `conformance.steps`, and remembers which reference belongs to the label of
-which step. It asks; judging is `conformance.checks`'.
+Turns a case and its draws into the steps of `conformance.sandbox.steps`, and remembers which reference belongs to the
+label of which step. It asks; judging is `conformance.checks`'.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import cachetools
 import numpy as np
 
 from conformance.adapters.protocol import Array, Dense, Stack, Units
-from conformance.case import Case
 from conformance.conduct import Ways, conducts
 from conformance.formats import FORMATS, dtype_of
 from conformance.metamorphic import (
@@ -30,8 +29,9 @@ from conformance.metamorphic import (
     relations,
 )
 from conformance.reference import Reference, answer
-from conformance.steps import Build, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Step
+from conformance.sandbox.steps import Build, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Step
 from conformance.stream import Stream
+from conformance.table.case import Case
 from conformance.values import Draw, NoDraw, draws
 
 #: The step that is fed another number of samples.

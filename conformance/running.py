@@ -20,7 +20,6 @@ from conformance import travel, workers
 from conformance.adapters.registry import Implementation
 from conformance.cell import Cell, unknown_globs
 from conformance.distribution import WithXdist
-from conformance.environment import cpu_features, usable
 from conformance.expected_time import Times
 from conformance.instruction_set import lacking
 from conformance.ledger import Behaviour
@@ -30,7 +29,8 @@ from conformance.output import OutputError, ResultsFile
 from conformance.progress import Progress
 from conformance.results import UNJUDGED
 from conformance.results.record import decoded
-from conformance.sandbox import GIB, Limits
+from conformance.sandbox.environment import cpu_features, usable
+from conformance.sandbox.sandbox import GIB, Limits
 from conformance.selection import Selection, SelectionError, parse_shard
 from conformance.suite import DEFAULT_CACHE, Runner
 from conformance.tally import Tally

@@ -66,7 +66,7 @@ def search(
     """
     if importlib.util.find_spec("hypothesis") is None:
         raise CommandFault("a search needs Hypothesis: pip install 'dense-conformance[search]'")
-    from conformance.sandbox import Limits
+    from conformance.sandbox.sandbox import Limits
     from conformance.search import search as searched
     from conformance.search.told import lines, write
     from conformance.selection import Selection, SelectionError

@@ -14,16 +14,16 @@ from typing import Final
 
 from conformance.adapters.installation import told_missing
 from conformance.adapters.registry import Implementation, RegistryError, registered, select
-from conformance.case import TIERS, Case
 from conformance.cell import Cell, cell_of, is_named
-from conformance.document import DocumentError
 from conformance.expected_time import Times, of_results, recorded
 from conformance.ledger import Behaviour, load_ledger
-from conformance.random_cases import random_cases
 from conformance.results import ResultsError
-from conformance.sandbox import Limits, Sandbox, StartError
+from conformance.sandbox.sandbox import Limits, Sandbox, StartError
 from conformance.sharding import parts
-from conformance.table import TableError, default_cases, load
+from conformance.table.case import TIERS, Case
+from conformance.table.loader import TableError, default_cases, load
+from conformance.table.random_rows import random_cases
+from conformance.table.yaml_document import DocumentError
 from conformance.text import printable
 
 DEVICES: Final = ("cpu", "gpu", "auto")

@@ -22,15 +22,15 @@ from conformance.behaviours import gone_in, near
 from conformance.cell import Cell, questions_of
 from conformance.checks.finding import CONFORMS
 from conformance.checks.verdict import Trial, Verdict
-from conformance.environment import cpu_features
 from conformance.instruction_set import lacking, limited
 from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
 from conformance.ledger.step import Surroundings, asked_steps
 from conformance.question import Question, forget_questions
 from conformance.results import FAILING, NO_SCRIPT, OUTCOMES, UNJUDGED, finite
-from conformance.sandbox import InProcess, Investigator, Limits, Respondent, Sandbox, StartError
-from conformance.steps import Build, Hello, SetWeights, Step, Transcript
+from conformance.sandbox.environment import cpu_features
+from conformance.sandbox.sandbox import InProcess, Investigator, Limits, Respondent, Sandbox, StartError
+from conformance.sandbox.steps import Build, Hello, SetWeights, Step, Transcript
 from conformance.values import NoDraw
 
 #: Where JAX keeps what it compiled; the sandbox keys it by version.

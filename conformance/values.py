@@ -22,11 +22,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from conformance.case import EXACT_ACTIVATIONS, Case, Data, Numbers
 from conformance.draw import Array, Draw, NoDraw, Plan, as_matrix, is_exact, is_powerless
 from conformance.exact_lane import exact_draws
 from conformance.special_lanes import denormal_draws, special_draws
 from conformance.stream import Stream
+from conformance.table.case import EXACT_ACTIVATIONS, Case, Data, Numbers
 from conformance.uniform_lanes import cancelling_draws, uniform_draws, wide_draws
 
 __all__ = ["Draw", "NoDraw", "as_matrix", "draws", "is_exact", "is_powerless"]

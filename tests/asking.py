@@ -12,8 +12,8 @@ import psutil
 
 from conformance.adapters.protocol import Dense, Stack
 from conformance.adapters.registry import Implementation
-from conformance.sandbox import Respondent
-from conformance.steps import Build, Forward, Inferred, InferShapes, Step, Transcript
+from conformance.sandbox.sandbox import Respondent
+from conformance.sandbox.steps import Build, Forward, Inferred, InferShapes, Step, Transcript
 
 MIB = 2**20
 ADAPTER = "tests.misbehaving:Misbehaving"

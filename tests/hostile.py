@@ -22,7 +22,7 @@ import ml_dtypes
 import numpy as np
 
 from conformance.adapters.protocol import Gradients, Parameter, Stack, Unsupported
-from conformance.channel import HEADER, MAGIC, TRAILER
+from conformance.sandbox.codec import HEADER, MAGIC, TRAILER
 from tests.faulty import Honest, NumPyAdapter, NumPyModel
 
 #: What a misdeed makes of the right answer.

@@ -11,7 +11,6 @@ import numpy as np
 
 from conformance.adapters.protocol import Adapter
 from conformance.adapters.registry import Implementation
-from conformance.case import Case, Layer
 from conformance.cell import Cell
 from conformance.checks.expected import Expected
 from conformance.checks.finding import Evidence, Finding
@@ -24,7 +23,8 @@ from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import Surroundings
 from conformance.question import Question, question, refusal
 from conformance.reference import Deviation, Reference
-from conformance.steps import Answer, Output, Reply, Transcript, perform
+from conformance.sandbox.steps import Answer, Output, Reply, Transcript, perform
+from conformance.table.case import Case, Layer
 
 IMPLEMENTATION = Implementation(name="tests.faulty:x", adapter="tests.faulty:x", packages=("tests",))
 ONE_LAYER = Case(input_shape=(1,), layers=(Layer(units=1),))

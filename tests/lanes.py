@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance.case import Case, Data, Expect, Layer
 from conformance.enclosure import Enclosure
 from conformance.reference import Reference, answer
+from conformance.table.case import Case, Data, Expect, Layer
 from conformance.values import Draw
 
 Array = Any

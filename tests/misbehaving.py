@@ -24,7 +24,7 @@ from typing import Any, Final, cast
 import numpy as np
 
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack, Unsupported
-from conformance.channel import HEADER, MAGIC
+from conformance.sandbox.codec import HEADER, MAGIC
 
 MIB: Final = 2**20
 kept: list[object] = []

@@ -9,7 +9,7 @@ from tests.mutation import Mutation, of
 #: (name, text taken out, text put in, test that must fail), module by module.
 MUTATIONS: Final[tuple[Mutation, ...]] = (
     *of(
-        "answers",
+        "sandbox.answers",
         (
             "True is 1",
             "if value is None or isinstance(value, bool):",
@@ -72,7 +72,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
     ),
     *of(
-        "channel",
+        "sandbox.codec",
         (
             "a reply of any length",
             "<= total <= longest:",
@@ -99,7 +99,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
     ),
     *of(
-        "steps",
+        "sandbox.steps",
         (
             "no room for a wide layer",
             "* max(widest, x.shape[-1])",

@@ -123,7 +123,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
     ),
     *of(
-        "rule",
+        "table.rule",
         (
             "m for d",
             "return (*input_shape[:-1], _count(units))",

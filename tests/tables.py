@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conformance.case import Case
-from conformance.table import lint, load
+from conformance.table.case import Case
+from conformance.table.loader import lint, load
 
 
 def table_of(*rows: str, head: str = "") -> str:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from conformance.activations import ACTIVATIONS as ENCLOSURES
-from conformance.case import ACTIVATIONS, EXACT_ACTIVATIONS, Case, Layer
 from conformance.enclosure import DECLARED_ULPS, Arithmetic, Enclosure
 from conformance.formats import FORMATS
 from conformance.reference import answer
+from conformance.table.case import ACTIVATIONS, EXACT_ACTIVATIONS, Case, Layer
 from conformance.values import as_matrix, draws
 from tests.functions import BACKWARD, FORWARD, of
 

@@ -2,7 +2,7 @@
 Each adapter against NumPy, in a process of its own with the environment the registry gives it.
 
 Run as a script with the name of an implementation, this file is that process: it puts many questions to one adapter
-through `conformance.steps.perform` and prints what did not come out as NumPy says. The bounds that matter live
+through `conformance.sandbox.steps.perform` and prints what did not come out as NumPy says. The bounds that matter live
 elsewhere; here small integers must come out exact, and the rest close.
 """
 
@@ -25,8 +25,8 @@ import pytest
 import conformance
 from conformance.adapters.protocol import Adapter, Array, Dense, Gradients, Parameter, Stack
 from conformance.adapters.registry import BUILT_IN, Implementation
-from conformance.layouts import arrange
-from conformance.steps import (
+from conformance.sandbox.layouts import arrange
+from conformance.sandbox.steps import (
     Answer,
     Build,
     Differentiate,

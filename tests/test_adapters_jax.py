@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from conformance.adapters.registry import BUILT_IN, Implementation, select
-from conformance.case import Case, Layer
 from conformance.cell import cell_of, concerns
 from conformance.suite import DEFAULT_CACHE, Runner
-from conformance.table import default_cases, load
+from conformance.table.case import Case, Layer
+from conformance.table.loader import default_cases, load
 
 WITH_VALUES = (
     "flax-linen:jit",

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from conformance.adapters.registry import registered
-from conformance.case import Case, Layer
 from conformance.cell import cell_of, concerns
 from conformance.suite import Runner
+from conformance.table.case import Case, Layer
 
 SMALL = Case(input_shape=(3, 5), layers=(Layer(units=4, activation="tanh"), Layer(units=2)), batch=2, lane="uniform")
 EXACT = Case(input_shape=(3, 5), layers=(Layer(units=4),), batch=2, lane="exact")

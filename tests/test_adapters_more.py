@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from conformance.adapters.registry import BUILT_IN, Implementation, select
-from conformance.case import Case, Layer
 from conformance.cell import cell_of, checks_asked, concerns
 from conformance.suite import Runner
-from conformance.table import default_cases, load
+from conformance.table.case import Case, Layer
+from conformance.table.loader import default_cases, load
 
 FRAMEWORKS = ("mlx", "tinygrad", "litert", "keras-openvino")
 #: Square, so that nothing is refused where axes are mixed up.

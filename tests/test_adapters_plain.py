@@ -18,10 +18,10 @@ import pytest
 
 import conformance
 from conformance.adapters.registry import BUILT_IN, UnknownImplementation, select
-from conformance.case import Case, Layer
 from conformance.cell import cell_of, checks_asked, concerns
 from conformance.suite import Runner
-from conformance.table import default_cases, load
+from conformance.table.case import Case, Layer
+from conformance.table.loader import default_cases, load
 
 ROOT = Path(conformance.__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"

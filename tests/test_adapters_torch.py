@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 
 from conformance.adapters.registry import Implementation, select
-from conformance.case import Case
 from conformance.cell import Cell, concerns
 from conformance.ledger import load_ledger
 from conformance.suite import Runner
-from conformance.table import default_cases, load
+from conformance.table.case import Case
+from conformance.table.loader import default_cases, load
 
 ROOT = Path(__file__).parent.parent
 VALUES = ("compile", "export", "lazy", "functional", "conv1d")

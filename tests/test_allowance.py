@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from conformance.allowance import Allowance, TimeLimit, cpu_seconds
+from conformance.sandbox.deadline import Allowance, TimeLimit, cpu_seconds
 
 LIMIT = TimeLimit(cpu=100.0, threads=2, hang=60.0, missing="no answer", option="--deadline")
 
@@ -35,8 +35,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr("conformance.allowance.time", SimpleNamespace(monotonic=lambda: made.wall))
-    monkeypatch.setattr("conformance.allowance._reading", lambda process: (made.cpu, made.at_work))
+    monkeypatch.setattr("conformance.sandbox.deadline.time", SimpleNamespace(monotonic=lambda: made.wall))
+    monkeypatch.setattr("conformance.sandbox.deadline._reading", lambda process: (made.cpu, made.at_work))
     return made
 
 

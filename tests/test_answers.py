@@ -10,8 +10,18 @@ import numpy as np
 import pytest
 
 from conformance.adapters.protocol import Dense, Stack
-from conformance.answers import DEEPEST, END_OF_TEXT, MOST_VALUES, Misfit, described, digits, fit, text, type_name
-from conformance.steps import (
+from conformance.sandbox.answers import (
+    DEEPEST,
+    END_OF_TEXT,
+    MOST_VALUES,
+    Misfit,
+    described,
+    digits,
+    fit,
+    text,
+    type_name,
+)
+from conformance.sandbox.steps import (
     SPARE_ROOM,
     Build,
     Declined,

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from conformance.adapters.registry import Implementation
-from conformance.case import Case, Layer
 from conformance.cell import Cell
 from conformance.chance import ARRAYS, ELEMENTS, FALSE_ALARM, FEWEST, LAMBDA, root_mean_square, roundings
 from conformance.checks.expected import Expected
 from conformance.checks.judge import judge
 from conformance.question import question
-from conformance.steps import Transcript, perform
+from conformance.sandbox.steps import Transcript, perform
+from conformance.table.case import Case, Layer
 from tests import faulty
 from tests.faulty import rounded
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from conformance.adapters.protocol import Dense, Gradients, Parameter, Stack
-from conformance.channel import (
+from conformance.sandbox.codec import (
     HEADER,
     LARGEST_BODY,
     LENGTH,
@@ -27,7 +27,7 @@ from conformance.channel import (
     encode_question,
     encode_reply,
 )
-from conformance.steps import (
+from conformance.sandbox.steps import (
     Build,
     Declined,
     Differentiate,

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from conformance.adapters.protocol import Gradients, Parameter
-from conformance.case import CHECKS, Case, Expect, Layer
 from conformance.cell import checks_asked
 from conformance.checks.compare import bits, compare, worst_of
 from conformance.checks.finding import Finding, Missing, raised_record
@@ -17,7 +16,19 @@ from conformance.checks.refusal import Refused
 from conformance.checks.shapes import ParameterCounts
 from conformance.enclosure import Enclosure
 from conformance.question import question
-from conformance.steps import Answer, Declined, Done, Inferred, Malformed, Output, Parameters, Raised, Reply, Unreached
+from conformance.sandbox.steps import (
+    Answer,
+    Declined,
+    Done,
+    Inferred,
+    Malformed,
+    Output,
+    Parameters,
+    Raised,
+    Reply,
+    Unreached,
+)
+from conformance.table.case import CHECKS, Case, Expect, Layer
 from tests.faulty import Exact
 from tests.judged import IMPLEMENTATION, answers_of, findings, subject
 
@@ -266,7 +277,7 @@ LEGAL: dict[str, Answer] = {"sibling build": Done(), "sibling output": OUTPUT}
 REFUSED = Raised(
     type="ValueError",
     message="no",
-    modules=("conformance.steps", "conformance.adapters.keras", "keras.src.x"),
+    modules=("conformance.sandbox.steps", "conformance.adapters.keras", "keras.src.x"),
     traceback="",
 )
 

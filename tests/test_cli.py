@@ -16,10 +16,10 @@ import pytest
 from click.testing import CliRunner
 
 from conformance import linting
-from conformance.case import Case
 from conformance.cli import main
 from conformance.results import read
 from conformance.selection import Selection
+from conformance.table.case import Case
 from conformance.triage import drafts
 from conformance.values import NoDraw
 
@@ -80,7 +80,7 @@ def test_collect_only_says_what_a_run_would_be_and_starts_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("conformance.process.subprocess.Popen", None)
+    monkeypatch.setattr("conformance.sandbox.process.subprocess.Popen", None)
     (tmp_path / "rows.yaml").write_text(ROW, encoding="utf-8")
     options = ["run", "--collect-only", "-i", "torch", "-i", "numpy", "--device", "auto", "-o", "out"]
     done = CliRunner().invoke(main, [*options, "rows.yaml"])

@@ -12,7 +12,6 @@ from hypothesis import given as drawn
 from hypothesis import strategies
 
 from conformance.adapters.protocol import Gradients, Parameter
-from conformance.case import Case, Layer
 from conformance.chance import FEWEST, root_mean_square
 from conformance.checks.compare import between, compare, worst_of
 from conformance.checks.finding import Finding, Missing
@@ -23,7 +22,8 @@ from conformance.checks.values import GradientValues, OutputValues, Repeatable, 
 from conformance.enclosure import Enclosure
 from conformance.question import REPEATED
 from conformance.reference import Reference
-from conformance.steps import Answer, Declined, Inferred, Malformed, Output, Parameters, Raised, Unreached
+from conformance.sandbox.steps import Answer, Declined, Inferred, Malformed, Output, Parameters, Raised, Unreached
+from conformance.table.case import Case, Layer
 from tests.judged import ONE_LAYER, around, output, reference_of, subject
 
 Array = np.ndarray
@@ -354,7 +354,7 @@ def test_a_refusal_may_come_at_inference_and_is_no_declining() -> None:
 
 
 def test_a_call_back_into_the_adapter_is_no_frame_of_the_framework() -> None:
-    back = replace(REFUSED, modules=("conformance.steps", "keras.x", "conformance.adapters.keras"))
+    back = replace(REFUSED, modules=("conformance.sandbox.steps", "keras.x", "conformance.adapters.keras"))
     assert Refused().judge(subject({**BUILT, "build": back})).outcome == "violates"
 
 

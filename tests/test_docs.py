@@ -10,7 +10,6 @@ import pytest
 from pydantic import BaseModel
 
 from conformance.adapters.registry import select
-from conformance.case import ACTIVATIONS, CHECKS
 from conformance.cell import Cell
 from conformance.enclosure import DECLARED_ULPS
 from conformance.explain import explain
@@ -18,7 +17,8 @@ from conformance.ledger import load_ledger
 from conformance.ledger.behaviour import ACCEPTANCES, SHAPES
 from conformance.reference.deviation import PADDINGS
 from conformance.suite import Runner, explanation
-from conformance.table import default_cases, load
+from conformance.table.case import ACTIVATIONS, CHECKS
+from conformance.table.loader import default_cases, load
 from tests.runs import cells, conformance
 
 ROOT = Path(__file__).parent.parent
@@ -81,7 +81,7 @@ def test_every_activation_has_its_line() -> None:
 
 
 def test_every_field_of_a_row_has_a_line() -> None:
-    from conformance.row import Row
+    from conformance.table.schema import Row
 
     text = (ROOT / "cases" / "README.md").read_text(encoding="utf-8")
     assert [name for name in Row.model_fields if f"`{name}`" not in text] == []

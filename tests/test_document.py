@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from ruamel.yaml.events import Event
 
-from conformance.document import MAX_BYTES, MAX_DEPTH, Document, DocumentError, Fault, Place, read
-from conformance.yaml12 import RefusedError, events, resolve
+from conformance.table.yaml12 import RefusedError, events, resolve
+from conformance.table.yaml_document import MAX_BYTES, MAX_DEPTH, Document, DocumentError, Fault, Place, read
 
 ROOT = Path(__file__).parent.parent
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance import environment
+from conformance.sandbox import environment
 
 
 def of(

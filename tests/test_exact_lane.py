@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.case import DTYPES
+from conformance.table.case import DTYPES
 from conformance.values import NoDraw, draws
 from tests.faulty import rounded
 from tests.lanes import case_of, wide

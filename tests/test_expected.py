@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.case import Case, Expect, Layer
 from conformance.checks.expected import Declared, Expected, Satisfies, flattened, rows
 from conformance.enclosure import Enclosure
 from conformance.ledger.behaviour import Behaviour, Exactly, Refusal
@@ -18,7 +17,8 @@ from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import Surroundings, asked_steps
 from conformance.question import Question, question
 from conformance.reference import Deviation, Reference
-from conformance.steps import Forward
+from conformance.sandbox.steps import Forward
+from conformance.table.case import Case, Expect, Layer
 from tests.judged import around, asked_of, behaviour
 
 CASE = Case(input_shape=(2, 3, 4), layers=(Layer(units=3), Layer(units=5)), lane="exact")

@@ -18,12 +18,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from conformance.case import ACTIVATIONS as ALL_ACTIVATIONS
 from conformance.cli import main
 from conformance.explain import explain, parse_shape
 from conformance.layer_table import stack
 from conformance.notation import SNIPPETS as SNIPPETS_OF
 from conformance.notation import frameworks_named, snippet
+from conformance.table.case import ACTIVATIONS as ALL_ACTIVATIONS
 
 ROOT = Path(__file__).parents[1]
 UNITS = [4, 10]

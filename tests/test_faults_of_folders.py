@@ -16,7 +16,7 @@ import pytest
 
 from conformance.output import OutputError, ResultsFile
 from conformance.results import read
-from conformance.sandbox import Sandbox
+from conformance.sandbox.sandbox import Sandbox
 from tests.asking import implementation, pids
 from tests.runs import EXACT, UNRULY, arguments, cells, conformance, environment, outcomes, table
 from tests.unruly import units

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.table import (
+from conformance.table.loader import (
     Fault,
     TableError,
     lint,

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from conformance.adapters.registry import select
-from conformance.case import Case
 from conformance.cell import Cell
 from conformance.results import FAILING
-from conformance.sandbox import Limits
+from conformance.sandbox.sandbox import Limits
 from conformance.suite import Runner
-from conformance.table import default_cases, load
+from conformance.table.case import Case
+from conformance.table.loader import default_cases, load
 from tests.faulty import FAULTS
 
 #: Faults that take the process with them, each with the outcome it ends in.

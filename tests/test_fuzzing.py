@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.fuzz import FAULT, answered, changed, seeds
-from conformance.document import DocumentError
 from conformance.ledger import load_ledger
-from conformance.table import lint
+from conformance.table.loader import lint
+from conformance.table.yaml_document import DocumentError
 from tests.runs import arguments, environment
 
 SEEDS = sorted(set(seeds()))

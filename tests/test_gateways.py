@@ -12,11 +12,11 @@ from xdist.dsession import DSession
 
 from conformance import travel
 from conformance.adapters.registry import Implementation, registered
-from conformance.case import Case, Layer
 from conformance.cell import cell_of
 from conformance.ledger import load_ledger
 from conformance.machines import Machines, Replacement, address, are_elsewhere, arguments_for, is_elsewhere
-from conformance.table import default_cases
+from conformance.table.case import Case, Layer
+from conformance.table.loader import default_cases
 
 NUMPY = registered()["numpy"]
 #: Nothing of it is installed anywhere.

@@ -12,7 +12,7 @@ def run(script: str) -> list[str]:
     """Run a script in a process of its own, as its environment is changed for good; return the lines it prints."""
     setting = """
         import os, sys
-        from conformance.sandbox import InProcess, StartError
+        from conformance.sandbox.sandbox import InProcess, StartError
         from tests.asking import *
     """
     done = subprocess.run(

@@ -15,16 +15,17 @@ import pytest
 import threadpoolctl
 
 from benchmarks.portability import SAMPLE, limited_runs
-from conformance import environment, suite
+from conformance import suite
 from conformance.adapters.implementation import Implementation
 from conformance.adapters.registry import select
-from conformance.case import DTYPES, LANES, Case, Layer
 from conformance.cell import Cell
-from conformance.environment import cpu_features
 from conformance.instruction_set import INSTRUCTION_SETS, NAMES, lacking, limited
 from conformance.reproduce.cells import reproduce
+from conformance.sandbox import environment
+from conformance.sandbox.environment import cpu_features
 from conformance.suite import Runner
-from conformance.table import default_cases, load
+from conformance.table.case import DTYPES, LANES, Case, Layer
+from conformance.table.loader import default_cases, load
 from tests.runs import ROOT, conformance, lines, table
 
 CASE = Case(input_shape=(3,), layers=(Layer(units=2),), lane="exact")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from conformance.investigator import Culprit, Effort, Investigated, Investigator
-from conformance.sandbox import Limits, Sandbox
-from conformance.steps import Step, Transcript
+from conformance.sandbox.crash_bisection import Culprit, Effort, Investigated, Investigator
+from conformance.sandbox.sandbox import Limits, Sandbox
+from conformance.sandbox.steps import Step, Transcript
 from tests.asking import HONEST, implementation, misdeed
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from benchmarks.power import Asked, red_checks
-from conformance.case import DTYPES, INPUT_DTYPES, INTEGER_DTYPES, Case, Data
 from conformance.enclosure import Enclosure
 from conformance.formats import FORMATS, dtype_of
 from conformance.question import question
-from conformance.steps import Differentiate, Forward
+from conformance.sandbox.steps import Differentiate, Forward
+from conformance.table.case import DTYPES, INPUT_DTYPES, INTEGER_DTYPES, Case, Data
 from conformance.values import draws
 from tests.faults import EVERY
 from tests.faulty import Exact

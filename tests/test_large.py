@@ -25,7 +25,7 @@ from conformance.report.condensed import condensed
 from conformance.report.view import Left
 from conformance.results import Record, Run, opened, read
 from conformance.summary import summarise
-from conformance.table import load
+from conformance.table.loader import load
 from conformance.tally import Tally
 
 ROOT = Path(__file__).parent.parent

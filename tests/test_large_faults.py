@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.document import MAX_FAULTS, Fault, Faults
+from conformance.table.yaml_document import MAX_FAULTS, Fault, Faults
 from tests.runs import environment
 
 #: Runs the linter and prints by how many bytes for each byte of the file its memory has grown.

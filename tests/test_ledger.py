@@ -17,14 +17,14 @@ from packaging.specifiers import SpecifierSet
 
 from conformance.adapters import protocol
 from conformance.adapters.protocol import Dense, Stack
-from conformance.document import Fault
 from conformance.ledger import Behaviour, Instead, LedgerError, Refusal, load_ledger
 from conformance.ledger.behaviour import Exactly, of_implementation
 from conformance.ledger.distributions import DISTRIBUTIONS
 from conformance.ledger.predicate import Predicate, matches
 from conformance.ledger.step import AskedStep, Surroundings, asked_steps
 from conformance.reference import Deviation
-from conformance.steps import Build, Forward, InferShapes, SetWeights
+from conformance.sandbox.steps import Build, Forward, InferShapes, SetWeights
+from conformance.table.yaml_document import Fault
 
 GOOD = {
     "id": "keras-float64-products",

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.power import Asked, red_checks
-from conformance.case import Data, Expect, Layer
 from conformance.question import question
 from conformance.reference import answer
+from conformance.table.case import Data, Expect, Layer
 from conformance.values import NoDraw, draws
 from tests.faulty import Exact
 from tests.lanes import literal_of

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from conformance.adapters.registry import Implementation, select
 from conformance.cli import main
-from conformance.sandbox import Limits
+from conformance.sandbox.sandbox import Limits
 from conformance.selection import Selection, SelectionError
 from tests.runs import EXACT, conformance, table
 

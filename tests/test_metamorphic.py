@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from conformance.adapters.protocol import Array, Stack
-from conformance.case import Case, Layer
 from conformance.cell import checks_asked
 from conformance.checks.relations import LinearInX, MemoryLayouts, Rearranged, WeightsReadBack
 from conformance.draw import Draw
 from conformance.metamorphic import RELATIONS, Rearrangement, Relations, relations, relations_asked
 from conformance.question import question
-from conformance.steps import Answer, Build, Forward
+from conformance.sandbox.steps import Answer, Build, Forward
+from conformance.table.case import Case, Layer
 from tests import judged
 from tests.faulty import Honest, NumPyAdapter
 from tests.judged import output, reference_of, subject

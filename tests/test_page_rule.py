@@ -1,4 +1,4 @@
-"""The page's view of the rule gives what `conformance.rule` gives, and its code is that of the same layers."""
+"""The page's view of the rule gives what `conformance.table.rule` gives, and its code is that of the same layers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from conformance.report import write
-from conformance.rule import output_shapes, parameter_counts
+from conformance.table.rule import output_shapes, parameter_counts
 from tests.browser import Opener, launched
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from conformance.adapters.registry import BUILT_IN, registered
-from conformance.case import Case, Layer
 from conformance.cell import Cell, checks_asked
 from conformance.suite import Runner, explanation
+from conformance.table.case import Case, Layer
 from tests.planted import FAULTS, FAULTY, PLANTS, faults
 
 CASE = Case(input_shape=(3, 2), layers=(Layer(units=4), Layer(units=FAULTY)), lane="exact")

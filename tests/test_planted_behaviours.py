@@ -16,7 +16,6 @@ import pytest
 
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack
 from conformance.adapters.registry import Implementation
-from conformance.case import Case, Data, Expect, Layer
 from conformance.cell import Cell
 from conformance.checks.verdict import Trial, Verdict
 from conformance.formats import FORMATS
@@ -26,7 +25,8 @@ from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import Surroundings
 from conformance.question import question, refusal
 from conformance.reference.deviation import Deviation
-from conformance.steps import Crash, Transcript, perform
+from conformance.sandbox.steps import Crash, Transcript, perform
+from conformance.table.case import Case, Data, Expect, Layer
 from tests.faulty import Honest, NumPyAdapter, times
 
 BFLOAT16 = FORMATS["bfloat16"].dtype

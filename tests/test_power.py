@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from benchmarks.power import DOCUMENT, KILLERS, Asked, asked_of, first_killer, red_checks
-from conformance.table import default_cases, load
+from conformance.table.loader import default_cases, load
 from tests.faults import EVERY
 from tests.faulty import Exact
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from conformance.case import ACTIVATIONS, Case, Layer
 from conformance.draw import Draw, NoDraw, as_matrix
 from conformance.enclosure import Enclosure
 from conformance.precise import Split, solve
 from conformance.reference import Reference, answer
+from conformance.table.case import ACTIVATIONS, Case, Layer
 from conformance.values import draws
 from tests.functions import BACKWARD, FORWARD
 

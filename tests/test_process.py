@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from conformance.process import MARK
-from conformance.sandbox import Sandbox
+from conformance.sandbox.process import MARK
+from conformance.sandbox.sandbox import Sandbox
 from tests.asking import HONEST, ROOT, gone, implementation, misdeed, pids, running
 
 
@@ -74,7 +74,7 @@ def test_process_outlives_the_thread_that_started_it(sandbox: Sandbox) -> None:
 
 PARENT = """
     import os, sys
-    from conformance.sandbox import Sandbox
+    from conformance.sandbox.sandbox import Sandbox
     from tests.asking import *
     sandbox = Sandbox(implementation())
     print(*pids(sandbox, 2), sandbox.start().settings["KERAS_HOME"], flush=True)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from conformance.case import ACTIVATIONS, Case, Layer
 from conformance.enclosure import Enclosure
 from conformance.reference import Reference, answer
+from conformance.table.case import ACTIVATIONS, Case, Layer
 from conformance.values import Draw, NoDraw, as_matrix, draws
 from tests.functions import BACKWARD, FORWARD
 

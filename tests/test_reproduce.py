@@ -16,7 +16,6 @@ from click.testing import CliRunner
 
 from benchmarks import reproduced, templates
 from conformance.adapters.registry import Implementation, registered, select
-from conformance.case import Case, Data, Expect, Layer
 from conformance.cell import cell_of, concerns
 from conformance.cli import main
 from conformance.question import question, refusal
@@ -27,7 +26,8 @@ from conformance.reproduce.writer import _SHAPES_ALONE, _family, row_of
 from conformance.results import finite
 from conformance.selection import Selection
 from conformance.suite import Runner
-from conformance.table import load
+from conformance.table.case import Case, Data, Expect, Layer
+from conformance.table.loader import load
 from conformance.values import draws
 
 CASE = Case(input_shape=(4,), layers=(Layer(units=3),))

@@ -12,13 +12,13 @@ import pytest
 
 from conformance.adapters.protocol import Array, Shape, Stack
 from conformance.adapters.registry import Implementation, select
-from conformance.case import Case, Layer
 from conformance.cell import cell_of, checks_asked, concerns
-from conformance.coverage import FACTORS, coverage, document
-from conformance.layouts import arrange
+from conformance.sandbox.layouts import arrange
 from conformance.selection import Selection
 from conformance.suite import Runner
-from conformance.table import default_cases, load
+from conformance.table.case import Case, Layer
+from conformance.table.coverage import FACTORS, coverage, document
+from conformance.table.loader import default_cases, load
 from tests.faulty import Honest, NumPyAdapter
 
 ROW = Case(input_shape=(4,), layers=(Layer(units=3),))

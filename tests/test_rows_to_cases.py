@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.case import Case, Data, Layer
+from conformance.table.case import Case, Data, Layer
 from tests.tables import cases_of, ids
 
 

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.adapters.protocol import Units
-from conformance.rule import Axis, RuleError, Shape, output_shape, output_shapes, parameter_count, parameter_counts
+from conformance.table.rule import (
+    Axis,
+    RuleError,
+    Shape,
+    output_shape,
+    output_shapes,
+    parameter_count,
+    parameter_counts,
+)
 
 #: What `model.summary()` prints for Dense(4) then Dense(10): input shape, output shapes, parameters, total.
 MODELS = [
@@ -99,10 +107,10 @@ def test_explaining_the_rule_needs_nothing_but_the_standard_library() -> None:
     code = """
 import sys
 before = set(sys.modules)
-import conformance.rule
+import conformance.table.rule
 loaded = {name.partition('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names
 assert loaded == {'conformance'}, loaded
 loaded = {name for name in sys.modules if name.startswith('conformance.')}
-assert loaded == {'conformance.rule'}, loaded
+assert loaded == {'conformance.table', 'conformance.table.rule'}, loaded
 """
     subprocess.run([sys.executable, "-c", code], check=True)

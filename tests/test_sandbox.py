@@ -15,10 +15,10 @@ import pytest
 
 from conformance.adapters.protocol import Gradients, Stack
 from conformance.adapters.registry import Implementation
-from conformance.allowance import TimeLimit
-from conformance.process import STDERR_KEPT, STDERR_LARGEST, ChildProcess
-from conformance.sandbox import Limits, Sandbox, StartError
-from conformance.steps import (
+from conformance.sandbox.deadline import TimeLimit
+from conformance.sandbox.process import STDERR_KEPT, STDERR_LARGEST, ChildProcess
+from conformance.sandbox.sandbox import Limits, Sandbox, StartError
+from conformance.sandbox.steps import (
     Build,
     Differentiate,
     Done,
@@ -123,7 +123,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         wait(self)
 
     monkeypatch.setattr(ChildProcess, "_wait", counted)
-    monkeypatch.setattr("conformance.process.GLANCE", 60.0)
+    monkeypatch.setattr("conformance.sandbox.process.GLANCE", 60.0)
     return seen
 
 
@@ -315,7 +315,7 @@ def test_memory_past_the_limit_ends_the_process(sandboxed: Callable[..., Sandbox
 def test_process_that_grew_is_replaced_between_questions(
     sandboxed: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("conformance.sandbox.INVENTORY", 0.0)
+    monkeypatch.setattr("conformance.sandbox.sandbox.INVENTORY", 0.0)
     sandbox = sandboxed(memory=400 * MIB)
     assert sandbox.ask(HONEST).notes == ()
     assert sandbox.ask(misdeed("keep_200_mib")).crash is None

@@ -18,7 +18,7 @@ from conformance.cli import main
 from conformance.search import Found, search
 from conformance.search.space import MOST_ELEMENTS, Row, rows
 from conformance.search_command import seconds_of
-from conformance.table import read_rows
+from conformance.table.loader import read_rows
 
 #: Wall time in which each planted fault must be found (seconds); on two idle cores it takes a few.
 BUDGET = 60.0

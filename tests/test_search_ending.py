@@ -13,14 +13,14 @@ from click.testing import CliRunner
 from hypothesis import settings
 from ruamel.yaml import YAML
 
-from conformance.case import Case
 from conformance.cli import main
 from conformance.search import Found, Search
 from conformance.search import loop as of_search
 from conformance.search.asking import Answers, Asking
 from conformance.search.space import Row
 from conformance.search.told import document, lines, write
-from conformance.table import load, read_rows
+from conformance.table.case import Case
+from conformance.table.loader import load, read_rows
 
 WRONG = {"check": "output", "outcome": "violates", "margin": 7.0, "message": "output[0, 0] is off"}
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from conformance.case import Case, Layer
 from conformance.search.sign import WRONG_VALUES, Sign, sign_of
+from conformance.table.case import Case, Layer
 
 
 def asked(*, features: int = 3, units: int = 2, activation: str = "linear", dtype: str = "float32") -> Case:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from conformance.adapters.registry import select
-from conformance.case import Case, Layer
 from conformance.search import search
 from conformance.search.asking import Answers, Asking
 from conformance.search.told import lines
+from conformance.table.case import Case, Layer
 from tests.judged import behaviour
 
 

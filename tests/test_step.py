@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack
-from conformance.case import Case, Expect, Layer
 from conformance.checks.step import are_apart, satisfies
 from conformance.enclosure import Enclosure
 from conformance.ledger.behaviour import Refusal
@@ -18,7 +17,8 @@ from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import asked_steps
 from conformance.question import question
 from conformance.reference import Reference
-from conformance.steps import Answer, Declined, Inferred, Parameters, Raised, Unreached
+from conformance.sandbox.steps import Answer, Declined, Inferred, Parameters, Raised, Unreached
+from conformance.table.case import Case, Expect, Layer
 from tests.faulty import Exact, Honest, NumPyAdapter, _Float64Output, _Raises
 from tests.judged import answers_of, around, behaviour, output, replied, tried
 

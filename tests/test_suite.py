@@ -15,13 +15,13 @@ from conformance import question as questions
 from conformance import suite
 from conformance.adapters.implementation import AxisLimit
 from conformance.adapters.registry import Implementation, select
-from conformance.case import Case, Layer
 from conformance.cell import Cell, concerns
 from conformance.checks.expected import Expected
 from conformance.checks.judge import judge
 from conformance.question import forget_questions, question
-from conformance.steps import Transcript, perform
+from conformance.sandbox.steps import Transcript, perform
 from conformance.suite import Runner
+from conformance.table.case import Case, Layer
 from tests.faulty import Exact
 
 CASE = Case(input_shape=(3,), layers=(Layer(units=2),), lane="exact")

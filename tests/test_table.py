@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance import files
-from conformance.case import MAX_BYTES
-from conformance.document import read
-from conformance.table import (
+import conformance
+from conformance.table import files
+from conformance.table.case import MAX_BYTES
+from conformance.table.loader import (
     MAX_CASES,
     SCHEMA,
     Fault,
@@ -28,6 +28,7 @@ from conformance.table import (
     schema,
     write_schema,
 )
+from conformance.table.yaml_document import read
 from tests.tables import cases_of, faults_of, ids, table_of
 
 ROOT = Path(__file__).parent.parent
@@ -89,7 +90,7 @@ def test_an_installed_package_has_its_table_inside(tmp_path: Path, monkeypatch: 
     package = tmp_path / "site-packages" / "conformance"
     (package / "cases").mkdir(parents=True)
     (package / "cases" / "seed.yaml").write_text(table_of("input_shape: [3]\nunits: 4"), encoding="utf-8")
-    monkeypatch.setattr(files, "__file__", str(package / "files.py"))
+    monkeypatch.setattr(conformance, "__file__", str(package / "__init__.py"))
     assert default_cases() == package / "cases"
     assert load([default_cases()]).cases[0].row == "cases/seed.yaml:3"
 
@@ -97,14 +98,14 @@ def test_an_installed_package_has_its_table_inside(tmp_path: Path, monkeypatch: 
 def test_the_committed_schema_is_current(tmp_path: Path) -> None:
     write_schema(tmp_path / "schema.json")
     committed, current = (json.loads(path.read_text("utf-8")) for path in (SCHEMA, tmp_path / "schema.json"))
-    assert committed == current, "run python -m conformance.table"
+    assert committed == current, "run python -m conformance.table.loader"
     jsonschema.Draft202012Validator.check_schema(committed)
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.name)
 def test_the_files_of_the_table_follow_the_schema(path: Path) -> None:
     jsonschema.validate(read(path).data, schema())
-    assert path.read_text("utf-8").startswith("# yaml-language-server: $schema=../conformance/case.schema.json\n")
+    assert path.read_text("utf-8").startswith("# yaml-language-server: $schema=../conformance/table/case.schema.json\n")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_the_schema_refuses_what_the_table_refuses(row: dict[str, Any]) -> None:
 
 
 def test_reading_the_table_imports_no_framework() -> None:
-    code = "import sys, conformance.table; print(*sorted(sys.modules))"
+    code = "import sys, conformance.table.loader; print(*sorted(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
     loaded = {name.partition(".")[0] for name in run.stdout.split()}
     assert not loaded & {"keras", "tensorflow", "tf_keras", "torch", "jax", "flax", "numpy", "pytest"}

@@ -12,13 +12,13 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from conformance.adapters.registry import select
-from conformance.case import Case, Expect, Layer
 from conformance.cell import cell_of
 from conformance.cli import main
 from conformance.distinction import distinction, facts
 from conformance.ledger import Behaviour, LedgerError, load_ledger
 from conformance.results import FAILING, Run, Writer, read
 from conformance.suite import Runner
+from conformance.table.case import Case, Expect, Layer
 from conformance.triage import NOTHING, drafts
 
 CASE = Case(input_shape=(4,), layers=(Layer(units=3),), lane="exact")

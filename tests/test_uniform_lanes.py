@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.case import DTYPES
 from conformance.formats import FORMATS
+from conformance.table.case import DTYPES
 from conformance.values import NoDraw, as_matrix, draws
 from tests.lanes import answer_of, case_of, operands, wide
 

@@ -12,7 +12,6 @@ from click.testing import CliRunner
 
 from conformance.adapters.registry import Implementation, select
 from conformance.badge import badges
-from conformance.case import Case, Layer
 from conformance.cell import Cell, is_named
 from conformance.cli import main
 from conformance.diff import diff
@@ -21,6 +20,7 @@ from conformance.results import Run, read
 from conformance.selection import Selection
 from conformance.suite import Runner
 from conformance.summary import summarise
+from conformance.table.case import Case, Layer
 from conformance.tally import Tally
 from tests.runs import EXACT, cells, conformance, table
 

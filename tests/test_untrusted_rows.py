@@ -17,11 +17,11 @@ import pytest
 from ruamel.yaml import YAML
 
 from conformance.adapters.registry import registered
-from conformance.case import SWITCHES, Case, Expect, Layer
 from conformance.question import refusal
 from conformance.reproduce import script
-from conformance.row import MAX_ID
-from conformance.table import lint
+from conformance.table.case import SWITCHES, Case, Expect, Layer
+from conformance.table.loader import lint
+from conformance.table.schema import MAX_ID
 from tests.pages import Page
 from tests.runs import EXACT, cells, conformance
 

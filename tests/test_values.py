@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.case import Case, Layer
 from conformance.formats import FORMATS
 from conformance.stream import Stream
+from conformance.table.case import Case, Layer
 from conformance.values import Draw, NoDraw, as_matrix, draws, is_exact, is_powerless
 from tests.faulty import rounded
 

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from conformance.adapters.protocol import Array, Gradients, Stack
-from conformance.case import Case, Data, Expect, Layer
 from conformance.checks.verdict import Trial, Verdict
 from conformance.ledger.behaviour import Behaviour, Refusal
 from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import Surroundings
 from conformance.question import question
-from conformance.steps import Build, Crash, Declined, Forward, Raised, Step, Transcript
+from conformance.sandbox.steps import Build, Crash, Declined, Forward, Raised, Step, Transcript
 from conformance.suite import asked_last, explanation
+from conformance.table.case import Case, Data, Expect, Layer
 from tests.faulty import Honest, NumPyAdapter, _DropsBias, _Float64Output, _Raises, times
 from tests.judged import IMPLEMENTATION, answers_of, asked_of, behaviour, cell_of, replied, tried, verdict_of
 

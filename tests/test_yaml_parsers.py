@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.fuzz import changed, seeds
-from conformance import document
-from conformance.document import Document, Place, read
-from conformance.yaml12 import UnlikeError, events, quick_events
+from conformance.table import yaml_document
+from conformance.table.yaml12 import UnlikeError, events, quick_events
+from conformance.table.yaml_document import Document, Place, read
 
 ROOT = Path(__file__).parent.parent
 SEEDS = sorted(each for each in set(seeds()) if each[:1] != b"R")
@@ -135,7 +135,7 @@ def test_a_changed_file_is_read_alike(
     path.write_bytes(start[1:])
     with pytest.MonkeyPatch.context() as patch:
         quick = read(path)
-        patch.setattr(document, "quick_events", _unlike)
+        patch.setattr(yaml_document, "quick_events", _unlike)
         slow = read(path)
     assert _everything(quick) == _everything(slow)
 

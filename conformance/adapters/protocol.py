@@ -5,8 +5,9 @@ An adapter is told a stack of layers with their weights, and answers what the fr
 is never told an expected value, a bound, or anything of another adapter. Arrays cross at two named places of each
 adapter, `from_numpy` and `to_numpy`. Adapters are final: none subclasses another.
 
-What an adapter returns must be of the types given here (`conformance.answers`): arrays are exactly `numpy.ndarray`, of
-numbers. Any integer but a bool counts as an integer, and any iterable as a sequence. What is not is a violation.
+What an adapter returns must be of the types given here (`conformance.sandbox.answers`): arrays are exactly
+`numpy.ndarray`, of numbers. Any integer but a bool counts as an integer, and any iterable as a sequence. What is not is
+a violation.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from conformance.adapters.protocol import Array
-from conformance.case import Case
 from conformance.enclosure import Enclosure
 from conformance.ledger.acceptance import accepted
 from conformance.ledger.behaviour import Behaviour
@@ -23,6 +22,7 @@ from conformance.ledger.step import AskedStep, Surroundings
 from conformance.metamorphic import moved_enclosure
 from conformance.question import Question
 from conformance.reference import Reference
+from conformance.table.case import Case
 
 
 class Expected:

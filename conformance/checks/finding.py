@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from conformance.enclosure import Enclosure
 from conformance.ledger.expectation import Expectation
-from conformance.steps import Declined, Malformed, Raised, Reply, Transcript, Unreached
+from conformance.sandbox.steps import Declined, Malformed, Raised, Reply, Transcript, Unreached
 from conformance.text import shortened
 
 CONFORMS: Final = "conforms"

@@ -16,7 +16,7 @@ from conformance.checks.shapes import OutputDtype, OutputShape, ParameterCounts,
 from conformance.checks.subject import Check, Subject
 from conformance.checks.values import VALUES
 from conformance.question import Question
-from conformance.steps import Transcript
+from conformance.sandbox.steps import Transcript
 
 _ALL: Final[tuple[Check, ...]] = (
     OutputShape(),

@@ -9,7 +9,7 @@ from conformance.checks.compare import between, compare, worst_of
 from conformance.checks.expected import flattened, rows
 from conformance.checks.finding import VIOLATES, Finding
 from conformance.checks.subject import Subject
-from conformance.steps import Output
+from conformance.sandbox.steps import Output
 
 
 class PositionsIndependent:

@@ -8,7 +8,7 @@ from conformance.checks.compare import compare, worst_of
 from conformance.checks.finding import VIOLATES, Finding, first_line, raised_inside, raised_record
 from conformance.checks.subject import Subject
 from conformance.ledger.expectation import Expectation
-from conformance.steps import Malformed, NoValue, Output, Raised, Unreached
+from conformance.sandbox.steps import Malformed, NoValue, Output, Raised, Unreached
 
 REFUSAL_STEPS: Final = ("build", "infer", "output")
 SIBLING_STEPS: Final = ("sibling build", "sibling output")

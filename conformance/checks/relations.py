@@ -16,7 +16,7 @@ from conformance.checks.finding import VIOLATES, Finding
 from conformance.checks.subject import Subject
 from conformance.checks.values import compared_outputs
 from conformance.enclosure import Enclosure
-from conformance.steps import Output
+from conformance.sandbox.steps import Output
 
 
 class WeightsReadBack:

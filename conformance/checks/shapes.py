@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from conformance.case import Case
 from conformance.checks.compare import worst_of
 from conformance.checks.finding import VIOLATES, Finding
 from conformance.checks.subject import Subject
 from conformance.ledger.expectation import Expectation, inferred
-from conformance.rule import output_shapes, parameter_counts
-from conformance.steps import Inferred, Output, Parameters
+from conformance.sandbox.steps import Inferred, Output, Parameters
+from conformance.table.case import Case
+from conformance.table.rule import output_shapes, parameter_counts
 
 
 class OutputShape:

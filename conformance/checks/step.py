@@ -8,7 +8,6 @@ from typing import Final
 import numpy as np
 
 from conformance.adapters.protocol import Gradients
-from conformance.case import Case
 from conformance.checks.compare import compare
 from conformance.checks.finding import VIOLATES, is_refused_as_declared
 from conformance.checks.values import compared_step, of_shape
@@ -16,8 +15,9 @@ from conformance.enclosure import Enclosure
 from conformance.ledger.expectation import Expectation, inferred
 from conformance.ledger.step import AskedStep
 from conformance.reference import Reference
-from conformance.rule import output_shapes
-from conformance.steps import Inferred, Output, Parameters, Raised, Reply
+from conformance.sandbox.steps import Inferred, Output, Parameters, Raised, Reply
+from conformance.table.case import Case
+from conformance.table.rule import output_shapes
 
 #: The results whose dtype a call shows.
 _TYPED: Final = {"parameters": ("parameters",), "forward": ("output",), "gradient": ("dx", "weights")}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from conformance.case import Case
 from conformance.checks.finding import Evidence, Finding
 from conformance.question import Question
+from conformance.table.case import Case
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Final
 
 from conformance.adapters.protocol import Array, Gradients
-from conformance.case import INTEGER_DTYPES, Case
 from conformance.checks.compare import between, bits, compare, worst_of
 from conformance.checks.finding import VIOLATES, Evidence, Finding
 from conformance.checks.subject import Subject
@@ -16,7 +15,8 @@ from conformance.enclosure import Enclosure
 from conformance.formats import FORMATS
 from conformance.ledger.expectation import Expectation
 from conformance.question import REPEATED
-from conformance.steps import Output
+from conformance.sandbox.steps import Output
+from conformance.table.case import INTEGER_DTYPES, Case
 
 
 class OutputValues:

@@ -21,7 +21,7 @@ from conformance.ledger.behaviour import Behaviour
 from conformance.ledger.expectation import Conflict, Expectation, width
 from conformance.ledger.step import AskedStep, Surroundings, asked_steps
 from conformance.question import Question
-from conformance.steps import NoValue, Output, Transcript
+from conformance.sandbox.steps import NoValue, Output, Transcript
 
 Record = Mapping[str, Any]
 #: Outcomes of checks, worst first; a check that is `unsupported` decides only where all are.

@@ -1,7 +1,8 @@
 """
 What an entry of the ledger may say: the fields of `cases/divergences/*.yaml`, and the behaviour they make.
 
-As `conformance.row` is to the table, so is this to the ledger. It reads no file, runs nothing and knows no framework.
+As `conformance.table.schema` is to the table, so is this to the ledger. It reads no file, runs nothing and knows no
+framework.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from typing import Annotated, Any, Final, Literal
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import AfterValidator, Field
 
-from conformance.case import ACTIVATIONS, DTYPES, INPUT_DTYPES, LAYOUTS
-from conformance.document import Place
 from conformance.ledger.behaviour import (
     ACCEPTANCES,
     KINDS,
@@ -28,9 +27,11 @@ from conformance.ledger.behaviour import (
 from conformance.ledger.distributions import DISTRIBUTIONS
 from conformance.ledger.predicate import AROUND_FIELDS, LAYER_FIELDS, Predicate
 from conformance.ledger.step import CALLS
-from conformance.model import Globs, Link, Maybe, Model, Several, Word, about, one_of, shown, wrong
 from conformance.reference.deviation import OPERANDS, OWN_DTYPE, PADDINGS, SUMS, Deviation
 from conformance.reference.formulas import CONSTANTS, FORMULA_NAMES, FORMULAS, activation_of
+from conformance.table.case import ACTIVATIONS, DTYPES, INPUT_DTYPES, LAYOUTS
+from conformance.table.validation import Globs, Link, Maybe, Model, Several, Word, about, one_of, shown, wrong
+from conformance.table.yaml_document import Place
 
 #: Compared with what a framework says, so kept to the letter.
 Verbatim = Annotated[str, Field(min_length=1)]

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from conformance.document import Document, DocumentError, Fault, Faults, Place, read
-from conformance.files import LEDGER_KEY, is_ledger, named
 from conformance.ledger.behaviour import Behaviour
 from conformance.ledger.fields import EntryFields, LedgerFile, behaviour_of, problems_of
-from conformance.model import validate
+from conformance.table.files import LEDGER_KEY, is_ledger, named
+from conformance.table.validation import validate
+from conformance.table.yaml_document import Document, DocumentError, Fault, Faults, Place, read
 
 #: The folder of the ledger within that of the table.
 FOLDER: Final = "divergences"

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from conformance.adapters.protocol import Array, Stack, Units
-from conformance.steps import Build, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Step
+from conformance.sandbox.steps import Build, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Step
 
 CALLS: Final = ("build", "infer", "parameters", "set_weights", "forward", "gradient")
 _CALL_OF: Final[Mapping[type[Step], str]] = dict(
@@ -120,7 +120,7 @@ def asked_steps(steps: Sequence[Step]) -> Iterator[AskedStep]:
 
 
 def _is_contiguous(shape: tuple[int, ...], layout: str) -> bool:
-    """Return whether an array in a layout (`conformance.steps.arrange`) lies in memory without gaps, in order."""
+    """Return whether an array in a layout (`sandbox.layouts`) lies in memory without gaps, in order."""
     if layout == "contiguous" or math.prod(shape) <= 1:
         return True
     if layout == "transposed":

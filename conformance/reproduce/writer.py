@@ -19,12 +19,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 import conformance
 from conformance.adapters.protocol import Array, Stack
 from conformance.adapters.registry import Implementation
-from conformance.case import INTEGER_DTYPES, Case
 from conformance.question import Question
 from conformance.reproduce.arrays import Arrays
 from conformance.reproduce.naming import Layer, Lines, Tensor, arranged, layers_of, names_of
 from conformance.reproduce.symptom import NotShown, Record, Symptom, needed, symptom
-from conformance.steps import Build, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Step
+from conformance.sandbox.steps import Build, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Step
+from conformance.table.case import INTEGER_DTYPES, Case
 
 #: Module of a built-in adapter -> the template that says how its framework's users write a layer.
 _FAMILIES: Final = {

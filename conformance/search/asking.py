@@ -18,15 +18,15 @@ import numpy as np
 
 from conformance import workers
 from conformance.adapters.registry import Implementation
-from conformance.case import Case
 from conformance.cell import cell_of, concerns
 from conformance.ledger import Behaviour
 from conformance.question import question
-from conformance.sandbox import Limits
+from conformance.sandbox.sandbox import Limits
+from conformance.sandbox.steps import Output
 from conformance.search.space import Row
-from conformance.steps import Output
 from conformance.suite import DEFAULT_CACHE, Runner
-from conformance.table import read_rows
+from conformance.table.case import Case
+from conformance.table.loader import read_rows
 from conformance.values import NoDraw
 
 #: Activations whose derivative jumps at 0.

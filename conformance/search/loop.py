@@ -25,13 +25,13 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.errors import Unsatisfiable
 
 from conformance.adapters.registry import Implementation
-from conformance.case import Case
 from conformance.ledger import Behaviour
 from conformance.results import FAILING
 from conformance.search.asking import Answers, Asking
 from conformance.search.sign import Sign, sign_of
 from conformance.search.space import Row, rows
-from conformance.table import TableError
+from conformance.table.case import Case
+from conformance.table.loader import TableError
 
 #: Rows of a pass; Hypothesis steers by margins in the second half of it.
 OF_A_PASS: Final = 200

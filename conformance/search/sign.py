@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from conformance.case import Case
+from conformance.table.case import Case
 
 #: What differs from one occurrence to the next: numbers, and lists of them.
 _NUMBER: Final = re.compile(r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?(?:[,x ()\[\]]+\d[\d.,]*)*", re.IGNORECASE)

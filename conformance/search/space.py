@@ -15,7 +15,7 @@ from typing import Any, Final
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from conformance.case import ACTIVATIONS, EXACT_ACTIVATIONS, INTEGER_DTYPES, LINEAR_LANES
+from conformance.table.case import ACTIVATIONS, EXACT_ACTIVATIONS, INTEGER_DTYPES, LINEAR_LANES
 
 Row = dict[str, Any]
 

@@ -1,9 +1,9 @@
 """
 The process that holds one adapter: it says hello, answers questions, and ends.
 
-Started by `conformance.process` in a fresh interpreter, never imported by the suite's own process for anything but
-`Orders`. It judges nothing, keeps nothing from one question to the next but the adapter, and never writes anything but
-messages to its pipe: what a framework prints goes to standard output and error, which are a file.
+Started by `conformance.sandbox.process` in a fresh interpreter, never imported by the suite's own process for anything
+but `Orders`. It judges nothing, keeps nothing from one question to the next but the adapter, and never writes anything
+but messages to its pipe: what a framework prints goes to standard output and error, which are a file.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import traceback
 from typing import Final, TypedDict
 
 from conformance.adapters.protocol import Adapter
-from conformance.channel import Inbox, decode_question, encode_reply
-from conformance.steps import GREETING, Answer, Reply, describe, perform, raised
+from conformance.sandbox.codec import Inbox, decode_question, encode_reply
+from conformance.sandbox.steps import GREETING, Answer, Reply, describe, perform, raised
 
 _PR_SET_PDEATHSIG = 1
 
@@ -117,7 +117,8 @@ def end_with_parent(parent: int) -> None:
     """
     Have the kernel kill this process when the thread that started it ends; where it cannot, do nothing.
 
-    This is for the time in which nobody else looks: until the parent has put a guard in place (`conformance.process`).
+    This is for the time in which nobody else looks: until the parent has put a guard in place
+    (`conformance.sandbox.process`).
     """
     if sys.platform == "linux":
         _set_death_signal(signal.SIGKILL)

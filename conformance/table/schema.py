@@ -1,8 +1,9 @@
 """
 What a file of the table and a row of it may say: fields, types and the words that explain them.
 
-The models check one field at a time; what fields mean together is `conformance.expansion`'s. Editors get their
-completion from them too: `schema` is written to `conformance/case.schema.json`. No rule and no file is known here.
+The models check one field at a time; what fields mean together is `conformance.table.expansion`'s. Editors get their
+completion from them too: `schema` is written to `conformance/table/case.schema.json`. No rule and no file is known
+here.
 """
 
 from __future__ import annotations
@@ -11,8 +12,19 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from conformance.case import ACTIVATIONS, CHECKS, DTYPES, INPUT_DTYPES, LANES, LAYOUTS, MAX_RANK, NEEDS, SWITCHES, TIERS
-from conformance.model import (
+from conformance.table.case import (
+    ACTIVATIONS,
+    CHECKS,
+    DTYPES,
+    INPUT_DTYPES,
+    LANES,
+    LAYOUTS,
+    MAX_RANK,
+    NEEDS,
+    SWITCHES,
+    TIERS,
+)
+from conformance.table.validation import (
     Globs,
     Link,
     Maybe,

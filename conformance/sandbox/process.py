@@ -1,15 +1,16 @@
 """
 A child process with its pipes, its guard and its end.
 
-It answers within limits of CPU time and memory, and reports in a few words how it ended. `conformance.sandbox` knows
-what it is asked and what its end means, `conformance.child` what happens on the other side, `conformance.allowance` how
-long it may take.
+It answers within limits of CPU time and memory, and reports in a few words how it ended. `conformance.sandbox.sandbox`
+knows what it is asked and what its end means, `conformance.sandbox.child` what happens on the other side,
+`conformance.sandbox.deadline` how long it may take.
 
 Nothing of a child outlives its parent. The child leads a session of its own, and beside it runs a guard: a shell that
 waits on a pipe only the parent holds, and kills the child's whole process group when the pipe breaks, however the
 parent died. (A thread inside the child could not: it never runs while native code keeps the interpreter's lock.) Until
-the guard is there the kernel stands in, `conformance.child.end_with_parent`; where parent and starting thread are one,
-it stays as a second line. Processes that left the group are found by a mark in their environment when the child ends.
+the guard is there the kernel stands in, `conformance.sandbox.child.end_with_parent`; where parent and starting thread
+are one, it stays as a second line. Processes that left the group are found by a mark in their environment when the
+child ends.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ from typing import IO, Final
 import psutil
 
 import conformance
-from conformance import environment
 from conformance.adapters.registry import Implementation
-from conformance.allowance import Allowance, TimeLimit, cpu_seconds
-from conformance.channel import LARGEST_BODY, Garbage, Inbox, decode_reply
-from conformance.child import Orders
-from conformance.steps import Raised, Reply
+from conformance.sandbox import environment
+from conformance.sandbox.child import Orders
+from conformance.sandbox.codec import LARGEST_BODY, Garbage, Inbox, decode_reply
+from conformance.sandbox.deadline import Allowance, TimeLimit, cpu_seconds
+from conformance.sandbox.steps import Raised, Reply
 from conformance.text import legible
 
 GIB: Final = 2**30
@@ -63,7 +64,7 @@ orders = {orders!r}
 sys.path.insert(0, orders["root"])
 import conformance
 sys.path[:] = orders["path"]
-from conformance.child import main
+from conformance.sandbox.child import main
 main(orders)
 """
 # A line means that the guard is dismissed, the end of the pipe that the parent is gone.

@@ -17,9 +17,9 @@ from typing import Any, Final, TypeVar
 
 from ruamel.yaml import YAML
 
-from conformance.case import ACTIVATIONS, EXACT_ACTIVATIONS, Case
 from conformance.stream import Stream
-from conformance.table import read_rows
+from conformance.table.case import ACTIVATIONS, EXACT_ACTIVATIONS, Case
+from conformance.table.loader import read_rows
 
 T = TypeVar("T")
 

@@ -2,10 +2,10 @@
 The table: YAML files in, cases out, or else every fault of every file at once.
 
 A file is a mapping of `description`, `defaults` and `rows`; a row with `each` is a family of rows. What belongs to one
-row is `conformance.expansion`'s; here files, defaults and families are put together and rows are held against each
-other, since no two may ask the same question or bear the same id. Nothing here knows a framework.
+row is `conformance.table.expansion`'s; here files, defaults and families are put together and rows are held against
+each other, since no two may ask the same question or bear the same id. Nothing here knows a framework.
 
-`python -m conformance.table` writes the JSON Schema that editors complete rows from.
+`python -m conformance.table.loader` writes the JSON Schema that editors complete rows from.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from conformance.case import Case
-from conformance.document import Document, DocumentError, Fault, Faults, Place, read
-from conformance.expansion import Note, cases_of
-from conformance.files import LEDGER_KEY, Named, default_cases, is_ledger, named, resolved, shown
-from conformance.model import validate, without
-from conformance.row import OWN_FIELDS, Family, RefusedRow, Row, TableFile, schema
+from conformance.table.case import Case
+from conformance.table.expansion import Note, cases_of
+from conformance.table.files import LEDGER_KEY, Named, default_cases, is_ledger, named, resolved, shown
+from conformance.table.schema import OWN_FIELDS, Family, RefusedRow, Row, TableFile, schema
+from conformance.table.validation import validate, without
+from conformance.table.yaml_document import Document, DocumentError, Fault, Faults, Place, read
 
 __all__ = ["Fault", "Table", "TableError", "default_cases", "lint", "load", "read_rows", "schema", "write_schema"]
 

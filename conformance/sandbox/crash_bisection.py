@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from conformance.adapters.protocol import Array, Stack
-from conformance.process import StartError
-from conformance.steps import Build, Differentiate, Forward, Hello, SetWeights, Step, Transcript
+from conformance.sandbox.process import StartError
+from conformance.sandbox.steps import Build, Differentiate, Forward, Hello, SetWeights, Step, Transcript
 
 
 class Replaceable(Protocol):

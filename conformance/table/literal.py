@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from conformance.case import Case, Data, Numbers
-from conformance.document import Place
-from conformance.model import shown
-from conformance.row import Data as DataFields
+from conformance.table.case import Case, Data, Numbers
+from conformance.table.schema import Data as DataFields
+from conformance.table.validation import shown
+from conformance.table.yaml_document import Place
 
 Problem = tuple[Place, str]
 Shape = tuple[int, ...]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from conformance.case import ACTIVATIONS, DTYPES, EXACT_ACTIVATIONS, LANES, LAYOUTS, LINEAR_LANES, Case
+from conformance.table.case import ACTIVATIONS, DTYPES, EXACT_ACTIVATIONS, LANES, LAYOUTS, LINEAR_LANES, Case
 
 #: A factor and one of its values.
 Value = tuple[str, str]

@@ -17,12 +17,12 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from conformance.adapters.registry import Implementation
-from conformance.allowance import TimeLimit
-from conformance.channel import encode_question
-from conformance.in_process import InProcess
-from conformance.investigator import Culprit, Investigated, Investigator
-from conformance.process import GIB, ChildProcess, Ended, StartError
-from conformance.steps import GREETING, Crash, Hello, Raised, Reply, Step, Transcript, room
+from conformance.sandbox.codec import encode_question
+from conformance.sandbox.crash_bisection import Culprit, Investigated, Investigator
+from conformance.sandbox.deadline import TimeLimit
+from conformance.sandbox.in_process import InProcess
+from conformance.sandbox.process import GIB, ChildProcess, Ended, StartError
+from conformance.sandbox.steps import GREETING, Crash, Hello, Raised, Reply, Step, Transcript, room
 
 __all__ = [
     "GIB",
@@ -66,7 +66,7 @@ class Limits:
     start: float = 120.0
     #: CPU time of each thread for one question (seconds).
     question: float = 300.0
-    #: Wall time after which it hangs if it gains next to no CPU time (seconds), see `conformance.allowance`.
+    #: Wall time after which it hangs if it gains next to no CPU time (seconds), see `conformance.sandbox.deadline`.
     hang: float = 60.0
     #: Resident set of the process itself, at any time (bytes).
     memory: int = 8 * GIB

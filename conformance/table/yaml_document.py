@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from ruamel.yaml.error import MarkedYAMLError
 
-from conformance.yaml12 import RefusedError, UnlikeError, events, quick_events, resolve
+from conformance.table.yaml12 import RefusedError, UnlikeError, events, quick_events, resolve
 
 MAX_BYTES: Final = 2**20
 """Largest file read; a table of this size has thousands of rows and takes seconds."""

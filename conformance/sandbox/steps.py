@@ -2,7 +2,7 @@
 The language between the suite and the process that holds a framework.
 
 A question is a list of steps; each step has one reply. `perform` carries the steps out on an adapter, wherever that
-adapter lives: in a child process (`conformance.sandbox`) or, for a debugger, in this one. It judges nothing.
+adapter lives: in a child process (`conformance.sandbox.sandbox`) or, for a debugger, in this one. It judges nothing.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from conformance.adapters.protocol import (
     Stack,
     Unsupported,
 )
-from conformance.answers import MOST_VALUES, Misfit, described, digits, fit, text, type_name
-from conformance.layouts import arrange
+from conformance.sandbox.answers import MOST_VALUES, Misfit, described, digits, fit, text, type_name
+from conformance.sandbox.layouts import arrange
 from conformance.text import shortened
 
 #: Room for arrays of a wrong shape beside twice what right ones take, so that their shapes can be told (bytes).

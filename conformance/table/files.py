@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import conformance
+
 #: The top-level key that tells a ledger of known divergences from a table.
 LEDGER_KEY: Final = "divergences"
 _LOOK_BYTES: Final = 2**20
@@ -28,7 +30,7 @@ class Named:
 
 def default_cases() -> Path:
     """Return the folder of the table that comes with the package: in a wheel inside of it, in a checkout beside it."""
-    package = Path(__file__).parent
+    package = Path(conformance.__file__).parent
     installed = package / "cases"
     return installed if installed.is_dir() else package.parent / "cases"
 

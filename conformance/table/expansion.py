@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Any, Final
 
-from conformance.case import (
+from conformance.table.case import (
     DEFAULT_LANES,
     EXACT_ACTIVATIONS,
     INTEGER_DTYPES,
@@ -23,11 +23,11 @@ from conformance.case import (
     Expect,
     Layer,
 )
-from conformance.document import Place
-from conformance.literal import data_of, data_problems
-from conformance.model import shown
-from conformance.row import MAX_ID, SAFE_ID, Row
-from conformance.rule import RuleError, output_shapes, parameter_counts
+from conformance.table.literal import data_of, data_problems
+from conformance.table.rule import RuleError, output_shapes, parameter_counts
+from conformance.table.schema import MAX_ID, SAFE_ID, Row
+from conformance.table.validation import shown
+from conformance.table.yaml_document import Place
 
 Note = Callable[[Place, str], None]
 Problem = tuple[Place, str]

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from conformance.document import Place
+from conformance.table.yaml_document import Place
 
 T = TypeVar("T")
 M = TypeVar("M", bound="Model")

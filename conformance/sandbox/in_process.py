@@ -1,7 +1,7 @@
 """
 An adapter in the suite's own process, for a debugger.
 
-Nothing here survives a crash or ends a hang; that is `conformance.sandbox`'s. The environment variables of an
+Nothing here survives a crash or ends a hang; that is `conformance.sandbox.sandbox`'s. The environment variables of an
 implementation are set for good, so a process can hold one environment only.
 """
 
@@ -16,13 +16,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from conformance import environment
 from conformance.adapters.protocol import Adapter
 from conformance.adapters.registry import Implementation
-from conformance.channel import Inbox, decode_reply, encode_reply
-from conformance.child import load
-from conformance.process import StartError, import_path
-from conformance.steps import Hello, Reply, Step, Transcript, describe, perform, raised, room
+from conformance.sandbox import environment
+from conformance.sandbox.child import load
+from conformance.sandbox.codec import Inbox, decode_reply, encode_reply
+from conformance.sandbox.process import StartError, import_path
+from conformance.sandbox.steps import Hello, Reply, Step, Transcript, describe, perform, raised, room
 
 #: Variables that say something of this process, and that nothing reads after its start.
 _OF_THIS_PROCESS: Final = ("PYTEST_", "PYTHON")
@@ -31,7 +31,7 @@ _in_force: list[Mapping[str, str]] = []
 
 
 class InProcess:
-    """Answers as `conformance.sandbox.Sandbox` does, without its protection."""
+    """Answers as `conformance.sandbox.sandbox.Sandbox` does, without its protection."""
 
     def __init__(self, implementation: Implementation, *, threads: int = 1, cache: Path | None = None) -> None:
         self._implementation = implementation

@@ -3,9 +3,9 @@ Messages over a pipe between the suite and the process that holds a framework.
 
 A question is pickled: the process that answers may trust who asks. A reply is not, as it comes from a process in which
 anything may run: it is MessagePack, of a length that is known beforehand, and is made an answer by
-`conformance.answers.fit`, which builds plain data, arrays of numbers and the dataclasses of answers, and nothing else.
-A framework that writes into the pipe itself is found out before a byte of what it wrote is read. This module knows no
-process, no deadline and no adapter.
+`conformance.sandbox.answers.fit`, which builds plain data, arrays of numbers and the dataclasses of answers, and
+nothing else. A framework that writes into the pipe itself is found out before a byte of what it wrote is read. This
+module knows no process, no deadline and no adapter.
 
 A message is one frame:
 
@@ -34,8 +34,8 @@ import msgspec
 import numpy as np
 
 from conformance.adapters.protocol import Array, Dense, Gradients, Stack
-from conformance.answers import DTYPE_NAMES, DTYPES, fit
-from conformance.steps import (
+from conformance.sandbox.answers import DTYPE_NAMES, DTYPES, fit
+from conformance.sandbox.steps import (
     Build,
     Declined,
     Differentiate,
