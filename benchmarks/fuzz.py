@@ -139,9 +139,9 @@ def answered(data: bytes, folder: Path) -> str:
     Raises:
         AssertionError: it was refused in another way than a line for each fault; or whatever a loader raises besides.
     """
-    from conformance.diff import diff
     from conformance.ledger import load_ledger
     from conformance.results import ResultsError, read
+    from conformance.results.diff.compare import diff
     from conformance.table.loader import load
     from conformance.table.yaml_document import DocumentError
     from conformance.triage import drafts
@@ -237,8 +237,8 @@ def search(arguments: Sequence[str]) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["conformance", "ruamel"]):
-        import conformance.diff
         import conformance.ledger
+        import conformance.results.diff.compare
         import conformance.table.loader
         import conformance.triage  # noqa: F401
 

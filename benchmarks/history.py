@@ -17,8 +17,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from conformance import history
-from conformance.columnar import open_nights
+from conformance.results.history import queries
+from conformance.results.history.store import open_nights
 
 IMPLEMENTATIONS: Final = ("torch", "torch:compile", "keras-jax", "keras-torch", "flax-nnx")
 #: The night of the regression, counted from the last; a regression of long ago is looked for in all nights since.
@@ -106,15 +106,15 @@ def main(arguments: Sequence[str]) -> None:
         with timed("opened again"):
             found = open_nights(folder)
         with timed("first bad night of a cell"):
-            (life,) = history.life(found, "torch/0x28-4-uniform")
+            (life,) = queries.life(found, "torch/0x28-4-uniform")
         with timed("what got worse, in the last 30 nights"):
-            worse = history.worsened(found, 30)
+            worse = queries.worsened(found, 30)
         with timed("what alternates, in the last 90 nights"):
-            alternating = history.flaky(found, 90)
+            alternating = queries.flaky(found, 90)
         with timed("what alternates, in all nights"):
-            history.flaky(found, nights)
+            queries.flaky(found, nights)
         with timed("what the page shows, opened anew"):
-            history.summary(folder)
+            queries.summary(folder)
         (turn,) = life.turns
         if turn.changed != ("torch 2.12.0 -> 2.13.0",) or turn.after.file != f"{nights - AGO:05d}.jsonl":
             sys.exit(f"the planted regression was not found: {turn}")

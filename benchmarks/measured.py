@@ -1,7 +1,7 @@
 """
 What each implementation was seen to do where several ways are right: `docs/measured.md`, from results files.
 
-The facts are those of the runs' footers (`conformance.measured`); nothing is inferred here.
+The facts are those of the runs' footers (`conformance.results.measurements`); nothing is inferred here.
 """
 
 from __future__ import annotations

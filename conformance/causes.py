@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from conformance.diff import Change, Diff
 from conformance.results import FAILING, Record, Run
+from conformance.results.diff.compare import Change, Diff
 from conformance.text import code, printable
 
 #: Cells named in an issue, for each environment.

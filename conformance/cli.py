@@ -60,9 +60,9 @@ def diff(old: Path, new: Path, form: str, partial: bool) -> None:
 
     A cell that is gone though its row is not counts as worse, unless --partial says that this was meant.
     """
-    from conformance.diff import diff as changes
-    from conformance.diff_told import as_json, as_markdown, as_text
     from conformance.results import ResultsError, opened
+    from conformance.results.diff.compare import diff as changes
+    from conformance.results.diff.text import as_json, as_markdown, as_text
 
     try:
         found = changes(opened(old), opened(new), partial=partial)
@@ -89,8 +89,8 @@ def history(folder: Path, cell: str | None, last: int, form: str, cache: Path | 
     """
     from dataclasses import asdict
 
-    from conformance.columnar import HistoryError, open_nights
-    from conformance.history import as_text, life, life_as_text, overview
+    from conformance.results.history.queries import as_text, life, life_as_text, overview
+    from conformance.results.history.store import HistoryError, open_nights
 
     source = click.get_current_context().get_parameter_source("last")
     if cell and source is not click.core.ParameterSource.DEFAULT:

@@ -18,9 +18,9 @@ def merge(results: tuple[Path, ...], output: Path) -> None:
 
     Exit code 2: they are not the shards of one run, each once.
     """
-    from conformance.merging import MergeError
-    from conformance.merging import merge as merged
     from conformance.results import ResultsError
+    from conformance.results.merge import MergeError
+    from conformance.results.merge import merge as merged
 
     try:
         count = merged(results, output)

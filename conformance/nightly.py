@@ -23,11 +23,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from conformance import badge
 from conformance.causes import Cause, causes, issues, kept_aside
-from conformance.diff import Diff, diff
-from conformance.diff_told import as_json, as_markdown
-from conformance.history import summary
 from conformance.report import write
 from conformance.results import ResultsError, Run, header_of, read
+from conformance.results.diff.compare import Diff, diff
+from conformance.results.diff.text import as_json, as_markdown
+from conformance.results.history.queries import summary
 from conformance.text import printable
 
 #: The file that says which night is shown, which is the last good one, and which was kept aside.

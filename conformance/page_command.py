@@ -34,9 +34,9 @@ def write_page(results: list[Path], page: Path, against: Path | None = None, his
 
 def _changes(against: Path, runs: list[Run]) -> dict[str, Any]:
     """Return what changed from the results file `against` to the one run, as the page takes it."""
-    from conformance.diff import diff as difference
-    from conformance.diff_told import as_json
     from conformance.results import opened
+    from conformance.results.diff.compare import diff as difference
+    from conformance.results.diff.text import as_json
 
     if len(runs) != 1:
         raise CommandFault("--against compares with one results file, so give one alone")
@@ -47,7 +47,7 @@ def _changes(against: Path, runs: list[Run]) -> dict[str, Any]:
 
 def _nights(folder: Path) -> dict[str, Any]:
     """Return the sum of a folder of results files, as the page takes it."""
-    from conformance.history import summary
+    from conformance.results.history.queries import summary
 
     return summary(folder)
 

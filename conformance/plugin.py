@@ -18,9 +18,9 @@ import pytest
 from conformance.at_fault import say_error
 from conformance.instruction_set import NAMES
 from conformance.light_reports import LightReports
-from conformance.output import OutputError
 from conformance.progress import Progress
 from conformance.results import finite
+from conformance.results.locked_file import OutputError
 from conformance.running import State
 from conformance.sandbox.sandbox import GIB, Limits
 from conformance.selection import DEVICES, SelectionError

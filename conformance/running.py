@@ -24,10 +24,10 @@ from conformance.expected_time import Times
 from conformance.instruction_set import lacking
 from conformance.ledger import Behaviour
 from conformance.machines import Machines, are_elsewhere
-from conformance.measured import Measured
-from conformance.output import OutputError, ResultsFile
 from conformance.progress import Progress
 from conformance.results import UNJUDGED
+from conformance.results.locked_file import OutputError, ResultsFile
+from conformance.results.measurements import Measured
 from conformance.results.record import decoded
 from conformance.sandbox.environment import cpu_features, usable
 from conformance.sandbox.sandbox import GIB, Limits

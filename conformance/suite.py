@@ -18,7 +18,6 @@ import pytest
 
 from conformance.adapters.installation import told_missing
 from conformance.adapters.registry import Implementation
-from conformance.behaviours import gone_in, near
 from conformance.cell import Cell, questions_of
 from conformance.checks.finding import CONFORMS
 from conformance.checks.verdict import Trial, Verdict
@@ -28,6 +27,7 @@ from conformance.ledger.behaviour import of_implementation
 from conformance.ledger.step import Surroundings, asked_steps
 from conformance.question import Question, forget_questions
 from conformance.results import FAILING, NO_SCRIPT, OUTCOMES, UNJUDGED, finite
+from conformance.results.behaviours import gone_in, near
 from conformance.sandbox.environment import cpu_features
 from conformance.sandbox.sandbox import InProcess, Investigator, Limits, Respondent, Sandbox, StartError
 from conformance.sandbox.steps import Build, Hello, SetWeights, Step, Transcript

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from conformance.behaviours import Counts, near
 from conformance.results import FAILING, OUTCOMES, has_script
+from conformance.results.behaviours import Counts, near
 from conformance.tally import KEPT, Tally
 
 Record = Mapping[str, Any]

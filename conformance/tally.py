@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from conformance.behaviours import BehaviourCounts
 from conformance.results import FAILING, UNJUDGED
+from conformance.results.behaviours import BehaviourCounts
 
 Record = Mapping[str, Any]
 

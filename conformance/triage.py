@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from ruamel.yaml import YAML
 
-from conformance.behaviours import BehaviourCounts, Counts, gone_in, near
 from conformance.distinction import Facts, distinction, facts
 from conformance.results import FAILING, Run
+from conformance.results.behaviours import BehaviourCounts, Counts, gone_in, near
 from conformance.text import printable
 
 Record = Mapping[str, Any]

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from conformance.behaviours import BehaviourCounts
 from conformance.results import OUTCOMES, Run, Writer, read
+from conformance.results.behaviours import BehaviourCounts
 
 SHAPE = {"check": "output_shape", "outcome": "conforms", "expected": [[None, 4]], "observed": [[None, 4]]}
 OUTPUT = {"check": "output", "outcome": "conforms", "margin": 0.43, "line": "proven"}
@@ -112,7 +112,8 @@ MEASURED: Final = [
 ]
 
 
-#: A diff as `conformance.diff_told.as_json` has it, and a history as `conformance.history.summary` gives it.
+#: A diff as `conformance.results.diff.text.as_json` has it, and a history as
+#: `conformance.results.history.queries.summary` gives it.
 CHANGES: Final[Mapping[str, Any]] = {
     "since": "2026-01-01T03:04:05Z",
     "worse_overall": True,

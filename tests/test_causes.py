@@ -14,9 +14,9 @@ from click.testing import CliRunner
 
 from conformance.causes import Cause, Issue, causes, issues, mark, pattern
 from conformance.cli import main
-from conformance.diff import diff
 from conformance.issue_tracker import TrackerError, open_or_update, read_issues
 from conformance.results import read
+from conformance.results.diff.compare import diff
 from tests.made_nights import cell, started, written
 
 OFF = "output[{}] = 0.5, expected 0.25 (|difference| 2.5e-01 > allowed 1.2e-07); {} of 80 elements are off"

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from conformance.cli import main
-from conformance.diff import SECTIONS, Diff, diff
-from conformance.diff_told import as_json, as_markdown, as_text
 from conformance.results import Run, Writer, read
+from conformance.results.diff.compare import SECTIONS, Diff, diff
+from conformance.results.diff.text import as_json, as_markdown, as_text
 
 
 def cell(case: str, outcome: str = "conforms", implementation: str = "torch", **check: Any) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance.output import OutputError, ResultsFile
 from conformance.results import read
+from conformance.results.locked_file import OutputError, ResultsFile
 from conformance.sandbox.sandbox import Sandbox
 from tests.asking import implementation, pids
 from tests.runs import EXACT, UNRULY, arguments, cells, conformance, environment, outcomes, table

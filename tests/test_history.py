@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.history import main as benchmark
-from conformance import history
 from conformance.cli import main
-from conformance.columnar import HistoryError, Nights, open_nights
 from conformance.results import read
+from conformance.results.history import queries
+from conformance.results.history.store import HistoryError, Nights, open_nights
 from tests.made_nights import cell, started, written
 
 #: The night on which `breaks` breaks, with a new version of torch.
@@ -52,18 +52,18 @@ def nights(folder: Path) -> Nights:
 
 
 def test_the_first_bad_night_of_a_cell_is_found_with_its_versions(nights: Nights) -> None:
-    (life,) = history.life(nights, "torch/breaks")
+    (life,) = queries.life(nights, "torch/breaks")
     (turn,) = life.turns
     assert (turn.before.started, turn.after.started) == (started(BROKEN - 1), started(BROKEN))
     assert (turn.after.file, turn.after.outcome, turn.after.check) == (f"{BROKEN:02d}.jsonl", "violates", "output")
     assert turn.after.said == "output[0] = 1"
     assert turn.changed == ("torch 2.13.0 -> 2.14.0",)
-    assert history.life(nights, "cpu/torch/breaks") == (life,)
+    assert queries.life(nights, "cpu/torch/breaks") == (life,)
 
 
 def test_every_night_of_a_cell_is_what_the_results_file_says(folder: Path, nights: Nights) -> None:
     for name in ("breaks", "alternates", "goes", "gone"):
-        (life,) = history.life(nights, f"cpu/torch/{name}")
+        (life,) = queries.life(nights, f"cpu/torch/{name}")
         said = [
             (run.header["started"], each["outcome"], max((c["margin"] for c in each["checks"]), default=None))
             for run in map(read, sorted(folder.glob("*.jsonl")))
@@ -76,11 +76,11 @@ def test_every_night_of_a_cell_is_what_the_results_file_says(folder: Path, night
 def test_a_cell_no_night_has_is_said(nights: Nights) -> None:
     for name in ("torch/none", "gpu/torch/fine", "fine", ""):
         with pytest.raises(HistoryError, match="no night has this cell"):
-            history.life(nights, name)
+            queries.life(nights, name)
 
 
 def test_what_got_worse_is_told_with_since_when_and_what_was_installed(nights: Nights) -> None:
-    found = {each["case"]: each for each in history.worsened(nights, last=3)}
+    found = {each["case"]: each for each in queries.worsened(nights, last=3)}
     assert sorted(found) == ["alternates", "breaks", "goes"]
     broken = found["breaks"]
     assert (broken["since"], broken["before"], broken["now"]) == (started(BROKEN), "conforms", "violates")
@@ -90,12 +90,12 @@ def test_what_got_worse_is_told_with_since_when_and_what_was_installed(nights: N
 
 
 def test_a_cell_that_is_asked_no_more_is_left_out_in_time(nights: Nights) -> None:
-    assert "gone" in {each["case"] for each in history.worsened(nights, last=7)}
-    assert "gone" not in {each["case"] for each in history.worsened(nights, last=6)}
+    assert "gone" in {each["case"] for each in queries.worsened(nights, last=7)}
+    assert "gone" not in {each["case"] for each in queries.worsened(nights, last=6)}
 
 
 def test_what_alternates_under_the_same_versions_is_flaky_and_a_regression_is_not(nights: Nights) -> None:
-    found = [(each["case"], each["turns"], each["nights"], each["outcomes"]) for each in history.flaky(nights)]
+    found = [(each["case"], each["turns"], each["nights"], each["outcomes"]) for each in queries.flaky(nights)]
     assert found == [
         ("alternates", 5, BROKEN, ["conforms", "timed_out"]),
         ("alternates", 3, NIGHTS - BROKEN, ["conforms", "timed_out"]),
@@ -103,14 +103,14 @@ def test_what_alternates_under_the_same_versions_is_flaky_and_a_regression_is_no
 
 
 def test_margins_are_those_of_cells_that_conform(nights: Nights) -> None:
-    found = {(each["implementation"], each["dtype"]): each for each in history.margins(nights)}
+    found = {(each["implementation"], each["dtype"]): each for each in queries.margins(nights)}
     assert sorted(found) == [("jax", "float32"), ("torch", "float32")]
     assert found["jax", "float32"]["medians"] == [0.4] * NIGHTS
     assert found["torch", "float32"]["maxima"] == [0.5] * BROKEN + [0.25] * (NIGHTS - BROKEN)
 
 
 def test_the_summary_is_json_and_counts_as_the_files_do(folder: Path) -> None:
-    found = history.summary(folder)
+    found = queries.summary(folder)
     assert json.loads(json.dumps(found)) == found
     files = sorted(folder.glob("*.jsonl"))
     assert [each["file"] for each in found["nights"]] == [each.name for each in files]
@@ -125,7 +125,7 @@ def test_the_summary_is_json_and_counts_as_the_files_do(folder: Path) -> None:
 def test_a_night_is_in_its_place_by_when_it_started_and_not_by_its_name(tmp_path: Path) -> None:
     written(tmp_path / "a.jsonl", [cell("a", "violates")], night=2)
     written(tmp_path / "z.jsonl", [cell("a")], night=1)
-    (life,) = history.life(open_nights(tmp_path), "torch/a")
+    (life,) = queries.life(open_nights(tmp_path), "torch/a")
     assert [each.outcome for each in life.moments] == ["conforms", "violates"]
 
 

@@ -18,12 +18,12 @@ import pytest
 
 from benchmarks.large import products
 from benchmarks.sizes import singles
-from conformance.diff import diff
 from conformance.report import render
 from conformance.report.beside import beside
 from conformance.report.condensed import condensed
 from conformance.report.view import Left
 from conformance.results import Record, Run, opened, read
+from conformance.results.diff.compare import diff
 from conformance.summary import summarise
 from conformance.table.loader import load
 from conformance.tally import Tally

@@ -11,7 +11,7 @@ import pytest
 from conformance.adapters.protocol import Array
 from conformance.adapters.registry import select
 from conformance.cell import Cell
-from conformance.measured import Measured
+from conformance.results.measurements import Measured
 from conformance.suite import Runner
 from conformance.table.case import Case, Layer
 from tests.faulty import Honest, NumPyAdapter, times

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from conformance.merging import MergeError, merge
 from conformance.results import Writer, read
+from conformance.results.merge import MergeError, merge
 from conformance.selection import Selection
 from conformance.suite import Runner
 from tests.runs import EXACT, cells, conformance, lines, table

@@ -18,10 +18,10 @@ from click.testing import CliRunner
 
 from conformance.badge import file_name
 from conformance.cli import main
-from conformance.columnar import open_nights
-from conformance.diff import Diff, diff
 from conformance.nightly import Night, cover, publish, unfit
 from conformance.results import read
+from conformance.results.diff.compare import Diff, diff
+from conformance.results.history.store import open_nights
 from tests.made_nights import cell, started, written
 
 ROOT = Path(__file__).parent.parent

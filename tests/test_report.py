@@ -387,7 +387,7 @@ def test_the_report_imports_no_framework_and_nothing_of_the_suite_but_results() 
     modules = done.stdout.split()
     ours = {each for each in modules if each.startswith("conformance.") and not each.startswith("conformance.report")}
     assert ours == {
-        "conformance.behaviours",
+        "conformance.results.behaviours",
         "conformance.results",
         "conformance.results.file",
         "conformance.results.record",

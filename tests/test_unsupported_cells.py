@@ -14,9 +14,9 @@ from conformance.adapters.registry import Implementation, select
 from conformance.badge import badges
 from conformance.cell import Cell, is_named
 from conformance.cli import main
-from conformance.diff import diff
 from conformance.expected_time import of_records
 from conformance.results import Run, read
+from conformance.results.diff.compare import diff
 from conformance.selection import Selection
 from conformance.suite import Runner
 from conformance.summary import summarise

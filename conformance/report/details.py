@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from conformance.behaviours import gone_in, near
 from conformance.report import text
 from conformance.report.columns import Column, name
 from conformance.report.view import KINDS, UNKNOWN, Cell, Kind, Table, kind
 from conformance.results import Record
+from conformance.results.behaviours import gone_in, near
 
 #: The longest script that is shown, in characters.
 LONGEST_SCRIPT: Final = 50_000

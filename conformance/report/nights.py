@@ -1,5 +1,5 @@
 """
-The nights before this run, as `conformance.history` sums them up: what the page shows of them.
+The nights before this run, as `conformance.results.history.queries` sums them up: what the page shows of them.
 
 It is given plain data, queried elsewhere, and shows it; what it cannot understand it leaves out.
 """
@@ -88,7 +88,7 @@ class History:
 
 
 def history(found: Mapping[str, Any], places: Places) -> History:
-    """Return the nights of `found`: `nights`, `margins` and `worsened`, as `conformance.history.summary` gives them."""
+    """Return the nights of `found`: `nights`, `margins` and `worsened`, as `history.queries.summary` gives them."""
     nights = _records(found.get("nights"))
     worsened = _records(found.get("worsened"))
     before: list[Mapping[str, Any]] = [{}, *nights]

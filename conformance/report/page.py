@@ -18,7 +18,6 @@ from typing import Any, Final
 from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from conformance.behaviours import BehaviourCounts
 from conformance.report import claims, columns, details, places, script, text, view
 from conformance.report.beside import beside, present
 from conformance.report.changes import changes as changed
@@ -27,6 +26,7 @@ from conformance.report.nights import history as nights
 from conformance.report.numerics import numerics, spreads
 from conformance.report.payload import payload, script_text
 from conformance.results import Run, without_collection
+from conformance.results.behaviours import BehaviourCounts
 
 #: How many ways to fail are listed before the matrix, which has all cells.
 LISTED: Final = 200
@@ -80,11 +80,11 @@ def render(
     """
     Return the page for one or more results files; the same files give the same text.
 
-    `changes` is a diff of this run and an earlier one as `conformance.diff_told.as_json` has it, with `since` naming
-    the earlier. `history` is what `conformance.history.summary` gives: `nights`, oldest first, each with `started`,
-    `file`, `counts` by outcome and `versions`; `margins`, each with `implementation`, `dtype` and for every night one
-    of `medians` and `maxima`, a number or None; and `worsened`, each with `case`, `implementation`, `device`, `since`,
-    `before`, `now`, `versions_before` and `versions_now`.
+    `changes` is a diff of this run and an earlier one as `conformance.results.diff.text.as_json` has it, with `since`
+    naming the earlier. `history` is what `conformance.results.history.queries.summary` gives: `nights`, oldest first,
+    each with `started`, `file`, `counts` by outcome and `versions`; `margins`, each with `implementation`, `dtype` and
+    for every night one of `medians` and `maxima`, a number or None; and `worsened`, each with `case`, `implementation`,
+    `device`, `since`, `before`, `now`, `versions_before` and `versions_now`.
     """
     return render_with(environment(), runs, changes=changes, history=history)
 

@@ -3,9 +3,9 @@ What changed from one run to another: cells that got worse or better, came or we
 behaviours of the ledger that are gone or back.
 
 Knows results files alone, and of each cell the little that is compared, so that runs of a million cells are; how it is
-told is `conformance.diff_told`'s. Inputs follow from a case's content, so a margin moves only where the implementation
-or the machine did. What counts as the drift of one cell is said by `DRIFT` and `NOTICED`; a small one of many cells in
-one direction is found by a sign test, whose false alarms `CHANCE` bounds.
+told is `conformance.results.diff.text`'s. Inputs follow from a case's content, so a margin moves only where the
+implementation or the machine did. What counts as the drift of one cell is said by `DRIFT` and `NOTICED`; a small one of
+many cells in one direction is found by a sign test, whose false alarms `CHANCE` bounds.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from conformance.behaviours import Counts
-from conformance.brief import Brief, Briefs, rank
 from conformance.results import FAILING, UNJUDGED, Run, without_collection
+from conformance.results.behaviours import Counts
+from conformance.results.diff.condensed import Brief, Briefs, rank
 
 #: A margin drifts when it grows or shrinks by more than this factor ...
 DRIFT: Final = 1.5

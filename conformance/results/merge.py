@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from conformance.behaviours import BehaviourCounts
-from conformance.measured import Measured
 from conformance.results import Run, Writer, opened
+from conformance.results.behaviours import BehaviourCounts
+from conformance.results.measurements import Measured
 
 #: Missing shards that a message names.
 _NAMED: Final = 10

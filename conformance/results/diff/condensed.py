@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar, cast
 
-from conformance.behaviours import BehaviourCounts
 from conformance.results import OUTCOMES, Record
+from conformance.results.behaviours import BehaviourCounts
 
 #: The most that is kept of the first reason a cell gives, in characters.
 _MOST_SAID: Final = 200

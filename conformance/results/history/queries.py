@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from conformance.columnar import HistoryError, Night, Nights, open_nights
+from conformance.results.history.store import HistoryError, Night, Nights, open_nights
 from conformance.text import printable
 
 #: Outcomes that speak for a cell. All others, a cell that was not run among them, are no evidence that it is right.

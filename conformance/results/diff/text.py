@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from conformance.diff import SECTIONS, Change, Diff, Shift, Turn
 from conformance.results import finite
+from conformance.results.diff.compare import SECTIONS, Change, Diff, Shift, Turn
 from conformance.text import code, printable
 
 #: Cells named in text; JSON has all.

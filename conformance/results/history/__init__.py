@@ -1,0 +1,1 @@
+"""Nights of results, kept in columns and searched."""
