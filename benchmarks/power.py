@@ -29,10 +29,10 @@ from conformance.checks.expected import Expected
 from conformance.checks.finding import VIOLATES
 from conformance.checks.judge import judge
 from conformance.question import Question, question, refusal
+from conformance.reference.lanes.draws import NoDraw
 from conformance.sandbox.steps import Transcript, perform
 from conformance.table.case import Case
 from conformance.table.loader import default_cases, load
-from conformance.values import NoDraw
 from tests.faults import EVERY, Fault
 from tests.faulty import Exact, NumPyAdapter
 

@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from conformance.reference import answer
+from conformance.reference.lanes.draws import Draw, draws
 from conformance.table.case import Case, Layer
-from conformance.values import Draw, draws
 from tests.faulty import rounded
 
 Array = npt.NDArray[Any]
@@ -228,7 +228,9 @@ OURS: Final = "this suite: either lane"
 RULES: Final[Mapping[str, Rule]] = {
     OURS: Rule(source="`conformance/reference.py`", accepts=_derived, own=_exact_lane, on_own=_equal),
     "this suite: derived bound alone": Rule(source="`conformance/reference.py`", accepts=_derived),
-    "this suite: exact lane alone": Rule(source="`conformance/values.py`", own=_exact_lane, on_own=_equal),
+    "this suite: exact lane alone": Rule(
+        source="`conformance/reference/lanes/draws.py`", own=_exact_lane, on_own=_equal
+    ),
     "numpy `assert_allclose` default (1e-7, 0)": Rule(source="numpy: numpy/testing", accepts=close(1e-7, 0.0)),
     "numpy `allclose` default (1e-5, 1e-8)": Rule(source="numpy: numpy/_core/numeric.py", accepts=close(1e-5, 1e-8)),
     "`torch.testing.assert_close` (1.3e-6, 1e-5)": Rule(

@@ -22,8 +22,8 @@ import numpy as np
 from benchmarks.reproduced import Task, run
 from conformance.adapters.registry import Implementation, registered
 from conformance.cell import checks_asked, concerns
-from conformance.enclosure import Enclosure
 from conformance.question import Question, question
+from conformance.reference.enclosure import Enclosure
 from conformance.reproduce.symptom import symptom
 from conformance.reproduce.writer import script
 from conformance.table.case import Case, Layer

@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 
 from conformance.adapters.protocol import Array
-from conformance.formats import FORMATS
-from conformance.values import Draw
+from conformance.reference.formats import FORMATS
+from conformance.reference.lanes.draws import Draw
 
 #: Of one conduct the answers of each way, by name; all of the output's shape and dtype.
 Ways = Mapping[str, Array]

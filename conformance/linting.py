@@ -24,10 +24,10 @@ from conformance.checks.finding import VIOLATES
 from conformance.checks.scope import Scope, faults_of_scope, scopes_of
 from conformance.ledger import load_ledger
 from conformance.question import REPEATED, question
+from conformance.reference.lanes.draws import NoDraw, draws
 from conformance.table.case import DEFAULT_LANES, Case
 from conformance.table.loader import Table, TableError, default_cases, load
 from conformance.table.yaml_document import DocumentError, Fault, Faults
-from conformance.values import NoDraw, draws
 
 #: The dtype in which answers to values of the lane `uniform` may overflow.
 _OVERFLOWING: Final = "float16"

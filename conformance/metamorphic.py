@@ -18,11 +18,11 @@ from typing import Final
 import numpy as np
 
 from conformance.adapters.protocol import Array, Stack
-from conformance.enclosure import Enclosure
-from conformance.formats import FORMATS
+from conformance.reference.enclosure import Enclosure
+from conformance.reference.formats import FORMATS
+from conformance.reference.lanes.draws import Draw, is_exact
 from conformance.sandbox.steps import Build, Forward, Step
 from conformance.table.case import MAX_RANK, Case
-from conformance.values import Draw, is_exact
 
 #: The checks that are relations: which of them a case is held to follows from its content.
 RELATIONS: Final = ("positions_permuted", "axes_merged", "weights_read_back", "linear_in_x", "memory_layouts")

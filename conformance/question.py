@@ -19,7 +19,6 @@ import numpy as np
 
 from conformance.adapters.protocol import Array, Dense, Stack, Units
 from conformance.conduct import Ways, conducts
-from conformance.formats import FORMATS, dtype_of
 from conformance.metamorphic import (
     BROADCAST,
     Relations,
@@ -29,10 +28,11 @@ from conformance.metamorphic import (
     relations,
 )
 from conformance.reference import Reference, answer
+from conformance.reference.formats import FORMATS, dtype_of
+from conformance.reference.lanes.draws import Draw, NoDraw, draws
 from conformance.sandbox.steps import Build, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Step
 from conformance.stream import Stream
 from conformance.table.case import Case
-from conformance.values import Draw, NoDraw, draws
 
 #: The step that is fed another number of samples.
 OTHER_BATCH: Final = "output, other batch"

@@ -26,12 +26,12 @@ from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
 from conformance.ledger.step import Surroundings, asked_steps
 from conformance.question import Question, forget_questions
+from conformance.reference.lanes.draws import NoDraw
 from conformance.results import FAILING, NO_SCRIPT, OUTCOMES, UNJUDGED, finite
 from conformance.results.behaviours import gone_in, near
 from conformance.sandbox.environment import cpu_features
 from conformance.sandbox.sandbox import InProcess, Investigator, Limits, Respondent, Sandbox, StartError
 from conformance.sandbox.steps import Build, Hello, SetWeights, Step, Transcript
-from conformance.values import NoDraw
 
 #: Where JAX keeps what it compiled; the sandbox keys it by version.
 DEFAULT_CACHE: Final = Path("~/.cache/dense-conformance")

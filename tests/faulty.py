@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from conformance.adapters.protocol import Array, Dense, Gradients, Parameter, Shape, Stack
-from conformance.formats import FORMATS
+from conformance.reference.formats import FORMATS
 from tests.functions import BACKWARD, FORWARD, sigmoid
 
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from conformance.piecewise_activations import SELU_ALPHA, SELU_SCALE
-from conformance.smooth_activations import GELU_CUBIC, GELU_INNER
+from conformance.reference.activations.piecewise import SELU_ALPHA, SELU_SCALE
+from conformance.reference.activations.smooth import GELU_CUBIC, GELU_INNER
 
 Array = Any
 _erf = np.vectorize(math.erf, otypes=[np.float64])

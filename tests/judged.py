@@ -17,12 +17,12 @@ from conformance.checks.finding import Evidence, Finding
 from conformance.checks.judge import judge
 from conformance.checks.subject import Subject
 from conformance.checks.verdict import Trial, Verdict
-from conformance.enclosure import Enclosure
 from conformance.ledger.behaviour import Behaviour, Instead
 from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import Surroundings
 from conformance.question import Question, question, refusal
 from conformance.reference import Deviation, Reference
+from conformance.reference.enclosure import Enclosure
 from conformance.sandbox.steps import Answer, Output, Reply, Transcript, perform
 from conformance.table.case import Case, Layer
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from conformance.enclosure import Enclosure
 from conformance.reference import Reference, answer
+from conformance.reference.enclosure import Enclosure
+from conformance.reference.lanes.draws import Draw
 from conformance.table.case import Case, Data, Expect, Layer
-from conformance.values import Draw
 
 Array = Any
 

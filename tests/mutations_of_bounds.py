@@ -9,7 +9,7 @@ from tests.mutation import Mutation, of
 #: (name, text taken out, text put in, test that must fail), module by module.
 MUTATIONS: Final[tuple[Mutation, ...]] = (
     *of(
-        "enclosure",
+        "reference.enclosure",
         (
             "largest without the radius",
             "return np.abs(self.exact) + self.allowed",
@@ -437,7 +437,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
     ),
     *of(
-        "chance",
+        "reference.probabilistic_bound",
         (
             "whichever is more",
             "return min(terms + 2.0,",

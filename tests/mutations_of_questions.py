@@ -164,7 +164,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ("units may be true", "and not isinstance(number, bool) ", "", "rule::units_that_are_no_count_are_forbidden"),
     ),
     *of(
-        "draw",
+        "reference.draw",
         (
             "sums of the accumulator",
             "limit = 2.0 ** min(FORMATS[form.accumulator].significand, form.significand)",

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.activations import ACTIVATIONS as ENCLOSURES
-from conformance.enclosure import DECLARED_ULPS, Arithmetic, Enclosure
-from conformance.formats import FORMATS
 from conformance.reference import answer
+from conformance.reference.activations.basic import ACTIVATIONS as ENCLOSURES
+from conformance.reference.enclosure import DECLARED_ULPS, Arithmetic, Enclosure
+from conformance.reference.formats import FORMATS
+from conformance.reference.lanes.draws import as_matrix, draws
 from conformance.table.case import ACTIVATIONS, EXACT_ACTIVATIONS, Case, Layer
-from conformance.values import as_matrix, draws
 from tests.functions import BACKWARD, FORWARD, of
 
 U = 2.0**-24

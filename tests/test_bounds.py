@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from conformance.checks.compare import compare
-from conformance.draw import Draw
-from conformance.enclosure import U64, Arithmetic, Enclosure
-from conformance.formats import FORMATS
 from conformance.reference import Reference, answer
+from conformance.reference.draw import Draw
+from conformance.reference.enclosure import U64, Arithmetic, Enclosure
+from conformance.reference.formats import FORMATS
 
 FLOAT32, FLOAT16 = FORMATS["float32"], FORMATS["float16"]
 TINY = 2.0**-126

@@ -9,10 +9,18 @@ import pytest
 
 from conformance.adapters.registry import Implementation
 from conformance.cell import Cell
-from conformance.chance import ARRAYS, ELEMENTS, FALSE_ALARM, FEWEST, LAMBDA, root_mean_square, roundings
 from conformance.checks.expected import Expected
 from conformance.checks.judge import judge
 from conformance.question import question
+from conformance.reference.probabilistic_bound import (
+    ARRAYS,
+    ELEMENTS,
+    FALSE_ALARM,
+    FEWEST,
+    LAMBDA,
+    root_mean_square,
+    roundings,
+)
 from conformance.sandbox.steps import Transcript, perform
 from conformance.table.case import Case, Layer
 from tests import faulty

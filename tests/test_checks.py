@@ -14,8 +14,8 @@ from conformance.checks.compare import bits, compare, worst_of
 from conformance.checks.finding import Finding, Missing, raised_record
 from conformance.checks.refusal import Refused
 from conformance.checks.shapes import ParameterCounts
-from conformance.enclosure import Enclosure
 from conformance.question import question
+from conformance.reference.enclosure import Enclosure
 from conformance.sandbox.steps import (
     Answer,
     Declined,

@@ -17,11 +17,11 @@ from click.testing import CliRunner
 
 from conformance import linting
 from conformance.cli import main
+from conformance.reference.lanes.draws import NoDraw
 from conformance.results import read
 from conformance.selection import Selection
 from conformance.table.case import Case
 from conformance.triage import drafts
-from conformance.values import NoDraw
 
 ROOT = Path(__file__).parent.parent
 ROW = "rows:\n  - {input_shape: [4], units: 3}\n"

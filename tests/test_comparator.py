@@ -12,16 +12,16 @@ from hypothesis import given as drawn
 from hypothesis import strategies
 
 from conformance.adapters.protocol import Gradients, Parameter
-from conformance.chance import FEWEST, root_mean_square
 from conformance.checks.compare import between, compare, worst_of
 from conformance.checks.finding import Finding, Missing
 from conformance.checks.positions import PositionsIndependent
 from conformance.checks.refusal import Refused
 from conformance.checks.shapes import OutputShape, ParameterCounts
 from conformance.checks.values import GradientValues, OutputValues, Repeatable, WeightsLive
-from conformance.enclosure import Enclosure
 from conformance.question import REPEATED
 from conformance.reference import Reference
+from conformance.reference.enclosure import Enclosure
+from conformance.reference.probabilistic_bound import FEWEST, root_mean_square
 from conformance.sandbox.steps import Answer, Declined, Inferred, Malformed, Output, Parameters, Raised, Unreached
 from conformance.table.case import Case, Layer
 from tests.judged import ONE_LAYER, around, output, reference_of, subject

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.draw import Draw
-from conformance.enclosure import Enclosure
-from conformance.formats import FORMATS
 from conformance.reference import Deviation, Reference, answer
 from conformance.reference.deviation import NO_DEVIATION, operands, stays_exact
+from conformance.reference.draw import Draw
+from conformance.reference.enclosure import Enclosure
+from conformance.reference.formats import FORMATS
 
 Array = np.ndarray
 THIRD = 1.0 / 3.0

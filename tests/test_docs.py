@@ -11,11 +11,11 @@ from pydantic import BaseModel
 
 from conformance.adapters.registry import select
 from conformance.cell import Cell
-from conformance.enclosure import DECLARED_ULPS
 from conformance.explain import explain
 from conformance.ledger import load_ledger
 from conformance.ledger.behaviour import ACCEPTANCES, SHAPES
 from conformance.reference.deviation import PADDINGS
+from conformance.reference.enclosure import DECLARED_ULPS
 from conformance.suite import Runner, explanation
 from conformance.table.case import ACTIVATIONS, CHECKS
 from conformance.table.loader import default_cases, load

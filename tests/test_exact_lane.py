@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conformance.reference.lanes.draws import NoDraw, draws
 from conformance.table.case import DTYPES
-from conformance.values import NoDraw, draws
 from tests.faulty import rounded
 from tests.lanes import case_of, wide
 

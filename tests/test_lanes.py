@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from benchmarks.power import Asked, red_checks
-from conformance.enclosure import Enclosure
-from conformance.formats import FORMATS, dtype_of
 from conformance.question import question
+from conformance.reference.enclosure import Enclosure
+from conformance.reference.formats import FORMATS, dtype_of
+from conformance.reference.lanes.draws import draws
 from conformance.sandbox.steps import Differentiate, Forward
 from conformance.table.case import DTYPES, INPUT_DTYPES, INTEGER_DTYPES, Case, Data
-from conformance.values import draws
 from tests.faults import EVERY
 from tests.faulty import Exact
 from tests.lanes import case_of, literal_of, operands, wide

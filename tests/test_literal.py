@@ -10,8 +10,8 @@ import pytest
 from benchmarks.power import Asked, red_checks
 from conformance.question import question
 from conformance.reference import answer
+from conformance.reference.lanes.draws import NoDraw, draws
 from conformance.table.case import Data, Expect, Layer
-from conformance.values import NoDraw, draws
 from tests.faulty import Exact
 from tests.lanes import literal_of
 

@@ -12,9 +12,9 @@ import pytest
 from conformance.adapters.protocol import Array, Stack
 from conformance.cell import checks_asked
 from conformance.checks.relations import LinearInX, MemoryLayouts, Rearranged, WeightsReadBack
-from conformance.draw import Draw
 from conformance.metamorphic import RELATIONS, Rearrangement, Relations, relations, relations_asked
 from conformance.question import question
+from conformance.reference.draw import Draw
 from conformance.sandbox.steps import Answer, Build, Forward
 from conformance.table.case import Case, Layer
 from tests import judged

@@ -18,13 +18,13 @@ from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, St
 from conformance.adapters.registry import Implementation
 from conformance.cell import Cell
 from conformance.checks.verdict import Trial, Verdict
-from conformance.formats import FORMATS
 from conformance.ledger.behaviour import Behaviour, Exactly, Instead, Refusal
 from conformance.ledger.expectation import Conflict, check_agreement
 from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import Surroundings
 from conformance.question import question, refusal
 from conformance.reference.deviation import Deviation
+from conformance.reference.formats import FORMATS
 from conformance.sandbox.steps import Crash, Transcript, perform
 from conformance.table.case import Case, Data, Expect, Layer
 from tests.faulty import Honest, NumPyAdapter, times

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from conformance.draw import Draw, NoDraw, as_matrix
-from conformance.enclosure import Enclosure
-from conformance.precise import Split, solve
 from conformance.reference import Reference, answer
+from conformance.reference.draw import Draw, NoDraw, as_matrix
+from conformance.reference.enclosure import Enclosure
+from conformance.reference.lanes.draws import draws
+from conformance.reference.multiprecision import Split, solve
 from conformance.table.case import ACTIVATIONS, Case, Layer
-from conformance.values import draws
 from tests.functions import BACKWARD, FORWARD
 
 Array = np.ndarray

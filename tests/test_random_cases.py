@@ -17,13 +17,13 @@ from benchmarks import soak
 from conformance.adapters.registry import select
 from conformance.cell import cell_of, concerns
 from conformance.cli import main
+from conformance.reference.lanes.draws import draws
 from conformance.results import Run, read
 from conformance.selection import Selection, SelectionError
 from conformance.suite import Runner
 from conformance.table.case import ACTIVATIONS, DTYPES, LAYOUTS, MAX_RANK
 from conformance.table.loader import TableError, load, read_rows
 from conformance.table.random_rows import document, random_cases, random_rows
-from conformance.values import draws
 
 ROOT = Path(__file__).parent.parent
 MANY = 200

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from conformance.enclosure import Enclosure
 from conformance.reference import Reference, answer
+from conformance.reference.enclosure import Enclosure
+from conformance.reference.lanes.draws import Draw, NoDraw, as_matrix, draws
 from conformance.table.case import ACTIVATIONS, Case, Layer
-from conformance.values import Draw, NoDraw, as_matrix, draws
 from tests.functions import BACKWARD, FORWARD
 
 U = 2.0**-24

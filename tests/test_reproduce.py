@@ -19,6 +19,7 @@ from conformance.adapters.registry import Implementation, registered, select
 from conformance.cell import cell_of, concerns
 from conformance.cli import main
 from conformance.question import question, refusal
+from conformance.reference.lanes.draws import draws
 from conformance.reproduce import NotShown, script
 from conformance.reproduce.arrays import Arrays, _value
 from conformance.reproduce.cells import asked, case_of
@@ -28,7 +29,6 @@ from conformance.selection import Selection
 from conformance.suite import Runner
 from conformance.table.case import Case, Data, Expect, Layer
 from conformance.table.loader import load
-from conformance.values import draws
 
 CASE = Case(input_shape=(4,), layers=(Layer(units=3),))
 #: The implementations whose diverging cells are asked here, in pieces that take seconds; `make found` asks all.

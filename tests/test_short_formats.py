@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from conformance.draw import Draw, NoDraw, as_matrix, is_exact
-from conformance.enclosure import DECLARED_ULPS, Arithmetic, Enclosure
-from conformance.formats import FORMATS
 from conformance.ledger import load_ledger
 from conformance.ledger.behaviour import of_implementation
 from conformance.ledger.predicate import Predicate
 from conformance.reference import Deviation, Reference, answer
+from conformance.reference.draw import Draw, NoDraw, as_matrix, is_exact
+from conformance.reference.enclosure import DECLARED_ULPS, Arithmetic, Enclosure
+from conformance.reference.formats import FORMATS
+from conformance.reference.lanes.draws import draws
 from conformance.table.case import ACTIVATIONS, Case, Layer
 from conformance.table.files import default_cases
-from conformance.values import draws
 from tests.faulty import Exact, Honest, NumPyAdapter, rounded
 from tests.functions import BACKWARD, FORWARD
 from tests.judged import behaviour, tried

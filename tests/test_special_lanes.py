@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from benchmarks.power import Asked, red_checks
 from conformance.checks.compare import compare
 from conformance.checks.finding import CONFORMS, VIOLATES
-from conformance.enclosure import Enclosure
-from conformance.formats import FORMATS
 from conformance.question import question
+from conformance.reference.enclosure import Enclosure
+from conformance.reference.formats import FORMATS
+from conformance.reference.lanes.draws import Draw, as_matrix, draws
 from conformance.table.case import DTYPES
-from conformance.values import Draw, as_matrix, draws
 from tests.faulty import Exact
 from tests.lanes import answer_of, case_of, enclosures, operands, wide
 

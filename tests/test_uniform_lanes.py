@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.formats import FORMATS
+from conformance.reference.formats import FORMATS
+from conformance.reference.lanes.draws import NoDraw, as_matrix, draws
 from conformance.table.case import DTYPES
-from conformance.values import NoDraw, as_matrix, draws
 from tests.lanes import answer_of, case_of, operands, wide
 
 

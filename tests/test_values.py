@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.formats import FORMATS
+from conformance.reference.formats import FORMATS
+from conformance.reference.lanes.draws import Draw, NoDraw, as_matrix, draws, is_exact, is_powerless
 from conformance.stream import Stream
 from conformance.table.case import Case, Layer
-from conformance.values import Draw, NoDraw, as_matrix, draws, is_exact, is_powerless
 from tests.faulty import rounded
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from conformance.chance import FEWEST, root_mean_square
 from conformance.checks.finding import VIOLATES, Finding
-from conformance.enclosure import Enclosure, Float64
+from conformance.reference.enclosure import Enclosure, Float64
+from conformance.reference.probabilistic_bound import FEWEST, root_mean_square
 
 Array = npt.NDArray[Any]
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from conformance.enclosure import Enclosure
 from conformance.ledger.expectation import Expectation
+from conformance.reference.enclosure import Enclosure
 from conformance.sandbox.steps import Declined, Malformed, Raised, Reply, Transcript, Unreached
 from conformance.text import shortened
 

@@ -15,7 +15,7 @@ from conformance.checks.compare import between, compare, worst_of
 from conformance.checks.finding import VIOLATES, Finding
 from conformance.checks.subject import Subject
 from conformance.checks.values import compared_outputs
-from conformance.enclosure import Enclosure
+from conformance.reference.enclosure import Enclosure
 from conformance.sandbox.steps import Output
 
 

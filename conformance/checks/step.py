@@ -11,10 +11,10 @@ from conformance.adapters.protocol import Gradients
 from conformance.checks.compare import compare
 from conformance.checks.finding import VIOLATES, is_refused_as_declared
 from conformance.checks.values import compared_step, of_shape
-from conformance.enclosure import Enclosure
 from conformance.ledger.expectation import Expectation, inferred
 from conformance.ledger.step import AskedStep
 from conformance.reference import Reference
+from conformance.reference.enclosure import Enclosure
 from conformance.sandbox.steps import Inferred, Output, Parameters, Raised, Reply
 from conformance.table.case import Case
 from conformance.table.rule import output_shapes

@@ -11,10 +11,10 @@ from conformance.checks.compare import between, bits, compare, worst_of
 from conformance.checks.finding import VIOLATES, Evidence, Finding
 from conformance.checks.subject import Subject
 from conformance.conduct import seen
-from conformance.enclosure import Enclosure
-from conformance.formats import FORMATS
 from conformance.ledger.expectation import Expectation
 from conformance.question import REPEATED
+from conformance.reference.enclosure import Enclosure
+from conformance.reference.formats import FORMATS
 from conformance.sandbox.steps import Output
 from conformance.table.case import INTEGER_DTYPES, Case
 

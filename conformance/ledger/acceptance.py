@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from conformance.adapters.protocol import Array, Stack
-from conformance.draw import Draw
-from conformance.enclosure import Enclosure
-from conformance.formats import FORMATS
 from conformance.reference import Reference, answer
+from conformance.reference.draw import Draw
+from conformance.reference.enclosure import Enclosure
+from conformance.reference.formats import FORMATS
 
 
 def accepted(how: str, stack: Stack, x: Array) -> Reference | None:

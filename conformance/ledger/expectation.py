@@ -13,13 +13,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from conformance.draw import Draw
-from conformance.enclosure import Enclosure
-from conformance.formats import FORMATS
 from conformance.ledger.behaviour import TYPED, Behaviour, Refusal
 from conformance.ledger.step import AskedStep
 from conformance.reference import Reference, answer
 from conformance.reference.deviation import NO_DEVIATION, Deviation
+from conformance.reference.draw import Draw
+from conformance.reference.enclosure import Enclosure
+from conformance.reference.formats import FORMATS
 
 #: A step of a behaviour, with the layers it applies to there.
 Covering = tuple[Behaviour, frozenset[int]]

@@ -2,10 +2,10 @@
 The exact answer to a case, its gradients, and the error a right implementation may make, element by element.
 
 A value and its enclosure travel together through a stack: an `Enclosure` is the exact answer (to the precision of
-float64, and beyond it from `conformance.precise` where float64 is what is tested) and a radius within which every right
-implementation must lie, the reference's own error included. Each layer takes the enclosure of its input, so that an
-error made early is followed to the end and never treated to first order. This module knows no adapter and never sees
-what an implementation returned.
+float64, and beyond it from `conformance.reference.multiprecision` where float64 is what is tested) and a radius within
+which every right implementation must lie, the reference's own error included. Each layer takes the enclosure of its
+input, so that an error made early is followed to the end and never treated to first order. This module knows no adapter
+and never sees what an implementation returned.
 
 Notation: u is the unit roundoff, K the number of terms of a dot product, p = x·W and y = p + b the exact results,
 B = |x||W| + |b|.
@@ -13,7 +13,7 @@ B = |x||W| + |b|.
 Sources: for the sum of products in any order, fused or not, |error| <= n u sum|x||w| without a restriction on n:
 C.-P. Jeannerod and S. M. Rump, "Improved error bounds for inner products in floating-point arithmetic", SIAM J. Matrix
 Anal. Appl. 34(2), 2013. For exp, tanh and division, which no theory bounds: the OpenCL specification's table
-"ULP Values for Math Instructions - Full Profile" (`conformance.enclosure.DECLARED_ULPS`).
+"ULP Values for Math Instructions - Full Profile" (`conformance.reference.enclosure.DECLARED_ULPS`).
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from conformance.activation_base import Activation
-from conformance.chance import roundings
-from conformance.draw import Draw, as_matrix
-from conformance.enclosure import U64, Arithmetic, Enclosure, Float64
-from conformance.formats import FORMATS
+from conformance.reference.activations.base import Activation
 from conformance.reference.deviation import NO_DEVIATION, Deviation, operands, stays_exact
+from conformance.reference.draw import Draw, as_matrix
+from conformance.reference.enclosure import U64, Arithmetic, Enclosure, Float64
+from conformance.reference.formats import FORMATS
 from conformance.reference.formulas import activation_of
+from conformance.reference.probabilistic_bound import roundings
 
 if TYPE_CHECKING:
-    from conformance.precise import Split
+    from conformance.reference.multiprecision import Split
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +77,7 @@ def answer(
     centres = None
     if layers[0].is_centred and not draw.denormal and _is_finite(draw):
         # Imported here: what lists, collects or shows cells needs no arithmetic of 256 bits.
-        from conformance.precise import solve
+        from conformance.reference.multiprecision import solve
 
         centres = solve(draw, activations)
     a = _exactly(as_matrix(given.x))

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from conformance.draw import Draw, is_exact
-from conformance.formats import FORMATS
+from conformance.reference.draw import Draw, is_exact
+from conformance.reference.formats import FORMATS
 
 #: The results of a layer, each the sum of products.
 SUMS: Final = ("output", "dx", "dW", "db")

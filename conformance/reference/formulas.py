@@ -1,9 +1,9 @@
 """
 Activations as some implementations compute them: the rule's function by another formula, or with other constants.
 
-Each formula is an enclosure as those of `conformance.activations`: its value and slope, with the error that an
-implementation of this very formula may make. `docs/numerics.md` derives them. Notation: u is the unit roundoff, e(f)
-the relative error that the contract of f allows.
+Each formula is an enclosure as those of `conformance.reference.activations.basic`: its value and slope, with the error
+that an implementation of this very formula may make. `docs/numerics.md` derives them. Notation: u is the unit roundoff,
+e(f) the relative error that the contract of f allows.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Final
 
 import numpy as np
 
-from conformance.activation_base import Activation, compounded, ends
-from conformance.activations import ACTIVATIONS, Sigmoid, Tanh
-from conformance.enclosure import U64, Arithmetic, Enclosure
-from conformance.formats import FORMATS
-from conformance.piecewise_activations import ExponentialLinear, HardSigmoid, LeakyRelu
-from conformance.smooth_activations import Gelu, GeluTanh, Silu, Softplus
+from conformance.reference.activations.base import Activation, compounded, ends
+from conformance.reference.activations.basic import ACTIVATIONS, Sigmoid, Tanh
+from conformance.reference.activations.piecewise import ExponentialLinear, HardSigmoid, LeakyRelu
+from conformance.reference.activations.smooth import Gelu, GeluTanh, Silu, Softplus
+from conformance.reference.enclosure import U64, Arithmetic, Enclosure
+from conformance.reference.formats import FORMATS
 
 _FLOAT32: Final = FORMATS["float32"]
 

@@ -2,8 +2,8 @@
 Arrays as a few lines of NumPy: written out where they are few, drawn anew from the case's seed where they are many.
 
 What cannot be drawn anew is packed as text. Every expression is evaluated before it is handed out and gives the array
-bit for bit, so that this module need not know how a lane draws: it tries the streams of `conformance.draw` by name.
-A bfloat16 array, which NumPy alone has not, is written as the float32 array of the same values.
+bit for bit, so that this module need not know how a lane draws: it tries the streams of `conformance.reference.draw` by
+name. A bfloat16 array, which NumPy alone has not, is written as the float32 array of the same values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from conformance.adapters.protocol import Array
-from conformance.draw import ATTEMPTS
+from conformance.reference.draw import ATTEMPTS
 from conformance.stream import stream_key
 
 #: Numbers written out, at most, where they have many digits and where all are whole; the characters they may take.
@@ -156,7 +156,7 @@ def _narrow(array: Array) -> Array:
 
 
 def _drawn(array: Array, part: str, digest: bytes) -> Iterator[str]:
-    """Yield expressions in streams of the case: how `conformance.values` draws most arrays of most lanes."""
+    """Yield expressions in streams of the case: how `lanes.draws` draws most arrays of most lanes."""
     kind, _, layer = part.partition(" ")
     purpose: tuple[object, ...] = (kind, int(layer)) if layer else (kind,)
     shape = ", ".join(map(str, array.shape))

@@ -17,12 +17,12 @@ from typing import Any, Final
 from conformance.adapters.registry import Implementation, RegistryError, select
 from conformance.instruction_set import NAMES, limited
 from conformance.question import Question, question, refusal
+from conformance.reference.lanes.draws import NoDraw
 from conformance.reproduce.symptom import NotShown, Record
 from conformance.reproduce.writer import row_fields, script
 from conformance.results import Run, finite, opened
 from conformance.table.case import Case, Expect
 from conformance.table.loader import TableError, read_rows
-from conformance.values import NoDraw
 
 #: Near names that an error shows, at most.
 _MOST_NEAR: Final = 3

@@ -21,13 +21,13 @@ from conformance.adapters.registry import Implementation
 from conformance.cell import cell_of, concerns
 from conformance.ledger import Behaviour
 from conformance.question import question
+from conformance.reference.lanes.draws import NoDraw
 from conformance.sandbox.sandbox import Limits
 from conformance.sandbox.steps import Output
 from conformance.search.space import Row
 from conformance.suite import DEFAULT_CACHE, Runner
 from conformance.table.case import Case
 from conformance.table.loader import read_rows
-from conformance.values import NoDraw
 
 #: Activations whose derivative jumps at 0.
 _JUMPING: Final = frozenset({"relu", "leaky_relu", "selu"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from conformance.adapters.protocol import Array, Gradients
-from conformance.formats import FORMATS
+from conformance.reference.formats import FORMATS
 from tests.faults.base import Planted, planted
 from tests.faulty import times
 

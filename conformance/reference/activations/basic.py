@@ -2,7 +2,7 @@
 The activations, with their derivatives, on enclosures: each class derives the error its function may make.
 
 Here are those that every framework began with; `piecewise_activations` and `smooth_activations` have the rest. What no
-theory bounds (exp, tanh, division) is held to a declared contract, `conformance.enclosure.DECLARED_ULPS`.
+theory bounds (exp, tanh, division) is held to a declared contract, `conformance.reference.enclosure.DECLARED_ULPS`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Final
 
 import numpy as np
 
-from conformance.activation_base import Activation, logistic, monotone, scaled
-from conformance.enclosure import U64, Arithmetic, Enclosure
-from conformance.piecewise_activations import PIECEWISE
-from conformance.smooth_activations import SMOOTH
+from conformance.reference.activations.base import Activation, logistic, monotone, scaled
+from conformance.reference.activations.piecewise import PIECEWISE
+from conformance.reference.activations.smooth import SMOOTH
+from conformance.reference.enclosure import U64, Arithmetic, Enclosure
 
 
 class _Linear(Activation):

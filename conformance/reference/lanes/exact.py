@@ -2,7 +2,7 @@
 The exact lane: small numbers on a grid, with one operand made as wide as the sums it enters allow.
 
 Every product and partial sum is exact in the arithmetic used, whatever the order; that is checked on the drawn data
-(`conformance.draw.is_exact`), not assumed. This module knows no expected value and no implementation.
+(`conformance.reference.draw.is_exact`), not assumed. This module knows no expected value and no implementation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from conformance.draw import (
+from conformance.reference.draw import (
     ATTEMPTS,
     Draw,
     Integers,

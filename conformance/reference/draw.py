@@ -2,7 +2,7 @@
 What a draw is, what it is made from, and what must hold of it before it is used.
 
 A draw follows from the case's content alone: the hash of its canonical form keys the streams of `conformance.stream`.
-The lanes that make draws are `conformance.values` and `conformance.exact_lane`.
+The lanes that make draws are `conformance.reference.lanes.draws` and `conformance.reference.lanes.exact`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from conformance.formats import FORMATS, Format, dtype_of
+from conformance.reference.formats import FORMATS, Format, dtype_of
 from conformance.table.case import Case
 
 Array = npt.NDArray[Any]

@@ -11,8 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from conformance.activation_base import Activation, compounded, ends, growing, scaled
-from conformance.enclosure import Arithmetic, Enclosure, Float64
+from conformance.reference.activations.base import Activation, compounded, ends, growing, scaled
+from conformance.reference.enclosure import Arithmetic, Enclosure, Float64
 
 LEAKY_SLOPE: Final = 0.01
 #: The constants of G. Klambauer et al., "Self-Normalizing Neural Networks", NeurIPS 2017, equation 14.

@@ -7,11 +7,11 @@ Nothing here knows an expected value or an implementation.
 
 The lanes, each with what it proves:
 
-`exact` (`conformance.exact_lane`): numbers on a grid, every sum of which is exact in any order; a right layer has no
-error at all. `uniform`, `wide` and `cancelling` (`conformance.uniform_lanes`): numbers with all their bits, of one
-scale, of scales far apart, or such that results nearly vanish. `special` and `denormal` (`conformance.special_lanes`):
-what is not finite, and what lies below the normal range. `literal`: arrays that the row itself gives. `shapes` has no
-values at all.
+`exact` (`conformance.reference.lanes.exact`): numbers on a grid, every sum of which is exact in any order; a right
+layer has no error at all. `uniform`, `wide` and `cancelling` (`conformance.reference.lanes.uniform`): numbers with all
+their bits, of one scale, of scales far apart, or such that results nearly vanish. `special` and `denormal`
+(`conformance.reference.lanes.special`): what is not finite, and what lies below the normal range. `literal`: arrays
+that the row itself gives. `shapes` has no values at all.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from conformance.draw import Array, Draw, NoDraw, Plan, as_matrix, is_exact, is_powerless
-from conformance.exact_lane import exact_draws
-from conformance.special_lanes import denormal_draws, special_draws
+from conformance.reference.draw import Array, Draw, NoDraw, Plan, as_matrix, is_exact, is_powerless
+from conformance.reference.lanes.exact import exact_draws
+from conformance.reference.lanes.special import denormal_draws, special_draws
+from conformance.reference.lanes.uniform import cancelling_draws, uniform_draws, wide_draws
 from conformance.stream import Stream
 from conformance.table.case import EXACT_ACTIVATIONS, Case, Data, Numbers
-from conformance.uniform_lanes import cancelling_draws, uniform_draws, wide_draws
 
 __all__ = ["Draw", "NoDraw", "as_matrix", "draws", "is_exact", "is_powerless"]
 

@@ -1,7 +1,8 @@
 """
 What a right implementation may answer: an exact value with a radius, and the arithmetic that makes the radius.
 
-The common ground of `conformance.reference` and `conformance.activations`. Notation: u is the unit roundoff.
+The common ground of `conformance.reference` and `conformance.reference.activations.basic`. Notation: u is the unit
+roundoff.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from conformance.formats import FORMATS, Format
+from conformance.reference.formats import FORMATS, Format
 
 Float64 = npt.NDArray[np.float64]
 
@@ -49,7 +50,7 @@ class Enclosure:
 
     `tail` is what the exact answer is beyond `exact`, where float64 alone does not hold it well enough. `unit` is u B
     of each element and `terms` their K, where the error is that of one sum of products of given numbers, so that it can
-    be judged by chance as well (`conformance.chance`).
+    be judged by chance as well (`conformance.reference.probabilistic_bound`).
     """
 
     exact: Float64

@@ -20,7 +20,7 @@ from typing import Final
 
 import numpy as np
 
-from conformance.draw import Array, Draw, Plan, as_matrix, is_exact
+from conformance.reference.draw import Array, Draw, Plan, as_matrix, is_exact
 from conformance.stream import Stream
 
 #: In the order in which they are put in.

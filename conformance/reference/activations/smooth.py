@@ -14,8 +14,8 @@ from typing import Final
 
 import numpy as np
 
-from conformance.activation_base import Activation, compounded, ends, growing, logistic, nearest, scaled
-from conformance.enclosure import U64, Arithmetic, Enclosure, Float64
+from conformance.reference.activations.base import Activation, compounded, ends, growing, logistic, nearest, scaled
+from conformance.reference.enclosure import U64, Arithmetic, Enclosure, Float64
 
 #: erf and erfc of Python's own C library, which NumPy has not.
 _erf = np.vectorize(math.erf, otypes=[np.float64])

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from conformance.enclosure import U64, Arithmetic, Enclosure, Float64
+from conformance.reference.enclosure import U64, Arithmetic, Enclosure, Float64
 
 
 class Activation:

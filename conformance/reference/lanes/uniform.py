@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from conformance.draw import ATTEMPTS, Array, Draw, Float64, NoDraw, Plan, as_matrix, is_powerless
+from conformance.reference.draw import ATTEMPTS, Array, Draw, Float64, NoDraw, Plan, as_matrix, is_powerless
 from conformance.stream import Stream
 
 #: Exponents of the smallest and the largest scale of a position on the lane `wide`, by dtype; between layers and on the

@@ -17,8 +17,8 @@ import flint
 import numpy as np
 import numpy.typing as npt
 
-from conformance.draw import Draw, as_matrix
-from conformance.enclosure import Float64
+from conformance.reference.draw import Draw, as_matrix
+from conformance.reference.enclosure import Float64
 
 #: Products of two float64 have 106 bits; the rest is for sums over a wide range of exponents, and for functions.
 PRECISION: Final = 256
