@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.spent import python
-from conformance.cell import Cell, questions_of
+from conformance.checks.cell import Cell, questions_of
 from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
 from conformance.ledger.step import Surroundings, asked_steps

@@ -22,7 +22,7 @@ from typing import Any, Final
 from benchmarks.bare import asked
 from benchmarks.spent import python
 from conformance.adapters.registry import select
-from conformance.cell import checks_asked
+from conformance.checks.cell import checks_asked
 from conformance.sandbox import environment
 from conformance.suite import Runner
 from conformance.table.case import Layer

@@ -24,11 +24,11 @@ from typing import Final
 import numpy as np
 
 from conformance.adapters.registry import Implementation
-from conformance.cell import Cell
+from conformance.checks.cell import Cell
 from conformance.checks.expected import Expected
 from conformance.checks.finding import VIOLATES
 from conformance.checks.judge import judge
-from conformance.question import Question, question, refusal
+from conformance.checks.question import Question, question, refusal
 from conformance.reference.lanes.draws import NoDraw
 from conformance.sandbox.steps import Transcript, perform
 from conformance.table.case import Case

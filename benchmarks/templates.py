@@ -21,8 +21,8 @@ import numpy as np
 
 from benchmarks.reproduced import Task, run
 from conformance.adapters.registry import Implementation, registered
-from conformance.cell import checks_asked, concerns
-from conformance.question import Question, question
+from conformance.checks.cell import checks_asked, concerns
+from conformance.checks.question import Question, question
 from conformance.reference.enclosure import Enclosure
 from conformance.reproduce.symptom import symptom
 from conformance.reproduce.writer import script

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Final
 
 from conformance.adapters.registry import Implementation, fault_of_glob, registered
-from conformance.cell import checks_asked, concerns
+from conformance.checks.cell import checks_asked, concerns
 from conformance.checks.compare import compare
 from conformance.checks.finding import VIOLATES
+from conformance.checks.question import REPEATED, question
 from conformance.checks.scope import Scope, faults_of_scope, scopes_of
 from conformance.ledger import load_ledger
-from conformance.question import REPEATED, question
 from conformance.reference.lanes.draws import NoDraw, draws
 from conformance.table.case import DEFAULT_LANES, Case
 from conformance.table.loader import Table, TableError, default_cases, load

@@ -18,7 +18,7 @@ import pytest
 
 from conformance import travel, workers
 from conformance.adapters.registry import Implementation
-from conformance.cell import Cell, unknown_globs
+from conformance.checks.cell import Cell, unknown_globs
 from conformance.distribution import WithXdist
 from conformance.expected_time import Times
 from conformance.instruction_set import lacking

@@ -14,7 +14,7 @@ from typing import Final
 
 from conformance.adapters.installation import told_missing
 from conformance.adapters.registry import Implementation, RegistryError, registered, select
-from conformance.cell import Cell, cell_of, is_named
+from conformance.checks.cell import Cell, cell_of, is_named
 from conformance.expected_time import Times, of_results, recorded
 from conformance.ledger import Behaviour, load_ledger
 from conformance.results import ResultsError

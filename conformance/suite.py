@@ -18,14 +18,14 @@ import pytest
 
 from conformance.adapters.installation import told_missing
 from conformance.adapters.registry import Implementation
-from conformance.cell import Cell, questions_of
+from conformance.checks.cell import Cell, questions_of
 from conformance.checks.finding import CONFORMS
+from conformance.checks.question import Question, forget_questions
 from conformance.checks.verdict import Trial, Verdict
 from conformance.instruction_set import lacking, limited
 from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
 from conformance.ledger.step import Surroundings, asked_steps
-from conformance.question import Question, forget_questions
 from conformance.reference.lanes.draws import NoDraw
 from conformance.results import FAILING, NO_SCRIPT, OUTCOMES, UNJUDGED, finite
 from conformance.results.behaviours import gone_in, near

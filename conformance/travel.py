@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from conformance import __version__, workers
 from conformance.adapters.registry import Implementation, select
-from conformance.cell import Cell
+from conformance.checks.cell import Cell
 from conformance.ledger import Behaviour
 from conformance.selection import visible
 

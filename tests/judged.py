@@ -11,16 +11,16 @@ import numpy as np
 
 from conformance.adapters.protocol import Adapter
 from conformance.adapters.registry import Implementation
-from conformance.cell import Cell
+from conformance.checks.cell import Cell
 from conformance.checks.expected import Expected
 from conformance.checks.finding import Evidence, Finding
 from conformance.checks.judge import judge
+from conformance.checks.question import Question, question, refusal
 from conformance.checks.subject import Subject
 from conformance.checks.verdict import Trial, Verdict
 from conformance.ledger.behaviour import Behaviour, Instead
 from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import Surroundings
-from conformance.question import Question, question, refusal
 from conformance.reference import Deviation, Reference
 from conformance.reference.enclosure import Enclosure
 from conformance.sandbox.steps import Answer, Output, Reply, Transcript, perform

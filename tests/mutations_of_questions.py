@@ -9,7 +9,7 @@ from tests.mutation import Mutation, of
 #: (name, text taken out, text put in, test that must fail), module by module.
 MUTATIONS: Final[tuple[Mutation, ...]] = (
     *of(
-        "metamorphic",
+        "checks.metamorphic",
         (
             "any layer linear",
             'all(layer.activation == "linear"',
@@ -114,7 +114,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
     ),
     *of(
-        "question",
+        "checks.question",
         (
             "broadcast held to all samples",
             "related[BROADCAST] = replace(first, y=moved_enclosure(first.y, first_repeated))",
@@ -233,7 +233,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
     ),
     *of(
-        "cell",
+        "checks.cell",
         (
             "what the row names is not kept to",
             "return tuple(filter(case.asks, possible))",

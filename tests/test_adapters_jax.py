@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from conformance.adapters.registry import BUILT_IN, Implementation, select
-from conformance.cell import cell_of, concerns
+from conformance.checks.cell import cell_of, concerns
 from conformance.suite import DEFAULT_CACHE, Runner
 from conformance.table.case import Case, Layer
 from conformance.table.loader import default_cases, load

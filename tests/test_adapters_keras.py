@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from conformance.adapters.registry import registered
-from conformance.cell import cell_of, concerns
+from conformance.checks.cell import cell_of, concerns
 from conformance.suite import Runner
 from conformance.table.case import Case, Layer
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from conformance.adapters.registry import BUILT_IN, Implementation, select
-from conformance.cell import cell_of, checks_asked, concerns
+from conformance.checks.cell import cell_of, checks_asked, concerns
 from conformance.suite import Runner
 from conformance.table.case import Case, Layer
 from conformance.table.loader import default_cases, load

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from conformance.adapters.registry import Implementation, select
-from conformance.cell import Cell, concerns
+from conformance.checks.cell import Cell, concerns
 from conformance.ledger import load_ledger
 from conformance.suite import Runner
 from conformance.table.case import Case

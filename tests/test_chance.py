@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from conformance.adapters.registry import Implementation
-from conformance.cell import Cell
+from conformance.checks.cell import Cell
 from conformance.checks.expected import Expected
 from conformance.checks.judge import judge
-from conformance.question import question
+from conformance.checks.question import question
 from conformance.reference.probabilistic_bound import (
     ARRAYS,
     ELEMENTS,

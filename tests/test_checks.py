@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from conformance.adapters.protocol import Gradients, Parameter
-from conformance.cell import checks_asked
+from conformance.checks.cell import checks_asked
 from conformance.checks.compare import bits, compare, worst_of
 from conformance.checks.finding import Finding, Missing, raised_record
+from conformance.checks.question import question
 from conformance.checks.refusal import Refused
 from conformance.checks.shapes import ParameterCounts
-from conformance.question import question
 from conformance.reference.enclosure import Enclosure
 from conformance.sandbox.steps import (
     Answer,

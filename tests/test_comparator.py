@@ -15,10 +15,10 @@ from conformance.adapters.protocol import Gradients, Parameter
 from conformance.checks.compare import between, compare, worst_of
 from conformance.checks.finding import Finding, Missing
 from conformance.checks.positions import PositionsIndependent
+from conformance.checks.question import REPEATED
 from conformance.checks.refusal import Refused
 from conformance.checks.shapes import OutputShape, ParameterCounts
 from conformance.checks.values import GradientValues, OutputValues, Repeatable, WeightsLive
-from conformance.question import REPEATED
 from conformance.reference import Reference
 from conformance.reference.enclosure import Enclosure
 from conformance.reference.probabilistic_bound import FEWEST, root_mean_square

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.adapters.registry import select
-from conformance.cell import cell_of
+from conformance.checks.cell import cell_of
 from conformance.selection import Selection
 from conformance.suite import Runner
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from conformance.adapters.registry import select
-from conformance.cell import Cell
+from conformance.checks.cell import Cell
 from conformance.explain import explain
 from conformance.ledger import load_ledger
 from conformance.ledger.behaviour import ACCEPTANCES, SHAPES

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from conformance.checks.expected import Declared, Expected, Satisfies, flattened, rows
+from conformance.checks.question import Question, question
 from conformance.ledger.behaviour import Behaviour, Exactly, Refusal
 from conformance.ledger.expectation import Conflict, Expectation, deviations_of, dtypes_of_rule, inferred, width
 from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import Surroundings, asked_steps
-from conformance.question import Question, question
 from conformance.reference import Deviation, Reference
 from conformance.reference.enclosure import Enclosure
 from conformance.sandbox.steps import Forward

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from conformance.adapters.registry import select
-from conformance.cell import Cell
+from conformance.checks.cell import Cell
 from conformance.results import FAILING
 from conformance.sandbox.sandbox import Limits
 from conformance.suite import Runner

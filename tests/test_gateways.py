@@ -12,7 +12,7 @@ from xdist.dsession import DSession
 
 from conformance import travel
 from conformance.adapters.registry import Implementation, registered
-from conformance.cell import cell_of
+from conformance.checks.cell import cell_of
 from conformance.ledger import load_ledger
 from conformance.machines import Machines, Replacement, address, are_elsewhere, arguments_for, is_elsewhere
 from conformance.table.case import Case, Layer

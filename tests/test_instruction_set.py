@@ -18,7 +18,7 @@ from benchmarks.portability import SAMPLE, limited_runs
 from conformance import suite
 from conformance.adapters.implementation import Implementation
 from conformance.adapters.registry import select
-from conformance.cell import Cell
+from conformance.checks.cell import Cell
 from conformance.instruction_set import INSTRUCTION_SETS, NAMES, lacking, limited
 from conformance.reproduce.cells import reproduce
 from conformance.sandbox import environment

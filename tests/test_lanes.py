@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.power import Asked, red_checks
-from conformance.question import question
+from conformance.checks.question import question
 from conformance.reference.enclosure import Enclosure
 from conformance.reference.formats import FORMATS, dtype_of
 from conformance.reference.lanes.draws import draws

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.power import Asked, red_checks
-from conformance.question import question
+from conformance.checks.question import question
 from conformance.reference import answer
 from conformance.reference.lanes.draws import NoDraw, draws
 from conformance.table.case import Data, Expect, Layer

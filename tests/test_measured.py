@@ -10,7 +10,7 @@ import pytest
 
 from conformance.adapters.protocol import Array
 from conformance.adapters.registry import select
-from conformance.cell import Cell
+from conformance.checks.cell import Cell
 from conformance.results.measurements import Measured
 from conformance.suite import Runner
 from conformance.table.case import Case, Layer

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from conformance.adapters.protocol import Array, Stack
-from conformance.cell import checks_asked
+from conformance.checks.cell import checks_asked
+from conformance.checks.metamorphic import RELATIONS, Rearrangement, Relations, relations, relations_asked
+from conformance.checks.question import question
 from conformance.checks.relations import LinearInX, MemoryLayouts, Rearranged, WeightsReadBack
-from conformance.metamorphic import RELATIONS, Rearrangement, Relations, relations, relations_asked
-from conformance.question import question
 from conformance.reference.draw import Draw
 from conformance.sandbox.steps import Answer, Build, Forward
 from conformance.table.case import Case, Layer

@@ -15,7 +15,7 @@ from conformance.adapters import installation, registry
 from conformance.adapters.built_in import BUILT_IN
 from conformance.adapters.installation import told_missing
 from conformance.adapters.registry import UnknownImplementation, fault_of_glob, select
-from conformance.cell import unknown_globs
+from conformance.checks.cell import unknown_globs
 from conformance.cli import main
 from conformance.ledger import load_ledger
 from conformance.selection import Selection, SelectionError

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from conformance.adapters.registry import BUILT_IN, registered
-from conformance.cell import Cell, checks_asked
+from conformance.checks.cell import Cell, checks_asked
 from conformance.suite import Runner, explanation
 from conformance.table.case import Case, Layer
 from tests.planted import FAULTS, FAULTY, PLANTS, faults

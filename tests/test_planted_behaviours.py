@@ -16,13 +16,13 @@ import pytest
 
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack
 from conformance.adapters.registry import Implementation
-from conformance.cell import Cell
+from conformance.checks.cell import Cell
+from conformance.checks.question import question, refusal
 from conformance.checks.verdict import Trial, Verdict
 from conformance.ledger.behaviour import Behaviour, Exactly, Instead, Refusal
 from conformance.ledger.expectation import Conflict, check_agreement
 from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import Surroundings
-from conformance.question import question, refusal
 from conformance.reference.deviation import Deviation
 from conformance.reference.formats import FORMATS
 from conformance.sandbox.steps import Crash, Transcript, perform

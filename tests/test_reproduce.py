@@ -16,9 +16,9 @@ from click.testing import CliRunner
 
 from benchmarks import reproduced, templates
 from conformance.adapters.registry import Implementation, registered, select
-from conformance.cell import cell_of, concerns
+from conformance.checks.cell import cell_of, concerns
+from conformance.checks.question import question, refusal
 from conformance.cli import main
-from conformance.question import question, refusal
 from conformance.reference.lanes.draws import draws
 from conformance.reproduce import NotShown, script
 from conformance.reproduce.arrays import Arrays, _value

@@ -12,7 +12,7 @@ import pytest
 
 from conformance.adapters.protocol import Array, Shape, Stack
 from conformance.adapters.registry import Implementation, select
-from conformance.cell import cell_of, checks_asked, concerns
+from conformance.checks.cell import cell_of, checks_asked, concerns
 from conformance.sandbox.layouts import arrange
 from conformance.selection import Selection
 from conformance.suite import Runner

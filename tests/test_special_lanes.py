@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from benchmarks.power import Asked, red_checks
 from conformance.checks.compare import compare
 from conformance.checks.finding import CONFORMS, VIOLATES
-from conformance.question import question
+from conformance.checks.question import question
 from conformance.reference.enclosure import Enclosure
 from conformance.reference.formats import FORMATS
 from conformance.reference.lanes.draws import Draw, as_matrix, draws

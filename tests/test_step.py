@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack
+from conformance.checks.question import question
 from conformance.checks.step import are_apart, satisfies
 from conformance.ledger.behaviour import Refusal
 from conformance.ledger.expectation import Expectation, dtypes_of_rule
 from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import asked_steps
-from conformance.question import question
 from conformance.reference import Reference
 from conformance.reference.enclosure import Enclosure
 from conformance.sandbox.steps import Answer, Declined, Inferred, Parameters, Raised, Unreached

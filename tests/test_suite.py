@@ -11,14 +11,14 @@ import cachetools
 import numpy as np
 import pytest
 
-from conformance import question as questions
 from conformance import suite
 from conformance.adapters.implementation import AxisLimit
 from conformance.adapters.registry import Implementation, select
-from conformance.cell import Cell, concerns
+from conformance.checks import question as questions
+from conformance.checks.cell import Cell, concerns
 from conformance.checks.expected import Expected
 from conformance.checks.judge import judge
-from conformance.question import forget_questions, question
+from conformance.checks.question import forget_questions, question
 from conformance.sandbox.steps import Transcript, perform
 from conformance.suite import Runner
 from conformance.table.case import Case, Layer

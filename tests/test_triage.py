@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from conformance.adapters.registry import select
-from conformance.cell import cell_of
+from conformance.checks.cell import cell_of
 from conformance.cli import main
 from conformance.distinction import distinction, facts
 from conformance.ledger import Behaviour, LedgerError, load_ledger

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from conformance.adapters.registry import Implementation, select
 from conformance.badge import badges
-from conformance.cell import Cell, is_named
+from conformance.checks.cell import Cell, is_named
 from conformance.cli import main
 from conformance.expected_time import of_records
 from conformance.results import Run, read

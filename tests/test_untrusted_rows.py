@@ -17,7 +17,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from conformance.adapters.registry import registered
-from conformance.question import refusal
+from conformance.checks.question import refusal
 from conformance.reproduce import script
 from conformance.table.case import SWITCHES, Case, Expect, Layer
 from conformance.table.loader import lint

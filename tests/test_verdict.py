@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from conformance.adapters.protocol import Array, Gradients, Stack
+from conformance.checks.question import question
 from conformance.checks.verdict import Trial, Verdict
 from conformance.ledger.behaviour import Behaviour, Refusal
 from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import Surroundings
-from conformance.question import question
 from conformance.sandbox.steps import Build, Crash, Declined, Forward, Raised, Step, Transcript
 from conformance.suite import asked_last, explanation
 from conformance.table.case import Case, Data, Expect, Layer

@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from conformance.adapters.protocol import Array
+from conformance.checks.metamorphic import moved_enclosure
+from conformance.checks.question import Question
 from conformance.ledger.acceptance import accepted
 from conformance.ledger.behaviour import Behaviour
 from conformance.ledger.expectation import Conflict, Covering, Expectation, changed, dtypes_of_rule
 from conformance.ledger.step import AskedStep, Surroundings
-from conformance.metamorphic import moved_enclosure
-from conformance.question import Question
 from conformance.reference import Reference
 from conformance.reference.enclosure import Enclosure
 from conformance.table.case import Case

@@ -7,15 +7,15 @@ from dataclasses import replace
 from typing import Final
 
 from conformance.adapters.registry import Implementation
-from conformance.cell import Cell, checks_asked
+from conformance.checks.cell import Cell, checks_asked
 from conformance.checks.finding import UNSUPPORTED, Evidence, Expected, Finding
 from conformance.checks.positions import PositionsIndependent
+from conformance.checks.question import Question
 from conformance.checks.refusal import Refused
 from conformance.checks.relations import LinearInX, MemoryLayouts, Rearranged, WeightsReadBack
 from conformance.checks.shapes import OutputDtype, OutputShape, ParameterCounts, Placement
 from conformance.checks.subject import Check, Subject
 from conformance.checks.values import VALUES
-from conformance.question import Question
 from conformance.sandbox.steps import Transcript
 
 _ALL: Final[tuple[Check, ...]] = (

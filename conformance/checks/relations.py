@@ -1,5 +1,6 @@
 """
-The checks of relations between answers (`conformance.metamorphic`): each judges what its relation's steps came to.
+The checks of relations between answers (`conformance.checks.metamorphic`): each judges what its relation's steps came
+to.
 
 A relation allows the sum of the radii of the steps that it compares, which is nothing where all of them are exact.
 """

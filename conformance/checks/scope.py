@@ -17,13 +17,13 @@ from typing import Final
 import numpy as np
 
 from conformance.adapters.registry import Implementation, registered
-from conformance.cell import cell_of, concerns
+from conformance.checks.cell import cell_of, concerns
 from conformance.checks.expected import Declared
+from conformance.checks.question import question, refusal, unanswered
 from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
 from conformance.ledger.expectation import Conflict, Covering, check_agreement, width
 from conformance.ledger.step import AskedStep, Surroundings, asked_steps
-from conformance.question import question, refusal, unanswered
 from conformance.reference.deviation import NO_DEVIATION
 from conformance.reference.draw import Draw, Plan
 from conformance.reference.lanes.draws import NoDraw

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from conformance.checks.finding import Evidence, Finding
-from conformance.question import Question
+from conformance.checks.question import Question
 from conformance.table.case import Case
 
 

@@ -9,10 +9,10 @@ from typing import Final
 from conformance.adapters.protocol import Array, Gradients
 from conformance.checks.compare import between, bits, compare, worst_of
 from conformance.checks.finding import VIOLATES, Evidence, Finding
+from conformance.checks.question import REPEATED
+from conformance.checks.rounding_behaviour import seen
 from conformance.checks.subject import Subject
-from conformance.conduct import seen
 from conformance.ledger.expectation import Expectation
-from conformance.question import REPEATED
 from conformance.reference.enclosure import Enclosure
 from conformance.reference.formats import FORMATS
 from conformance.sandbox.steps import Output

@@ -12,15 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from conformance.cell import Cell
+from conformance.checks.cell import Cell
 from conformance.checks.expected import Declared, Expected
 from conformance.checks.finding import VIOLATES, Evidence, Finding
 from conformance.checks.judge import judge
+from conformance.checks.question import Question
 from conformance.checks.step import are_apart, satisfies
 from conformance.ledger.behaviour import Behaviour
 from conformance.ledger.expectation import Conflict, Expectation, width
 from conformance.ledger.step import AskedStep, Surroundings, asked_steps
-from conformance.question import Question
 from conformance.sandbox.steps import NoValue, Output, Transcript
 
 Record = Mapping[str, Any]

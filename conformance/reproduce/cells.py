@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from conformance.adapters.registry import Implementation, RegistryError, select
+from conformance.checks.question import Question, question, refusal
 from conformance.instruction_set import NAMES, limited
-from conformance.question import Question, question, refusal
 from conformance.reference.lanes.draws import NoDraw
 from conformance.reproduce.symptom import NotShown, Record
 from conformance.reproduce.writer import row_fields, script

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from conformance.question import REPEATED, Question
+from conformance.checks.question import REPEATED, Question
 from conformance.sandbox.steps import Build, Differentiate, Forward, SetWeights, Step
 
 Record = Mapping[str, Any]

@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 import conformance
 from conformance.adapters.protocol import Array, Stack
 from conformance.adapters.registry import Implementation
-from conformance.question import Question
+from conformance.checks.question import Question
 from conformance.reproduce.arrays import Arrays
 from conformance.reproduce.naming import Layer, Lines, Tensor, arranged, layers_of, names_of
 from conformance.reproduce.symptom import NotShown, Record, Symptom, needed, symptom

@@ -18,9 +18,9 @@ import numpy as np
 
 from conformance import workers
 from conformance.adapters.registry import Implementation
-from conformance.cell import cell_of, concerns
+from conformance.checks.cell import cell_of, concerns
+from conformance.checks.question import question
 from conformance.ledger import Behaviour
-from conformance.question import question
 from conformance.reference.lanes.draws import NoDraw
 from conformance.sandbox.sandbox import Limits
 from conformance.sandbox.steps import Output

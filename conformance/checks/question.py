@@ -18,8 +18,7 @@ import cachetools
 import numpy as np
 
 from conformance.adapters.protocol import Array, Dense, Stack, Units
-from conformance.conduct import Ways, conducts
-from conformance.metamorphic import (
+from conformance.checks.metamorphic import (
     BROADCAST,
     Relations,
     computing,
@@ -27,6 +26,7 @@ from conformance.metamorphic import (
     moved_enclosure,
     relations,
 )
+from conformance.checks.rounding_behaviour import Ways, conducts
 from conformance.reference import Reference, answer
 from conformance.reference.formats import FORMATS, dtype_of
 from conformance.reference.lanes.draws import Draw, NoDraw, draws

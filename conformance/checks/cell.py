@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from conformance.adapters.registry import Implementation, fault_of_glob, registered
-from conformance.metamorphic import RELATIONS, relations_asked
-from conformance.question import Question, question, refusal
+from conformance.checks.metamorphic import RELATIONS, relations_asked
+from conformance.checks.question import Question, question, refusal
 from conformance.table.case import CHECKS, SHAPE_CHECKS, Case
 
 
