@@ -19,7 +19,7 @@ from typing import Final
 
 from conformance.adapters.registry import Implementation, fault_of_glob, registered
 from conformance.checks.cell import checks_asked, concerns
-from conformance.checks.compare import compare
+from conformance.checks.comparison import compare
 from conformance.checks.finding import VIOLATES
 from conformance.checks.question import REPEATED, question
 from conformance.checks.scope import Scope, faults_of_scope, scopes_of

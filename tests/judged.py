@@ -12,7 +12,7 @@ import numpy as np
 from conformance.adapters.protocol import Adapter
 from conformance.adapters.registry import Implementation
 from conformance.checks.cell import Cell
-from conformance.checks.expected import Expected
+from conformance.checks.expectations import Expected
 from conformance.checks.finding import Evidence, Finding
 from conformance.checks.judge import judge
 from conformance.checks.question import Question, question, refusal

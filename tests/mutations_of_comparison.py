@@ -9,7 +9,7 @@ from tests.mutation import Mutation, of
 #: (name, text taken out, text put in, test that must fail), module by module.
 MUTATIONS: Final[tuple[Mutation, ...]] = (
     *of(
-        "checks.compare",
+        "checks.comparison",
         (
             "an error at the bound violates",
             "if float(ratio[index]) <= 1.0:",

@@ -9,7 +9,7 @@ from tests.mutation import Mutation, of
 #: (name, text taken out, text put in, test that must fail), module by module.
 MUTATIONS: Final[tuple[Mutation, ...]] = (
     *of(
-        "checks.expected",
+        "checks.expectations",
         (
             "a rearranged output in order",
             "return moved_enclosure(main, moves[label])",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.checks.compare import compare
+from conformance.checks.comparison import compare
 from conformance.reference import Reference, answer
 from conformance.reference.draw import Draw
 from conformance.reference.enclosure import U64, Arithmetic, Enclosure

@@ -9,7 +9,7 @@ import pytest
 
 from conformance.adapters.registry import Implementation
 from conformance.checks.cell import Cell
-from conformance.checks.expected import Expected
+from conformance.checks.expectations import Expected
 from conformance.checks.judge import judge
 from conformance.checks.question import question
 from conformance.reference.probabilistic_bound import (

@@ -10,7 +10,7 @@ import pytest
 
 from conformance.adapters.protocol import Gradients, Parameter
 from conformance.checks.cell import checks_asked
-from conformance.checks.compare import bits, compare, worst_of
+from conformance.checks.comparison import bits, compare, worst_of
 from conformance.checks.finding import Finding, Missing, raised_record
 from conformance.checks.question import question
 from conformance.checks.refusal import Refused

@@ -12,7 +12,7 @@ from hypothesis import given as drawn
 from hypothesis import strategies
 
 from conformance.adapters.protocol import Gradients, Parameter
-from conformance.checks.compare import between, compare, worst_of
+from conformance.checks.comparison import between, compare, worst_of
 from conformance.checks.finding import Finding, Missing
 from conformance.checks.positions import PositionsIndependent
 from conformance.checks.question import REPEATED

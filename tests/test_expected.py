@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.checks.expected import Declared, Expected, Satisfies, flattened, rows
+from conformance.checks.expectations import Declared, Expected, Satisfies, flattened, rows
 from conformance.checks.question import Question, question
 from conformance.ledger.behaviour import Behaviour, Exactly, Refusal
 from conformance.ledger.expectation import Conflict, Expectation, deviations_of, dtypes_of_rule, inferred, width

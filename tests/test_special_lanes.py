@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.power import Asked, red_checks
-from conformance.checks.compare import compare
+from conformance.checks.comparison import compare
 from conformance.checks.finding import CONFORMS, VIOLATES
 from conformance.checks.question import question
 from conformance.reference.enclosure import Enclosure

@@ -16,7 +16,7 @@ from conformance.adapters.implementation import AxisLimit
 from conformance.adapters.registry import Implementation, select
 from conformance.checks import question as questions
 from conformance.checks.cell import Cell, concerns
-from conformance.checks.expected import Expected
+from conformance.checks.expectations import Expected
 from conformance.checks.judge import judge
 from conformance.checks.question import forget_questions, question
 from conformance.sandbox.steps import Transcript, perform

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from conformance.adapters.protocol import Array
-from conformance.checks.compare import between, compare, worst_of
-from conformance.checks.expected import flattened, rows
+from conformance.checks.comparison import between, compare, worst_of
+from conformance.checks.expectations import flattened, rows
 from conformance.checks.finding import VIOLATES, Finding
 from conformance.checks.subject import Subject
 from conformance.sandbox.steps import Output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from conformance.checks.compare import compare, worst_of
+from conformance.checks.comparison import compare, worst_of
 from conformance.checks.finding import VIOLATES, Finding, first_line, raised_inside, raised_record
 from conformance.checks.subject import Subject
 from conformance.ledger.expectation import Expectation

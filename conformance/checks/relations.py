@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from conformance.checks.compare import between, compare, worst_of
+from conformance.checks.comparison import between, compare, worst_of
 from conformance.checks.finding import VIOLATES, Finding
 from conformance.checks.subject import Subject
 from conformance.checks.values import compared_outputs

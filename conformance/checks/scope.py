@@ -18,7 +18,7 @@ import numpy as np
 
 from conformance.adapters.registry import Implementation, registered
 from conformance.checks.cell import cell_of, concerns
-from conformance.checks.expected import Declared
+from conformance.checks.expectations import Declared
 from conformance.checks.question import question, refusal, unanswered
 from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from conformance.checks.compare import worst_of
+from conformance.checks.comparison import worst_of
 from conformance.checks.finding import VIOLATES, Finding
 from conformance.checks.subject import Subject
 from conformance.ledger.expectation import Expectation, inferred

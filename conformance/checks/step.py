@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from conformance.adapters.protocol import Gradients
-from conformance.checks.compare import compare
+from conformance.checks.comparison import compare
 from conformance.checks.finding import VIOLATES, is_refused_as_declared
 from conformance.checks.values import compared_step, of_shape
 from conformance.ledger.expectation import Expectation, inferred

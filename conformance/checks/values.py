@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from conformance.adapters.protocol import Array, Gradients
-from conformance.checks.compare import between, bits, compare, worst_of
+from conformance.checks.comparison import between, bits, compare, worst_of
 from conformance.checks.finding import VIOLATES, Evidence, Finding
 from conformance.checks.question import REPEATED
 from conformance.checks.rounding_behaviour import seen

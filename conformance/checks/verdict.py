@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from conformance.checks.cell import Cell
-from conformance.checks.expected import Declared, Expected
+from conformance.checks.expectations import Declared, Expected
 from conformance.checks.finding import VIOLATES, Evidence, Finding
 from conformance.checks.judge import judge
 from conformance.checks.question import Question
