@@ -115,7 +115,7 @@ bench: $(STAMP)
 # time that is not clearly another stays as it is.
 TIMES ?= build/found/results.jsonl
 times: $(STAMP)
-	$(BIN)/python -m conformance.expected_time $(TIMES)
+	$(BIN)/python -m conformance.run.expected_times $(TIMES)
 
 # The other direction: random cases of another seed each day, without one false alarm. Every implementation is asked
 # everything, and judged with what is declared of it. Those of the nightly tier are asked fewer rows. The last line judges

@@ -25,11 +25,11 @@ from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
 from conformance.ledger.step import Surroundings, asked_steps
 from conformance.reference.lanes.draws import NoDraw
+from conformance.run.runner import DEFAULT_CACHE
+from conformance.run.selection import Selection
 from conformance.sandbox import environment
 from conformance.sandbox.child import load
 from conformance.sandbox.steps import Step, perform
-from conformance.selection import Selection
-from conformance.suite import DEFAULT_CACHE
 
 
 def asked(names: Sequence[str], cases: Sequence[str] = ()) -> tuple[Cell, ...]:

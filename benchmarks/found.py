@@ -19,7 +19,7 @@ from typing import Final
 
 from conformance.ledger import Behaviour
 from conformance.results import Run, read
-from conformance.selection import Selection
+from conformance.run.selection import Selection
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 README: Final = ROOT / "README.md"

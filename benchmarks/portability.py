@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from conformance.instruction_set import NAMES, lacking
+from conformance.run.instruction_set import NAMES, lacking
 from conformance.sandbox.environment import cpu_features
 
 THREADS: Final = (1, 2)

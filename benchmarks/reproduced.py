@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conformance.adapters.registry import select
-from conformance.reproduce.cells import asked, case_of
-from conformance.reproduce.symptom import NotShown, Record, Symptom, symptom
-from conformance.reproduce.writer import script
 from conformance.results import read
+from conformance.run.reproduce.from_results import asked, case_of
+from conformance.run.reproduce.symptom import NotShown, Record, Symptom, symptom
+from conformance.run.reproduce.writer import script
 
 RUNNER = Path(__file__).parent / "scripts.py"
 #: Seconds that the scripts of one process may take together.

@@ -24,11 +24,11 @@ from typing import Any, Final
 
 from benchmarks.schedule_by_count import GroupScheduling as ByCount
 from benchmarks.spent import python
-from conformance.expected_time import Times, of_results, recorded
 from conformance.results import read
-from conformance.scheduler import GroupScheduling, group_of
-from conformance.selection import Selection
-from conformance.sharding import parts
+from conformance.run.distributed.scheduler import GroupScheduling, group_of
+from conformance.run.expected_times import Times, of_results, recorded
+from conformance.run.selection import Selection
+from conformance.run.sharding import parts
 
 WORKERS: Final = (2, 4, 8, 16)
 SHARDS: Final = (2, 4, 8)

@@ -24,8 +24,8 @@ from conformance.adapters.registry import Implementation, registered
 from conformance.checks.cell import checks_asked, concerns
 from conformance.checks.question import Question, question
 from conformance.reference.enclosure import Enclosure
-from conformance.reproduce.symptom import symptom
-from conformance.reproduce.writer import script
+from conformance.run.reproduce.symptom import symptom
+from conformance.run.reproduce.writer import script
 from conformance.table.case import Case, Layer
 
 TWO = (Layer(units=4, activation="relu"), Layer(units=3))

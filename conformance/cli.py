@@ -14,10 +14,10 @@ from typing import Any
 import click
 
 from conformance import __version__
-from conformance.at_fault import AT_FAULT, CommandFault, Commands, OutputPath
 from conformance.merge_command import merge
 from conformance.nightly_commands import nightly
 from conformance.page_command import report
+from conformance.run.errors import AT_FAULT, CommandFault, Commands, OutputPath
 from conformance.run_command import run
 from conformance.search_command import search
 
@@ -189,7 +189,7 @@ def list_implementations() -> None:
 @_CASES
 def list_cases(cases: tuple[str, ...]) -> None:
     """List the id of every case, with its row."""
-    from conformance.selection import Selection, SelectionError
+    from conformance.run.selection import Selection, SelectionError
 
     try:
         for case in Selection(cases=cases, tier="nightly").table():
@@ -214,7 +214,7 @@ def list_divergences() -> None:
     import shutil
 
     from conformance.known import document
-    from conformance.selection import Selection, SelectionError
+    from conformance.run.selection import Selection, SelectionError
 
     try:
         behaviours = Selection().ledger()
@@ -227,7 +227,7 @@ def list_divergences() -> None:
 @_CASES
 def list_coverage(cases: tuple[str, ...]) -> None:
     """Count the pairs of rank, batch, bias, activation, dtype, layout, lane and depth that cases combine."""
-    from conformance.selection import Selection, SelectionError
+    from conformance.run.selection import Selection, SelectionError
     from conformance.table.coverage import coverage, document
 
     try:
@@ -256,10 +256,10 @@ def reproduce(cell: str, results: Path, check: str | None) -> None:
     CELL is DEVICE/IMPLEMENTATION/CASE, as in a test's id, or IMPLEMENTATION/CASE. The script needs the framework and
     NumPy alone, and prints what is expected, what it got, and the versions.
     """
-    from conformance.reproduce import NotShown
-    from conformance.reproduce.cells import NoSuchCell
-    from conformance.reproduce.cells import reproduce as written
     from conformance.results import ResultsError
+    from conformance.run.reproduce import NotShown
+    from conformance.run.reproduce.from_results import NoSuchCell
+    from conformance.run.reproduce.from_results import reproduce as written
 
     try:
         click.echo(written(cell, results, check), nl=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from conformance.at_fault import CommandFault, OutputPath
+from conformance.run.errors import CommandFault, OutputPath
 
 
 @click.command()

@@ -13,7 +13,7 @@ from typing import Final
 
 import click
 
-from conformance.at_fault import CommandFault, OutputPath
+from conformance.run.errors import CommandFault, OutputPath
 
 #: Exit codes: something got worse, or a known behaviour is gone; a night was kept aside, or nothing ran.
 WORSE: Final = 1

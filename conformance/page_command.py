@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from conformance.at_fault import CommandFault, OutputPath
+from conformance.run.errors import CommandFault, OutputPath
 
 if TYPE_CHECKING:
     from conformance.results import Run

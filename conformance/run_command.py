@@ -9,14 +9,14 @@ from typing import Any, Final
 
 import click
 
-from conformance.at_fault import AT_FAULT, INTERNAL_ERROR, CommandFault, OutputPath
-from conformance.instruction_set import NAMES
 from conformance.page_command import write_page
+from conformance.run.errors import AT_FAULT, INTERNAL_ERROR, CommandFault, OutputPath
+from conformance.run.instruction_set import NAMES
 
 #: Exit code: nothing ran.
 NOTHING_RAN: Final = 3
 #: What pytest collects.
-SUITE: Final = Path(__file__).with_name("suite.py")
+SUITE: Final = Path(__file__).parent / "run" / "runner.py"
 #: How often a worker is started anew for each `--tx`.
 RESTARTS: Final = 4
 
@@ -186,8 +186,8 @@ def _run_and_report(words: list[str], results: Path, page: Path) -> int:
     # Of what is installed beside the suite, some plugins of pytest reorder, repeat or time tests in every run.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     # Nothing of the folder the command is called in has a say: no ini file, no conftest, no cache.
-    isolation = ["-c", str(SUITE.with_name("run.ini")), "--rootdir", str(SUITE.parent), "--noconftest"]
-    isolation += ["-p", "no:cacheprovider", "-p", "xdist", "-p", "conformance.plugin"]
+    isolation = ["-c", str(SUITE.with_name("run.ini")), "--rootdir", str(SUITE.parent.parent), "--noconftest"]
+    isolation += ["-p", "no:cacheprovider", "-p", "xdist", "-p", "conformance.run.plugin"]
     isolation += ["--import-mode=importlib", "-W", "error"]
     before, is_shown = _last_written(results), False
     try:
@@ -216,8 +216,8 @@ def _last_written(results: Path) -> tuple[int, int, int] | None:
 
 def _collect(selected: dict[str, Any], shard: str, draws: int) -> None:
     """Print what a run would be, and run nothing."""
-    from conformance.planned import planned
-    from conformance.selection import Selection, SelectionError, parse_shard
+    from conformance.run.estimate import planned
+    from conformance.run.selection import Selection, SelectionError, parse_shard
 
     try:
         for line in planned(Selection(**selected, shard=parse_shard(shard)), draws=draws):

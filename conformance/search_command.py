@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from conformance.at_fault import CommandFault, OutputPath
+from conformance.run.errors import CommandFault, OutputPath
 
 if TYPE_CHECKING:
     from conformance.search import Found
@@ -66,11 +66,11 @@ def search(
     """
     if importlib.util.find_spec("hypothesis") is None:
         raise CommandFault("a search needs Hypothesis: pip install 'dense-conformance[search]'")
+    from conformance.run.runner import DEFAULT_CACHE
+    from conformance.run.selection import Selection, SelectionError
     from conformance.sandbox.sandbox import Limits
     from conformance.search import search as searched
     from conformance.search.told import lines, write
-    from conformance.selection import Selection, SelectionError
-    from conformance.suite import DEFAULT_CACHE
 
     selection = Selection(implementations=implementation, device=device, tier="nightly" if implementation else "full")
     try:

@@ -9,7 +9,7 @@ from tests.mutation import Mutation, of
 #: (name, text taken out, text put in, test that must fail), module by module.
 MUTATIONS: Final[tuple[Mutation, ...]] = (
     *of(
-        "suite",
+        "run.runner",
         (
             "the best draw is the outcome",
             'if worst is None or OUTCOMES.index(judged["outcome"]) < OUTCOMES',

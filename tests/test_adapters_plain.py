@@ -19,7 +19,7 @@ import pytest
 import conformance
 from conformance.adapters.registry import BUILT_IN, UnknownImplementation, select
 from conformance.checks.cell import cell_of, checks_asked, concerns
-from conformance.suite import Runner
+from conformance.run.runner import Runner
 from conformance.table.case import Case, Layer
 from conformance.table.loader import default_cases, load
 

@@ -19,7 +19,7 @@ from conformance import linting
 from conformance.cli import main
 from conformance.reference.lanes.draws import NoDraw
 from conformance.results import read
-from conformance.selection import Selection
+from conformance.run.selection import Selection
 from conformance.table.case import Case
 from conformance.triage import drafts
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from conformance.adapters.registry import select
 from conformance.checks.cell import cell_of
-from conformance.selection import Selection
-from conformance.suite import Runner
+from conformance.run.runner import Runner
+from conformance.run.selection import Selection
 
 ROWS = """\
 description: Rows whose answers have many bits.

@@ -1,5 +1,5 @@
 """The suite itself: every case on every implementation, one test per cell."""
 
-from conformance.suite import test_dense
+from conformance.run.runner import test_dense
 
 __all__ = ["test_dense"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from conformance.adapters.registry import registered
-from conformance.expected_time import (
+from conformance.run.expected_times import (
     FILE,
     USUAL_CELL,
     USUAL_START,
@@ -20,8 +20,8 @@ from conformance.expected_time import (
     recorded,
     updated,
 )
-from conformance.selection import Selection, SelectionError
-from conformance.suite import Runner
+from conformance.run.runner import Runner
+from conformance.run.selection import Selection, SelectionError
 from tests.runs import EXACT, table
 
 

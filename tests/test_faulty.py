@@ -9,8 +9,8 @@ import pytest
 from conformance.adapters.registry import select
 from conformance.checks.cell import Cell
 from conformance.results import FAILING
+from conformance.run.runner import Runner
 from conformance.sandbox.sandbox import Limits
-from conformance.suite import Runner
 from conformance.table.case import Case
 from conformance.table.loader import default_cases, load
 from tests.faulty import FAULTS

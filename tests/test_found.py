@@ -12,7 +12,7 @@ import pytest
 from benchmarks.found import seen, summary_of, table, told, written
 from conformance.ledger import Behaviour
 from conformance.results import Run, read
-from conformance.selection import Selection
+from conformance.run.selection import Selection
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 

@@ -10,11 +10,18 @@ import execnet
 import pytest
 from xdist.dsession import DSession
 
-from conformance import travel
 from conformance.adapters.registry import Implementation, registered
 from conformance.checks.cell import cell_of
 from conformance.ledger import load_ledger
-from conformance.machines import Machines, Replacement, address, are_elsewhere, arguments_for, is_elsewhere
+from conformance.run.distributed import transfer
+from conformance.run.distributed.machines import (
+    Machines,
+    Replacement,
+    address,
+    are_elsewhere,
+    arguments_for,
+    is_elsewhere,
+)
 from conformance.table.case import Case, Layer
 from conformance.table.loader import default_cases
 
@@ -179,7 +186,7 @@ def test_cells_and_ledger_travel_whole_and_an_unread_module_is_read_where_it_run
     )
     cells = [cell_of(case, each, "cpu") for each in (NUMPY, ABSENT, unread)]
     entries = load_ledger([default_cases()])
-    (first, second, third), ledger = travel.unpack(travel.pack(cells, entries))
+    (first, second, third), ledger = transfer.unpack(transfer.pack(cells, entries))
     assert (first, second) == (cells[0], cells[1])
     assert first.case.row == "rows.yaml:7"
     assert len(ledger) == len(entries)
@@ -189,10 +196,10 @@ def test_cells_and_ledger_travel_whole_and_an_unread_module_is_read_where_it_run
 
 
 def test_another_source_is_a_fault_that_says_both() -> None:
-    asked = travel.greeting([NUMPY], devices=False)
-    assert "fault" not in travel.answer(asked)
-    fault = travel.answer({**asked, "source": "0123456789ab"})["fault"]
-    assert travel.source() in fault
+    asked = transfer.greeting([NUMPY], devices=False)
+    assert "fault" not in transfer.answer(asked)
+    fault = transfer.answer({**asked, "source": "0123456789ab"})["fault"]
+    assert transfer.source() in fault
     assert "0123456789ab" in fault
 
 

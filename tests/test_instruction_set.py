@@ -15,15 +15,15 @@ import pytest
 import threadpoolctl
 
 from benchmarks.portability import SAMPLE, limited_runs
-from conformance import suite
 from conformance.adapters.implementation import Implementation
 from conformance.adapters.registry import select
 from conformance.checks.cell import Cell
-from conformance.instruction_set import INSTRUCTION_SETS, NAMES, lacking, limited
-from conformance.reproduce.cells import reproduce
+from conformance.run import runner
+from conformance.run.instruction_set import INSTRUCTION_SETS, NAMES, lacking, limited
+from conformance.run.reproduce.from_results import reproduce
+from conformance.run.runner import Runner
 from conformance.sandbox import environment
 from conformance.sandbox.environment import cpu_features
-from conformance.suite import Runner
 from conformance.table.case import DTYPES, LANES, Case, Layer
 from conformance.table.loader import default_cases, load
 from tests.runs import ROOT, conformance, lines, table
@@ -91,9 +91,8 @@ def test_a_processor_lacks_what_an_instruction_set_needs() -> None:
 
 
 def test_a_cell_is_not_run_where_the_processor_lacks_the_instruction_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite, "cpu_features", lambda: frozenset({"sse4_1", "sse4_2", "popcnt"}))
-    runner = Runner(cpu_isa="avx")
-    record = runner.run(Cell(case=CASE, implementation=select(["numpy"])[0], device="cpu"))
+    monkeypatch.setattr(runner, "cpu_features", lambda: frozenset({"sse4_1", "sse4_2", "popcnt"}))
+    record = Runner(cpu_isa="avx").run(Cell(case=CASE, implementation=select(["numpy"])[0], device="cpu"))
     assert (record["outcome"], record["reason"]) == ("not_run", "--cpu-isa avx: the processor lacks avx, f16c")
 
 

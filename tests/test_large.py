@@ -24,9 +24,9 @@ from conformance.report.condensed import condensed
 from conformance.report.view import Left
 from conformance.results import Record, Run, opened, read
 from conformance.results.diff.compare import diff
-from conformance.summary import summarise
+from conformance.run.summary import summarise
+from conformance.run.tally import Tally
 from conformance.table.loader import load
-from conformance.tally import Tally
 
 ROOT = Path(__file__).parent.parent
 PROCESSES = ("torch", "flax-nnx", "keras-jax", "numpy")

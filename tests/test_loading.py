@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from conformance.adapters.registry import Implementation, select
 from conformance.cli import main
+from conformance.run.selection import Selection, SelectionError
 from conformance.sandbox.sandbox import Limits
-from conformance.selection import Selection, SelectionError
 from tests.runs import EXACT, conformance, table
 
 MODULES = {

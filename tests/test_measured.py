@@ -12,7 +12,7 @@ from conformance.adapters.protocol import Array
 from conformance.adapters.registry import select
 from conformance.checks.cell import Cell
 from conformance.results.measurements import Measured
-from conformance.suite import Runner
+from conformance.run.runner import Runner
 from conformance.table.case import Case, Layer
 from tests.faulty import Honest, NumPyAdapter, times
 

@@ -10,8 +10,8 @@ import pytest
 
 from conformance.results import Writer, read
 from conformance.results.merge import MergeError, merge
-from conformance.selection import Selection
-from conformance.suite import Runner
+from conformance.run.runner import Runner
+from conformance.run.selection import Selection
 from tests.runs import EXACT, cells, conformance, lines, table
 
 ROWS = table(

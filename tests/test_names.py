@@ -18,7 +18,7 @@ from conformance.adapters.registry import UnknownImplementation, fault_of_glob, 
 from conformance.checks.cell import unknown_globs
 from conformance.cli import main
 from conformance.ledger import load_ledger
-from conformance.selection import Selection, SelectionError
+from conformance.run.selection import Selection, SelectionError
 from tests.runs import table
 from tests.tables import cases_of
 

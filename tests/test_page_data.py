@@ -13,7 +13,7 @@ import pytest
 from conformance.report import asked, render
 from conformance.report import payload as data_of
 from conformance.results import Run, finite, read
-from conformance.selection import Selection
+from conformance.run.selection import Selection
 from conformance.table.loader import load
 from tests.pages import CHANGES, ENTRY, HISTORY, MEASURED, Maker, Page, all_outcomes, cell
 

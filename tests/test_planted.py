@@ -12,7 +12,7 @@ import pytest
 
 from conformance.adapters.registry import BUILT_IN, registered
 from conformance.checks.cell import Cell, checks_asked
-from conformance.suite import Runner, explanation
+from conformance.run.runner import Runner, explanation
 from conformance.table.case import Case, Layer
 from tests.planted import FAULTS, FAULTY, PLANTS, faults
 

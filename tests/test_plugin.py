@@ -196,7 +196,7 @@ divergences:
 def with_ledger(folder: Path, *options: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the suite with the ledger in a folder in place of its own."""
     code = (
-        "import sys, pathlib, pytest, conformance.selection as selection\n"
+        "import sys, pathlib, pytest, conformance.run.selection as selection\n"
         f"selection.default_cases = lambda: pathlib.Path({str(folder / 'known')!r})\n"
         "sys.exit(pytest.main(['tests/test_dense.py', '-p', 'no:cacheprovider', *sys.argv[1:]]))"
     )

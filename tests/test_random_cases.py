@@ -19,8 +19,8 @@ from conformance.checks.cell import cell_of, concerns
 from conformance.cli import main
 from conformance.reference.lanes.draws import draws
 from conformance.results import Run, read
-from conformance.selection import Selection, SelectionError
-from conformance.suite import Runner
+from conformance.run.runner import Runner
+from conformance.run.selection import Selection, SelectionError
 from conformance.table.case import ACTIVATIONS, DTYPES, LAYOUTS, MAX_RANK
 from conformance.table.loader import TableError, load, read_rows
 from conformance.table.random_rows import document, random_cases, random_rows

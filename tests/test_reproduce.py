@@ -20,13 +20,13 @@ from conformance.checks.cell import cell_of, concerns
 from conformance.checks.question import question, refusal
 from conformance.cli import main
 from conformance.reference.lanes.draws import draws
-from conformance.reproduce import NotShown, script
-from conformance.reproduce.arrays import Arrays, _value
-from conformance.reproduce.cells import asked, case_of
-from conformance.reproduce.writer import _SHAPES_ALONE, _family, row_of
 from conformance.results import finite
-from conformance.selection import Selection
-from conformance.suite import Runner
+from conformance.run.reproduce import NotShown, script
+from conformance.run.reproduce.arrays import Arrays, _value
+from conformance.run.reproduce.from_results import asked, case_of
+from conformance.run.reproduce.writer import _SHAPES_ALONE, _family, row_of
+from conformance.run.runner import Runner
+from conformance.run.selection import Selection
 from conformance.table.case import Case, Data, Expect, Layer
 from conformance.table.loader import load
 
@@ -306,7 +306,7 @@ def test_red_cells_carry_a_script_and_others_do_not_pay_for_it(monkeypatch: pyte
         calls.append(record["case"])
         return "x"
 
-    monkeypatch.setattr("conformance.reproduce.script", counted)
+    monkeypatch.setattr("conformance.run.reproduce.script", counted)
     for implementation, count in ((EXACT, 0), (WRONG, 1)):
         runner = Runner(in_process=True)
         record = runner.run(cell_of(CASE, implementation, "cpu"))
@@ -317,7 +317,7 @@ def test_red_cells_carry_a_script_and_others_do_not_pay_for_it(monkeypatch: pyte
 
 @pytest.mark.parametrize(("text", "kept"), [("x" * 20_000, True), ("x" * 20_001, False), ("é" * 10_001, False)])
 def test_a_script_that_is_too_long_is_left_out(text: str, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("conformance.reproduce.script", lambda *_, **__: text)
+    monkeypatch.setattr("conformance.run.reproduce.script", lambda *_, **__: text)
     runner = Runner(in_process=True)
     assert ("reproduce" in runner.run(cell_of(CASE, WRONG, "cpu"))) is kept
     runner.close()
@@ -327,7 +327,7 @@ def test_a_fault_in_writing_a_script_takes_no_verdict_with_it(monkeypatch: pytes
     def fails(*_: Any, **__: Any) -> str:
         raise KeyError("planted")
 
-    monkeypatch.setattr("conformance.reproduce.script", fails)
+    monkeypatch.setattr("conformance.run.reproduce.script", fails)
     runner = Runner(in_process=True)
     record = runner.run(cell_of(CASE, WRONG, "cpu"))
     runner.close()

@@ -13,9 +13,9 @@ import pytest
 from conformance.adapters.protocol import Array, Shape, Stack
 from conformance.adapters.registry import Implementation, select
 from conformance.checks.cell import cell_of, checks_asked, concerns
+from conformance.run.runner import Runner
+from conformance.run.selection import Selection
 from conformance.sandbox.layouts import arrange
-from conformance.selection import Selection
-from conformance.suite import Runner
 from conformance.table.case import Case, Layer
 from conformance.table.coverage import FACTORS, coverage, document
 from conformance.table.loader import default_cases, load

@@ -19,7 +19,7 @@ WORDS = ("run", "rows.yaml", f"-i{EXACT}", "-o", "out")
 #: Runs the command with a fault planted in the suite itself.
 BROKEN = """
 import sys
-from conformance import {module}
+from conformance.run import {module}
 def planted(*args, **kwargs): raise RuntimeError("planted")
 {module}.{name} = planted
 from conformance.cli import main

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.schedule import replay
-from conformance.scheduler import GroupScheduling, group_of
+from conformance.run.distributed.scheduler import GroupScheduling, group_of
 
 
 class Worker:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.sharding import parts
+from conformance.run.sharding import parts
 
 START = 3.0
 

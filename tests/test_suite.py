@@ -11,7 +11,6 @@ import cachetools
 import numpy as np
 import pytest
 
-from conformance import suite
 from conformance.adapters.implementation import AxisLimit
 from conformance.adapters.registry import Implementation, select
 from conformance.checks import question as questions
@@ -19,8 +18,8 @@ from conformance.checks.cell import Cell, concerns
 from conformance.checks.expectations import Expected
 from conformance.checks.judge import judge
 from conformance.checks.question import forget_questions, question
+from conformance.run.runner import Runner
 from conformance.sandbox.steps import Transcript, perform
-from conformance.suite import Runner
 from conformance.table.case import Case, Layer
 from tests.faulty import Exact
 
@@ -139,4 +138,4 @@ def test_only_what_conforms_passes(outcome: str, raised: type[BaseException] | N
     runner: Any = SimpleNamespace(run=lambda cell: record)
     request: Any = SimpleNamespace(node=SimpleNamespace(stash={}))
     with nullcontext() if raised is None else pytest.raises(raised):
-        suite.test_dense(CELL, runner, request)
+        runner.test_dense(CELL, runner, request)

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from conformance import progress
-from conformance.progress import Progress
-from conformance.summary import IN_FULL, NAMED, summarise
-from conformance.tally import Tally
+from conformance.run import progress
+from conformance.run.progress import Progress
+from conformance.run.summary import IN_FULL, NAMED, summarise
+from conformance.run.tally import Tally
 
 ROOT = Path(__file__).parent.parent
 QUESTION = {
@@ -182,7 +182,7 @@ def test_a_row_of_the_table_has_the_colour_of_its_worst_outcome(outcome: str, st
 
 def test_without_a_terminal_a_run_of_any_size_says_ten_times_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10**6))
-    monkeypatch.setattr("conformance.progress.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("conformance.run.progress.time.monotonic", lambda: float(next(clock)))
     written = io.StringIO()
     shown = Progress(written, lambda: 1000, live=False)
     for number in range(1000):

@@ -17,7 +17,7 @@ from conformance.cli import main
 from conformance.distinction import distinction, facts
 from conformance.ledger import Behaviour, LedgerError, load_ledger
 from conformance.results import FAILING, Run, Writer, read
-from conformance.suite import Runner
+from conformance.run.runner import Runner
 from conformance.table.case import Case, Expect, Layer
 from conformance.triage import NOTHING, drafts
 

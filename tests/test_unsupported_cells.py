@@ -14,14 +14,14 @@ from conformance.adapters.registry import Implementation, select
 from conformance.badge import badges
 from conformance.checks.cell import Cell, is_named
 from conformance.cli import main
-from conformance.expected_time import of_records
 from conformance.results import Run, read
 from conformance.results.diff.compare import diff
-from conformance.selection import Selection
-from conformance.suite import Runner
-from conformance.summary import summarise
+from conformance.run.expected_times import of_records
+from conformance.run.runner import Runner
+from conformance.run.selection import Selection
+from conformance.run.summary import summarise
+from conformance.run.tally import Tally
 from conformance.table.case import Case, Layer
-from conformance.tally import Tally
 from tests.runs import EXACT, cells, conformance, table
 
 CASE = Case(input_shape=(3,), layers=(Layer(units=2, activation="gelu"),))

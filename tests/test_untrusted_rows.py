@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from conformance.adapters.registry import registered
 from conformance.checks.question import refusal
-from conformance.reproduce import script
+from conformance.run.reproduce import script
 from conformance.table.case import SWITCHES, Case, Expect, Layer
 from conformance.table.loader import lint
 from conformance.table.schema import MAX_ID

@@ -18,8 +18,8 @@ from conformance.checks.verdict import Trial, Verdict
 from conformance.ledger.behaviour import Behaviour, Refusal
 from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import Surroundings
+from conformance.run.runner import asked_last, explanation
 from conformance.sandbox.steps import Build, Crash, Declined, Forward, Raised, Step, Transcript
-from conformance.suite import asked_last, explanation
 from conformance.table.case import Case, Data, Expect, Layer
 from tests.faulty import Honest, NumPyAdapter, _DropsBias, _Float64Output, _Raises, times
 from tests.judged import IMPLEMENTATION, answers_of, asked_of, behaviour, cell_of, replied, tried, verdict_of

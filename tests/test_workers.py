@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from conformance import workers
-from conformance.expected_time import Expected, Times
+from conformance.run import resources
+from conformance.run.expected_times import Expected, Times
 from tests.runs import EXACT, ROOT, conformance, lines, table
 
 MANY = 1 << 20
@@ -32,16 +32,16 @@ GIB = 2**30
 def test_what_runs_out_first_sets_the_number(
     groups: int, cpus: int, gigabytes: int, expected: tuple[int, int, str]
 ) -> None:
-    found = workers.plan(groups, cpus=cpus, memory=gigabytes * GIB)
+    found = resources.plan(groups, cpus=cpus, memory=gigabytes * GIB)
     assert (found.workers, found.threads, found.limited_by) == expected
-    assert found.workers * workers.PER_WORKER <= max(gigabytes * GIB, workers.PER_WORKER)
+    assert found.workers * resources.PER_WORKER <= max(gigabytes * GIB, resources.PER_WORKER)
 
 
 def test_threads_that_were_asked_for_leave_room_for_fewer_workers() -> None:
-    found = workers.plan(400, cpus=64, memory=MANY * GIB, threads=8)
+    found = resources.plan(400, cpus=64, memory=MANY * GIB, threads=8)
     assert (found.workers, found.threads, found.limited_by) == (8, 8, "cpus")
-    assert workers.plan(400, cpus=8, logical=16, memory=MANY * GIB).threads == 2
-    assert workers.fixed(3, cpus=16).threads == 5
+    assert resources.plan(400, cpus=8, logical=16, memory=MANY * GIB).threads == 2
+    assert resources.fixed(3, cpus=16).threads == 5
 
 
 def put(root: Path, files: dict[str, str]) -> Path:
@@ -94,7 +94,7 @@ FIRST = "sys/fs/cgroup/memory/"
     ids=["none", "no limit", "version 2", "a group above", "version 1", "no limit in version 1", "nonsense"],
 )
 def test_memory_is_what_the_control_group_leaves(files: dict[str, str], room: int | None, tmp_path: Path) -> None:
-    found = workers.memory(put(tmp_path, files))
+    found = resources.memory(put(tmp_path, files))
     if room is None:
         assert found > psutil.virtual_memory().available / 2
     else:
@@ -128,14 +128,14 @@ def test_memory_is_what_the_control_group_leaves(files: dict[str, str], room: in
     ],
 )
 def test_cpus_are_those_of_the_quota(files: dict[str, str], quota: int | None, tmp_path: Path) -> None:
-    assert workers.cpus(put(tmp_path, files)) == (quota or len(os.sched_getaffinity(0)))
+    assert resources.cpus(put(tmp_path, files)) == (quota or len(os.sched_getaffinity(0)))
 
 
 def test_a_process_bound_to_one_cpu_has_one() -> None:
     bound = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(bound)})
     try:
-        assert workers.cpus() == workers.cores() == 1
+        assert resources.cpus() == resources.cores() == 1
     finally:
         os.sched_setaffinity(0, bound)
 
@@ -149,8 +149,8 @@ def test_a_group_keeps_several_workers_busy_where_its_cells_take_far_longer_than
 
 def test_files_beside_the_suite_keep_workers_busy(tmp_path: Path) -> None:
     put(tmp_path, {f"tests/test_{name}.py": "" for name in ("dense", "a", "b")})
-    assert workers.files_of_tests([str(tmp_path / "tests")]) == 2
-    assert workers.files_of_tests([f"{tmp_path}/tests/test_dense.py::test_dense", "conformance/suite.py"]) == 0
+    assert resources.files_of_tests([str(tmp_path / "tests")]) == 2
+    assert resources.files_of_tests([f"{tmp_path}/tests/test_dense.py::test_dense", "conformance/run/runner.py"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -182,8 +182,8 @@ def test_the_suite_itself_keeps_to_the_threads_it_gives_a_process(tmp_path: Path
     )
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-p", "seen", "-p", "conformance.plugin", "-n0", "--threads=3"),
-            *("--pyargs", "conformance.suite::test_dense", "--cases=rows.yaml", f"--implementation={EXACT}"),
+            *(sys.executable, "-m", "pytest", "-p", "seen", "-p", "conformance.run.plugin", "-n0", "--threads=3"),
+            *("--pyargs", "conformance.run.runner::test_dense", "--cases=rows.yaml", f"--implementation={EXACT}"),
         ],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},

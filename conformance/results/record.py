@@ -70,7 +70,7 @@ class Implementation(Part, tag_field="type", tag="implementation"):
 
 
 class Question(Part):
-    """The canonical form of a case, as far as it is compared; `conformance.reproduce` makes a case of it again."""
+    """The canonical form of a case, as far as it is compared; `conformance.run.reproduce` makes a case of it again."""
 
     #: An axis that must be refused may be None.
     input_shape: Annotated[list[Length | None], _FEW] = []

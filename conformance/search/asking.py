@@ -16,16 +16,16 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from conformance import workers
 from conformance.adapters.registry import Implementation
 from conformance.checks.cell import cell_of, concerns
 from conformance.checks.question import question
 from conformance.ledger import Behaviour
 from conformance.reference.lanes.draws import NoDraw
+from conformance.run import resources
+from conformance.run.runner import DEFAULT_CACHE, Runner
 from conformance.sandbox.sandbox import Limits
 from conformance.sandbox.steps import Output
 from conformance.search.space import Row
-from conformance.suite import DEFAULT_CACHE, Runner
 from conformance.table.case import Case
 from conformance.table.loader import read_rows
 
@@ -81,7 +81,7 @@ class Asking:
         self, implementations: Sequence[Implementation], *, device: str = "cpu", behaviours: Sequence[Behaviour] = ()
     ) -> None:
         self._device = device
-        workers.keep_to(1)
+        resources.keep_to(1)
         limits = Limits(question=DEADLINE)
         cache = DEFAULT_CACHE.expanduser()
         self._make = functools.partial(Runner, behaviours=behaviours, threads=1, limits=limits, cache=cache)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from conformance.results import FAILING, OUTCOMES, has_script
 from conformance.results.behaviours import Counts, near
-from conformance.tally import KEPT, Tally
+from conformance.run.tally import KEPT, Tally
 
 Record = Mapping[str, Any]
 Line = tuple[str, str]

@@ -2,9 +2,9 @@
 How long processes take to start and cells to run, as far as an earlier run tells: what shards and schedules go by.
 
 What is known comes with the package, in `times.json`, so that every machine of the same version expects the same and
-need not ask another; `python -m conformance.expected_time RESULTS` writes it anew. It holds a start and a usual cell
-for each implementation, and by name the cells far from usual. Nothing here runs anything; a time that is wrong makes a
-run slower and never changes what it finds.
+need not ask another; `python -m conformance.run.expected_times RESULTS` writes it anew. It holds a start and a usual
+cell for each implementation, and by name the cells far from usual. Nothing here runs anything; a time that is wrong
+makes a run slower and never changes what it finds.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def as_text(times: Times) -> str:
         name: {"start": each.start, "cell": each.cell, "cells": dict(each.cells)}
         for name, each in times.implementations.items()
     }
-    about = "How long a run took, in seconds; written by `make times`, see conformance/expected_time.py."
+    about = "How long a run took, in seconds; written by `make times`, see conformance/run/expected_times.py."
     return json.dumps({"about": about, "implementations": content}, indent=1) + "\n"
 
 

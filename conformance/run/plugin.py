@@ -1,8 +1,8 @@
 """
 The part of the suite that speaks pytest: options, expansion of the table into tests, results, summary.
 
-Loaded by `-p conformance.plugin` in this project's own options and by `conformance run`, never through an entry point
-of pytest, so that it cannot touch anybody else's test run.
+Loaded by `-p conformance.run.plugin` in this project's own options and by `conformance run`, never through an entry
+point of pytest, so that it cannot touch anybody else's test run.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any, Final
 
 import pytest
 
-from conformance.at_fault import say_error
-from conformance.instruction_set import NAMES
-from conformance.light_reports import LightReports
-from conformance.progress import Progress
 from conformance.results import finite
 from conformance.results.locked_file import OutputError
-from conformance.running import State
+from conformance.run.errors import say_error
+from conformance.run.instruction_set import NAMES
+from conformance.run.light_reports import LightReports
+from conformance.run.progress import Progress
+from conformance.run.runner import RECORD, Runner
+from conformance.run.selection import DEVICES, SelectionError
+from conformance.run.state import State
+from conformance.run.summary import summarise
 from conformance.sandbox.sandbox import GIB, Limits
-from conformance.selection import DEVICES, SelectionError
-from conformance.suite import RECORD, Runner
-from conformance.summary import summarise
 from conformance.table.case import TIERS
 from conformance.text import is_coloured, show_lines
 

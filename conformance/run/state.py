@@ -1,7 +1,7 @@
 """
 What a run holds from its options to its footer: the selection, the cells, who runs them, and the results file.
 
-Knows the configuration of pytest, and none of its hooks: those are `conformance.plugin`'s.
+Knows the configuration of pytest, and none of its hooks: those are `conformance.run.plugin`'s.
 """
 
 from __future__ import annotations
@@ -16,24 +16,26 @@ from typing import Any, Final
 
 import pytest
 
-from conformance import travel, workers
+import conformance
 from conformance.adapters.registry import Implementation
 from conformance.checks.cell import Cell, unknown_globs
-from conformance.distribution import WithXdist
-from conformance.expected_time import Times
-from conformance.instruction_set import lacking
 from conformance.ledger import Behaviour
-from conformance.machines import Machines, are_elsewhere
-from conformance.progress import Progress
 from conformance.results import UNJUDGED
 from conformance.results.locked_file import OutputError, ResultsFile
 from conformance.results.measurements import Measured
 from conformance.results.record import decoded
+from conformance.run import resources
+from conformance.run.distributed import transfer
+from conformance.run.distributed.hooks import WithXdist
+from conformance.run.distributed.machines import Machines, are_elsewhere
+from conformance.run.expected_times import Times
+from conformance.run.instruction_set import lacking
+from conformance.run.progress import Progress
+from conformance.run.runner import DEFAULT_CACHE, Runner
+from conformance.run.selection import Selection, SelectionError, parse_shard
+from conformance.run.tally import Tally
 from conformance.sandbox.environment import cpu_features, usable
 from conformance.sandbox.sandbox import GIB, Limits
-from conformance.selection import Selection, SelectionError, parse_shard
-from conformance.suite import DEFAULT_CACHE, Runner
-from conformance.tally import Tally
 
 _NO_ROW: Final = "no row of the selection is asked of it"
 _CELL: Final = re.compile(r"test_dense\[([^/]+/[^/]+/.+)\]$")
@@ -73,7 +75,7 @@ class State:
         self.chosen: tuple[Implementation, ...] = ()
         self.machines: Machines | None = None
         self.times = Times({})
-        self.planned: workers.Plan | None = None
+        self.planned: resources.Plan | None = None
         self.cells: tuple[Cell, ...] = ()
         #: Implementations that some shard asks something: not all of their cells are unsupported.
         self.askable: frozenset[str] = frozenset()
@@ -102,7 +104,7 @@ class State:
         """
         if self.worker is not None:
             # A worker runs what it is sent, and reads no file that may not be there.
-            self.cells, self.behaviours = travel.unpack(self.worker["conformance"]["cells"])
+            self.cells, self.behaviours = transfer.unpack(self.worker["conformance"]["cells"])
             return
         self._settle()
         if self.in_process and len(self.chosen) != 1:
@@ -139,7 +141,7 @@ class State:
         self.askable = frozenset(each.implementation.name for each in cells if each.unsupported is None)
         self.unknown_globs = tuple(f"{case.row}: {said}" for case, _, said in unknown_globs(cases))
 
-    def plan(self) -> workers.Plan:
+    def plan(self) -> resources.Plan:
         """
         Return how many workers the run starts of itself.
 
@@ -149,20 +151,20 @@ class State:
         self._settle()
         asked = (each for each in self.cells if each.unsupported is None)
         cells = ((f"{e.device}/{e.implementation.name}", e.implementation.name, e.case.id) for e in asked)
-        logical = workers.cpus()
-        self.planned = workers.plan(
-            self.times.kept_busy(cells) + workers.files_of_tests(self.config.args),
-            cpus=logical if self.config.option.numprocesses == "logical" else workers.cores(),
+        logical = resources.cpus()
+        self.planned = resources.plan(
+            self.times.kept_busy(cells) + resources.files_of_tests(self.config.args),
+            cpus=logical if self.config.option.numprocesses == "logical" else resources.cores(),
             logical=logical,
-            memory=workers.memory(),
+            memory=resources.memory(),
             threads=self.threads,
         )
         return self.planned
 
     def runner(self) -> Runner:
         """Return what runs cells in this process of pytest."""
-        threads = self.threads or workers.cpus() if self.worker is None else self.worker["conformance"]["threads"]
-        workers.keep_to(threads)
+        threads = self.threads or resources.cpus() if self.worker is None else self.worker["conformance"]["threads"]
+        resources.keep_to(threads)
         return Runner(
             behaviours=self.behaviours,
             threads=threads,
@@ -186,7 +188,7 @@ class State:
         self.xdist = WithXdist(
             self.config,
             self.machines,
-            cells=lambda: travel.pack(self.cells, self.behaviours),
+            cells=lambda: transfer.pack(self.cells, self.behaviours),
             options=options,
             named=self.selection.implementations,
             times=self.times,
@@ -201,7 +203,7 @@ class State:
         assert self.machines is not None
         found = self.machines.facts()
         here = self.machines.workers - sum(each["workers"] for each in found)
-        planned = self.planned or workers.fixed(max(here, 1), cpus=workers.cpus(), threads=self.threads)
+        planned = self.planned or resources.fixed(max(here, 1), cpus=resources.cpus(), threads=self.threads)
         told: dict[str, Any] = {"machines": found} if found else {}
         return told if found and not here else {"workers": planned.facts(), **told}
 
@@ -216,8 +218,8 @@ class State:
         if self.writer is not None:
             self.writer.header(
                 started=self.started.isoformat(timespec="seconds").replace("+00:00", "Z"),
-                distributions=dict(travel.distributions()),
-                platform=travel.described(),
+                distributions=dict(transfer.distributions()),
+                platform=transfer.described(),
                 **self._spread(),
                 selection={
                     "cases": list(self.selection.cases) or ["default table"],
@@ -322,7 +324,7 @@ class State:
     def alone(self, cell: str) -> str | None:
         """Return the command that runs a cell, `DEVICE/IMPLEMENTATION/CASE`, alone; None outside of a checkout."""
         tests = Path("tests", "test_dense.py")
-        if not (tests.is_file() and Path("conformance").resolve() == Path(__file__).parent.resolve()):
+        if not (tests.is_file() and Path("conformance").resolve() == Path(conformance.__file__).parent.resolve()):
             return None
         device, implementation, _ = cell.split("/", 2)
         chosen, options = self.selection, [f"--implementation={implementation}"]

@@ -20,9 +20,9 @@ import conformance
 from conformance.adapters.protocol import Array, Stack
 from conformance.adapters.registry import Implementation
 from conformance.checks.question import Question
-from conformance.reproduce.arrays import Arrays
-from conformance.reproduce.naming import Layer, Lines, Tensor, arranged, layers_of, names_of
-from conformance.reproduce.symptom import NotShown, Record, Symptom, needed, symptom
+from conformance.run.reproduce.arrays import Arrays
+from conformance.run.reproduce.symptom import NotShown, Record, Symptom, needed, symptom
+from conformance.run.reproduce.template_names import Layer, Lines, Tensor, arranged, layers_of, names_of
 from conformance.sandbox.steps import Build, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Step
 from conformance.table.case import INTEGER_DTYPES, Case
 
@@ -350,7 +350,7 @@ def _template(name: str) -> Any:
 def _templates() -> Environment:
     # Scripts are Python and no HTML: nothing is escaped for a page here, the page escapes a script as a whole.
     found = Environment(
-        loader=PackageLoader("conformance.reproduce"),
+        loader=PackageLoader("conformance.run.reproduce"),
         autoescape=False,
         trim_blocks=True,
         lstrip_blocks=True,

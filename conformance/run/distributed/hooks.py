@@ -1,8 +1,8 @@
 """
 The hooks that exist only where pytest-xdist is loaded: what workers are sent, who runs what, and who replaces whom.
 
-Loaded by `conformance.plugin`, which knows cells and results. This module knows xdist, and of a cell no more than the
-form of its test's id.
+Loaded by `conformance.run.plugin`, which knows cells and results. This module knows xdist, and of a cell no more than
+the form of its test's id.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any, Final
 
 import pytest
 
-from conformance.at_fault import say_error
-from conformance.expected_time import Times
-from conformance.machines import UNREACHABLE, Machines, Replacement, arguments_for, with_arguments
-from conformance.scheduler import GroupScheduling
+from conformance.run.distributed.machines import UNREACHABLE, Machines, Replacement, arguments_for, with_arguments
+from conformance.run.distributed.scheduler import GroupScheduling
+from conformance.run.errors import say_error
+from conformance.run.expected_times import Times
 
 _CELL: Final = re.compile(r"test_dense\[[^/\]]+/([^/\]]+)/(.+)\]$")
 DEVICES: Final = ("cpu/", "gpu/")

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from conformance.adapters.installation import told_missing
-from conformance.selection import Selection
+from conformance.run.selection import Selection
 
 
 def planned(selection: Selection, *, draws: int = 1) -> Iterator[str]:

@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from conformance.adapters.registry import Implementation, RegistryError, select
 from conformance.checks.question import Question, question, refusal
-from conformance.instruction_set import NAMES, limited
 from conformance.reference.lanes.draws import NoDraw
-from conformance.reproduce.symptom import NotShown, Record
-from conformance.reproduce.writer import row_fields, script
 from conformance.results import Run, finite, opened
+from conformance.run.instruction_set import NAMES, limited
+from conformance.run.reproduce.symptom import NotShown, Record
+from conformance.run.reproduce.writer import row_fields, script
 from conformance.table.case import Case, Expect
 from conformance.table.loader import TableError, read_rows
 

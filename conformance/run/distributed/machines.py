@@ -19,10 +19,11 @@ import execnet
 import pytest
 from xdist.workermanage import parse_tx_spec_config
 
-from conformance import travel, workers
 from conformance.adapters.installation import told_missing
 from conformance.adapters.registry import Implementation
-from conformance.selection import visible
+from conformance.run import resources
+from conformance.run.distributed import transfer
+from conformance.run.selection import visible
 
 #: How long a machine may take to say what it is, and for each implementation whose devices it looks for (seconds).
 PATIENCE: Final = 60.0
@@ -145,7 +146,7 @@ class Machines:
 
     def _threads_at(self, spec: Any, machine: Machine | None) -> int:
         sharing = Counter(map(_host, self._specs))[_host(spec)]
-        return self._threads or workers.share(workers.cpus() if machine is None else machine.cpus, sharing)
+        return self._threads or resources.share(resources.cpus() if machine is None else machine.cpus, sharing)
 
     def greet(self, gateway: Any) -> Machine | None:
         """
@@ -164,8 +165,8 @@ class Machines:
             devices = self._device != "cpu"
             patience = PATIENCE + (PATIENCE_FOR_DEVICES * len(self._chosen) if devices else 0)
             try:
-                channel = gateway.remote_exec(travel.GREETING)
-                channel.send(travel.greeting(tuple(self._chosen.values()), devices=devices))
+                channel = gateway.remote_exec(transfer.GREETING)
+                channel.send(transfer.greeting(tuple(self._chosen.values()), devices=devices))
                 said = channel.receive(patience)
                 channel.waitclose(PATIENCE)
             except UNREACHABLE as error:
@@ -268,10 +269,10 @@ def arguments_for(machine: Machine, options: Mapping[str, object]) -> list[str]:
 
     Nothing in them may be a file here, which xdist would take for one to send: so every path is part of a word.
     """
-    words = [f"--config-file={machine.package}/run.ini", f"--rootdir={machine.package}", "--noconftest"]
-    words += ["-pno:cacheprovider", "-pconformance.plugin", "--import-mode=importlib", "-Werror", "-q", "--tb=no"]
+    words = [f"--config-file={machine.package}/run/run.ini", f"--rootdir={machine.package}", "--noconftest"]
+    words += ["-pno:cacheprovider", "-pconformance.run.plugin", "--import-mode=importlib", "-Werror", "-q", "--tb=no"]
     words += [f"--{name}={value}" for name, value in options.items()]
-    return [*words, "--pyargs", "conformance.suite::test_dense"]
+    return [*words, "--pyargs", "conformance.run.runner::test_dense"]
 
 
 class Replacement:

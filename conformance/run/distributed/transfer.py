@@ -21,11 +21,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from conformance import __version__, workers
+import conformance
+from conformance import __version__
 from conformance.adapters.registry import Implementation, select
 from conformance.checks.cell import Cell
 from conformance.ledger import Behaviour
-from conformance.selection import visible
+from conformance.run import resources
+from conformance.run.selection import visible
 
 #: Distributions whose versions are stated of a machine, beside those each implementation reports of itself.
 DISTRIBUTIONS: Final = ("dense-conformance", "numpy", "pytest", "pytest-xdist", "ml_dtypes", "ruamel.yaml", "pydantic")
@@ -37,11 +39,12 @@ given = channel.receive()
 if os.getcwd() not in sys.path:
     sys.path.append(os.getcwd())
 try:
-    from conformance import __version__, travel
+    from conformance import __version__
+    from conformance.run.distributed import transfer
 except ImportError as error:
     channel.send({"fault": f"dense-conformance cannot be imported there: {error}"})
 else:
-    channel.send(travel.answer(given))
+    channel.send(transfer.answer(given))
 """
 
 
@@ -84,8 +87,8 @@ def answer(given: Mapping[str, Any]) -> dict[str, Any]:
     chosen: tuple[Implementation, ...] = pickle.loads(given["chosen"])
     return {
         "host": socket.gethostname(),
-        "package": str(Path(__file__).parent),
-        "cpus": workers.cpus(),
+        "package": str(Path(conformance.__file__).parent),
+        "cpus": resources.cpus(),
         "machine": {**described(), "distributions": dict(distributions())},
         "missing": {each.name: list(each.missing_packages()) for each in chosen},
         "devices": {each.name: list(visible(each)) if given["devices"] else ["cpu"] for each in chosen},
@@ -100,7 +103,7 @@ def _said(given: Mapping[str, Any]) -> tuple[str, str]:
 def source() -> str:
     """Return a short sum over the package's Python files: two copies that differ anywhere would not agree on a cell."""
     found = hashlib.sha256()
-    root = Path(__file__).parent
+    root = Path(conformance.__file__).parent
     for path in sorted(root.rglob("*.py"), key=lambda each: each.relative_to(root).as_posix()):
         found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return found.hexdigest()[:12]

@@ -15,11 +15,11 @@ from typing import Final
 from conformance.adapters.installation import told_missing
 from conformance.adapters.registry import Implementation, RegistryError, registered, select
 from conformance.checks.cell import Cell, cell_of, is_named
-from conformance.expected_time import Times, of_results, recorded
 from conformance.ledger import Behaviour, load_ledger
 from conformance.results import ResultsError
+from conformance.run.expected_times import Times, of_results, recorded
+from conformance.run.sharding import parts
 from conformance.sandbox.sandbox import Limits, Sandbox, StartError
-from conformance.sharding import parts
 from conformance.table.case import TIERS, Case
 from conformance.table.loader import TableError, default_cases, load
 from conformance.table.random_rows import random_cases

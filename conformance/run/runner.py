@@ -22,13 +22,13 @@ from conformance.checks.cell import Cell, questions_of
 from conformance.checks.finding import CONFORMS
 from conformance.checks.question import Question, forget_questions
 from conformance.checks.verdict import Trial, Verdict
-from conformance.instruction_set import lacking, limited
 from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
 from conformance.ledger.step import Surroundings, asked_steps
 from conformance.reference.lanes.draws import NoDraw
 from conformance.results import FAILING, NO_SCRIPT, OUTCOMES, UNJUDGED, finite
 from conformance.results.behaviours import gone_in, near
+from conformance.run.instruction_set import lacking, limited
 from conformance.sandbox.environment import cpu_features
 from conformance.sandbox.sandbox import InProcess, Investigator, Limits, Respondent, Sandbox, StartError
 from conformance.sandbox.steps import Build, Hello, SetWeights, Step, Transcript
@@ -320,7 +320,7 @@ def _reproduced(cell: Cell, content: Mapping[str, Any], asked: Question | None) 
     if content["outcome"] not in (*FAILING, "diverges"):
         return {}
     # Imported here: a run in which all is well needs neither templates nor their engine.
-    from conformance.reproduce import script
+    from conformance.run.reproduce import script
 
     named = {"case": cell.case.id, "implementation": cell.implementation.name, "device": cell.device}
     try:

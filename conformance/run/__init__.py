@@ -1,0 +1,1 @@
+"""How a run goes under pytest: selection, runner, recorder, workers, reproducing scripts."""
