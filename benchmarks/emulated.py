@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from conformance.run_command import run
+from conformance.commands.run import run
 
 #: CPU time until a process is up (seconds). TensorFlow takes about 60 s to import under qemu.
 START_DEADLINE: Final = 900

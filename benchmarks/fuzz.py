@@ -139,12 +139,12 @@ def answered(data: bytes, folder: Path) -> str:
     Raises:
         AssertionError: it was refused in another way than a line for each fault; or whatever a loader raises besides.
     """
+    from conformance.commands.triage.command import drafts
     from conformance.ledger import load_ledger
     from conformance.results import ResultsError, read
     from conformance.results.diff.compare import diff
     from conformance.table.loader import load
     from conformance.table.yaml_document import DocumentError
-    from conformance.triage import drafts
 
     path = folder / "input.yaml"
     path.write_bytes(data[1:])
@@ -237,10 +237,7 @@ def search(arguments: Sequence[str]) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["conformance", "ruamel"]):
-        import conformance.ledger
-        import conformance.results.diff.compare
-        import conformance.table.loader
-        import conformance.triage  # noqa: F401
+        pass
 
     others = list(seeds())
     counted = {"read": 0, "refused": 0, "neither": 0}

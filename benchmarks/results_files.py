@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from click.testing import CliRunner
 
-from conformance.cli import main
+from conformance.commands.cli import main
 
 FILES: Final = 10_000
 PROCESSES: Final = 50

@@ -226,8 +226,8 @@ def _exact_lane(features: int, units: int, seed: int) -> Sequence[Trial]:
 
 OURS: Final = "this suite: either lane"
 RULES: Final[Mapping[str, Rule]] = {
-    OURS: Rule(source="`conformance/reference.py`", accepts=_derived, own=_exact_lane, on_own=_equal),
-    "this suite: derived bound alone": Rule(source="`conformance/reference.py`", accepts=_derived),
+    OURS: Rule(source="`conformance/reference/answer.py`", accepts=_derived, own=_exact_lane, on_own=_equal),
+    "this suite: derived bound alone": Rule(source="`conformance/reference/answer.py`", accepts=_derived),
     "this suite: exact lane alone": Rule(
         source="`conformance/reference/lanes/draws.py`", own=_exact_lane, on_own=_equal
     ),

@@ -167,7 +167,7 @@ for each in pkgutil.walk_packages(conformance.__path__, "conformance."):
 COLLECTING = "import pytest; pytest.main(['--collect-only', '-q', 'tests/test_dense.py'])"
 COMMANDS = """
 from click.testing import CliRunner
-from conformance.cli import main
+from conformance.commands.cli import main
 for command in (["lint"], ["list", "implementations"], ["explain", "--input-shape", "784", "--units", "4"]):
     assert CliRunner().invoke(main, command).exit_code == 0, command
 """

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from conformance.badge import badges, file_name, write
-from conformance.cli import main
+from conformance.commands.badge import badges, file_name, write
+from conformance.commands.cli import main
 from conformance.results import OUTCOMES, Run
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from conformance.causes import Cause, Issue, causes, issues, mark, pattern
-from conformance.cli import main
-from conformance.issue_tracker import TrackerError, open_or_update, read_issues
+from conformance.commands.cli import main
+from conformance.commands.nightly.github import TrackerError, open_or_update, read_issues
+from conformance.commands.nightly.issues import Cause, Issue, causes, issues, mark, pattern
 from conformance.results import read
 from conformance.results.diff.compare import diff
 from tests.made_nights import cell, started, written

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from conformance import linting
-from conformance.cli import main
+from conformance.commands import lint
+from conformance.commands.cli import main
+from conformance.commands.triage.command import drafts
 from conformance.reference.lanes.draws import NoDraw
 from conformance.results import read
 from conformance.run.selection import Selection
 from conformance.table.case import Case
-from conformance.triage import drafts
 
 ROOT = Path(__file__).parent.parent
 ROW = "rows:\n  - {input_shape: [4], units: 3}\n"
@@ -160,16 +160,16 @@ def test_lint_says_of_each_case_that_cannot_be_drawn_where_its_row_is(tmp_path: 
         if case.lane == "exact":
             raise NoDraw("no exact draw exists")
 
-    monkeypatch.setattr(linting, "draws", refused)
+    monkeypatch.setattr(lint, "draws", refused)
     (tmp_path / "a.yaml").write_text("rows:\n  - {input_shape: [4], units: 3, values: exact}\n", encoding="utf-8")
-    (fault,) = linting.inspect([str(tmp_path / "a.yaml")]).faults
+    (fault,) = lint.inspect([str(tmp_path / "a.yaml")]).faults
     assert (fault.line, fault.column, fault.message) == (2, 42, "4-3-exact: no exact draw exists")
 
 
 def test_lint_draws_no_values_of_large_cases(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("rows:\n  - {input_shape: [8192], units: 16384}\n", encoding="utf-8")
     started = time.monotonic()
-    assert linting.inspect([str(tmp_path / "a.yaml")]).faults == ()
+    assert lint.inspect([str(tmp_path / "a.yaml")]).faults == ()
     assert time.monotonic() - started < 2.0
 
 
@@ -212,7 +212,9 @@ def test_the_wheel_works_in_an_empty_environment_outside_the_checkout(tmp_path: 
     work.mkdir()
     (work / "my_rows.yaml").write_text(ROW, encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PYTHONPATH"))}
-    script = f"import conformance; from conformance.cli import main; assert '{site}' in conformance.__file__; main()"
+    script = (
+        f"import conformance as c; from conformance.commands.cli import main; assert '{site}' in c.__file__; main()"
+    )
     words = [str(python), "-c", script, "run", "my_rows.yaml", "-i", "torch", "-n", "0"]
     done = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from conformance.adapters.registry import select
 from conformance.checks.cell import Cell
-from conformance.explain import explain
+from conformance.commands.explain.text import explain
 from conformance.ledger import load_ledger
 from conformance.ledger.behaviour import ACCEPTANCES, SHAPES
 from conformance.reference.deviation import PADDINGS

@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from conformance.cli import main
-from conformance.explain import explain, parse_shape
-from conformance.layer_table import stack
-from conformance.notation import SNIPPETS as SNIPPETS_OF
-from conformance.notation import frameworks_named, snippet
+from conformance.commands.cli import main
+from conformance.commands.explain.frameworks import SNIPPETS as SNIPPETS_OF
+from conformance.commands.explain.frameworks import frameworks_named, snippet
+from conformance.commands.explain.layer_table import stack
+from conformance.commands.explain.text import explain, parse_shape
 from conformance.table.case import ACTIVATIONS as ALL_ACTIVATIONS
 
 ROOT = Path(__file__).parents[1]
@@ -273,7 +273,8 @@ def test_what_the_rule_forbids_is_refused(
 
 def test_nothing_is_imported_that_would_make_a_person_wait() -> None:
     code = (
-        "import sys; from conformance.explain import explain; explain([(784, 1)], [4], ['linear']); print(*sys.modules)"
+        "import sys; from conformance.commands.explain.text import explain;"
+        " explain([(784, 1)], [4], ['linear']); print(*sys.modules)"
     )
     started = time.perf_counter()
     done = subprocess.run(

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from conformance.cli import main
+from conformance.commands.cli import main
 from conformance.results import read
 from tests.runs import EXACT, UNRULY, cells, conformance, table
 from tests.unruly import units

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.history import main as benchmark
-from conformance.cli import main
+from conformance.commands.cli import main
 from conformance.results import read
 from conformance.results.history import queries
 from conformance.results.history.store import HistoryError, Nights, open_nights

@@ -66,7 +66,7 @@ def said() -> Callable[[str, Path, bytes], str]:
     from click.testing import CliRunner
 
     from benchmarks.results_files import words
-    from conformance.cli import main
+    from conformance.commands.cli import main
 
     def refused(command: str, folder: Path, content: bytes) -> str:
         done = CliRunner().invoke(main, words(command, folder, content))
@@ -80,7 +80,7 @@ def test_a_script_is_written_anew_and_none_that_a_file_holds_is_printed(tmp_path
     from click.testing import CliRunner
 
     from benchmarks.results_files import words
-    from conformance.cli import main
+    from conformance.commands.cli import main
 
     content = with_cell(3, reproduce="import os\nos.abort()  # \x1b[2J\n")
     done = CliRunner().invoke(main, words("reproduce", tmp_path, content))

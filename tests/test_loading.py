@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from conformance.adapters.registry import Implementation, select
-from conformance.cli import main
+from conformance.commands.cli import main
 from conformance.run.selection import Selection, SelectionError
 from conformance.sandbox.sandbox import Limits
 from tests.runs import EXACT, conformance, table

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from conformance.badge import file_name
-from conformance.cli import main
-from conformance.nightly import Night, cover, publish, unfit
+from conformance.commands.badge import file_name
+from conformance.commands.cli import main
+from conformance.commands.nightly.publish import Night, cover, publish, unfit
 from conformance.results import read
 from conformance.results.diff.compare import Diff, diff
 from conformance.results.history.store import open_nights
@@ -176,7 +176,7 @@ def test_the_oldest_nights_go_and_the_good_one_stays(tmp_path: Path, site: Path)
 def test_older_nights_are_thinned_and_tell_a_diff_and_a_history_the_same(
     tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("conformance.nightly.WHOLE", 2)
+    monkeypatch.setattr("conformance.commands.nightly.publish.WHOLE", 2)
     heavy = {"reproduce": "x" * 1000, "why": "because", "steps": {"build": 0.1}}
     cells = [{**each, **heavy} for each in (*GOOD, cell("c", "not_run", reason="stopped"))]
     whole = []
@@ -251,7 +251,7 @@ def test_the_command_says_what_became_of_each_night_and_exits_with_the_worst(tmp
 def test_what_was_kept_and_is_damaged_makes_no_night_worse(
     damaged: str, tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("conformance.nightly.WHOLE", 1)
+    monkeypatch.setattr("conformance.commands.nightly.publish.WHOLE", 1)
     for number in range(3):
         night(tmp_path, GOOD, number)
         code, said = command(tmp_path, site)
@@ -399,7 +399,7 @@ def test_a_strict_night_is_red_where_a_known_divergence_is_gone(
         written(Path(command[-1]) / "results.jsonl", cells, night=0)
         return subprocess.CompletedProcess(command, int(cells[0]["outcome"] == "violates"))
 
-    monkeypatch.setattr("conformance.nightly_commands.subprocess.run", run)
+    monkeypatch.setattr("conformance.commands.nightly.command.subprocess.run", run)
     done = CliRunner().invoke(main, ["nightly", "run", *options, "-o", str(tmp_path / "pinned"), "rows.yaml"])
     assert done.exit_code == code, done.output
 
@@ -440,7 +440,7 @@ def test_what_goes_wrong_on_the_way_leaves_the_site_as_it_was(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "badges")
 
-    monkeypatch.setattr("conformance.badge.write", full)
+    monkeypatch.setattr("conformance.commands.badge.write", full)
     night(tmp_path, BAD, 1)
     assert command(tmp_path, site) == (2, "error: badges: No space left on device\n")
     assert (published(site), pointer(site)) == (before, shown)

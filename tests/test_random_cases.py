@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from benchmarks import soak
 from conformance.adapters.registry import select
 from conformance.checks.cell import cell_of, concerns
-from conformance.cli import main
+from conformance.commands.cli import main
 from conformance.reference.lanes.draws import draws
 from conformance.results import Run, read
 from conformance.run.runner import Runner

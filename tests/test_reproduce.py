@@ -18,7 +18,7 @@ from benchmarks import reproduced, templates
 from conformance.adapters.registry import Implementation, registered, select
 from conformance.checks.cell import cell_of, concerns
 from conformance.checks.question import question, refusal
-from conformance.cli import main
+from conformance.commands.cli import main
 from conformance.reference.lanes.draws import draws
 from conformance.results import finite
 from conformance.run.reproduce import NotShown, script

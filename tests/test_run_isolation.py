@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from conformance.cli import main
+from conformance.commands.cli import main
 from tests.runs import EXACT, conformance, environment, outcomes, table
 
 ROW = table({"input_shape": [2], "units": 3, "values": "exact"})
@@ -22,7 +22,7 @@ import sys
 from conformance.run import {module}
 def planted(*args, **kwargs): raise RuntimeError("planted")
 {module}.{name} = planted
-from conformance.cli import main
+from conformance.commands.cli import main
 main()
 """
 
@@ -120,7 +120,7 @@ def test_a_run_of_pytest_that_is_green_without_results_ran_nothing(
 ) -> None:
     """No option is known that does it; one is planted."""
     monkeypatch.chdir(folder)
-    script = "import pytest; pytest.main = lambda words: 0\nfrom conformance.cli import main; main()"
+    script = "import pytest; pytest.main = lambda words: 0\nfrom conformance.commands.cli import main; main()"
     words = [sys.executable, "-c", script, *WORDS, "-n", "0"]
     done = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 3, done.stdout + done.stderr

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from ruamel.yaml import YAML
 
 from conformance.adapters.registry import select
-from conformance.cli import main
-from conformance.search import Found, search
-from conformance.search.space import MOST_ELEMENTS, Row, rows
-from conformance.search_command import seconds_of
+from conformance.commands.cli import main
+from conformance.commands.search import Found, search
+from conformance.commands.search.command import seconds_of
+from conformance.commands.search.strategies import MOST_ELEMENTS, Row, rows
 from conformance.table.loader import read_rows
 
 #: Wall time in which each planted fault must be found (seconds); on two idle cores it takes a few.

@@ -13,12 +13,12 @@ from click.testing import CliRunner
 from hypothesis import settings
 from ruamel.yaml import YAML
 
-from conformance.cli import main
-from conformance.search import Found, Search
-from conformance.search import loop as of_search
-from conformance.search.asking import Answers, Asking
-from conformance.search.space import Row
-from conformance.search.told import document, lines, write
+from conformance.commands.cli import main
+from conformance.commands.search import Found, Search
+from conformance.commands.search import loop as of_search
+from conformance.commands.search.ask import Answers, Asking
+from conformance.commands.search.output import document, lines, write
+from conformance.commands.search.strategies import Row
 from conformance.table.case import Case
 from conformance.table.loader import load, read_rows
 
@@ -205,7 +205,7 @@ def test_a_search_that_asked_nothing_is_not_green(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(of_search, "OF_A_PASS", 5)
     found = searched(Unable(never), None, seconds=0.5)
     assert (found.asked, found.interrupted) == (0, False)
-    monkeypatch.setattr("conformance.search.search", lambda *_, **__: found)
+    monkeypatch.setattr("conformance.commands.search.search", lambda *_, **__: found)
     done = CliRunner().invoke(main, ["search", "-i", "numpy"])
     assert done.exit_code == 2
     assert done.output.endswith("not one row was asked of numpy\n")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from conformance.search.sign import WRONG_VALUES, Sign, sign_of
+from conformance.commands.search.sign import WRONG_VALUES, Sign, sign_of
 from conformance.table.case import Case, Layer
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from conformance.adapters.registry import select
-from conformance.search import search
-from conformance.search.asking import Answers, Asking
-from conformance.search.told import lines
+from conformance.commands.search import search
+from conformance.commands.search.ask import Answers, Asking
+from conformance.commands.search.output import lines
 from conformance.table.case import Case, Layer
 from tests.judged import behaviour
 

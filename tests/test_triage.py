@@ -13,13 +13,13 @@ from ruamel.yaml import YAML
 
 from conformance.adapters.registry import select
 from conformance.checks.cell import cell_of
-from conformance.cli import main
-from conformance.distinction import distinction, facts
+from conformance.commands.cli import main
+from conformance.commands.triage.command import NOTHING, drafts
+from conformance.commands.triage.common_fields import distinction, facts
 from conformance.ledger import Behaviour, LedgerError, load_ledger
 from conformance.results import FAILING, Run, Writer, read
 from conformance.run.runner import Runner
 from conformance.table.case import Case, Expect, Layer
-from conformance.triage import NOTHING, drafts
 
 CASE = Case(input_shape=(4,), layers=(Layer(units=3),), lane="exact")
 GONE = {

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from conformance.adapters.registry import Implementation, select
-from conformance.badge import badges
 from conformance.checks.cell import Cell, is_named
-from conformance.cli import main
+from conformance.commands.badge import badges
+from conformance.commands.cli import main
 from conformance.results import Run, read
 from conformance.results.diff.compare import diff
 from conformance.run.expected_times import of_records

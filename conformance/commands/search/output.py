@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from ruamel.yaml import YAML
 
-from conformance.search.loop import Find, Found
+from conformance.commands.search.loop import Find, Found
 
 _DESCRIPTION: Final = "Rows that `conformance search` found; say why each is there, or take it out."
 

@@ -9,14 +9,15 @@ from typing import Any, Final
 
 import click
 
-from conformance.page_command import write_page
+import conformance
+from conformance.commands.report import write_page
 from conformance.run.errors import AT_FAULT, INTERNAL_ERROR, CommandFault, OutputPath
 from conformance.run.instruction_set import NAMES
 
 #: Exit code: nothing ran.
 NOTHING_RAN: Final = 3
 #: What pytest collects.
-SUITE: Final = Path(__file__).parent / "run" / "runner.py"
+SUITE: Final = Path(conformance.__file__).parent / "run" / "runner.py"
 #: How often a worker is started anew for each `--tx`.
 RESTARTS: Final = 4
 

@@ -73,7 +73,7 @@ def publish(folder: Path, site: Path, issues: Path | None, expect: tuple[str, ..
     Exit code 0: nothing got worse. 1: something did; the night is published. 2: the command is at fault. 3: a night was
     kept aside, as it was broken off, nothing ran or everything failed; what was published before stays.
     """
-    from conformance import nightly as nights
+    from conformance.commands.nightly import publish as nights
     from conformance.results import ResultsError
 
     found = {each.parent.name: each for each in sorted(folder.glob(f"*/{_RESULTS}"))}
@@ -100,7 +100,7 @@ def publish(folder: Path, site: Path, issues: Path | None, expect: tuple[str, ..
 @click.argument("folder", type=click.Path(path_type=Path))
 def issues(folder: Path) -> None:
     """Open or update an issue on GitHub for each one in FOLDER, through `gh`."""
-    from conformance.issue_tracker import TrackerError, open_or_update, read_issues
+    from conformance.commands.nightly.github import TrackerError, open_or_update, read_issues
 
     try:
         for each in open_or_update(read_issues(folder)):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from conformance.layer_table import Layer, words
+from conformance.commands.explain.layer_table import Layer, words
 from conformance.table.rule import Shape
 
 #: The samples of the batch that a snippet makes up.

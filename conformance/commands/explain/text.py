@@ -14,8 +14,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from conformance.layer_table import Layer, beside, length, stack, table, words
-from conformance.notation import frameworks_named, notations
+from conformance.commands.explain.frameworks import frameworks_named, notations
+from conformance.commands.explain.layer_table import Layer, beside, length, stack, table, words
 from conformance.table.case import ACTIVATIONS
 from conformance.table.rule import Shape
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from conformance.causes import Issue, mark
+from conformance.commands.nightly.issues import Issue, mark
 
 LABEL: Final = "nightly"
 _MARK: Final = re.compile(re.escape(mark("KEY")).replace("KEY", "([0-9a-f]{12})"))
@@ -26,7 +26,7 @@ class TrackerError(ValueError):
 
 
 def read_issues(folder: Path) -> list[Issue]:
-    """Return the issues that `conformance.nightly.write_issues` wrote."""
+    """Return the issues that `conformance.commands.nightly.publish.write_issues` wrote."""
     try:
         return [Issue(**json.loads(each.read_text(encoding="utf-8"))) for each in sorted(folder.glob("*.json"))]
     except (OSError, ValueError, TypeError) as error:

@@ -5,6 +5,6 @@ Looks for new trouble: cases that nobody chose, driven towards large margins and
 another, `loop` searches and shrinks, `told` says what was found. Hypothesis searches and shrinks; the suite judges.
 """
 
-from conformance.search.loop import Find, Found, Search, search
+from conformance.commands.search.loop import Find, Found, Search, search
 
 __all__ = ["Find", "Found", "Search", "search"]

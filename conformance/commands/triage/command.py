@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from ruamel.yaml import YAML
 
-from conformance.distinction import Facts, distinction, facts
+from conformance.commands.triage.common_fields import Facts, distinction, facts
 from conformance.results import FAILING, Run
 from conformance.results.behaviours import BehaviourCounts, Counts, gone_in, near
 from conformance.text import printable

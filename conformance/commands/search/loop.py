@@ -25,11 +25,11 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.errors import Unsatisfiable
 
 from conformance.adapters.registry import Implementation
+from conformance.commands.search.ask import Answers, Asking
+from conformance.commands.search.sign import Sign, sign_of
+from conformance.commands.search.strategies import Row, rows
 from conformance.ledger import Behaviour
 from conformance.results import FAILING
-from conformance.search.asking import Answers, Asking
-from conformance.search.sign import Sign, sign_of
-from conformance.search.space import Row, rows
 from conformance.table.case import Case
 from conformance.table.loader import TableError
 

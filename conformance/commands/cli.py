@@ -14,12 +14,12 @@ from typing import Any
 import click
 
 from conformance import __version__
-from conformance.merge_command import merge
-from conformance.nightly_commands import nightly
-from conformance.page_command import report
+from conformance.commands.merge import merge
+from conformance.commands.nightly.command import nightly
+from conformance.commands.report import report
+from conformance.commands.run import run
+from conformance.commands.search.command import search
 from conformance.run.errors import AT_FAULT, CommandFault, Commands, OutputPath
-from conformance.run_command import run
-from conformance.search_command import search
 
 _CASES = click.argument("cases", nargs=-1, type=str)
 
@@ -120,7 +120,7 @@ def lint(cases: tuple[str, ...]) -> None:
 
     Of the ledger also what each behaviour covers: how many cells, and how wide its bounds are beside the answer.
     """
-    from conformance.linting import inspect
+    from conformance.commands.lint import inspect
 
     found = inspect(cases)
     for each in (*found.scopes, *found.faults):
@@ -152,9 +152,9 @@ def explain(
     """Say what dense layers make of a shape, and why."""
     import shutil
 
-    from conformance.explain import explain as explanation
-    from conformance.explain import parse_shape
-    from conformance.highlight import show
+    from conformance.commands.explain.highlight import show
+    from conformance.commands.explain.text import explain as explanation
+    from conformance.commands.explain.text import parse_shape
     from conformance.text import is_coloured
 
     try:
@@ -213,7 +213,7 @@ def list_divergences() -> None:
     """Say what differs between the frameworks' dense layers, and since when: the ledger, as a document."""
     import shutil
 
-    from conformance.known import document
+    from conformance.commands.list_divergences import document
     from conformance.run.selection import Selection, SelectionError
 
     try:
@@ -272,7 +272,7 @@ def reproduce(cell: str, results: Path, check: str | None) -> None:
 @click.option("-o", "output", type=OutputPath(file_okay=False), required=True, metavar="DIR")
 def badge(results: Path, output: Path) -> None:
     """Write into DIR a badge for each implementation of RESULTS: JSON for an endpoint of shields.io."""
-    from conformance.badge import write
+    from conformance.commands.badge import write
     from conformance.results import ResultsError, opened
 
     try:
@@ -286,8 +286,8 @@ def badge(results: Path, output: Path) -> None:
 @click.argument("results", type=click.Path(path_type=Path))
 def triage(results: Path) -> None:
     """Draft a ledger entry for every red cell of RESULTS, why and link left blank."""
+    from conformance.commands.triage.command import drafts
     from conformance.results import ResultsError, opened
-    from conformance.triage import drafts
 
     try:
         click.echo(drafts(opened(results)), nl=False)

@@ -21,8 +21,8 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from conformance import badge
-from conformance.causes import Cause, causes, issues, kept_aside
+from conformance.commands import badge
+from conformance.commands.nightly.issues import Cause, causes, issues, kept_aside
 from conformance.report import write
 from conformance.results import ResultsError, Run, header_of, read
 from conformance.results.diff.compare import Diff, diff
@@ -325,7 +325,7 @@ def cover(site: Path) -> None:
         write(runs, beside)
     else:
         beside.unlink(missing_ok=True)
-    template = _templates().get_template("nightly.html.jinja")
+    template = _templates().get_template("cover.html.jinja")
     page = template.render(environments=shown, beside=len(runs) > 1)
     (site / "index.html").write_text(page, encoding="utf-8", newline="\n")
     # Pages of GitHub leave out what begins with a dot unless told not to build anything.
@@ -333,7 +333,7 @@ def cover(site: Path) -> None:
 
 
 def _templates() -> Environment:
-    loader = PackageLoader("conformance", "")
+    loader = PackageLoader("conformance.commands.nightly", ".")
     found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     found.filters["plain"] = lambda content: printable(str(content))
     return found

@@ -1,0 +1,1 @@
+"""`conformance nightly`: a run by night, what is published of it, and the issues it opens."""
