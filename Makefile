@@ -163,7 +163,7 @@ large: $(STAMP)
 	$(BIN)/python -m benchmarks.large $(LARGE)
 
 # What draws the page's plots, fetched anew: exactly these versions, held to the sums that are committed. Needs npm.
-VENDORED := conformance/report/vendor
+VENDORED := conformance/report/assets/vendor
 vendor:
 	mkdir -p build/vendor
 	cd build/vendor && npm pack --silent d3@7.9.0 @observablehq/plot@0.6.17

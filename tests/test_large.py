@@ -19,9 +19,9 @@ import pytest
 from benchmarks.large import products
 from benchmarks.sizes import singles
 from conformance.report import render
-from conformance.report.beside import beside
 from conformance.report.condensed import condensed
-from conformance.report.view import Left
+from conformance.report.condensed_counts import beside
+from conformance.report.matrix import Left
 from conformance.results import Record, Run, opened, read
 from conformance.results.diff.compare import diff
 from conformance.run.summary import summarise

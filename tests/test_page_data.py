@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from conformance.report import asked, render
 from conformance.report import payload as data_of
+from conformance.report import question_details, render
 from conformance.results import Run, finite, read
 from conformance.run.selection import Selection
 from conformance.table.loader import load
@@ -163,7 +163,7 @@ def test_a_row_asks_what_its_cell_was_asked(tmp_path: Path) -> None:
         # That an answer is not finite a row must expect, which is no part of the question.
         if not case.expect.nonfinite:
             wanted.append((case.id, question))
-            lines += [f"  {line}" for line in asked.yaml(question)]
+            lines += [f"  {line}" for line in question_details.yaml(question)]
     source = "description: Every row of the page.\nrows:\n" + "\n".join(lines) + "\n"
     assert len(wanted) > 300
     path = tmp_path / "rows.yaml"

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 import conformance.report
-from conformance.report import script
+from conformance.report import scripts
 
-FOLDER = Path(conformance.report.__file__).parent
+FOLDER = Path(conformance.report.__file__).parent / "assets"
 IMPORT = re.compile(r"^import \{ ([\w, ]+) \} from \"\./(\w+\.js)\";$", re.MULTILINE)
 EXPORT = re.compile(r"^export (?:async )?(?:function|const) (\w+)", re.MULTILINE)
-SOURCES = {name: (FOLDER / name).read_text(encoding="utf-8") for name in script.MODULES}
+SOURCES = {name: (FOLDER / name).read_text(encoding="utf-8") for name in scripts.MODULES}
 #: Ways by which text becomes markup or code, or by which something leaves the page.
 FORBIDDEN = re.compile(
     r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser|srcdoc"
@@ -24,14 +24,14 @@ FORBIDDEN = re.compile(
 
 
 def test_every_module_beside_the_page_is_in_it() -> None:
-    assert {path.name for path in FOLDER.glob("*.js")} == set(script.MODULES)
-    assert {path.name for path in FOLDER.glob("vendor/*.js")} == {name for name, _ in script.VENDOR}
+    assert {path.name for path in FOLDER.glob("*.js")} == set(scripts.MODULES)
+    assert {path.name for path in FOLDER.glob("vendor/*.js")} == {name for name, _ in scripts.VENDOR}
 
 
-@pytest.mark.parametrize("name", script.MODULES)
+@pytest.mark.parametrize("name", scripts.MODULES)
 def test_a_module_imports_what_earlier_ones_export_and_uses_it(name: str) -> None:
     source = SOURCES[name]
-    earlier = script.MODULES[: script.MODULES.index(name)]
+    earlier = scripts.MODULES[: scripts.MODULES.index(name)]
     assert source.count("\nimport ") + source.startswith("import ") == len(IMPORT.findall(source))
     for names, module in IMPORT.findall(source):
         assert module in earlier
@@ -40,7 +40,7 @@ def test_a_module_imports_what_earlier_ones_export_and_uses_it(name: str) -> Non
             assert len(re.findall(rf"\b{each}\b", source)) > 1, f"{each} is imported and not used"
 
 
-@pytest.mark.parametrize("name", script.MODULES)
+@pytest.mark.parametrize("name", scripts.MODULES)
 def test_a_module_is_short_says_why_it_is_there_and_has_no_way_to_markup(name: str) -> None:
     source = SOURCES[name]
     assert source.startswith("// ")
@@ -57,9 +57,9 @@ def test_what_is_exported_is_used() -> None:
 
 
 def test_the_joined_script_imports_and_exports_nothing_and_ends_no_element() -> None:
-    joined = script.own()
+    joined = scripts.own()
     assert not re.search(r"^(import|export) ", joined, re.MULTILINE)
-    for each in (joined, script.vendor()):
+    for each in (joined, scripts.vendor()):
         assert "</script" not in each.lower()
         assert "<!--" not in each
 
@@ -67,15 +67,15 @@ def test_the_joined_script_imports_and_exports_nothing_and_ends_no_element() -> 
 def test_what_is_vendored_is_what_was_released_and_brings_its_licence() -> None:
     sums = (FOLDER / "vendor" / "SHA256SUMS").read_text(encoding="ascii").splitlines()
     named = {name: digest for digest, _, name in (line.partition("  ") for line in sums)}
-    assert set(named) == {name for pair in script.VENDOR for name in pair}
+    assert set(named) == {name for pair in scripts.VENDOR for name in pair}
     for name, expected in named.items():
         assert hashlib.sha256((FOLDER / "vendor" / name).read_bytes()).hexdigest() == expected
-    for _, licence in script.VENDOR:
-        assert (FOLDER / "vendor" / licence).read_text(encoding="utf-8") in script.vendor()
+    for _, licence in scripts.VENDOR:
+        assert (FOLDER / "vendor" / licence).read_text(encoding="utf-8") in scripts.vendor()
 
 
 def test_scripts_have_one_place() -> None:
     with pytest.raises(ValueError, match="exactly one place"):
-        script.put("<p></p>", "{}")
+        scripts.put("<p></p>", "{}")
     with pytest.raises(ValueError, match="exactly one place"):
-        script.put(script.PLACE * 2, "{}")
+        scripts.put(scripts.PLACE * 2, "{}")

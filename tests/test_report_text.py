@@ -16,7 +16,7 @@ import pytest
 from jinja2 import DictLoader, Environment, UndefinedError
 
 import conformance.report
-from conformance.report import render, script, text
+from conformance.report import render, scripts, text
 from conformance.report.page import environment, render_with
 from conformance.results import OUTCOMES, Run
 from tests.pages import CHANGES, ENTRY, EVIDENCE, GONE, HISTORY, Maker, Page, all_outcomes, cell
@@ -82,7 +82,7 @@ def hold_text_as_text(fill: Fill, run: Run) -> None:
     """Raise unless the page with hostile content has the very same elements as the page without, and shows it all."""
     for times in (2, 1):
         page = fill([spoilt(run, HOSTILE)] * times, HOSTILE)
-        assert not text._INVISIBLE.search(page.replace(script.vendor(), ""))
+        assert not text._INVISIBLE.search(page.replace(scripts.vendor(), ""))
         parsed = Page(page)
         assert skeleton(parsed) == skeleton(Page(fill([spoilt(run, " and more")] * times, " and more")))
         assert SEEN in "".join(each.text for each in parsed.root.all("main"))
@@ -124,9 +124,9 @@ def test_data_that_could_end_its_script_is_found(run_of: Maker, monkeypatch: pyt
         hold_text_as_text(full, every_part(run_of))
 
 
-SOURCE = (Path(conformance.report.__file__).parent / "page.html.jinja").read_text(encoding="utf-8")
+SOURCE = (Path(conformance.report.__file__).parent / "assets" / "page.html.jinja").read_text(encoding="utf-8")
 STYLES = {
-    name: (Path(conformance.report.__file__).parent / name).read_text(encoding="utf-8")
+    name: (Path(conformance.report.__file__).parent / "assets" / name).read_text(encoding="utf-8")
     for name in ("style.css", "views.css")
 }
 HOLES = list(re.finditer(r"\{\{-? (.+?) -?\}\}", SOURCE))

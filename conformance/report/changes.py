@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from conformance.report import text
-from conformance.report.places import Places
+from conformance.report.addresses import Places
 
 #: Cells listed of each kind of change.
 LISTED: Final = 100

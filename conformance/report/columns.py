@@ -16,7 +16,7 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from conformance.report import text
-from conformance.report.beside import beside
+from conformance.report.condensed_counts import beside
 from conformance.results import Record, Run
 
 #: Versions that a column is named by, where none of them is the framework's own.

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from conformance.report import text
-from conformance.report.beside import Beside, CondensedRun, Process, beside
 from conformance.report.columns import Column, name
-from conformance.report.held import held
-from conformance.report.view import KINDS, UNKNOWN, Cell
+from conformance.report.condensed_counts import Beside, CondensedRun, Process, beside
+from conformance.report.matrix import KINDS, UNKNOWN, Cell
+from conformance.report.trimmed_records import held
 from conformance.results import Record, Run
 
 #: Cells up to which a page shows every one, and how many of more it shows.

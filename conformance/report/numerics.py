@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from conformance.report import text
-from conformance.report.beside import beside
 from conformance.report.columns import labels
+from conformance.report.condensed_counts import beside
+from conformance.report.matrix import Table
 from conformance.report.payload import margins
-from conformance.report.view import Table
 from conformance.results import Record, Run
 
 

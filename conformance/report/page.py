@@ -18,11 +18,11 @@ from typing import Any, Final
 from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from conformance.report import claims, columns, details, places, script, text, view
-from conformance.report.beside import beside, present
+from conformance.report import addresses, cell_details, columns, headline, matrix, scripts, text
 from conformance.report.changes import changes as changed
 from conformance.report.condensed import condensed, told
-from conformance.report.nights import history as nights
+from conformance.report.condensed_counts import beside, present
+from conformance.report.history import history as nights
 from conformance.report.numerics import numerics, spreads
 from conformance.report.payload import payload, script_text
 from conformance.results import Run, without_collection
@@ -64,7 +64,7 @@ class Summary:
     """One column in numbers."""
 
     column: columns.Column
-    counts: Mapping[view.Kind, int]
+    counts: Mapping[matrix.Kind, int]
     margin: float | None
     seconds: float
     versions: tuple[str, ...]
@@ -111,7 +111,7 @@ def write(
 def environment(loader: BaseLoader | None = None) -> Environment:
     """Return what fills the template: everything escaped and made visible, everything undefined an error."""
     made = Environment(
-        loader=loader or PackageLoader("conformance.report", "."),
+        loader=loader or PackageLoader("conformance.report", "assets"),
         autoescape=True,
         finalize=_finalize,
         undefined=StrictUndefined,
@@ -120,9 +120,9 @@ def environment(loader: BaseLoader | None = None) -> Environment:
         keep_trailing_newline=True,
     )
     made.filters.update(
-        cell_place=places.cell_place,
-        matrix_place=places.matrix_place,
-        entry_place=places.entry_place,
+        cell_place=addresses.cell_place,
+        matrix_place=addresses.matrix_place,
+        entry_place=addresses.entry_place,
         short=text.short,
         duration=text.duration,
         commas=lambda count: f"{count:,}",
@@ -144,26 +144,26 @@ def render_with(
 ) -> str:
     """Return the page as `made` fills it."""
     runs = condensed(runs)
-    table = view.table(runs)
+    table = matrix.table(runs)
     others: Counter[str] = sum((beside(run).total for run in runs), Counter())
-    counts = view.tally((cell.kind for cell in table.cells), sum(map(view.missing, runs)), others)
-    failures = details.failures(table)
-    warnings = (*itertools.chain(*map(claims.warnings, runs, columns.labels(runs))), *claims.oddities(table))
+    counts = matrix.tally((cell.kind for cell in table.cells), sum(map(matrix.missing, runs)), others)
+    failures = cell_details.failures(table)
+    warnings = (*itertools.chain(*map(headline.warnings, runs, columns.labels(runs))), *headline.oddities(table))
     complete = all(run.complete for run in runs)
     behaviours, powerless = _behaviours(runs, table)
-    divergences = details.divergences(table, behaviours)
-    known = places.Places.among(table)
+    divergences = cell_details.divergences(table, behaviours)
+    known = addresses.Places.among(table)
     past = None if history is None else nights(history, known)
     data = payload(table, divergences)
     page = made.get_template(_TEMPLATE).render(
-        policy=script.policy(),
-        headline=claims.headline(
+        policy=scripts.policy(),
+        headline=headline.headline(
             counts, complete=complete, sound=not warnings, gone=sum(1 for each in behaviours.values() if each["gone"])
         ),
-        news=claims.news(counts, behaviours, powerless),
+        news=headline.news(counts, behaviours, powerless),
         counts=counts,
         total=sum(counts.values()),
-        summary=claims.summary_line(runs, table),
+        summary=headline.summary_line(runs, table),
         changes=None if changes is None else changed(changes, known),
         warnings=warnings,
         origins=tuple(map(_origin, runs, columns.labels(runs))),
@@ -176,16 +176,16 @@ def render_with(
         spreads=spreads(table, runs),
         numerics=numerics(runs),
         history=past,
-        unasked=details.unasked(table),
-        unanswered=details.unanswered(table),
+        unasked=cell_details.unasked(table),
+        unanswered=cell_details.unanswered(table),
         condensed=told(runs),
-        omitted=claims.omitted(len(table.cells), len(data["details"])),
+        omitted=headline.omitted(len(table.cells), len(data["details"])),
     )
     data["history"] = None if past is None else past.plotted()
-    return script.put(page, script_text(data))
+    return scripts.put(page, script_text(data))
 
 
-def _behaviours(runs: Sequence[Run], table: view.Table) -> tuple[dict[str, dict[str, int]], int]:
+def _behaviours(runs: Sequence[Run], table: matrix.Table) -> tuple[dict[str, dict[str, int]], int]:
     """
     Return by behaviour how many cells it covers, how many need it and in how many it is gone; and powerless cells.
 
@@ -214,14 +214,14 @@ def _whole(content: Any) -> int:
     return content if type(content) is int and 0 <= content < 2**53 else 0
 
 
-def _summaries(runs: Sequence[Run], table: view.Table) -> tuple[Summary, ...]:
-    found: dict[columns.Column, list[view.Cell]] = {column: [] for column in table.columns}
+def _summaries(runs: Sequence[Run], table: matrix.Table) -> tuple[Summary, ...]:
+    found: dict[columns.Column, list[matrix.Cell]] = {column: [] for column in table.columns}
     for cell in table.cells:
         found[cell.column].append(cell)
     return tuple(_summary(runs, column, cells) for column, cells in found.items())
 
 
-def _summary(runs: Sequence[Run], column: columns.Column, cells: Sequence[view.Cell]) -> Summary:
+def _summary(runs: Sequence[Run], column: columns.Column, cells: Sequence[matrix.Cell]) -> Summary:
     seconds = (text.number(cell.record.get("seconds")) for cell in cells)
     indices = sorted({cell.run for cell in cells})
     # Of cells that are not shown, those of this column are the ones of its runs, implementation and device.
@@ -235,7 +235,7 @@ def _summary(runs: Sequence[Run], column: columns.Column, cells: Sequence[view.C
     )
     return Summary(
         column=column,
-        counts=view.tally(
+        counts=matrix.tally(
             (cell.kind for cell in cells),
             others=sum((each.kinds.get(key, Counter()) for each, key in others), Counter()),
         ),
@@ -253,8 +253,8 @@ def _origin(run: Run, label: str) -> Origin:
     facts = [("started", text.value(header.get("started") or "unknown"))]
     if seconds is not None:
         facts.append(("took", text.duration(seconds)))
-    facts.append(("time in cells", text.duration(view.spent(run))))
-    facts.append(("cells", f"{present(run):,} of {view.announced(run):,}"))
+    facts.append(("time in cells", text.duration(matrix.spent(run))))
+    facts.append(("cells", f"{present(run):,} of {matrix.announced(run):,}"))
     facts.append(("complete", "yes" if run.complete else "no"))
     known = ("type", "schema", "started", "distributions", "platform", "selection", "cells")
     return Origin(

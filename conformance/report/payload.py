@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from conformance.report import asked, details, text
-from conformance.report.view import KINDS, UNKNOWN, Cell, Kind, Row, Table
+from conformance.report import cell_details, question_details, text
+from conformance.report.matrix import KINDS, UNKNOWN, Cell, Kind, Row, Table
 
 #: Bytes of detail on one page: of all cells together, and of cells that merely conform.
 DETAIL: Final = 2_400_000
@@ -50,7 +50,7 @@ class Strings:
         return [[self(key), self(each)] for key, each in content]
 
 
-def payload(table: Table, entries: Sequence[details.Group]) -> dict[str, Any]:
+def payload(table: Table, entries: Sequence[cell_details.Group]) -> dict[str, Any]:
     """Return the table's cells for the page's script, and the entries of the ledger that know of them."""
     strings = Strings()
     known = {group.anchor: index for index, group in enumerate(entries)}
@@ -108,8 +108,8 @@ def _case(row: Row, file: int, strings: Strings) -> list[Any]:
             continue
         question = said["question"]
         ways[key] = [
-            [strings(each) for each in asked.words(question)],
-            [strings(each) for each in asked.yaml(question)],
+            [strings(each) for each in question_details.words(question)],
+            [strings(each) for each in question_details.yaml(question)],
             *(strings(text.value(said[each] or "")) for each in ("why", "row", "source")),
             1 if text.link(said["source"]) else 0,
         ]
@@ -140,7 +140,7 @@ def _signature(cell: Cell, known: Mapping[str, int]) -> tuple[Any, ...]:
     elif cell.kind.name in ("crashed", "timed_out", "not_run", "unsupported"):
         reason = text.head(text.value(cell.record.get("reason") or ""), 200)
     if cell.kind.name in ("not_run", "unsupported"):
-        place = text.place("unasked", at=details.unasked_anchor(cell))
+        place = text.place("unasked", at=cell_details.unasked_anchor(cell))
     entries = tuple([_entry(each, known) for each in cell.seen.entries])
     return reason, cell.seen.marks, entries, _entry(cell.record.get("divergence"), known), place
 
@@ -153,7 +153,7 @@ def _written(signature: tuple[Any, ...], strings: Strings) -> list[Any]:
 
 
 def _entry(divergence: Any, known: Mapping[str, int]) -> int:
-    return known.get(details.entry_anchor(divergence), -1) if isinstance(divergence, dict) else -1
+    return known.get(cell_details.entry_anchor(divergence), -1) if isinstance(divergence, dict) else -1
 
 
 def _bits(table: Table) -> list[int]:
@@ -173,7 +173,7 @@ def _bits(table: Table) -> list[int]:
 
 def _details(cells: Sequence[Cell], strings: Strings, known: Mapping[str, int]) -> dict[str, Any]:
     """Return the details of as many cells as there is room for, by the cell's number."""
-    limit = details.log_limit(cells)
+    limit = cell_details.log_limit(cells)
     found = {}
     spent = 0
     for index in _by_need(cells):
@@ -181,7 +181,7 @@ def _details(cells: Sequence[Cell], strings: Strings, known: Mapping[str, int]) 
         if spent >= (DETAIL if cell.detailed else GREEN):
             continue
         before = strings.size
-        said = _detail(details.detail(cell, limit), strings, known)
+        said = _detail(cell_details.detail(cell, limit), strings, known)
         found[str(index)] = said
         spent += len(json.dumps(said, separators=(",", ":"))) + 10 + strings.size - before
     return dict(sorted(found.items(), key=lambda item: int(item[0])))
@@ -199,7 +199,7 @@ def _by_need(cells: Sequence[Cell]) -> list[int]:
     margins: dict[int, float] = {}
     for index, cell in enumerate(cells):
         if cell.detailed:
-            way = (cell.kind.name, cell.column, details.summary(cell)[:60])
+            way = (cell.kind.name, cell.column, cell_details.summary(cell)[:60])
             need[index] = (0 if cell.kind.fails or cell.contradicts else 1, seen[way], index)
             seen[way] += 1
         else:
@@ -209,7 +209,7 @@ def _by_need(cells: Sequence[Cell]) -> list[int]:
     return [*sorted(need, key=need.__getitem__), *sorted(margins, key=margins.__getitem__, reverse=True)]
 
 
-def _detail(said: details.Detail, strings: Strings, known: Mapping[str, int]) -> list[Any]:
+def _detail(said: cell_details.Detail, strings: Strings, known: Mapping[str, int]) -> list[Any]:
     checks = [
         [
             strings(check.name),

@@ -30,7 +30,12 @@ _EXPORT: Final = re.compile(r"^export (?=(?:async )?(?:function|const) (\w+))", 
 
 
 def _read(name: str) -> str:
-    return files("conformance.report").joinpath(*name.split("/")).read_text(encoding="utf-8").replace("\r\n", "\n")
+    return (
+        files("conformance.report")
+        .joinpath("assets", *name.split("/"))
+        .read_text(encoding="utf-8")
+        .replace("\r\n", "\n")
+    )
 
 
 @functools.cache

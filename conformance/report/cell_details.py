@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from conformance.report import text
 from conformance.report.columns import Column, name
-from conformance.report.view import KINDS, UNKNOWN, Cell, Kind, Table, kind
+from conformance.report.matrix import KINDS, UNKNOWN, Cell, Kind, Table, kind
 from conformance.results import Record
 from conformance.results.behaviours import gone_in, near
 

@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import Any, Final, TypeGuard
 
 from conformance.report import text
-from conformance.report.beside import beside, present
 from conformance.report.columns import Column, columns, name
+from conformance.report.condensed_counts import beside, present
 from conformance.results import FAILING, OUTCOMES, OnDisk, Record, Run
 
 

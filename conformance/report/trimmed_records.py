@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from conformance.report.view import Left, seen_of
+from conformance.report.matrix import Left, seen_of
 from conformance.results import OnDisk, Record, Run
 from conformance.results.record import Conforming, conforming
 

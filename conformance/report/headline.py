@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.report import text, view
-from conformance.report.beside import beside, present
+from conformance.report import matrix, text
+from conformance.report.condensed_counts import beside, present
 from conformance.results import OUTCOMES, Run
 
 
@@ -24,7 +24,7 @@ class Headline:
     sentence: str
 
 
-def headline(counts: Mapping[view.Kind, int], *, complete: bool, sound: bool, gone: int = 0) -> Headline:
+def headline(counts: Mapping[matrix.Kind, int], *, complete: bool, sound: bool, gone: int = 0) -> Headline:
     """
     Return what may be said of cells with these outcomes, and no more.
 
@@ -40,7 +40,7 @@ def headline(counts: Mapping[view.Kind, int], *, complete: bool, sound: bool, go
 
 
 def news(
-    counts: Mapping[view.Kind, int], behaviours: Mapping[str, Mapping[str, int]], powerless: int
+    counts: Mapping[matrix.Kind, int], behaviours: Mapping[str, Mapping[str, int]], powerless: int
 ) -> tuple[str, ...]:
     """
     Return what is new, a sentence each: answers that nobody declared, and declared behaviours that are gone.
@@ -65,10 +65,10 @@ def news(
     return tuple(found)
 
 
-def _headline(counts: Mapping[view.Kind, int], *, complete: bool, sound: bool) -> Headline:
+def _headline(counts: Mapping[matrix.Kind, int], *, complete: bool, sound: bool) -> Headline:
     total = sum(counts.values())
     failing = sum(count for kind, count in counts.items() if kind.fails)
-    conforming, diverging = (counts[view.KINDS[each]] for each in ("conforms", "diverges"))
+    conforming, diverging = (counts[matrix.KINDS[each]] for each in ("conforms", "diverges"))
     judged = failing + conforming + diverging
     cells = "1 cell" if total == 1 else f"{total:,} cells"
     if total == 0:
@@ -94,7 +94,7 @@ def _headline(counts: Mapping[view.Kind, int], *, complete: bool, sound: bool) -
     return Headline(tone="open", sentence=sentence)
 
 
-def summary_line(runs: Sequence[Run], table: view.Table) -> tuple[str, ...]:
+def summary_line(runs: Sequence[Run], table: matrix.Table) -> tuple[str, ...]:
     """Return what was asked, when, for how long, of which versions, on what: in a line below the headline."""
     implementations = len({column.implementation for column in table.columns})
     devices = len({column.device for column in table.columns})
@@ -109,7 +109,7 @@ def summary_line(runs: Sequence[Run], table: view.Table) -> tuple[str, ...]:
     system, machine = known.get("system", ""), known.get("machine", "")
     platform = [each for each in (system, machine) if each and (each is system or each not in system)]
     found += [text.value(run.header["started"])] if run.header.get("started") else []
-    spent = text.duration(view.spent(run))
+    spent = text.duration(matrix.spent(run))
     found.append(f"{spent} in cells" if seconds is None else f"took {text.duration(seconds)}")
     return (*found, *([text.head(" ".join(platform), 120)] if platform else []))
 
@@ -134,7 +134,7 @@ def _count(count: int, noun: str) -> str:
 def warnings(run: Run, label: str) -> list[str]:
     """Return what makes a results file less than a whole account of a run."""
     found = []
-    announced, lines = view.announced(run), present(run)
+    announced, lines = matrix.announced(run), present(run)
     if run.footer is None:
         found.append(f"{label} was broken off: it has no footer.")
     elif not run.complete:
@@ -144,15 +144,17 @@ def warnings(run: Run, label: str) -> list[str]:
     if announced < lines:
         found.append(f"{label} holds {lines:,} cells but set out to do {announced:,}.")
     said = run.footer.get("counts") if run.footer is not None else None
-    held = {kind.name: count for kind, count in view.tally(map(view.kind, run.cells), others=beside(run).total).items()}
+    held = {
+        kind.name: count for kind, count in matrix.tally(map(matrix.kind, run.cells), others=beside(run).total).items()
+    }
     if run.footer is not None and {**dict.fromkeys(OUTCOMES, 0), **_mapping(said)} != held:
         found.append(f"{label} contradicts itself: its footer counts {text.value(said)}, its lines {text.value(held)}.")
     return found
 
 
-def oddities(table: view.Table) -> list[str]:
+def oddities(table: matrix.Table) -> list[str]:
     """Return what cannot be right in the cells themselves."""
-    unknown = sum(1 for cell in table.cells if cell.kind is view.UNKNOWN)
+    unknown = sum(1 for cell in table.cells if cell.kind is matrix.UNKNOWN)
     copies = sum(1 for cell in table.cells if cell.copy)
     contradicting = sum(1 for cell in table.cells if cell.contradicts)
     found = {

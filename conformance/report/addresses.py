@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from conformance.report import text
+from conformance.report.cell_details import Group
 from conformance.report.columns import Column
-from conformance.report.details import Group
-from conformance.report.view import Cell, Kind, Table
+from conformance.report.matrix import Cell, Kind, Table
 
 
 def cell_place(cell: Cell) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from conformance.report import text
-from conformance.report.places import Places
+from conformance.report.addresses import Places
 from conformance.results import OUTCOMES
 
 #: Nights in the table, newest first, and cells that got worse; the plots have all nights.
