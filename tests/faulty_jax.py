@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from conformance.adapters.equinox import EquinoxAdapter
-from conformance.adapters.flax_linen import FlaxLinenAdapter
-from conformance.adapters.flax_nnx import FlaxNnxAdapter
-from conformance.adapters.jax_arrays import from_numpy, to_numpy
+from conformance.adapters.jax.arrays import from_numpy, to_numpy
+from conformance.adapters.jax.equinox import EquinoxAdapter
+from conformance.adapters.jax.flax_linen import FlaxLinenAdapter
+from conformance.adapters.jax.flax_nnx import FlaxNnxAdapter
 from conformance.adapters.protocol import Array, Stack
 
 

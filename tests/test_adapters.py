@@ -308,7 +308,7 @@ def _devices(module: Any, adapter: Adapter, implementation: Implementation) -> I
         wide = arrange(np.ones((2, 3, 5), "float32"), "broadcast")
         moving = module.from_numpy
         if implementation.name != "torch":
-            moving = import_module("conformance.adapters.keras_backends").torch_tensor
+            moving = import_module("conformance.adapters.keras.backends").torch_tensor
         moved = moving(wide, "meta")
         kept = tuple(step * 4 for step in moved.stride()) == wide.strides and moved.device.type == "meta"
         yield "strides survive the move to a device", kept, str(moved.stride())

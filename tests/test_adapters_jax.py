@@ -103,8 +103,8 @@ def test_a_fault_of_such_an_adapter_is_seen(fault: str) -> None:
 #: What stands first in the model of each mode.
 LAYERS = """
 import json
-from conformance.adapters.flax_linen import FlaxLinenAdapter
-from conformance.adapters.flax_nnx import FlaxNnxAdapter
+from conformance.adapters.jax.flax_linen import FlaxLinenAdapter
+from conformance.adapters.jax.flax_nnx import FlaxNnxAdapter
 from conformance.adapters.protocol import Dense, Stack
 
 layer = Dense(units=3, use_bias=True, activation="relu", kernel=None, bias=None)
@@ -136,7 +136,7 @@ def test_each_mode_has_the_layer_it_names() -> None:
     }
 
 
-@pytest.mark.parametrize("adapter", ["flax_linen:FlaxLinenAdapter", "flax_nnx:FlaxNnxAdapter"])
+@pytest.mark.parametrize("adapter", ["jax.flax_linen:FlaxLinenAdapter", "jax.flax_nnx:FlaxNnxAdapter"])
 def test_a_mode_that_is_none_is_said_so(adapter: str) -> None:
     if missing := select(["flax-linen"])[0].missing_packages():
         pytest.skip(f"not installed: {', '.join(missing)}")

@@ -36,18 +36,6 @@ BORDERS = {
     "ledger": {"report", "results"},
     "checks": {"report", "results"},
 }
-#: What adapters of relatives share, of a library and not of its layers -> who may import it.
-SHARED = {
-    "adapters.keras_backends": {"adapters.keras"},
-    "adapters.keras_layers": {"adapters.keras"},
-    "adapters.jax_arrays": {
-        "adapters.equinox",
-        "adapters.flax_linen",
-        "adapters.flax_nnx",
-        "adapters.haiku",
-        "adapters.jax_numpy",
-    },
-}
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -113,18 +101,13 @@ def test_an_import_that_goes_up_or_across_is_a_fault(name: str, imported: str) -
 
 
 #: What is known of implementations without importing one.
-REGISTRY = {"adapters.built_in", "adapters.implementation", "adapters.installation", "adapters.registry"}
+REGISTRY = {"adapters.builtin", "adapters.implementation", "adapters.installation", "adapters.registry"}
 
 
 @pytest.mark.parametrize("name", sorted({each for each in GRAPH if each.startswith("adapters.")} - REGISTRY))
-def test_an_adapter_knows_the_protocol_and_what_is_shared_with_it(name: str) -> None:
-    shared = {each for each, users in SHARED.items() if name in users}
-    assert GRAPH[name] <= {"adapters.protocol", *shared}
-
-
-def test_what_is_shared_is_shared() -> None:
-    for name, users in SHARED.items():
-        assert {each for each in GRAPH if name in GRAPH[each]} == users
+def test_an_adapter_imports_the_protocol_and_its_own_folder(name: str) -> None:
+    own = ".".join(name.split(".")[:2]) + "."
+    assert [each for each in GRAPH[name] if each != "adapters.protocol" and not each.startswith(own)] == []
 
 
 def test_no_import_goes_in_a_circle() -> None:

@@ -277,7 +277,7 @@ LEGAL: dict[str, Answer] = {"sibling build": Done(), "sibling output": OUTPUT}
 REFUSED = Raised(
     type="ValueError",
     message="no",
-    modules=("conformance.sandbox.steps", "conformance.adapters.keras", "keras.src.x"),
+    modules=("conformance.sandbox.steps", "conformance.adapters.keras.keras3", "keras.src.x"),
     traceback="",
 )
 
@@ -290,7 +290,7 @@ REFUSED = Raised(
         ({**LEGAL, "build": Done(), "output": OUTPUT}, "violates", "accepted"),
         ({**LEGAL, "build": replace(REFUSED, modules=REFUSED.modules[:2])}, "violates", "outside the framework"),
         (
-            {**LEGAL, "build": replace(REFUSED, modules=("keras.x", "conformance.adapters.keras"))},
+            {**LEGAL, "build": replace(REFUSED, modules=("keras.x", "conformance.adapters.keras.keras3"))},
             "violates",
             "outside",
         ),

@@ -117,7 +117,7 @@ def test_the_row_s_own_output_is_held_to_the_reference_first() -> None:
 
 
 REFUSED = Raised(
-    type="ValueError", message="no", modules=("conformance.adapters.keras", "keras.x", "numpy.y"), traceback=""
+    type="ValueError", message="no", modules=("conformance.adapters.keras.keras3", "keras.x", "numpy.y"), traceback=""
 )
 
 ONE, HALF = np.ones((1, 1), np.float32), np.full(1, 0.5, np.float32)
@@ -354,7 +354,7 @@ def test_a_refusal_may_come_at_inference_and_is_no_declining() -> None:
 
 
 def test_a_call_back_into_the_adapter_is_no_frame_of_the_framework() -> None:
-    back = replace(REFUSED, modules=("conformance.sandbox.steps", "keras.x", "conformance.adapters.keras"))
+    back = replace(REFUSED, modules=("conformance.sandbox.steps", "keras.x", "conformance.adapters.keras.keras3"))
     assert Refused().judge(subject({**BUILT, "build": back})).outcome == "violates"
 
 

@@ -459,7 +459,7 @@ def test_a_distribution_that_nobody_reports_is_a_fault(change: dict[str, str], p
 def test_every_distribution_that_an_adapter_names_may_stand_in_an_entry() -> None:
     """Read from the sources of the adapters, whose frameworks are not all installed everywhere."""
     parts: list[ast.AST] = []
-    for path in Path(protocol.__file__).parent.glob("*.py"):
+    for path in Path(protocol.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef) and node.name == "versions":
                 parts.append(node)

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from conformance.adapters import installation, registry
-from conformance.adapters.built_in import BUILT_IN
+from conformance.adapters.builtin import BUILT_IN
 from conformance.adapters.installation import told_missing
 from conformance.adapters.registry import UnknownImplementation, fault_of_glob, select
 from conformance.checks.cell import unknown_globs

@@ -20,7 +20,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Final
 
-from conformance.adapters.built_in import BUILT_IN, FRAMEWORKS, of_function
+from conformance.adapters.builtin import BUILT_IN, FRAMEWORKS, of_function
 from conformance.adapters.implementation import Implementation
 
 __all__ = [

@@ -28,20 +28,20 @@ from conformance.table.case import INTEGER_DTYPES, Case
 
 #: Module of a built-in adapter -> the template that says how its framework's users write a layer.
 _FAMILIES: Final = {
-    "keras": "keras",
-    "keras2": "keras2",
-    "torch": "torch",
-    "torch_equivalents": "torch",
-    "flax_linen": "flax_linen",
-    "flax_nnx": "flax_nnx",
-    "equinox": "equinox",
-    "haiku": "haiku",
-    "jax_numpy": "arrays",
-    "numpy_arrays": "arrays",
+    "keras.keras3": "keras",
+    "keras.keras2": "keras2",
+    "torch.linear": "torch",
+    "torch.equivalents": "torch",
+    "jax.flax_linen": "flax_linen",
+    "jax.flax_nnx": "flax_nnx",
+    "jax.equinox": "equinox",
+    "jax.haiku": "haiku",
+    "jax.numpy": "arrays",
+    "numpy": "arrays",
     "function": "arrays",
     "onnxruntime": "onnxruntime",
-    "tensorflow_module": "tensorflow",
-    "tensorflow_v1": "tensorflow_v1",
+    "tensorflow.module": "tensorflow",
+    "tensorflow.v1": "tensorflow_v1",
 }
 #: Modes that hold no values: a script of theirs would be their adapter over again.
 _SHAPES_ALONE: Final = ("symbolic", "meta", "abstract")
@@ -169,12 +169,12 @@ def _family(implementation: Implementation) -> str | None:
 
 def _function(implementation: Implementation) -> tuple[str, Mapping[str, str] | None]:
     """Return whose arrays are computed with, and the module and name of someone's own function, if it is one."""
-    module = implementation.adapter.partition(":")[0].rpartition(".")[2]
+    module = implementation.adapter.partition(":")[0].removeprefix("conformance.adapters.")
     if module == "function" and implementation.mode is not None:
         path, _, library = implementation.mode.partition("@")
         of, _, name = path.partition(":")
         return library, {"module": of, "name": name}
-    return ("jax" if module == "jax_numpy" else "numpy"), None
+    return ("jax" if module == "jax.numpy" else "numpy"), None
 
 
 def _versions(implementation: Implementation, library: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
-from conformance.adapters.jax_arrays import (
+from conformance.adapters.jax.arrays import (
     activations,
     devices,
     first_device,

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from conformance.adapters.keras_backends import Call, activations, backend, from_numpy, jitted, placement_of, to_numpy
-from conformance.adapters.keras_layers import EQUIVALENTS, RANKS, layer_of, own
+from conformance.adapters.keras.backends import Call, activations, backend, from_numpy, jitted, placement_of, to_numpy
+from conformance.adapters.keras.layers import EQUIVALENTS, RANKS, layer_of, own
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack, Unsupported
 
 if TYPE_CHECKING:

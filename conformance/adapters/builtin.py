@@ -22,7 +22,7 @@ def _keras(
 ) -> Implementation:
     return Implementation(
         name=f"keras-{backend}" + (f":{mode}" if mode else ""),
-        adapter="conformance.adapters.keras:KerasAdapter",
+        adapter="conformance.adapters.keras.keras3:KerasAdapter",
         mode=mode,
         packages=("keras", *packages),
         environment={"KERAS_BACKEND": backend},
@@ -120,7 +120,7 @@ def of_function(path: str, framework: str = "numpy", *, name: str | None = None)
 def _tensorflow(product: str) -> Implementation:
     return Implementation(
         name=f"tensorflow:{product}",
-        adapter="conformance.adapters.tensorflow_module:TensorFlowModuleAdapter",
+        adapter="conformance.adapters.tensorflow.module:TensorFlowModuleAdapter",
         mode=product,
         packages=("tensorflow",),
         # With oneDNN, its default on x86, tf.matmul writes beyond its memory for some shapes, and a damaged heap then
@@ -151,7 +151,7 @@ def _onnxruntime(exporter: str, *packages: str, environment: Mapping[str, str] |
     )
 
 
-def _torch(mode: str, *, adapter: str = "torch:TorchAdapter", **said: Any) -> Implementation:
+def _torch(mode: str, *, adapter: str = "torch.linear:TorchAdapter", **said: Any) -> Implementation:
     return Implementation(
         name=f"torch:{mode}",
         adapter=f"conformance.adapters.{adapter}",
@@ -163,13 +163,13 @@ def _torch(mode: str, *, adapter: str = "torch:TorchAdapter", **said: Any) -> Im
 
 
 def _torch_equivalent(mode: str, **said: Any) -> Implementation:
-    return _torch(mode, adapter="torch_equivalents:TorchEquivalentsAdapter", **said)
+    return _torch(mode, adapter="torch.equivalents:TorchEquivalentsAdapter", **said)
 
 
 def _flax(interface: str, mode: str | None = None) -> Implementation:
     module, adapter = {
-        "linen": ("flax_linen", "FlaxLinenAdapter"),
-        "nnx": ("flax_nnx", "FlaxNnxAdapter"),
+        "linen": ("jax.flax_linen", "FlaxLinenAdapter"),
+        "nnx": ("jax.flax_nnx", "FlaxNnxAdapter"),
     }[interface]
     return Implementation(
         name=f"flax-{interface}" + (f":{mode}" if mode else ""),
@@ -213,7 +213,7 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
         tier="nightly",
         rows="full",
     ),
-    Implementation(name="torch", adapter="conformance.adapters.torch:TorchAdapter", packages=("torch",)),
+    Implementation(name="torch", adapter="conformance.adapters.torch.linear:TorchAdapter", packages=("torch",)),
     # Its compiler would start processes of its own.
     _torch("compile", rows="full", environment={"TORCHINDUCTOR_COMPILE_THREADS": "1"}),
     _torch("export"),
@@ -238,11 +238,11 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
     _flax("nnx", "abstract"),
     _flax("nnx", "linear-general"),
     _flax("nnx", "einsum"),
-    _on_jax("equinox", "equinox:EquinoxAdapter", "equinox"),
-    _on_jax("haiku", "haiku:HaikuAdapter", "haiku"),
+    _on_jax("equinox", "jax.equinox:EquinoxAdapter", "equinox"),
+    _on_jax("haiku", "jax.haiku:HaikuAdapter", "haiku"),
     _on_jax(
         "jax-numpy",
-        "jax_numpy:JaxNumPyAdapter",
+        "jax.numpy:JaxNumPyAdapter",
         unanswerable={"parameters": _HOLDS_NOTHING["parameters"]},
     ),
     Implementation(
@@ -273,7 +273,7 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
     ),
     Implementation(
         name="tensorflow-v1",
-        adapter="conformance.adapters.tensorflow_v1:TensorFlowV1Adapter",
+        adapter="conformance.adapters.tensorflow.v1:TensorFlowV1Adapter",
         packages=("tensorflow", "tf_keras"),
         environment={"TF_USE_LEGACY_KERAS": "1"},
     ),
@@ -282,14 +282,14 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
     _tensorflow("einsum"),
     Implementation(
         name="keras2",
-        adapter="conformance.adapters.keras2:Keras2Adapter",
+        adapter="conformance.adapters.keras.keras2:Keras2Adapter",
         packages=("tf_keras", "tensorflow"),
         environment={"TF_USE_LEGACY_KERAS": "1"},
         tier="nightly",
     ),
     Implementation(
         name="numpy",
-        adapter="conformance.adapters.numpy_arrays:NumPyAdapter",
+        adapter="conformance.adapters.numpy:NumPyAdapter",
         packages=("numpy",),
         unanswerable=_HOLDS_NOTHING | _NOT_DIFFERENTIABLE,
         tier="nightly",

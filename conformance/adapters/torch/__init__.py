@@ -1,0 +1,1 @@
+"""PyTorch: Linear in each mode, and the layers that compute what it does."""
