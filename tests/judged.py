@@ -15,9 +15,10 @@ from conformance.checks.cell import Cell
 from conformance.checks.expectations import Expected
 from conformance.checks.finding import Evidence, Finding
 from conformance.checks.judge import judge
+from conformance.checks.outcome import Verdict
 from conformance.checks.question import Question, question, refusal
 from conformance.checks.subject import Subject
-from conformance.checks.verdict import Trial, Verdict
+from conformance.checks.verdict import Trial
 from conformance.ledger.behaviour import Behaviour, Instead
 from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import Surroundings

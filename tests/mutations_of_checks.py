@@ -200,28 +200,10 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "comparator::bits_agree_where_those_of_all_calls_do",
         ),
         (
-            "new weights' gradients ignored",
-            "findings += compared_gradients(self.name, subject.case, evidence, gradients)\n        found",
-            "found",
-            "comparator::outputs_and_gradients_both_follow_new_weights",
-        ),
-        (
-            "new weights' outputs ignored",
-            "findings = compared_outputs(self.name, evidence, outputs, {})\n        findings +=",
-            "findings = []\n        findings +=",
-            "comparator::outputs_and_gradients_both_follow_new_weights",
-        ),
-        (
             "the row's output is not looked at by the suite",
             "if question.expected is not None:",
             "if False:",
             "suite::the_output_a_row_gives_is_held_to_the_reference",
-        ),
-        (
-            "old weights for new",
-            "[label for label in question.outputs if label in question.after]",
-            "[label for label in question.outputs if label not in question.after]",
-            "checks::a_changed_answer_turns_its_checks_red",
         ),
     ),
     *of(
@@ -380,12 +362,6 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
     *of(
         "checks.relations",
         (
-            "the first output read back",
-            "return worst_of(self.name, compared_outputs(self.name, subject.evidence, labels, {}))",
-            "return worst_of(self.name, compared_outputs(self.name, subject.evidence, labels[:1], {}))",
-            "metamorphic::every_output_read_back_and_of_every_layout_is_looked_at",
-        ),
-        (
             "f(0) dropped",
             "given = together + nothing",
             "given = together",
@@ -431,6 +407,33 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "no strides recorded",
             'return replace(found, facts={**found.facts, "strides": strides} if strides else found.facts)',
             "return found",
+            "metamorphic::every_output_read_back_and_of_every_layout_is_looked_at",
+        ),
+    ),
+    *of(
+        "checks.weights",
+        (
+            "new weights' gradients ignored",
+            "findings += compared_gradients(self.name, subject.case, evidence, gradients)\n        found",
+            "found",
+            "comparator::outputs_and_gradients_both_follow_new_weights",
+        ),
+        (
+            "new weights' outputs ignored",
+            "findings = compared_outputs(self.name, evidence, outputs, {})\n        findings +=",
+            "findings = []\n        findings +=",
+            "comparator::outputs_and_gradients_both_follow_new_weights",
+        ),
+        (
+            "old weights for new",
+            "[label for label in question.outputs if label in question.after]",
+            "[label for label in question.outputs if label not in question.after]",
+            "checks::a_changed_answer_turns_its_checks_red",
+        ),
+        (
+            "the first output read back",
+            "return worst_of(self.name, compared_outputs(self.name, subject.evidence, labels, {}))",
+            "return worst_of(self.name, compared_outputs(self.name, subject.evidence, labels[:1], {}))",
             "metamorphic::every_output_read_back_and_of_every_layout_is_looked_at",
         ),
     ),

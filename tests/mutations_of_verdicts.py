@@ -336,15 +336,9 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "a crash beside a violation",
-            "        if crash is None or self._evidence(declared).crashed_as_declared:",
+            "        if self._transcript.crash is None or self._evidence(declared).crashed_as_declared:",
             "        if crash is None:",
             "verdict::every_answer_before_a_crash_that_is_declared_is_judged",
-        ),
-        (
-            "a time-out is a crash",
-            '"timed_out" if self._transcript.timed_out else "crashed"',
-            '"crashed"',
-            "verdict::a_time_out_is_no_crash",
         ),
         (
             "what holds sometimes is gone",
@@ -400,6 +394,9 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "return not ended and any(each.outcome != VIOLATES",
             "verdict::what_is_as_declared_diverges_and_names_the_behaviour_and_its_entry",
         ),
+    ),
+    *of(
+        "checks.outcome",
         (
             "one check that is unsupported is the outcome",
             "    found = set(outcomes)\n",
@@ -411,6 +408,15 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "min(self.widths.values()) < _POWERLESS",
             "min(self.widths.values()) < 1e9",
             "verdict::a_record_holds_the_width_of_the_bounds_and_says_where_they_have_no_power",
+        ),
+    ),
+    *of(
+        "checks.outcome",
+        (
+            "a time-out is a crash",
+            '"timed_out" if transcript.timed_out else "crashed"',
+            '"crashed"',
+            "verdict::a_time_out_is_no_crash",
         ),
     ),
 )

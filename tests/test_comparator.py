@@ -18,7 +18,8 @@ from conformance.checks.positions import PositionsIndependent
 from conformance.checks.question import REPEATED
 from conformance.checks.refusal import Refused
 from conformance.checks.shapes import OutputShape, ParameterCounts
-from conformance.checks.values import GradientValues, OutputValues, Repeatable, WeightsLive
+from conformance.checks.values import GradientValues, OutputValues, Repeatable
+from conformance.checks.weights import WeightsLive
 from conformance.reference import Reference
 from conformance.reference.enclosure import Enclosure
 from conformance.reference.probabilistic_bound import FEWEST, root_mean_square

@@ -199,7 +199,7 @@ def test_a_product_that_is_rounded_toward_zero_before_its_bias_is_off_by_a_whole
     assert np.allclose(more, u * (np.abs(p) + np.abs(rule.exact)) * (1 + u), rtol=1e-2, atol=0.0)
 
 
-@pytest.mark.parametrize(("padding", "met"), [("last_feature", [1]), ("next_position", [0, 1])])
+@pytest.mark.parametrize(("padding", "met"), [("last_term", [1]), ("next_position", [0, 1])])
 def test_an_infinity_that_meets_a_padding_of_zeros_makes_its_sums_nan(padding: str, met: list[int]) -> None:
     draw = drawn()
     x = draw.x.copy()
@@ -208,6 +208,24 @@ def test_an_infinity_that_meets_a_padding_of_zeros_makes_its_sums_nan(padding: s
     assert np.flatnonzero(np.isnan(y.exact).all(axis=1)).tolist() == met
     assert not np.isnan(np.delete(y.exact, met, axis=0)).any()
     assert (y.allowed[met] == 0.0).all()
+
+
+def test_an_even_number_of_terms_meets_no_padding() -> None:
+    draw = drawn()
+    x = draw.x.copy()
+    x[-1, 0] = np.inf
+    assert not np.isnan(linear(replace(draw, x=x), multiplies_padding="last_term")["dW"].exact).any()
+
+
+def test_gradients_meet_the_padding_of_their_own_terms() -> None:
+    """With 5 positions and 3 units: an infinity of the last position reaches dW, one of the last unit dx."""
+    draw = drawn()
+    x, dy = draw.x[:5].copy(), draw.dy[:5].copy()
+    x[-1, 0], dy[2, 2] = np.inf, np.inf
+    found = linear(replace(draw, x=x, dy=draw.dy[:5]), multiplies_padding="last_term")
+    assert np.flatnonzero(np.isnan(found["dW"].exact).all(axis=1)).tolist() == [0]
+    found = linear(replace(draw, x=draw.x[:5], dy=dy), multiplies_padding="last_term")
+    assert np.flatnonzero(np.isnan(found["dx"].exact).all(axis=1)).tolist() == [2]
 
 
 def test_of_the_last_position_there_is_no_next() -> None:
@@ -277,7 +295,7 @@ CHANGING: tuple[dict[str, Any], ...] = (
     {"loses_bias": True},
     {"computes_in": "float32"},
     {"products_in": "float32"},
-    {"multiplies_padding": "last_feature"},
+    {"multiplies_padding": "last_term"},
     {"constants": {"slope": 0.5}},
     {"formula": "identity"},
 )

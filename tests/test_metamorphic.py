@@ -13,7 +13,8 @@ from conformance.adapters.protocol import Array, Stack
 from conformance.checks.cell import checks_asked
 from conformance.checks.metamorphic import RELATIONS, Rearrangement, Relations, relations, relations_asked
 from conformance.checks.question import question
-from conformance.checks.relations import LinearInX, MemoryLayouts, Rearranged, WeightsReadBack
+from conformance.checks.relations import LinearInX, MemoryLayouts, Rearranged
+from conformance.checks.weights import WeightsReadBack
 from conformance.reference.draw import Draw
 from conformance.sandbox.steps import Answer, Build, Forward
 from conformance.table.case import Case, Layer

@@ -17,8 +17,9 @@ import pytest
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack
 from conformance.adapters.registry import Implementation
 from conformance.checks.cell import Cell
+from conformance.checks.outcome import Verdict
 from conformance.checks.question import question, refusal
-from conformance.checks.verdict import Trial, Verdict
+from conformance.checks.verdict import Trial
 from conformance.ledger.behaviour import Behaviour, Exactly, Instead, Refusal
 from conformance.ledger.expectation import Conflict, check_agreement
 from conformance.ledger.predicate import Predicate
@@ -264,7 +265,7 @@ PLANTED: dict[str, Planted] = {
         case=case("float16", input_shape=(3,), checks=("output",)),
     ),
     "multiplies_padding": Planted(
-        instead=of_deviation(multiplies_padding="last_feature"),
+        instead=of_deviation(multiplies_padding="last_term"),
         layer=MultipliesPadding,
         case=case("bfloat16", "special", input_shape=(1,), batch=4, expect=SPECIAL.expect),
     ),

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from conformance.adapters.protocol import Array, Gradients, Stack
+from conformance.checks.outcome import Verdict
 from conformance.checks.question import question
-from conformance.checks.verdict import Trial, Verdict
+from conformance.checks.verdict import Trial
 from conformance.ledger.behaviour import Behaviour, Refusal
 from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import Surroundings

@@ -12,10 +12,11 @@ from conformance.checks.finding import UNSUPPORTED, Evidence, Expected, Finding
 from conformance.checks.positions import PositionsIndependent
 from conformance.checks.question import Question
 from conformance.checks.refusal import Refused
-from conformance.checks.relations import LinearInX, MemoryLayouts, Rearranged, WeightsReadBack
+from conformance.checks.relations import LinearInX, MemoryLayouts, Rearranged
 from conformance.checks.shapes import OutputDtype, OutputShape, ParameterCounts, Placement
 from conformance.checks.subject import Check, Subject
-from conformance.checks.values import VALUES
+from conformance.checks.values import GradientValues, OutputValues, Repeatable
+from conformance.checks.weights import WeightsLive, WeightsReadBack
 from conformance.sandbox.steps import Transcript
 
 _ALL: Final[tuple[Check, ...]] = (
@@ -23,7 +24,10 @@ _ALL: Final[tuple[Check, ...]] = (
     ParameterCounts(),
     OutputDtype(),
     Placement(),
-    *VALUES,
+    OutputValues(),
+    GradientValues(),
+    Repeatable(),
+    WeightsLive(),
     PositionsIndependent(),
     Rearranged("positions_permuted"),
     Rearranged("axes_merged"),

@@ -20,17 +20,6 @@ from conformance.reference.enclosure import Enclosure
 from conformance.sandbox.steps import Output
 
 
-class WeightsReadBack:
-    """A zero input gives the bias at every position, and a one-hot input the kernel's row plus the bias."""
-
-    name = "weights_read_back"
-
-    def judge(self, subject: Subject) -> Finding:
-        """Return what the check found."""
-        labels = subject.question.relations.read_back
-        return worst_of(self.name, compared_outputs(self.name, subject.evidence, labels, {}))
-
-
 class MemoryLayouts:
     """
     The output for the input in other memory layouts against the reference; records what strides were handed.

@@ -1,10 +1,9 @@
-"""The checks of values: outputs, gradients, repeated calls, and both again after the weights were replaced."""
+"""The checks of values: outputs, gradients, and repeated calls."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
 
 from conformance.adapters.protocol import Array, Gradients
 from conformance.checks.comparison import between, bits, compare, worst_of
@@ -180,25 +179,3 @@ class Repeatable:
         bitwise = all(outputs[label].tobytes() == outputs[first].tobytes() for label in others)
         worst = worst_of(self.name, findings)
         return replace(worst, facts={**worst.facts, "calls": len(REPEATED), "bitwise": bitwise})
-
-
-class WeightsLive:
-    """Outputs and gradients computed after the weights were replaced against the reference of the new weights."""
-
-    name = "weights_live"
-
-    def judge(self, subject: Subject) -> Finding:
-        """Return what the check found."""
-        question, evidence = subject.question, subject.evidence
-        outputs = [label for label in question.outputs if label in question.after]
-        gradients = [label for label in question.gradients if label in question.after]
-        findings = compared_outputs(self.name, evidence, outputs, {})
-        findings += compared_gradients(self.name, subject.case, evidence, gradients)
-        found = worst_of(self.name, findings)
-        message = found.message
-        if message is not None and not message.startswith("no evidence"):
-            message = f"after weights were replaced: {message}"
-        return replace(found, message=message)
-
-
-VALUES: Final = (OutputValues(), GradientValues(), Repeatable(), WeightsLive())

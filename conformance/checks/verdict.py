@@ -8,51 +8,20 @@ that conforms though a behaviour leaves no room for it says that the behaviour i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from conformance.checks.cell import Cell
 from conformance.checks.expectations import Declared, Expected
 from conformance.checks.finding import VIOLATES, Evidence, Finding
 from conformance.checks.judge import judge
+from conformance.checks.outcome import Record, Verdict, of_crash, worst_outcome
 from conformance.checks.question import Question
 from conformance.checks.step import are_apart, satisfies
 from conformance.ledger.behaviour import Behaviour
 from conformance.ledger.expectation import Conflict, Expectation, width
 from conformance.ledger.step import AskedStep, Surroundings, asked_steps
 from conformance.sandbox.steps import NoValue, Output, Transcript
-
-Record = Mapping[str, Any]
-#: Outcomes of checks, worst first; a check that is `unsupported` decides only where all are.
-_CHECK_OUTCOMES: Final = ("violates", "diverges", "conforms")
-#: From this width on a step's bounds allow what is as large as the answer itself.
-_POWERLESS: Final = 1.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """
-    The outcome of a cell and its checks.
-
-    `covered` are the behaviours that cover a step of the cell, `behaviours` those without which it would fail, `gone`
-    those that it shows to be gone. `widths` maps each step that was judged under a behaviour to the width of its bounds
-    (`conformance.ledger.expectation.width`).
-    """
-
-    outcome: str
-    checks: tuple[Record, ...]
-    reason: str | None = None
-    divergence: Record | None = None
-    covered: tuple[str, ...] = ()
-    behaviours: tuple[str, ...] = ()
-    gone: tuple[Record, ...] = ()
-    widths: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def has_power(self) -> bool:
-        """Whether some step that was judged under a behaviour has bounds narrower than its answer."""
-        return not self.widths or min(self.widths.values()) < _POWERLESS
 
 
 class Trial:
@@ -77,7 +46,7 @@ class Trial:
     def _verdict(self) -> Verdict:
         under_rule = self._judged(self._rule)
         if self._holds(under_rule, self._rule):
-            worst = _worst(each.outcome for each in under_rule)
+            worst = worst_outcome(each.outcome for each in under_rule)
             reasons = sorted({str(each.message) for each in under_rule}) if worst == "unsupported" else []
             records = tuple(each.record() for each in under_rule)
             return Verdict(outcome=worst, checks=records, reason="; ".join(reasons) or None, gone=self._gone())
@@ -137,11 +106,9 @@ class Trial:
                 records.append(self._told(rule if rule.outcome == VIOLATES else other, other, declared.conflict))
             else:
                 records.append(rule.record())
-        crash = self._transcript.crash
-        if crash is None or self._evidence(declared).crashed_as_declared:
+        if self._transcript.crash is None or self._evidence(declared).crashed_as_declared:
             return Verdict(outcome=VIOLATES, checks=tuple(records))
-        outcome = "timed_out" if self._transcript.timed_out else "crashed"
-        return Verdict(outcome=outcome, checks=tuple(records), reason=f"{crash.label}: {crash.reason}")
+        return of_crash(self._transcript, tuple(records))
 
     def _told(self, finding: Finding, other: Finding, conflict: Conflict | None) -> Record:
         """
@@ -222,11 +189,6 @@ class Trial:
             if reference is not None and expectation.behaviours and reference is not self._rule.of(label).reference:
                 found[label] = width(reference, step.call)
         return found
-
-
-def _worst(outcomes: Iterable[str]) -> str:
-    found = set(outcomes)
-    return next((outcome for outcome in _CHECK_OUTCOMES if outcome in found), "unsupported")
 
 
 def _divergence(behaviours: Sequence[Behaviour]) -> Record:

@@ -10,10 +10,9 @@ and never sees what an implementation returned.
 Notation: u is the unit roundoff, K the number of terms of a dot product, p = x·W and y = p + b the exact results,
 B = |x||W| + |b|.
 
-Sources: for the sum of products in any order, fused or not, |error| <= n u sum|x||w| without a restriction on n:
-C.-P. Jeannerod and S. M. Rump, "Improved error bounds for inner products in floating-point arithmetic", SIAM J. Matrix
-Anal. Appl. 34(2), 2013. For exp, tanh and division, which no theory bounds: the OpenCL specification's table
-"ULP Values for Math Instructions - Full Profile" (`conformance.reference.enclosure.DECLARED_ULPS`).
+Sources: for products, `conformance.reference.product`. For exp, tanh and division, which no theory bounds: the OpenCL
+specification's table "ULP Values for Math Instructions - Full Profile"
+(`conformance.reference.enclosure.DECLARED_ULPS`).
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from conformance.reference.activations.base import Activation
 from conformance.reference.deviation import NO_DEVIATION, Deviation, operands, stays_exact
 from conformance.reference.draw import Draw, as_matrix
-from conformance.reference.enclosure import U64, Arithmetic, Enclosure, Float64
+from conformance.reference.enclosure import U64, Arithmetic, Enclosure
 from conformance.reference.formats import FORMATS
 from conformance.reference.formulas import activation_of
 from conformance.reference.probabilistic_bound import roundings
+from conformance.reference.product import exactly, not_a_number, product
 
 if TYPE_CHECKING:
     from conformance.reference.multiprecision import Split
@@ -80,32 +79,33 @@ def answer(
         from conformance.reference.multiprecision import solve
 
         centres = solve(draw, activations)
-    a = _exactly(as_matrix(given.x))
+    a = exactly(as_matrix(given.x))
     inputs, pre, post = [], [], []
     for index, (kernel, bias, layer) in enumerate(zip(given.kernels, given.biases, layers, strict=True)):
         inputs.append(a)
-        z = layer.pre_activation(a, _exactly(kernel), None if bias is None else _exactly(bias))
+        z = layer.pre_activation(a, exactly(kernel), None if bias is None else exactly(bias))
         z = _centred(z, centres.z[index] if centres else None)
         a = _centred(layer.activation.forward(layer.arithmetic, z), centres.y[index] if centres else None)
         a = layer.widened(a)
         pre.append(z)
         post.append(a)
-    da = _exactly(as_matrix(given.dy))
+    da = exactly(as_matrix(given.dy))
     found: list[tuple[Enclosure, Enclosure | None]] = []
     for index in reversed(range(len(layers))):
         layer = layers[index]
         dz = layer.activation.backward(layer.arithmetic, pre[index], post[index], da)
         dz = _centred(dz, centres.dz[index] if centres else None)
         factor = layer.operand(dz)
-        dkernel = _product(layer.sums("dW"), layer.operand(inputs[index]).transposed, factor)
+        columns = layer.operand(inputs[index]).transposed
+        dkernel = layer.padded(product(layer.sums("dW"), columns, factor), columns)
         dkernel = _centred(dkernel, centres.dkernel[index] if centres else None)
         dbias = None
         if draw.biases[index] is not None:
-            ones = _exactly(np.ones((1, dz.exact.shape[0])))
-            dbias = _product(layer.sums("db"), ones, dz)
+            ones = exactly(np.ones((1, dz.exact.shape[0])))
+            dbias = product(layer.sums("db"), ones, dz)
             dbias = _centred(dbias, centres.dbias[index] if centres else None).reshape((-1,))
         found.insert(0, (dkernel, dbias))
-        da = _product(layer.sums("dx"), factor, _exactly(given.kernels[index]).transposed)
+        da = layer.padded(product(layer.sums("dx"), factor, exactly(given.kernels[index]).transposed), factor)
         da = _centred(da, centres.dx[index] if centres else None)
     declared = any(layer.activation.declared for layer in layers)
     longest = max(draw.dy.shape[-1], as_matrix(draw.x).shape[0], *(each.shape[0] for each in draw.kernels))
@@ -153,19 +153,15 @@ class _Layer:
             return numbers
         if numbers.allowed.any():
             return numbers.rounded(form)
-        return _exactly(numbers.exact.astype(form.dtype))
+        return exactly(numbers.exact.astype(form.dtype))
 
     def pre_activation(self, x: Enclosure, kernel: Enclosure, bias: Enclosure | None) -> Enclosure:
         """Return x·W + b."""
         apart = self.product.format != self.arithmetic.format
-        z = _product(self.sums("output"), self.operand(x), kernel, None if apart else bias)
-        padding = self.deviation.multiplies_padding
-        if padding is not None:
-            reached = ~np.isfinite(x.exact)
-            met = reached[:, -1] if padding == "last_feature" else np.append(reached[1:].any(axis=1), False)
-            z = replace(
-                z, exact=np.where(met[:, None], np.nan, z.exact), allowed=np.where(met[:, None], 0.0, z.allowed)
-            )
+        z = product(self.sums("output"), self.operand(x), kernel, None if apart else bias)
+        if self.deviation.multiplies_padding == "next_position":
+            z = not_a_number(z, np.append(~np.isfinite(x.exact[1:]).all(axis=1), False))
+        z = self.padded(z, x)
         if not apart or bias is None:
             return z
         y = z.exact + bias.exact
@@ -173,6 +169,12 @@ class _Layer:
             z.allowed + self.arithmetic.u * (np.abs(y) + z.allowed) + 4.0 * self.arithmetic.u_reference * np.abs(y)
         )
         return Enclosure(exact=y, allowed=allowed)
+
+    def padded(self, found: Enclosure, left: Enclosure) -> Enclosure:
+        """Return a product as it comes out where the last of an odd number of terms is multiplied by 0 as well."""
+        if self.deviation.multiplies_padding != "last_term" or left.exact.shape[1] % 2 == 0:
+            return found
+        return not_a_number(found, ~np.isfinite(left.exact[:, -1]))
 
     def widened(self, y: Enclosure) -> Enclosure:
         """Return the activation's value with its further error."""
@@ -260,98 +262,3 @@ def _centred(enclosure: Enclosure, centre: Split | None) -> Enclosure:
         return enclosure
     allowed = enclosure.allowed * (1.0 + 16.0 * U64)
     return replace(enclosure, exact=centre.high, allowed=allowed, tail=centre.low)
-
-
-def _exactly(array: npt.NDArray[np.generic]) -> Enclosure:
-    """Return the enclosure of numbers that are given and therefore have no error."""
-    exact = array.astype(np.float64)
-    return Enclosure(exact=exact, allowed=np.zeros_like(exact))
-
-
-def _product(arithmetic: Arithmetic, left: Enclosure, right: Enclosure, bias: Enclosure | None = None) -> Enclosure:
-    """
-    Return the enclosure of left (P, K) times right (K, m), plus a bias (m,).
-
-    The implementation multiplies members of both enclosures, which differ from the exact operands by their radii (first
-    two terms), and rounds:
-
-        |got - y| <= [ u_out |y| + e u_out |p| + f(K) u_acc B ] (1 + u_out) + floor,  f(K) <= K+2
-
-    f(K) is K+2 or, where sums are rounded in the format itself, what chance allows if less (`chance.roundings`).
-    (K+2) u_acc B: K products, K-1 sums and the bias in any order, at most (K+1) u_acc B after Jeannerod and Rump, who
-    count the bias as one more product by 1; the last unit covers forming B and y from members. e u_out |p|: the product
-    rounded to the output format before the bias is added, which where u_out = u_acc is one of the roundings already
-    counted. floor: each operand, product and the result may be flushed to zero, and the result, or the product before
-    its bias, rounded below the normal range. The reference's own error is added where float64 is not what is tested;
-    where it is, the centre is replaced (`_centred`).
-    """
-    if not all(np.isfinite(each.exact).all() for each in (left, right, *([] if bias is None else [bias]))):
-        return _not_finite(arithmetic, left, right, bias)
-    terms = left.exact.shape[1]
-    p = left.exact @ right.exact
-    y = p if bias is None else p + bias.exact
-    given = not left.allowed.any() and not right.allowed.any()
-    by_chance = arithmetic.sums_by_chance
-    # Of no terms there is nothing to round: exactly zero, or exactly the bias.
-    rounds = not arithmetic.exact and terms > 0
-    allowed = np.zeros_like(p) if given else left.allowed @ right.largest + np.abs(left.exact) @ right.allowed
-    # Where nothing is rounded nobody asks for B, which is a product as dear as the other.
-    magnitude = left.largest @ right.largest if rounds or by_chance else np.zeros_like(p)
-    if bias is not None:
-        magnitude = magnitude + np.abs(bias.exact)
-    if rounds:
-        u = arithmetic.u
-        f = roundings(terms) if by_chance else terms + 2.0
-        # Rounding toward zero is off by a whole unit in the last place, and not by half of one.
-        result = 2.0 * u if arithmetic.rounds_toward_zero else u
-        product_rounded = result * (np.abs(p) + allowed) if bias is not None and u > arithmetic.u_accumulate else 0.0
-        rounding = result * (np.abs(y) + allowed) + product_rounded + f * arithmetic.u_accumulate * magnitude
-        if arithmetic.rounds_each_product:
-            rounding = rounding + u * magnitude
-        floor = arithmetic.flushed * (terms + 1 + _flushable(arithmetic, left, right))
-        floor = floor + 2.0 * arithmetic.format.half_smallest_subnormal
-        own = 0.0 if arithmetic.centred else (terms + 2) * U64 * magnitude
-        # The radius itself was summed in float64: inflating it by its own worst relative error keeps it a bound.
-        allowed = (allowed + rounding * (1.0 + u) + floor + own) * (1.0 + 4.0 * (terms + 8) * U64)
-    if by_chance and given:
-        return Enclosure(exact=y, allowed=allowed, unit=arithmetic.u * magnitude, terms=terms)
-    return Enclosure(exact=y, allowed=allowed).overflowed(arithmetic.format)
-
-
-def _not_finite(arithmetic: Arithmetic, left: Enclosure, right: Enclosure, bias: Enclosure | None) -> Enclosure:
-    """
-    Return the product where some operand is not finite: what meets one is not finite, all else is as without it.
-
-    Such an operand makes every sum it enters NaN or infinite, and IEEE 754 says which, in any order of the terms. Sums
-    are formed term by term here, since a library may leave out a product with 0.
-    """
-    with np.errstate(invalid="ignore", over="ignore"):
-        y = np.empty((left.exact.shape[0], right.exact.shape[1]))
-        for index, row in enumerate(left.exact):
-            y[index] = (row[:, None] * right.exact).sum(axis=0)
-        if bias is not None:
-            y = y + bias.exact
-    without = _product(arithmetic, _zeroed(left), _zeroed(right), None if bias is None else _zeroed(bias))
-    met = ~np.isfinite(y)
-    return Enclosure(exact=np.where(met, y, without.exact), allowed=np.where(met, 0.0, without.allowed))
-
-
-def _zeroed(numbers: Enclosure) -> Enclosure:
-    """Return the numbers with 0 in place of what is not finite."""
-    return replace(numbers, exact=np.where(np.isfinite(numbers.exact), numbers.exact, 0.0))
-
-
-def _flushable(arithmetic: Arithmetic, left: Enclosure, right: Enclosure) -> Float64 | float:
-    """Return the sum of |x| over subnormal w, plus the sum of |w| over subnormal x, for each element of the product."""
-    subnormal_left, subnormal_right = _subnormal(arithmetic, left), _subnormal(arithmetic, right)
-    total: Float64 | float = 0.0
-    if subnormal_left.any():
-        total = total + subnormal_left.astype(np.float64) @ right.largest
-    if subnormal_right.any():
-        total = total + left.largest @ subnormal_right.astype(np.float64)
-    return total
-
-
-def _subnormal(arithmetic: Arithmetic, numbers: Enclosure) -> npt.NDArray[np.bool_]:
-    """Return where some member other than zero lies below the normal range."""
-    return (np.abs(numbers.exact) - numbers.allowed < arithmetic.flushed) & (numbers.largest > 0.0)

@@ -24,7 +24,7 @@ OPERANDS: Final = ("x", "kernel", "bias", "dy")
 #: The layer's own dtype, as the format of sums.
 OWN_DTYPE: Final = "own"
 #: Which product with 0 an implementation adds to a sum (`Deviation.multiplies_padding`).
-PADDINGS: Final = ("last_feature", "next_position")
+PADDINGS: Final = ("last_term", "next_position")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,8 @@ class Deviation:
     rounds_each_product: frozenset[str] = frozenset()
     #: The results that are rounded toward zero, in place of to nearest.
     rounds_toward_zero: frozenset[str] = frozenset()
-    #: Some operand is also multiplied by 0, so that an infinity there makes the sum NaN.
+    #: A number of the left operand is also multiplied by 0, so that an infinity there makes the sum NaN. `last_term`:
+    #: the last of an odd number of terms of any product. `next_position`: x at the next position, in the output alone.
     multiplies_padding: str | None = None
     #: Name -> number of a constant of the activation, value and derivative.
     constants: Mapping[str, float] = field(default_factory=dict)

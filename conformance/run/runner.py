@@ -20,8 +20,9 @@ from conformance.adapters.installation import told_missing
 from conformance.adapters.registry import Implementation
 from conformance.checks.cell import Cell, questions_of
 from conformance.checks.finding import CONFORMS
+from conformance.checks.outcome import Verdict
 from conformance.checks.question import Question, forget_questions
-from conformance.checks.verdict import Trial, Verdict
+from conformance.checks.verdict import Trial
 from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
 from conformance.ledger.step import Surroundings, asked_steps
