@@ -26,10 +26,10 @@ $(STAMP): pyproject.toml constraints.txt
 # The tests of the page need a Chromium, and fail without one. Where none is on the path one is installed: the package of
 # Debian; on Ubuntu, whose package is a snap that no container can run, the one Playwright brings.
 browser: $(STAMP)
-	$(BIN)/python -m tests.browser || \
+	$(BIN)/python -m tests.support.browser || \
 	  { $$(test "$$(id -u)" = 0 || echo sudo) sh -c 'apt-get update && apt-get install --yes --no-install-recommends chromium' && \
-	    $(BIN)/python -m tests.browser; } || \
-	  { $(BIN)/python -m playwright install --with-deps chromium && $(BIN)/python -m tests.browser; }
+	    $(BIN)/python -m tests.support.browser; } || \
+	  { $(BIN)/python -m playwright install --with-deps chromium && $(BIN)/python -m tests.support.browser; }
 
 # The table and its ledger, the style, the types.
 lint: $(STAMP)
@@ -91,7 +91,7 @@ HISTORY_CELLS ?= 2000
 history: $(STAMP)
 	$(BIN)/python -m benchmarks.history build/history $(HISTORY_NIGHTS) $(HISTORY_CELLS)
 
-# Which fault is caught by which row: docs/power.md, and what tests/test_power.py tries first.
+# Which fault is caught by which row: docs/power.md, and what tests/power/test_power.py tries first.
 power: $(STAMP)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.power
 

@@ -8,8 +8,8 @@ and with words that have broken parsers.
 
 An input counts as answered when it is read, or refused with faults that each name file, line and column in one
 printable line. One that is answered by a traceback or a second line is kept under `build/fuzz`, and belongs into
-`tests/test_fuzzing.py`; so is one that takes more than `SECONDS`, or more than `MEBIBYTES` resident, which ends the
-search.
+`tests/integration/test_fuzzing.py`; so is one that takes more than `SECONDS`, or more than `MEBIBYTES` resident, which
+ends the search.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """
 Which fault is caught by which row: the power of the default table, measured by planted faults.
 
-A table of green cells says nothing of what would have turned it red. So every fault of `tests.faults` is asked every
-question of the table, and `docs/power.md` says which rows catch it; a fault with a size is made smaller until nothing
-catches it any more. `benchmarks/power.json` keeps, for each fault, the cheapest cells that do, so that a test can hold
-every one of them in seconds.
+A table of green cells says nothing of what would have turned it red. So every fault of `tests.power.faults` is asked
+every question of the table, and `docs/power.md` says which rows catch it; a fault with a size is made smaller until
+nothing catches it any more. `benchmarks/power.json` keeps, for each fault, the cheapest cells that do, so that a test
+can hold every one of them in seconds.
 
 Faults run in this process, without the transport: `make power` takes minutes on two cores.
 """
@@ -33,14 +33,14 @@ from conformance.reference.lanes.draws import NoDraw
 from conformance.sandbox.steps import Transcript, perform
 from conformance.table.case import Case
 from conformance.table.loader import default_cases, load
-from tests.faults import EVERY, Fault
-from tests.faulty import Exact, NumPyAdapter
+from tests.power.faults import EVERY, Fault
+from tests.support.faulty import Exact, NumPyAdapter
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DOCUMENT: Final = ROOT / "docs" / "power.md"
 KILLERS: Final = ROOT / "benchmarks" / "power.json"
 #: Where an adapter lives, for the check that a refusal comes from the framework and not from beside it.
-IMPLEMENTATION: Final = Implementation(name="planted", adapter="tests.faults:planted", packages=("tests",))
+IMPLEMENTATION: Final = Implementation(name="planted", adapter="tests.power.faults:planted", packages=("tests",))
 #: Cells of more fed elements, or products, are not part of the matrix, and neither are those of the nightly tier.
 MOST_FED: Final = 2**20
 MOST_PRODUCTS: Final = 2**22
@@ -200,8 +200,8 @@ def _head(matrix: Matrix) -> str:
     text = (
         "# What the table catches\n\n"
         "Written by `make power`; not edited by hand. Each fault is the exact NumPy adapter with one thing wrong "
-        "(`tests/faulty.py`, `tests/faults/`); it is asked every question of the default table, and it is caught where "
-        "some check is violated. The adapter without a fault is caught nowhere.\n\n"
+        "(`tests/support/faulty.py`, `tests/power/faults/`); it is asked every question of the default table, and it "
+        "is caught where some check is violated. The adapter without a fault is caught nowhere.\n\n"
         f"{len(EVERY)} faults, {len(matrix.cells)} cells. {verdict} "
         f"{len(EVERY) - len(closed)} more are open: no cell can catch them yet."
     )

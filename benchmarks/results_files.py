@@ -4,7 +4,7 @@ Results files from anywhere: each command that takes one reads it, or refuses it
 `make fuzz` sends `FILES` changed files through every command in one process, and `PROCESSES` of them through commands
 in processes of their own. A command answers when it ends with an exit code that it may have, or with 2 and one line on
 stderr that begins with `error:`. Nothing that it prints may steer a terminal. A file that is answered otherwise is kept
-under `build/fuzz`, and belongs into `tests/test_hostile_results.py`.
+under `build/fuzz`, and belongs into `tests/integration/test_hostile_results.py`.
 """
 
 from __future__ import annotations

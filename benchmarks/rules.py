@@ -26,7 +26,7 @@ import numpy.typing as npt
 from conformance.reference import answer
 from conformance.reference.lanes.draws import Draw, draws
 from conformance.table.case import Case, Layer
-from tests.faulty import rounded
+from tests.support.faulty import rounded
 
 Array = npt.NDArray[Any]
 DOCUMENT: Final = Path(__file__).resolve().parent.parent / "docs" / "rules.md"

@@ -1,0 +1,218 @@
+"""TensorFlow without Keras, Keras 2, NumPy, plain functions, and a package that joins from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.adapters.registry import BUILT_IN, UnknownImplementation, select
+from conformance.checks.cell import cell_of, checks_asked, concerns
+from conformance.run.runner import Runner
+from conformance.table.case import Case, Layer
+from conformance.table.loader import default_cases, load
+from tests.support.paths import ROOT
+
+EXAMPLES = ROOT / "docs" / "examples"
+JOINING = ROOT / "tests" / "joining"
+#: Two layers over two axes: every check there is but refusal and permuted positions.
+CASE = Case(input_shape=(3, 2), layers=(Layer(units=4), Layer(units=5)), lane="exact")
+WITH_LAYERS = ("tensorflow:matmul", "tensorflow:tensordot", "tensorflow:einsum", "keras2")
+ONEDNN = (("TF_ENABLE_ONEDNN_OPTS", "1"),)
+UNDIFFERENTIATED = {"output_shape", "parameters", "gradients", "weights_live"}
+
+
+def seeds() -> Sequence[Case]:
+    return [each for each in load([default_cases() / "seed.yaml"]).cases if not each.expect.error]
+
+
+@cache
+def records(name: str, cases: tuple[Case, ...] = ()) -> Sequence[Mapping[str, Any]]:
+    """Return what came of the seed rows, or of the cases given, from one process."""
+    (implementation,) = select([name])
+    if missing := implementation.missing_packages():
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    runner = Runner()
+    asked = [each for each in (cases or tuple(seeds())) if concerns(each, implementation)]
+    try:
+        return [runner.run(cell_of(each, implementation, "cpu")) for each in asked]
+    finally:
+        runner.close()
+
+
+def outcomes(record: Mapping[str, Any]) -> dict[str, str]:
+    return {each["check"]: each["outcome"] for each in record["checks"]}
+
+
+@pytest.mark.parametrize("name", WITH_LAYERS)
+def test_a_layer_conforms_on_the_seed(name: str) -> None:
+    found = records(name)
+    assert len(found) == len(seeds())
+    for each in found:
+        assert set(outcomes(each).values()) == {"conforms"}, each
+
+
+def test_numpy_answers_all_that_follows_from_outputs() -> None:
+    (record,) = records("numpy", (CASE,))
+    expected = {each: "unsupported" if each in UNDIFFERENTIATED else "conforms" for each in checks_asked(CASE)}
+    assert outcomes(record) == expected
+    assert record["outcome"] == "conforms"
+
+
+def test_numpy_is_asked_linear_and_relu_alone() -> None:
+    (numpy,) = select(["numpy"])
+    assert {each.layers[-1].activation for each in seeds()} == {"linear", "softmax"}
+    assert {each.layers[-1].activation for each in seeds() if concerns(each, numpy)} == {"linear"}
+
+
+def test_a_product_of_tensorflow_that_crashes_costs_one_cell() -> None:
+    crashing = Case(input_shape=(1, 16, 32), layers=(Layer(units=64),), lane="exact", batch=64, environment=ONEDNN)
+    crashed, after = records("tensorflow:matmul", (crashing, CASE))
+    # It writes out of bounds, which ends the process by one signal or another on some processors, and not on others.
+    if crashed["outcome"] != "conforms":
+        assert crashed["outcome"] == "crashed"
+        assert crashed["crash"]["reason"] in ("SIGSEGV", "SIGABRT", "SIGBUS")
+    assert after["outcome"] == "conforms"
+
+
+# Plain functions.
+
+
+@pytest.mark.parametrize("framework", ["numpy", "torch", "jax", "tensorflow"])
+def test_a_function_is_held_on_the_arrays_of_each_framework(framework: str) -> None:
+    (record,) = records(f"tests.support.plain_functions:dense@{framework}", (CASE,))
+    declined = UNDIFFERENTIATED if framework == "numpy" else {"output_shape", "parameters"}
+    expected = {each: "unsupported" if each in declined else "conforms" for each in checks_asked(CASE)}
+    assert outcomes(record) == expected, record
+
+
+@pytest.mark.parametrize(
+    ("function", "red"),
+    [
+        ("forgets_the_bias", {"output", "weights_live"}),
+        ("keeps_its_first_kernel", {"weights_live"}),
+        ("flattens", {"output_shape", "output"}),
+        ("returns_a_list", {"output"}),
+    ],
+)
+def test_a_fault_of_a_function_is_seen(function: str, red: set[str]) -> None:
+    (record,) = records(f"tests.support.plain_functions:{function}", (CASE,))
+    assert red <= {check for check, outcome in outcomes(record).items() if outcome == "violates"}
+
+
+def test_a_function_whose_gradient_is_wrong_is_seen() -> None:
+    (record,) = records("tests.support.plain_functions:hides_its_kernel@torch", (CASE,))
+    assert outcomes(record)["output"] == "conforms"
+    assert outcomes(record)["gradients"] == "violates"
+
+
+def test_a_function_refuses_what_it_is_fed() -> None:
+    (legal, fed) = records(
+        "tests.support.plain_functions:dense", (CASE, replace(CASE, feed_shape=(2, 3, 4), expect=ERROR))
+    )
+    assert legal["outcome"] == "conforms"
+    assert outcomes(fed) == {"refusal": "conforms"}
+
+
+ERROR = replace(CASE.expect, error=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "adapter"),
+    [
+        ("tests.support.plain_functions:dense", "conformance.adapters.function:FunctionAdapter"),
+        ("tests.support.plain_functions:without_a_default@jax", "conformance.adapters.function:FunctionAdapter"),
+        ("tests.support.plain_functions:makes_an_adapter", "tests.support.plain_functions:makes_an_adapter"),
+        ("tests.support.plain_functions:Settings", "tests.support.plain_functions:Settings"),
+        ("tests.support.plain_functions:built", "tests.support.plain_functions:built"),
+        ("tests.support.faulty:DropsBias", "tests.support.faulty:DropsBias"),
+    ],
+)
+def test_a_function_is_told_from_an_adapter_by_its_source(name: str, adapter: str) -> None:
+    (implementation,) = select([name])
+    assert (implementation.name, implementation.adapter) == (name, adapter)
+
+
+def test_what_only_runs_as_a_function_says_how_to_name_it() -> None:
+    (record,) = records("tests.support.plain_functions:built", (CASE,))
+    assert record["outcome"] == "crashed"
+    assert "is named tests.support.plain_functions:built@numpy" in record["reason"]
+    (record,) = records("tests.support.plain_functions:built@numpy", (CASE,))
+    assert record["outcome"] == "conforms"
+
+
+@pytest.mark.parametrize(
+    "name", ["tests.support.plain_functions:dense@mxnet", "numpy:dense", "tensorflow:conv", "a b:c@numpy"]
+)
+def test_a_name_that_is_none_is_said_so(name: str) -> None:
+    with pytest.raises(UnknownImplementation):
+        select([name])
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "conformance", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def held(example: str, results: Path) -> subprocess.CompletedProcess[str]:
+    rows = [str(default_cases() / each) for each in ("seed.yaml", "edges.yaml")]
+    return run(EXAMPLES, "run", *rows, "-i", f"{example}:dense", "-n", "0", "-o", str(results))
+
+
+def test_the_example_of_a_kernel_conforms(tmp_path: Path) -> None:
+    done = held("hand_written_matmul", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_example_of_a_quantized_kernel_is_red_and_told_by_how_much(tmp_path: Path) -> None:
+    done = held("quantized", tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    told = re.search(r"  output +output\[.*\] = \S+, expected \S+ \(\|difference\| \S+ > allowed", done.stdout)
+    assert told is not None, done.stdout
+
+
+# A package that joins from outside.
+
+
+def test_the_joining_package_is_what_is_shown() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for kind, file in (("toml", "pyproject.toml"), ("python", "dense_by_einsum.py")):
+        assert f"```{kind}\n{(JOINING / file).read_text(encoding='utf-8')}```" in text
+
+
+def test_a_package_joins_by_its_entry_point(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
+    install = [sys.executable, "-m", "pip", "install", *options, "--target", str(target), str(JOINING)]
+    subprocess.run(install, check=True, timeout=120)
+    path = os.pathsep.join([str(target), str(ROOT)])
+    listed = run(tmp_path, "list", "implementations", PYTHONPATH=path)
+    assert "einsum" in listed.stdout.split(), listed.stdout + listed.stderr
+    assert "einsum" not in run(tmp_path, "list", "implementations").stdout.split()
+    seed = str(default_cases() / "seed.yaml")
+    done = run(tmp_path, "run", seed, "-i", "einsum", "-n", "0", "-o", str(tmp_path), PYTHONPATH=path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = (tmp_path / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    found = [each for each in map(json.loads, lines) if "outcome" in each]
+    assert Counter(each["outcome"] for each in found) == {"conforms": 4, "unsupported": 8}, "it has no softmax"
+
+
+def test_the_names_of_this_group_are_registered() -> None:
+    assert {*WITH_LAYERS, "numpy"} <= {each.name for each in BUILT_IN if each.tier == "nightly"}

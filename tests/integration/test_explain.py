@@ -1,0 +1,427 @@
+"""The explanation says what Keras prints and what the rule says, at once, and refuses what it cannot explain."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from conformance.commands.cli import main
+from conformance.commands.explain.frameworks import SNIPPETS as SNIPPETS_OF
+from conformance.commands.explain.frameworks import frameworks_named, snippet
+from conformance.commands.explain.layer_table import stack
+from conformance.commands.explain.text import explain, parse_shape
+from conformance.table.case import ACTIVATIONS as ALL_ACTIVATIONS
+from tests.support.paths import ROOT
+
+UNITS = [4, 10]
+ACTIVATIONS = ["linear", "softmax"]
+#: The four models of the question that began this, as worked by hand.
+SEED = {
+    (784,): (["(None, 4)", "(None, 10)"], ["3,140", "50"], "3,190 (12.46 KB)"),
+    (784, 1): (["(None, 784, 4)", "(None, 784, 10)"], ["8", "50"], "58 (232.00 B)"),
+    (32, 28): (["(None, 32, 4)", "(None, 32, 10)"], ["116", "50"], "166 (664.00 B)"),
+    (32, 28, 1): (["(None, 32, 28, 4)", "(None, 32, 28, 10)"], ["8", "50"], "58 (232.00 B)"),
+}
+
+
+def parsed(summary: str) -> tuple[list[tuple[str, ...]], dict[str, str]]:
+    """Return rows (heading first) and totals of a summary, whoever printed it."""
+    lines = summary.splitlines()
+    rows = [tuple(cell.strip() for cell in line[1:-1].split(line[0])) for line in lines if line[:1] in ("┃", "│")]
+    totals = [re.fullmatch(r" (\S+ params): (.*)", line.rstrip()) for line in lines]
+    return rows, {match[1]: match[2] for match in totals if match is not None}
+
+
+@pytest.mark.parametrize("shape", SEED)
+def test_the_models_of_the_question_have_the_numbers_worked_by_hand(shape: tuple[int, ...]) -> None:
+    shapes, counts, total = SEED[shape]
+    rows, totals = parsed(explain([shape], UNITS, ACTIVATIONS))
+    assert rows == [
+        ("Layer (type)", "Output Shape", "Param #"),
+        ("dense (Dense)", shapes[0], counts[0]),
+        ("dense_1 (Dense)", shapes[1], counts[1]),
+    ]
+    assert totals == {"Total params": total, "Trainable params": total, "Non-trainable params": "0 (0.00 B)"}
+
+
+KERAS = """
+import json, sys
+import keras
+for shape, units, activations, use_bias in json.loads(sys.argv[1]):
+    keras.backend.clear_session()
+    layers = [keras.layers.Dense(m, activation=a, use_bias=use_bias) for m, a in zip(units, activations)]
+    keras.Sequential([keras.Input(shape), *layers]).summary(line_length=200, positions=[0.3, 0.8, 1.0])
+    print("<end>")
+"""
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("keras") is None, reason="keras is not installed: no summary to compare with"
+)
+def test_the_table_says_what_keras_prints(tmp_path: Path) -> None:
+    backends = {"torch": "torch", "jax": "jax", "tensorflow": "tensorflow"}
+    found = [each for each in backends if importlib.util.find_spec(each) is not None]
+    if not found:
+        pytest.skip("keras is installed, but no backend for it: no summary to compare with")
+    asked: list[tuple[tuple[int, ...], list[int], list[str], bool]] = [
+        *((shape, UNITS, ACTIVATIONS, True) for shape in SEED),
+        ((2, 3, 4, 5), [1], ["relu"], False),
+        ((5, 1000), [2000, 1, 300], ["tanh", "sigmoid", "linear"], True),
+        ((0, 7), [3], ["linear"], True),
+    ]
+    # Keras writes a file into its home when it is imported.
+    env = {
+        **os.environ,
+        "KERAS_BACKEND": found[0],
+        "KERAS_HOME": str(tmp_path),
+        "PYTHONIOENCODING": "utf-8",
+        "COLUMNS": "220",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", KERAS, json.dumps(asked)], env=env, capture_output=True, encoding="utf-8", timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout.split("<end>\n")[:-1]
+    assert len(printed) == len(asked)
+    for (shape, units, activations, use_bias), summary in zip(asked, printed, strict=True):
+        ours = parsed(explain([shape], units, activations, use_bias))
+        assert ours == parsed(summary)
+        assert len(ours[0]) == 1 + len(units)
+        assert len(ours[1]) == 3
+
+
+def test_a_summary_with_a_planted_fault_is_not_taken_for_ours() -> None:
+    ours = explain([(784,)], UNITS, ACTIVATIONS)
+    for right, wrong in (
+        ("3,140", "3,136"),
+        ("(None, 4)", "(None, 784, 4)"),
+        ("dense_1", "dense_2"),
+        ("12.46", "12.47"),
+    ):
+        assert parsed(ours.replace(right, wrong)) != parsed(ours)
+
+
+def flat(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        (
+            (784,),
+            "rank 1: one vector of 784 features. The comma in (784,) only makes a tuple of one number; it adds no",
+        ),
+        ((784,), "784 × 4 for the kernel and 4 for the bias: 784 × 4 + 4 = 3,140. No other axis enters the count."),
+        ((784,), "for each sample: output = input @ kernel + bias (4,) = (784,) @ (784, 4) + (4,)"),
+        ((784,), "batch axis None, put in front: (None, 784). It is the number of samples, unknown until data comes."),
+        ((784,), "kept None (the batch). Dense never flattens"),
+        ((784, 1), "rank 2: 784 positions of 1 feature each."),
+        ((784, 1), "1 × 4 for the kernel and 4 for the bias: 1 × 4 + 4 = 8."),
+        ((32, 28), "28 × 4 + 4 = 116"),
+        ((32, 28, 1), "rank 3: 32 × 28 = 896 positions of 1 feature each."),
+        ((32, 28, 1), "for each i in 32 and j in 28: output[i, j, :] = input[i, j, :] @ kernel + bias"),
+        ((32, 28, 1), "(4,) = (1,) @ (1, 4) + (4,) with the same kernel and bias at each of the 896 positions."),
+        ((32, 28, 1), "dense: (None, 32, 28, 1) -> (None, 32, 28, 4), 8 parameters"),
+        ((32, 28, 1), "dense_1: (None, 32, 28, 4) -> (None, 32, 28, 10), 50 parameters"),
+        ((32, 28, 1), "replaced the last axis: 1 feature in, 4 units out. kept None (the batch), 32, 28."),
+        ((32, 28, 1), "activation linear, which enters neither shape nor count."),
+        (
+            (32, 28, 1),
+            "softmax, which enters neither shape nor count; it goes over the last axis, the 10 units of each",
+        ),
+        ((1, 2, 3, 4, 5, 6), "for each i0 in 1 and i1 in 2 and i2 in 3 and i3 in 4 and i4 in 5:"),
+        ((0, 7), "rank 2: 0 positions of 7 features each."),
+        ((0,), "0 × 4 for the kernel and 4 for the bias: 0 × 4 + 4 = 4."),
+    ],
+)
+def test_the_reasons_are_given(shape: tuple[int, ...], said: str) -> None:
+    assert said in flat(explain([shape], UNITS, ACTIVATIONS))
+
+
+def test_without_bias_no_bias_is_mentioned_but_that_there_is_none() -> None:
+    said = flat(explain([(784, 3)], [4], ["linear"], use_bias=False))
+    assert "3 × 4 for the kernel, and no bias: 3 × 4 = 12." in said
+    assert "output[i, :] = input[i, :] @ kernel (4,) = (3,) @ (3, 4) with the same kernel at each of the 784" in said
+    assert said.count("bias") == 1
+
+
+def test_one_activation_serves_all_layers() -> None:
+    assert explain([(7,)], [4, 10], ["relu"]) == explain([(7,)], [4, 10], ["relu", "relu"])
+
+
+# Several shapes
+
+
+def test_tables_stand_side_by_side_where_they_fit_and_one_below_the_other_where_not() -> None:
+    shapes = [(784,), (784, 1)]
+    wide, narrow = explain(shapes, UNITS, ACTIVATIONS, width=100), explain(shapes, UNITS, ACTIVATIONS, width=92)
+    assert re.match(r"input_shape=\(784,\) +input_shape=\(784, 1\)\n", wide)
+    assert narrow.startswith("input_shape=(784,)\nModel")
+    tables = narrow.split("Input (784,)")[0].split("input_shape=")
+    for shape, table in zip(shapes, tables[1:], strict=True):
+        assert parsed(table) == parsed(explain([shape], UNITS, ACTIVATIONS))
+    assert flat(wide).split("Input (784,)")[1] == flat(narrow).split("Input (784,)")[1]
+
+
+def test_why_two_shapes_differ_is_said() -> None:
+    said = flat(explain([(784,), (784, 1)], UNITS, ACTIVATIONS)).split("Why they differ")[1]
+    assert "(784,) is rank 1: one vector of 784 features; the first kernel is (784, 4)." in said
+    assert "(784, 1) is rank 2: 784 positions of 1 feature each; the first kernel is (1, 4)." in said
+    assert "Each holds 784 numbers a sample, but a layer does not count numbers" in said
+    assert "784 gives 3,140, 1 gives 8" in said
+    assert "its count is the same: dense_1 50." in said
+
+
+def test_what_is_alike_is_said_of_shapes_with_one_last_axis() -> None:
+    said = flat(explain([(784, 1), (32, 28, 1)], UNITS, ACTIVATIONS)).split("Why they differ")[1]
+    assert "Where the last axes are equal the counts are, whatever stands before them." in said
+    assert "numbers a sample" not in said
+    assert "gives" not in said
+
+
+def test_a_shape_given_twice_is_explained_once() -> None:
+    assert explain([(7,), (7,)], [4], ["linear"]) == explain([(7,)], [4], ["linear"])
+
+
+@pytest.mark.parametrize("width", [0, 40, 60, 80, 100, 200])
+@pytest.mark.parametrize("shapes", [[(784,)], [(784, 1), (32, 28, 1)], list(SEED)])
+def test_no_line_is_longer_than_the_terminal_but_tables_and_formulas(
+    shapes: Sequence[tuple[int, ...]], width: int
+) -> None:
+    for line in explain(shapes, UNITS, ACTIVATIONS, width=width).splitlines():
+        assert line == line.rstrip()
+        unbreakable = (line[:1] in tuple("┏┃┡│├└ MiI") and not line.startswith("  ")) or "->" in line or " @ " in line
+        assert len(line) <= max(width, 40) or unbreakable
+
+
+# What cannot be explained
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        ("784", (784,)),
+        ("784,", (784,)),
+        ("784,1", (784, 1)),
+        (" 32 , 28,1 ", (32, 28, 1)),
+        ("(784, 1)", (784, 1)),
+        ("(784,)", (784,)),
+        ("[784, 1]", (784, 1)),
+        ("()", ()),
+        ("[ ]", ()),
+        ("0,5", (0, 5)),
+        ("007", (7,)),
+        ("9223372036854775807", (2**63 - 1,)),
+    ],
+)
+def test_a_shape_is_read(text: str, shape: tuple[int, ...]) -> None:
+    assert parse_shape(text) == shape
+
+
+#: One on each side of every bar.
+NO_SHAPES = """
+784x1 | 784 1 | 784;1 | 784,,1 | ,784 | 1,2,, | , | ,, | -1 | +1 | 1.0 | 1e3 | 1_000 | ７８４ | ² | a | (784 | 784)
+(784] | ((784)) | None,784 | 9223372036854775808 | \x1b[31m
+"""
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "1" * 5000, *(each.strip() for each in re.split(r"[|\n]", NO_SHAPES.strip()))]
+)
+def test_what_is_no_shape_is_refused_with_one_clear_line(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a shape: ") as error:
+        parse_shape(text)
+    message = str(error.value)
+    assert message.startswith(repr(text)[:60])
+    assert message.isprintable()
+    assert len(message) < 200
+    assert ("the batch axis, None, is not part of it" in message) == ("None" in text)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "units", "activations", "message"),
+    [
+        ([()], [4], ["linear"], r"no dense layer takes \(\) with units \[4\]: rank 0 has no last axis"),
+        ([(784,)], [4, -1], ["linear"], r"with units \[4, -1\]: units is an integer of 0 or more, not -1"),
+        ([(784,)], [], ["linear"], "a stack has at least one layer"),
+        ([(784,)], [4], ["sotfmax"], "no such activation: 'sotfmax'; there are linear, relu, "),
+        ([(784,)], [4, 10, 3], ["linear", "relu"], "2 activations for 3 layers: give one for all, or one per layer"),
+        ([(784,)], [4], [], "0 activations for 1 layers"),
+        ([], [4], ["linear"], "there is no input shape to explain"),
+    ],
+)
+def test_what_the_rule_forbids_is_refused(
+    shapes: list[tuple[int, ...]], units: list[int], activations: list[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        explain(shapes, units, activations)
+
+
+def test_nothing_is_imported_that_would_make_a_person_wait() -> None:
+    code = (
+        "import sys; from conformance.commands.explain.text import explain;"
+        " explain([(784, 1)], [4], ['linear']); print(*sys.modules)"
+    )
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seconds = time.perf_counter() - started
+    modules = set(done.stdout.split())
+    ours = {each for each in modules if each.startswith("conformance.")}
+    assert ours == {f"conformance.{each}" for each in ("case", "explain", "layer_table", "notation", "rule")}
+    heavy = {"numpy", "pydantic", "rich", "jinja2", "ruamel", "torch", "keras", "tensorflow", "jax", "flax", "pytest"}
+    assert not modules & heavy
+    assert seconds < 5, "half a second on a quiet machine; ten times that means that something heavy came in"
+
+
+SNIPPETS = """
+import contextlib, io, json, math, os, sys
+os.environ["KERAS_BACKEND"] = "jax"
+
+def counted(scope, framework):
+    if framework == "keras":
+        return scope["model"].count_params()
+    if framework == "torch":
+        return sum(each.numel() for each in scope["model"].parameters())
+    if framework == "tensorflow-v1":
+        return sum(each.shape.num_elements() for each in scope["tf1"].global_variables())
+    import jax
+    if framework == "flax-nnx":
+        from flax import nnx
+        held = nnx.state(scope["model"], nnx.Param)
+    else:
+        held = {"flax-linen": "variables", "equinox": "model"}.get(framework, "weights")
+        held = scope[held]
+    return sum(each.size for each in jax.tree.leaves(held) if hasattr(each, "size"))
+
+for framework, code in json.load(sys.stdin):
+    scope = {}
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].compat.v1.reset_default_graph()
+    exec(code, scope)
+    print(json.dumps([list(scope["y"].shape), counted(scope, framework)]))
+"""
+STACKS = [
+    stack((784, 1), UNITS, ACTIVATIONS, True),
+    stack((5,), [4], ["linear"], False),
+    # One layer of every activation there is, all of one size: JAX compiles each shape anew.
+    stack((2, 4), [4] * len(ALL_ACTIVATIONS), list(ALL_ACTIVATIONS), True),
+]
+
+
+#: Frameworks of the extra `more`, and one that needs a process of its own.
+OPTIONAL = ("equinox", "haiku")
+OWN_PROCESS = ("tensorflow-v1",)
+
+
+@pytest.mark.parametrize(
+    "together",
+    [[each for each in SNIPPETS_OF if each not in OPTIONAL + OWN_PROCESS], OWN_PROCESS, *([each] for each in OPTIONAL)],
+    ids=" ".join,
+)
+def test_each_snippet_makes_the_shapes_and_counts_it_says_on_the_framework_itself(together: Sequence[str]) -> None:
+    if missing := [each for each in together if each in OPTIONAL and importlib.util.find_spec(each) is None]:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    asked = [(name, snippet(name, layers), layers) for name in together for layers in STACKS]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SNIPPETS],
+        input=json.dumps([(name, code) for name, code, _ in asked]),
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    for (name, code, layers), (shape, count) in zip(asked, found, strict=True):
+        assert shape[1:] == list(layers[-1].made), (name, code)
+        assert count == sum(each.parameters for each in layers), (name, code)
+        for each in layers:
+            count = f"{each.parameters:,} parameter{'' if each.parameters == 1 else 's'}"
+            assert f"# {(None, *each.made)}, {count}" in code
+
+
+def test_what_stands_beside_a_layer_is_the_rule_and_nothing_without_one_is_said() -> None:
+    wrong = [replace(each, parameters=each.parameters + 1) for each in stack((5,), [4], ["linear"], True)]
+    assert "25 parameters" in snippet("torch", wrong), "the count is not the one of the layer it is told"
+    for name in SNIPPETS_OF:
+        assert snippet(name, wrong).count(" parameters") == 1
+
+
+def test_frameworks_are_found_by_name_and_each_is_shown_once() -> None:
+    assert frameworks_named(["flax"]) == ["flax-linen", "flax-nnx"]
+    assert frameworks_named(["torch", "all", "torch"])[0] == "torch"
+    assert set(frameworks_named(["all"])) == set(SNIPPETS_OF)
+    assert frameworks_named([]) == []
+    text = explain([(5,), (5, 1)], [4], ["linear"], frameworks=["torch"])
+    assert text.count("In torch, for ") == 2
+
+
+def test_an_unknown_framework_is_one_line_and_exit_code_2() -> None:
+    command = ["explain", "--input-shape", "5", "--units", "4", "--framework", "pytorch"]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 2
+    assert done.output.count("\n") == 1
+    assert "no such framework: 'pytorch'; there are keras, torch" in done.output
+
+
+COMMAND = [
+    sys.executable,
+    "-m",
+    "conformance",
+    "explain",
+    "--input-shape",
+    "784,1",
+    "--units",
+    "4",
+    "--framework",
+    "all",
+]
+
+
+def on_a_terminal(**variables: str) -> str:
+    """Return what the command writes to a terminal, its line ends as written."""
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    environment |= {"TERM": "xterm-256color", "COLUMNS": "100", **variables}
+    with subprocess.Popen(COMMAND, stdout=theirs, stderr=theirs, stdin=theirs, env=environment, cwd=ROOT) as process:
+        os.close(theirs)
+        written = b""
+        # The end of a terminal whose other side is closed is an error on Linux.
+        with contextlib.suppress(OSError):
+            while chunk := os.read(ours, 65536):
+                written += chunk
+        assert process.wait(timeout=60) == 0
+    os.close(ours)
+    return written.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_sees_colour_and_the_same_words() -> None:
+    piped = subprocess.run(
+        COMMAND, capture_output=True, text=True, check=True, cwd=ROOT, env={**os.environ, "COLUMNS": "100"}
+    ).stdout
+    assert "\x1b" not in piped
+    coloured = on_a_terminal()
+    assert "\x1b[" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == piped
+    assert on_a_terminal(NO_COLOR="1") == piped
+    assert on_a_terminal(TERM="dumb") == piped

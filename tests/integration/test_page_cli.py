@@ -1,0 +1,74 @@
+"""The options of `conformance report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from conformance.commands.cli import main
+from tests.support.pages import Maker, Page, cell
+
+
+@pytest.fixture
+def run_of(tmp_path: Path) -> Maker:
+    return Maker(tmp_path)
+
+
+def report(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["report", *arguments])
+
+
+def test_what_changed_since_another_run_is_on_the_page(run_of: Maker, tmp_path: Path) -> None:
+    old = run_of([cell("a", "torch", "conforms"), cell("b", "torch", "violates")], "old")
+    new = run_of([cell("a", "torch", "violates"), cell("b", "torch", "conforms")], "new")
+    page = tmp_path / "page.html"
+    done = report(new.path, "--against", old.path, "-o", str(page))
+    assert done.exit_code == 0, done.output
+    root = Page(page.read_text(encoding="utf-8")).root
+    (sentence,) = root.all("p", **{"class": "since"})
+    assert sentence.text == "Since the last run: 1 newly failing; 1 fixed."
+    (changes,) = root.all("section", id="changes")
+    assert "Compared with old.jsonl, started 2026-01-02T03:04:05Z." in changes.text
+    assert [each.attributes["href"] for each in changes.all("a")] == [
+        "#/cell?case=a&column=torch/cpu",
+        "#/cell?case=b&column=torch/cpu",
+    ]
+
+
+def test_the_nights_in_a_folder_are_on_the_page(run_of: Maker, tmp_path: Path) -> None:
+    for day, outcome in enumerate(("conforms", "conforms", "violates"), start=1):
+        run = run_of([cell("a", "torch", outcome)], f"nights/{day}", started=f"2026-01-0{day}T03:00:00Z")
+    page = tmp_path / "page.html"
+    done = report(run.path, "--history", str(tmp_path / "nights"), "-o", str(page))
+    assert done.exit_code == 0, done.output
+    (section,) = Page(page.read_text(encoding="utf-8")).root.all("section", id="history")
+    assert "3 nights." in section.text
+    nights = section.all("table", id="nights")[0].all("tbody")[0].all("tr")
+    assert [each.all("td")[2].text for each in nights] == ["1", "0", "0"]
+    (worsened,) = section.all("td", **{"class": "id"})
+    assert worsened.all("a")[0].attributes["href"] == "#/cell?case=a&column=torch/cpu"
+    assert "2026-01-03T03:00:00Z" in section.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--against", "{folder}/gone.jsonl"], "No such file"),
+        (["--against", "{folder}/not.jsonl"], "not.jsonl:1: not a results file; `conformance run` writes one"),
+        (["{run}", "--against", "{run}"], "--against compares with one results file, so give one alone"),
+        (["--history", "{folder}/gone"], "gone"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line_and_exit_code_2(
+    run_of: Maker, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    run = run_of([cell("a", "torch", "conforms")])
+    (tmp_path / "not.jsonl").write_text("{}\n", encoding="utf-8")
+    given = [each.format(folder=tmp_path, run=run.path) for each in arguments]
+    done = report(run.path, *given, "-o", str(tmp_path / "page.html"))
+    assert done.exit_code == 2
+    assert said in done.output
+    assert done.output.count("\n") == 1
+    assert not (tmp_path / "page.html").exists()

@@ -1,0 +1,276 @@
+"""The suite behaves as a user of pytest expects, and its results file tells what ran; all of it in real runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.paths import ROOT
+
+ROW = """\
+rows:
+  - {input_shape: [4], units: 3}
+  - {input_shape: [2, 3], units: 5}
+"""
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.yaml"
+    path.write_text(ROW, encoding="utf-8")
+    return path
+
+
+def run(*options: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run pytest on the suite alone, in a process of its own and free of this run's xdist."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    command = [sys.executable, "-m", "pytest", "tests/test_dense.py", "-p", "no:cacheprovider", *map(str, options)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+EXACT = "--implementation=tests.support.faulty:Exact"
+
+
+def test_a_results_file_holds_header_implementation_cells_and_footer(tmp_path: Path, rows: Path) -> None:
+    done = run(EXACT, f"--cases={rows}", f"--results={tmp_path / 'r.jsonl'}")
+    assert done.returncode == 0, done.stdout
+    header, implementation, *cells, footer = lines(tmp_path / "r.jsonl")
+    assert header["cells"] == len(cells) == 4
+    assert implementation["versions"]["numpy"]
+    assert footer["complete"] is True
+    assert sum(footer["counts"].values()) == 4
+    assert {cell["case"] for cell in cells} == {"4-3-exact", "4-3-uniform", "2x3-5-exact", "2x3-5-uniform"}
+    assert all(cell["checks"] for cell in cells)
+    assert cells[0]["row"] == f"{rows}:2"
+
+
+def test_two_workers_write_the_same_cells_as_none(tmp_path: Path, rows: Path) -> None:
+    found = []
+    for name, options in (("one", ()), ("two", ("-n", "2"))):
+        run(EXACT, f"--cases={rows}", f"--results={tmp_path / name}", *options)
+        cells = [each for each in lines(tmp_path / name) if each["type"] == "cell"]
+        found.append(sorted((c["case"], c["outcome"], str([k.get("margin") for k in c["checks"]])) for c in cells))
+    assert found[0] == found[1]
+    assert len(found[0]) == 4
+
+
+def test_k_selects_by_implementation_and_case(rows: Path) -> None:
+    done = run(
+        EXACT,
+        "--implementation=tests.support.faulty:DropsBias",
+        f"--cases={rows}",
+        "-k",
+        "/tests.faulty:Exact/ and 2x3",
+        "-q",
+    )
+    assert done.returncode == 0, done.stdout
+    assert "2 passed, 6 deselected" in done.stdout
+
+
+def test_collect_only_names_the_cells(rows: Path) -> None:
+    done = run(EXACT, f"--cases={rows}", "--collect-only", "-q")
+    assert "tests/test_dense.py::test_dense[cpu/tests.faulty:Exact/4-3-exact]" in done.stdout.splitlines()
+
+
+def test_x_stops_and_the_file_says_what_was_not_reached(tmp_path: Path, rows: Path) -> None:
+    done = run(
+        "--implementation=tests.support.faulty:DropsBias", f"--cases={rows}", "-x", f"--results={tmp_path / 'r.jsonl'}"
+    )
+    assert done.returncode == 1
+    *_, footer = lines(tmp_path / "r.jsonl")
+    assert footer["complete"] is False
+    assert footer["counts"]["violates"] == 1
+    assert footer["counts"]["not_run"] == 3
+
+
+def test_a_failure_says_got_expected_where_and_what_to_type(rows: Path) -> None:
+    done = run("--implementation=tests.support.faulty:DropsBias", f"--cases={rows}", "-k", "4-3-exact")
+    assert "output violates: output[0, " in done.stdout
+    assert "expected" in done.stdout
+    assert "Traceback" not in done.stdout
+    (alone,) = re.findall("; alone: (pytest .*)", done.stdout)
+    words = [sys.executable, "-m", *shlex.split(alone), "-p", "no:cacheprovider", "-q"]
+    again = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "\n1 failed" in again.stdout, again.stdout
+
+
+def test_last_failed_runs_what_failed(tmp_path: Path, rows: Path) -> None:
+    options = ["--implementation=tests.support.faulty:WrongCount", EXACT, f"--cases={rows}", "-p", "cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "tests/test_dense.py", *options, "-o", f"cache_dir={tmp_path / 'cache'}"]
+    for expected in ("4 failed, 4 passed", "4 failed, 4 deselected"):
+        done = subprocess.run([*command, "--lf"], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert expected in done.stdout, done.stdout
+
+
+def test_a_run_in_which_everything_was_skipped_fails(tmp_path: Path, rows: Path) -> None:
+    """A framework that is not installed is not run, and never green."""
+    table = tmp_path / "absent.yaml"
+    table.write_text(ROW, encoding="utf-8")
+    code = (
+        "import sys, importlib.util as u, pytest; find = u.find_spec\n"
+        "u.find_spec = lambda name, *rest: None if name == 'torch' else find(name, *rest)\n"
+        "sys.exit(pytest.main(['tests/test_dense.py', '-p', 'no:cacheprovider', '--implementation=torc*',"
+        f" '--cases={table}']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 5, done.stdout
+    assert "not run: 4 cells of torch: not installed: torch" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--implementation=torhc",), "did you mean 'torch'"),
+        (("--implementation=no_such_module:Class",), "not installed: no_such_module"),
+        ((EXACT, "--device=gpu"), "no GPU is visible to tests.support.faulty:Exact"),
+        ((EXACT, "--shard=3/2"), "within 1 to N"),
+        ((EXACT, "--shard=1"), "expected I/N"),
+        ((EXACT, "--draws=0"), "at least 1"),
+        ((EXACT, "--threads=0"), "at least 1"),
+        ((EXACT, "-n", "2", "--times=/dev/null"), "--times /dev/null:1: not a results file"),
+        ((EXACT, "--cases=no/such/file.yaml"), "no/such/file.yaml"),
+        ((EXACT, "--results=/dev/null/x/r.jsonl"), "/dev/null/x/r.jsonl"),
+        (("--in-process",), "holds one implementation"),
+        ((EXACT, "--in-process", "-n", "2"), "exclude one another"),
+    ],
+)
+def test_a_command_at_fault_is_one_plain_error(options: tuple[str, ...], said: str) -> None:
+    done = run(*options)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_in_process_gives_the_same_verdicts(rows: Path) -> None:
+    assert run(EXACT, f"--cases={rows}", "--in-process").returncode == 0
+    assert run("--implementation=tests.support.faulty:DropsBias", f"--cases={rows}", "--in-process").returncode == 1
+
+
+KNOWN = """\
+rows:
+  - {input_shape: [0], units: 3, values: exact, implementations: [tensorflow-v1]}
+  - {input_shape: [0], units: 3, values: exact, implementations: [tensorflow-v1],
+     environment: {TF_ENABLE_ONEDNN_OPTS: "0"}}
+  - {input_shape: [16], units: 8, batch: 4, input_dtype: bool, implementations: [torch]}
+"""
+
+
+def test_with_no_ledger_what_was_known_is_red(tmp_path: Path) -> None:
+    """On the real frameworks: a process that aborts, a bias that is lost, a dtype that is refused."""
+    table = tmp_path / "known.yaml"
+    table.write_text(KNOWN, encoding="utf-8")
+    outcomes = {}
+    for options in ((), ("--no-ledger",)):
+        path = tmp_path / f"{len(options)}.jsonl"
+        chosen = ("--implementation=torch", "--implementation=tensorflow-v1", f"--cases={table}", f"--results={path}")
+        assert run(*chosen, *options).returncode == len(options)
+        found = (each for each in lines(path) if each["type"] == "cell")
+        outcomes[options] = sorted((each["case"], each["outcome"]) for each in found)
+    cases = ["0-3-exact", "0-3-tf_enable_onednn_opts-0-exact", "16-8-frombool-batch4-exact"]
+    assert outcomes[()] == [(case, "diverges") for case in cases]
+    (_, first), *others = outcomes[("--no-ledger",)]
+    # The process aborts in oneDNN, which is on by default on some processors; without oneDNN the bias is lost.
+    assert first in ("crashed", "violates")
+    assert others == [(case, "violates") for case in cases[1:]]
+
+
+LEDGER = """\
+divergences:
+  - id: loses
+    implementations: ["tests.support.faulty:*"]
+    instead: {loses_bias: true}
+    kind: bug
+    why: The bias is lost.
+    evidence: A test.
+    seen_with: {numpy: "0.1"}
+"""
+
+
+def with_ledger(folder: Path, *options: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the suite with the ledger in a folder in place of its own."""
+    code = (
+        "import sys, pathlib, pytest, conformance.run.selection as selection\n"
+        f"selection.default_cases = lambda: pathlib.Path({str(folder / 'known')!r})\n"
+        "sys.exit(pytest.main(['tests/test_dense.py', '-p', 'no:cacheprovider', *sys.argv[1:]]))"
+    )
+    (folder / "known").mkdir(exist_ok=True)
+    (folder / "known" / "ledger.yaml").write_text(LEDGER, encoding="utf-8")
+    command = [sys.executable, "-c", code, *map(str, options)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_what_is_gone_is_news_and_fails_a_strict_run_alone(tmp_path: Path, rows: Path) -> None:
+    results = tmp_path / "r.jsonl"
+    gone = (
+        f"gone: 1 known behaviour is gone with numpy {np.__version__}: loses ({tmp_path / 'known' / 'ledger.yaml'}:2)"
+    )
+    for options, code in (((), 0), (("--strict-ledger",), 1), (("--strict-ledger", "-n", "2"), 1)):
+        done = with_ledger(tmp_path, EXACT, f"--cases={rows}", f"--results={results}", *options)
+        assert done.returncode == code, done.stdout
+        assert gone in done.stdout
+        *_, footer = lines(results)
+        assert footer["behaviours"] == {"loses": {"cells": 4, "seen": 0, "gone": 4}}
+        assert footer["counts"]["conforms"] == 4
+
+
+def test_what_is_as_declared_passes_a_strict_run(tmp_path: Path, rows: Path) -> None:
+    drops = "--implementation=tests.support.faulty:DropsBias"
+    results = tmp_path / "r.jsonl"
+    done = with_ledger(tmp_path, drops, f"--cases={rows}", f"--results={results}", "--strict-ledger")
+    assert done.returncode == 0, done.stdout
+    assert "4 xfailed" in done.stdout
+    assert not any(each.startswith(("gone: ", "new: ")) for each in done.stdout.splitlines())
+    *_, footer = lines(results)
+    assert footer["behaviours"] == {"loses": {"cells": 4, "seen": 4, "gone": 0}}
+    # What is red is red, whether or not anything is gone.
+    both = with_ledger(tmp_path, "--implementation=tests.support.faulty:AddsBiasTwice", f"--cases={rows}")
+    assert both.returncode == 1
+    assert "declared for this cell, but not what was seen: loses" in both.stdout
+
+
+def test_shards_are_disjoint_and_complete(rows: Path) -> None:
+    found = [run(EXACT, f"--shard={part}/3", "--collect-only", "-q").stdout.split() for part in (1, 2, 3)]
+    cells = [[each for each in part if "test_dense[" in each] for part in found]
+    whole = [each for each in run(EXACT, "--collect-only", "-q").stdout.split() if "test_dense[" in each]
+    assert sorted(each for part in cells for each in part) == sorted(whole)
+    assert all(len(part) > len(whole) / 6 for part in cells)
+
+
+def test_more_draws_ask_the_same_questions_with_other_values(tmp_path: Path, rows: Path) -> None:
+    assert run(EXACT, f"--cases={rows}", "--draws=3").returncode == 0
+
+
+def test_ctrl_c_ends_the_run_and_its_children_and_keeps_the_results(tmp_path: Path) -> None:
+    results = tmp_path / "r.jsonl"
+    command = [sys.executable, "-m", "pytest", "tests/test_dense.py", "-p", "no:cacheprovider", f"--results={results}"]
+    process = subprocess.Popen(
+        [*command, "--implementation=tests.support.faulty:Hangs"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 30
+    while not (results.exists() and results.read_text(encoding="utf-8")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.5)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 2, output
+    *_, footer = lines(results)
+    assert (footer["type"], footer["complete"]) == ("footer", False)

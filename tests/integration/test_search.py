@@ -1,0 +1,125 @@
+"""A search finds faults that it was not told of, makes them small, says them as rows, and remembers them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from ruamel.yaml import YAML
+
+from conformance.adapters.registry import select
+from conformance.commands.cli import main
+from conformance.commands.search import Found, search
+from conformance.commands.search.command import seconds_of
+from conformance.commands.search.strategies import MOST_ELEMENTS, Row, rows
+from conformance.table.loader import read_rows
+
+#: Wall time in which each planted fault must be found (seconds); on two idle cores it takes a few.
+BUDGET = 60.0
+
+
+def searched(name: str, database: Path | None = None, seed: int | None = 1) -> Found:
+    return search(
+        select([f"tests.support.data_dependent:{name}"]), seconds=BUDGET, most=1, seed=seed, database=database
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "smallest"),
+    [
+        ("OddFeatures", lambda row: row["input_shape"] == [3]),
+        ("OnePosition", lambda row: _positions(row) in (7, 8)),  # 7 samples, or 2 of 4 positions
+        ("Past512", lambda row: row["input_shape"][-1] == 513),
+    ],
+)
+def test_planted_faults_are_found_and_made_small(name: str, smallest: Any) -> None:
+    found = searched(name)
+    assert len(found.finds) == 1, f"nothing was found in {found.asked} rows"
+    find = found.finds[0]
+    assert smallest(find.row), find.row
+    assert find.record["outcome"] == "violates"
+    assert find.case.dtype == "float32"
+    assert {layer.activation for layer in find.case.layers} == {"linear"}
+
+
+def _positions(row: Row) -> int:
+    shape = read_rows([{**row, "why": "."}], "search").cases[0].fed_shape
+    positions = 1
+    for axis in shape[:-1]:
+        positions *= axis
+    return positions
+
+
+def test_a_crash_is_found_and_does_not_end_the_search(tmp_path: Path) -> None:
+    found = searched("AbortsOnFiveUnits", tmp_path)
+    (find,) = found.finds
+    assert find.record["outcome"] == "crashed"
+    assert 5 in (layer.units for layer in find.case.layers)
+    # The next search of the same implementation begins with it.
+    again = searched("AbortsOnFiveUnits", tmp_path, seed=2)
+    assert (again.asked, again.passes) == (1, 0)
+    assert [each.row for each in again.finds] == [find.row]
+
+
+def test_a_right_implementation_is_found_nothing_against() -> None:
+    found = search(select(["tests.support.faulty:Exact"]), seconds=6, seed=3)
+    assert found.finds == []
+    assert found.asked > 5  # on a busy machine; on two idle cores hundreds
+    assert found.best
+
+
+def test_what_is_found_is_a_row_and_a_script_that_show_it(tmp_path: Path) -> None:
+    given = ["-i", "tests.support.data_dependent:OddFeatures", "--budget", f"{BUDGET}s", "--most", "1", "--seed", "1"]
+    done = CliRunner().invoke(main, ["search", *given, "--database", str(tmp_path / "db"), "-o", str(tmp_path)])
+    assert done.exit_code == 1, done.output
+    assert "1 new" in done.output
+    file = tmp_path / "search.yaml"
+    # A blank why is refused, so that no row is taken without a reason.
+    blank = CliRunner().invoke(main, ["lint", str(file)])
+    assert blank.exit_code == 2
+    assert "blank" in blank.output
+    content = YAML(typ="safe").load(file)
+    assert content["rows"][0]["input_shape"] == [3]
+    file.write_text(file.read_text(encoding="utf-8").replace("why: ''", "why: One feature is left out."), "utf-8")
+    assert CliRunner().invoke(main, ["lint", str(file)]).exit_code == 0
+    run = [sys.executable, "-m", "conformance", "run", str(file), "-i", given[1], "-n", "0", "-o", str(tmp_path / "o")]
+    done_run = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done_run.returncode == 1, done_run.stdout
+    # An implementation without a template of its own is shown by the command, which must be on the path.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = [sys.executable, str(next(tmp_path.glob("search-01-*.py")))]
+    script = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PATH": path, "PYTHONPATH": "."}
+    )
+    assert "Traceback" not in script.stderr
+    assert "violates" in script.stdout
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
+@given(rows())
+def test_every_row_that_is_drawn_is_one_a_table_may_have_and_small(row: Row) -> None:
+    cases = read_rows([{**row, "why": "."}], "search").cases
+    assert len(cases) == 1
+    positions = 1
+    for axis in cases[0].fed_shape[:-1]:
+        positions *= axis
+    assert positions * cases[0].fed_shape[-1] <= MOST_ELEMENTS
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("90", 90), ("10min", 600), ("1.5h", 5400), ("2m", 120)])
+def test_a_budget_is_read(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("options", [["--budget", "soon"], ["--budget", "0s"], ["-i", "no-such-thing"]])
+def test_a_command_at_fault_is_one_line(options: list[str]) -> None:
+    done = CliRunner().invoke(main, ["search", *options])
+    assert done.exit_code == 2
+    assert len(done.output.strip().splitlines()) == 1
+    assert "Traceback" not in done.output

@@ -1,0 +1,183 @@
+"""A row that an implementation cannot take is a cell with its reason, and a name of which nothing ran is red."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from conformance.adapters.registry import Implementation, select
+from conformance.checks.cell import Cell, is_named
+from conformance.commands.badge import badges
+from conformance.commands.cli import main
+from conformance.results import Run, read
+from conformance.results.diff.compare import diff
+from conformance.run.expected_times import of_records
+from conformance.run.runner import Runner
+from conformance.run.selection import Selection
+from conformance.run.summary import summarise
+from conformance.run.tally import Tally
+from conformance.table.case import Case, Layer
+from tests.support.runs import EXACT, cells, conformance, table
+
+CASE = Case(input_shape=(3,), layers=(Layer(units=2, activation="gelu"),))
+DENSE = "def dense(x, kernel, bias):\n    y = x @ kernel\n    return y if bias is None else y + bias\n"
+LINEAR = {"input_shape": [4], "units": 3, "values": "exact"}
+GELU = {"input_shape": [5], "units": 3, "activation": "gelu", "values": "uniform"}
+
+
+@pytest.mark.parametrize(
+    ("lacking", "reason"),
+    [
+        ({"activations": frozenset({"linear"})}, "it has no activation gelu"),
+        ({"ranks": (2, 3)}, "it takes an input_shape of rank 2 or 3 alone"),
+        ({"shapes_only": True}, "it infers shapes and computes no values: it takes rows with `values: shapes` alone"),
+    ],
+)
+def test_what_an_implementation_lacks_is_an_unsupported_cell_and_starts_no_process(
+    lacking: dict[str, Any], reason: str
+) -> None:
+    unknown = Implementation(name="x", adapter="no.such.module:Adapter", packages=(), **lacking)
+    assert is_named(CASE, unknown)
+    (cell,) = Selection().cells([CASE], [unknown], {"x": ("cpu",)})
+    runner = Runner()
+    record = runner.run(cell)
+    assert (record["outcome"], record["reason"], runner.hellos) == ("unsupported", reason, {})
+    assert Selection().cells([replace(CASE, implementations=("torch",))], [unknown], {"x": ("cpu",)}) == ()
+
+
+def summary(*records: dict[str, Any], **more: Any) -> list[str]:
+    return [line for line, _ in summarise(Tally(records), results=None, **more)]
+
+
+def record(outcome: str, name: str = "torch", case: str = "c", **more: Any) -> dict[str, Any]:
+    checks = [] if outcome == "unsupported" else [{"check": "output", "outcome": outcome}]
+    named = {"case": case, "implementation": name, "device": "cpu", "outcome": outcome, "checks": checks}
+    return {**named, "seconds": 0.5, "row": "r.yaml:2", "question": {}, **more}
+
+
+def test_the_summary_counts_unsupported_cells_of_an_implementation_in_one_line() -> None:
+    gelu = [record("unsupported", "mine", f"g{each}", reason="it has no activation gelu") for each in range(3)]
+    said = summary(record("conforms"), *gelu, record("unsupported", "mine", "s", reason="it has no activation silu"))
+    assert "unsupported: 4 cells of mine: it has no activation gelu; and 1 other reason" in said
+    assert [line.split() for line in said if line.startswith("cpu/mine")] == [["cpu/mine", ".", "4", "4"]]
+
+
+def test_the_summary_says_why_nothing_ran() -> None:
+    nothing = summary(record("unsupported", reason="it has no activation gelu"))
+    assert "nothing ran: unsupported: 1 cell of torch: it has no activation gelu" in nothing
+    assert "nothing ran: mine: why" in summary(idle={"mine": "why"})
+    assert "asked for by name, and nothing ran of mine: why" in summary(record("conforms"), idle={"mine": "why"})
+    assert not any(line.startswith(("nothing", "asked")) for line in summary(record("conforms")))
+
+
+def run_of(*records: dict[str, Any]) -> Run:
+    return Run(
+        path="r.jsonl", header={"cells": len(records)}, implementations=(), cells=records, footer={"complete": 1}
+    )
+
+
+def changes(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> dict[str, int]:
+    found = diff(run_of(record("conforms", "numpy"), *old), run_of(record("conforms", "numpy"), *new))
+    lists = {name: len(getattr(found, name)) for name in ("worse", "lost", "appeared", "vanished", "other")}
+    return {name: count for name, count in lists.items() if count} | {"is_worse": found.is_worse}
+
+
+def test_an_unsupported_cell_that_was_absent_is_no_change_and_one_that_conformed_is_worse() -> None:
+    unsupported = [record("unsupported")]
+    assert changes([], unsupported) == changes(unsupported, []) == {"is_worse": False}
+    assert changes([record("conforms")], unsupported) == {"worse": 1, "is_worse": True}
+    assert changes([record("conforms")], []) == {"lost": 1, "is_worse": True}
+    assert changes(unsupported, [record("conforms")]) == {"other": 1, "is_worse": False}
+
+
+def test_unsupported_cells_say_nothing_of_time_and_leave_a_badge_green() -> None:
+    slow = [record("conforms", case=f"c{each}", start=0.0) for each in range(3)]
+    unasked = [record("unsupported", case=f"u{each}", seconds=0.0) for each in range(9)]
+    assert of_records([*slow, *unasked]) == of_records(slow)
+    (badge,) = badges(run_of(*slow, *unasked)).values()
+    assert (badge["message"], badge["color"]) == ("3 conform, 9 unsupported", "brightgreen")
+
+
+def test_shards_hold_each_unsupported_cell_once_and_take_them_for_nothing() -> None:
+    linear = [replace(CASE, input_shape=(each,), layers=(Layer(units=2),), lane="exact") for each in range(2, 8)]
+    gelu = [replace(CASE, input_shape=(each,)) for each in range(2, 40)]
+    (exact,) = select([EXACT])
+    lacking = replace(exact, activations=frozenset({"linear"}))
+    devices = {EXACT: ("cpu",)}
+    found = [Selection(shard=(each, 2)).cells([*linear, *gelu], [lacking], devices) for each in (1, 2)]
+    assert sorted(cell.id for part in found for cell in part) == sorted(
+        cell.id for cell in Selection().cells([*linear, *gelu], [lacking], devices)
+    )
+    assert [sum(cell.unsupported is None for cell in part) for part in found] == [3, 3]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "fn.py").write_text(DENSE, encoding="utf-8")
+    (tmp_path / "both.yaml").write_text(table(LINEAR, GELU), encoding="utf-8")
+    (tmp_path / "gelu.yaml").write_text(table(GELU), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_run_writes_counts_and_shows_them(folder: Path, workers: str) -> None:
+    done = conformance("run", "both.yaml", "-i", "fn:dense", "-n", workers, "-o", "out", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {each["case"]: (each["outcome"], each.get("reason")) for each in cells(folder / "out" / "results.jsonl")}
+    assert found["5-3-gelu-uniform"] == ("unsupported", "it has no activation gelu")
+    counts = read(folder / "out" / "results.jsonl").counts
+    assert counts["unsupported"] == 1
+    assert counts["conforms"] == len(found) - 1 > 0
+    assert "unsupported: 1 cell of fn:dense: it has no activation gelu" in done.stdout
+    assert "it has no activation gelu" in (folder / "out" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("gelu.yaml", "-i", "fn:dense"), 3, "nothing ran: fn:dense: it has no activation gelu"),
+        (("gelu.yaml", "-i", "fn:dense", "-i", EXACT), 1, "asked for by name, and nothing ran of fn:dense: it has no"),
+        (("gelu.yaml", "-i", "fn:dens*", "-i", EXACT), 2, "fn:dens*"),
+        (("gelu.yaml", "-i", "keras-tensorflow:decorated"), 3, "it is asked by rows that name it alone, and none does"),
+        (("other.yaml", "-i", EXACT, "-i", "numpy"), 1, "nothing ran of numpy: no row of the selection is asked of it"),
+        (("other.yaml", "-i", "numpy"), 3, "nothing ran: numpy: no row of the selection is asked of it"),
+        (("misspelt.yaml", "-i", EXACT), 3, "misspelt.yaml:1: no implementation is named 'keras-tensorlow'; did you"),
+    ],
+)
+def test_a_name_of_which_nothing_ran_is_red(folder: Path, options: tuple[str, ...], code: int, said: str) -> None:
+    (folder / "other.yaml").write_text(table(LINEAR | {"implementations": [EXACT]}), encoding="utf-8")
+    (folder / "misspelt.yaml").write_text(table(LINEAR | {"implementations": ["keras-tensorlow"]}), encoding="utf-8")
+    done = conformance("run", *options, "-n", "0", "-o", "out", cwd=folder)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_shard_without_cells_of_a_name_is_green(folder: Path) -> None:
+    codes, asked = [], set()
+    for part in ("1/2", "2/2"):
+        options = ("-i", EXACT, "-i", "numpy", "--shard", part, "-n", "0", "-o", part[0])
+        done = conformance("run", "both.yaml", *options, cwd=folder)
+        codes.append(done.returncode)
+        asked.add(frozenset(each["implementation"] for each in cells(folder / part[0] / "results.jsonl")))
+    assert codes == [0, 0]
+    assert frozenset({EXACT, "numpy"}) not in asked, "each shard has cells of one of them alone"
+
+
+def test_what_a_run_would_be_says_what_is_unsupported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    done = CliRunner().invoke(main, ["run", "both.yaml", "--collect-only", "-i", "numpy", "-i", "torch:meta"])
+    assert done.exit_code == 0, done.output
+    lines = {line.split()[0]: line for line in done.output.splitlines()}
+    assert lines["cpu/numpy"].endswith(", 1 unsupported")
+    assert lines["cpu/torch:meta"].endswith("  unsupported")
+
+
+def test_a_cell_says_itself_what_it_lacks() -> None:
+    (numpy,) = select(["numpy"])
+    assert Cell(case=CASE, implementation=numpy, device="cpu").unsupported == "it has no activation gelu"

@@ -1,0 +1,134 @@
+"""
+Runs mutations of the package: `python -m tests.power.mutation_runner` all of them, with names of modules those of these
+alone.
+
+One process imports what every run needs but nothing of the package, and is forked for each mutation: the child takes
+the module from its changed source, runs the tests that must notice, and ends. No file is written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import CodeType, ModuleType
+
+from tests.power.mutation import Mutation
+from tests.power.mutations import MUTATIONS
+from tests.support.paths import ROOT
+
+#: What takes long to import and is no part of the package, imported once for all children.
+PRELOADED = (
+    "click",
+    "flint",
+    "hypothesis.strategies",
+    "jinja2",
+    "ml_dtypes",
+    "numpy.random",
+    "psutil",
+    "pydantic",
+    "pytest",
+    "ruamel.yaml",
+    "xdist.plugin",
+)
+#: What pytest answers where tests ran and some failed; all else but 0 says that they did not run.
+NOTICED = 1
+#: What a child answers where the package that was tested is not the one that was changed.
+ANOTHER_PACKAGE = 99
+
+
+class _Changed(SourceFileLoader):
+    """Loads a module from a source given, not from its file."""
+
+    def __init__(self, mutation: Mutation) -> None:
+        super().__init__(mutation.module, str(mutation.path))
+        self._source = mutation.source()
+
+    def get_code(self, fullname: str) -> CodeType:
+        return compile(self._source, self.path, "exec", dont_inherit=True)
+
+
+class _Finder(MetaPathFinder):
+    """Finds the module that is changed, and leaves all others to those who come after it."""
+
+    def __init__(self, mutation: Mutation) -> None:
+        self._mutation = mutation
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self._mutation.module:
+            return None
+        return spec_from_file_location(fullname, self._mutation.path, loader=_Changed(self._mutation))
+
+
+def _run(tests: Sequence[str], mutation: Mutation | None) -> int:
+    """Return what pytest answers for these tests, with a mutation or without one."""
+    import pytest
+
+    if mutation is not None:
+        sys.meta_path.insert(0, _Finder(mutation))
+    # A test of random examples notices what it happens to meet: none counts, so that no result hangs on luck. And the
+    # package's own plugin is left out, since it reads the table of cases, which finds fault with some mutations first.
+    options = ["-x", "-q", "--tb=line", "--assert=plain", "-p", "no:cacheprovider", "-m", "not hypothesis"]
+    settings = ["--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"), "-o", "addopts=--import-mode=importlib"]
+    code = int(pytest.main([*options, *settings, *tests]))
+    package = sys.modules.get("conformance")
+    if package is None or Path(str(package.__file__)).parent != ROOT / "conformance":
+        return ANOTHER_PACKAGE
+    if mutation is not None and not isinstance(sys.modules[mutation.module].__loader__, _Changed):
+        return ANOTHER_PACKAGE
+    return code
+
+
+def forked(tests: Sequence[str], mutation: Mutation | None = None) -> tuple[int, str]:
+    """Return exit status and last words of a child that runs tests with a mutation."""
+    with tempfile.TemporaryFile() as said:
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            code = ANOTHER_PACKAGE
+            try:
+                os.dup2(said.fileno(), 1)
+                os.dup2(said.fileno(), 2)
+                code = _run(tests, mutation)
+                sys.stdout.flush()
+                sys.stderr.flush()
+            except BaseException:
+                os.write(2, traceback.format_exc().encode())
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        said.seek(0)
+        words = said.read().decode(errors="replace")[-2000:]
+    return os.waitstatus_to_exitcode(status), words
+
+
+def main(names: Sequence[str]) -> None:
+    """Print one JSON object a line: that of the tests without a mutation, then one for each mutation."""
+    chosen = [each for each in MUTATIONS if not names or each.module.removeprefix("conformance.") in names]
+    for name in PRELOADED:
+        import_module(name)
+    every = sorted({each.test for each in chosen})
+    code, words = forked(every)
+    print(json.dumps({"name": None, "code": code, "words": words}), flush=True)
+    for each in chosen:
+        started = time.perf_counter()
+        code, words = forked([each.test], each)
+        seconds = round(time.perf_counter() - started, 2)
+        print(json.dumps({"name": each.name, "code": code, "words": words, "seconds": seconds}), flush=True)
+
+
+if __name__ == "__main__":
+    # Threads do not survive a fork.
+    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    main(sys.argv[1:])

@@ -1,0 +1,28 @@
+"""All mutations: `tests.power.mutation_runner` runs them, `test_mutations.py` demands that each is noticed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.power.mutation import Mutation
+from tests.power.mutations_of_answers import MUTATIONS as OF_ANSWERS
+from tests.power.mutations_of_bounds import MUTATIONS as OF_BOUNDS
+from tests.power.mutations_of_checks import MUTATIONS as OF_CHECKS
+from tests.power.mutations_of_comparison import MUTATIONS as OF_COMPARISON
+from tests.power.mutations_of_deviations import MUTATIONS as OF_DEVIATIONS
+from tests.power.mutations_of_ledger import MUTATIONS as OF_LEDGER
+from tests.power.mutations_of_outcomes import MUTATIONS as OF_OUTCOMES
+from tests.power.mutations_of_questions import MUTATIONS as OF_QUESTIONS
+from tests.power.mutations_of_verdicts import MUTATIONS as OF_VERDICTS
+
+MUTATIONS: Final[tuple[Mutation, ...]] = (
+    *OF_COMPARISON,
+    *OF_CHECKS,
+    *OF_VERDICTS,
+    *OF_LEDGER,
+    *OF_BOUNDS,
+    *OF_DEVIATIONS,
+    *OF_QUESTIONS,
+    *OF_OUTCOMES,
+    *OF_ANSWERS,
+)

@@ -1,0 +1,125 @@
+"""Mutations of what holds the answers of a framework's process to their form."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.power.mutation import Mutation, of
+
+#: (name, text taken out, text put in, test that must fail), module by module.
+MUTATIONS: Final[tuple[Mutation, ...]] = (
+    *of(
+        "sandbox.answers",
+        (
+            "True is 1",
+            "if value is None or isinstance(value, bool):",
+            "if value is None:",
+            "answers::what_is_no_length_says_what_was_given_and_what_is_expected",
+        ),
+        (
+            "4.0 is 4",
+            "return float.__pos__(value)",
+            "return int(value)",
+            "answers::what_is_no_length_says_what_was_given_and_what_is_expected",
+        ),
+        (
+            "any depth",
+            "if depth > DEEPEST:",
+            "if False:",
+            "answers::what_is_no_length_says_what_was_given_and_what_is_expected",
+        ),
+        (
+            "NumPy's integers are foreign",
+            "value = value.item()",
+            "raise Misfit(type_name(value))",
+            "answers::an_integer_of_any_class_is_a_length",
+        ),
+        (
+            "integers of any size",
+            "if isinstance(number, int) and number.bit_length() > 63:",
+            "if False:",
+            "codec::receiver_builds_nothing_else",
+        ),
+        (
+            "arrays of any size",
+            "self._room -= array.nbytes",
+            "self._room -= 0",
+            "codec::one_buffer_shown_often_takes_no_more_room",
+        ),
+        (
+            "arrays of any dtype",
+            "if array.dtype not in DTYPE_NAMES:",
+            "if False:",
+            "answers::dtypes_are_those_of_numbers_in_the_order_of_this_machine",
+        ),
+        (
+            "text of any length",
+            "return legible(shortened(said, END_OF_TEXT))",
+            "return legible(said)",
+            "answers::text_is_legible_and_short_whatever_its_object_does",
+        ),
+        (
+            "text that steers",
+            "return legible(shortened(said, END_OF_TEXT))",
+            "return shortened(said, END_OF_TEXT)",
+            "codec::text_is_legible_on_arrival",
+        ),
+        (
+            "only str has text",
+            "    except Exception as error:\n        said",
+            "    except TypeError as error:\n        said",
+            "answers::text_is_legible_and_short_whatever_its_object_does",
+        ),
+    ),
+    *of(
+        "sandbox.codec",
+        (
+            "a reply of any length",
+            "<= total <= longest:",
+            "<= total:",
+            "codec::noise_is_garbage",
+        ),
+        (
+            "any number of arrays",
+            "if count > MOST_BUFFERS or not",
+            "if not",
+            "codec::noise_is_garbage",
+        ),
+        (
+            "text as long as arrays",
+            "if len(frame.body) > LARGEST_BODY:",
+            "if False:",
+            "codec::a_body_is_not_as_long_as_all_arrays",
+        ),
+        (
+            "an answer without measure is sent",
+            "if len(answer) > LARGEST_BODY // 2:",
+            "if False:",
+            "codec::an_answer_without_measure_is_none",
+        ),
+    ),
+    *of(
+        "sandbox.steps",
+        (
+            "no room for a wide layer",
+            "* max(widest, x.shape[-1])",
+            "* x.shape[-1]",
+            "answers::arrays_have_room_for_what_is_right_and_some_more",
+        ),
+        (
+            "an answer that does not fit is done",
+            "answer = Malformed(message=str(misfit))",
+            "answer = Done()",
+            "answers::a_step_whose_answer_does_not_fit_breaks_no_other",
+        ),
+    ),
+    *of(
+        "checks.finding",
+        (
+            "what is no answer conforms",
+            'answer: {answer.message}"\n        return Finding(check=check, outcome=VIOLATES',
+            'answer: {answer.message}"\n        return Finding(check=check, outcome=CONFORMS',
+            "checks::missing_evidence_violates",
+        ),
+    ),
+)

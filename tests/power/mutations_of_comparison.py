@@ -1,0 +1,188 @@
+"""Mutations of the comparator: of arrays beside what they should be."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.power.mutation import Mutation, of
+
+#: (name, text taken out, text put in, test that must fail), module by module.
+MUTATIONS: Final[tuple[Mutation, ...]] = (
+    *of(
+        "checks.comparison",
+        (
+            "an error at the bound violates",
+            "if float(ratio[index]) <= 1.0:",
+            "if float(ratio[index]) < 1.0:",
+            "checks::an_error_at_the_bound_is_within_and_one_beyond_is_not",
+        ),
+        (
+            "any element within",
+            "if float(ratio[index]) <= 1.0:",
+            "if float(ratio.min()) <= 1.0:",
+            "comparison::the_message_counts_the_elements_that_are_off",
+        ),
+        (
+            "least ratio is the worst",
+            "int(ratio.argmax())",
+            "int(ratio.argmin())",
+            "comparison::the_worst_element_is_that_of_the_largest_ratio_not_error",
+        ),
+        (
+            "largest error is the worst",
+            "int(ratio.argmax())",
+            "int(error.argmax())",
+            "comparison::the_worst_element_is_that_of_the_largest_ratio_not_error",
+        ),
+        (
+            "margin is the mean",
+            "margin=float(ratio[index])",
+            "margin=float(ratio.mean())",
+            "comparison::the_worst_element_is_that_of_the_largest_ratio_not_error",
+        ),
+        (
+            "margin is always 0",
+            "margin=float(ratio[index])",
+            "margin=0.0",
+            "comparison::the_worst_element_is_that_of_the_largest_ratio_not_error",
+        ),
+        (
+            "an infinite error has margin 0",
+            "ratio[~np.isfinite(error)] = np.inf",
+            "ratio[~np.isfinite(error)] = 0.0",
+            "comparison::what_is_not_finite_is_right_where_it_is_expected_alone",
+        ),
+        (
+            "no error within no bound is NaN",
+            "ratio[error == 0.0] = 0.0",
+            "ratio[error < 0.0] = 0.0",
+            "comparison::no_error_where_none_is_allowed_is_no_part_of_the_margin",
+        ),
+        (
+            "sizes for shapes",
+            "if got.shape != enclosure.exact.shape:",
+            "if got.size != enclosure.exact.size:",
+            "checks::another_shape_is_never_broadcast",
+        ),
+        (
+            "nothing is not answered",
+            "if got.size == 0:",
+            "if got.size < 0:",
+            "comparison::an_array_of_nothing_conforms",
+        ),
+        (
+            "compared in float32",
+            "values = got.astype(np.float64)",
+            "values = got.astype(np.float32).astype(np.float64)",
+            "checks::an_error_at_the_bound_is_within_and_one_beyond_is_not",
+        ),
+        (
+            "NaN is fine",
+            "(np.isnan(values) & np.isnan(exact))",
+            "np.isnan(values)",
+            "comparison::what_is_not_finite_is_right_where_it_is_expected_alone",
+        ),
+        (
+            "infinities have no sign",
+            "(values == exact) |",
+            "(np.abs(values) == np.abs(exact)) |",
+            "comparison::what_is_not_finite_is_right_where_it_is_expected_alone",
+        ),
+        (
+            "not finite is never wrong",
+            "np.where(same, 0.0, np.inf))",
+            "np.where(same, 0.0, 0.0))",
+            "comparison::what_is_not_finite_is_right_where_it_is_expected_alone",
+        ),
+        (
+            "elements within are counted off",
+            "np.count_nonzero(ratio > 1.0)",
+            "np.count_nonzero(ratio <= 1.0)",
+            "comparison::the_message_counts_the_elements_that_are_off",
+        ),
+        (
+            "nothing is held by chance",
+            "return _by_chance(finding, error, enclosure)",
+            "return finding",
+            "comparison::the_root_mean_square_of_enough_errors_is_held_to_chance",
+        ),
+        (
+            "fewest do not count",
+            "enclosure.unit is None or error.size < FEWEST:",
+            "enclosure.unit is None or error.size <= FEWEST:",
+            "comparison::the_root_mean_square_of_enough_errors_is_held_to_chance",
+        ),
+        (
+            "fewest sums do not count",
+            "    if error.size < FEWEST:",
+            "    if error.size <= FEWEST:",
+            "comparison::the_root_mean_square_of_enough_errors_is_held_to_chance",
+        ),
+        (
+            "a sum of nothing counts",
+            "error, unit = error[unit > 0.0], unit[unit > 0.0]",
+            "pass",
+            "comparison::elements_that_are_no_sum_are_left_out_of_the_root_mean_square",
+        ),
+        (
+            "median for root mean square",
+            "np.sqrt(np.mean(np.square(scaled, out=scaled)))",
+            "np.sqrt(np.median(np.square(scaled, out=scaled)))",
+            "comparison::the_root_mean_square_of_enough_errors_is_held_to_chance",
+        ),
+        (
+            "mean for root mean square",
+            "np.sqrt(np.mean(np.square(scaled, out=scaled)))",
+            "np.mean(scaled)",
+            "comparison::the_root_mean_square_of_enough_errors_is_held_to_chance",
+        ),
+        (
+            "terms and elements swapped",
+            "root_mean_square(enclosure.terms, scaled.size)",
+            "root_mean_square(scaled.size, enclosure.terms)",
+            "comparison::the_root_mean_square_of_enough_errors_is_held_to_chance",
+        ),
+        (
+            "chance never violates",
+            "if found <= allowed:",
+            "if True:",
+            "comparison::the_root_mean_square_of_enough_errors_is_held_to_chance",
+        ),
+        (
+            "the largest margin beats a violation",
+            "    if violations:\n",
+            "    if False:\n",
+            "comparison::gradients_are_of_every_layer_and_of_the_dtype",
+        ),
+        (
+            "the smallest margin is the worst",
+            "return max(findings, key",
+            "return min(findings, key",
+            "checks::the_worst_finding_is_a_violation_even_with_a_smaller_margin",
+        ),
+        (
+            "between within one bound",
+            "allowed=enclosure.allowed + of_other.allowed)",
+            "allowed=enclosure.allowed)",
+            "comparison::two_answers_are_as_far_apart_as_what_encloses_them",
+        ),
+        (
+            "between holds one to the reference",
+            "enclosure.exact, beside.astype(np.float64) + moved",
+            "enclosure.exact, enclosure.exact",
+            "comparison::two_answers_differ_by_the_sum_of_both_bounds_at_most",
+        ),
+        (
+            "between of any shape",
+            "if beside.shape != enclosure.exact.shape or of_other",
+            "if False or of_other",
+            "comparison::an_answer_of_another_shape_is_not_held_to_another",
+        ),
+        (
+            "declining excuses new outputs",
+            "return next((each for each in violations if each.declined is None), violations[0])",
+            "return violations[0]",
+            "comparison::of_nothing_to_judge_a_check_conforms_and_what_is_declined_comes_last",
+        ),
+    ),
+)

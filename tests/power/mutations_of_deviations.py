@@ -1,0 +1,287 @@
+"""Mutations of what is computed instead of the rule: deviations, and the reference under them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.power.mutation import Mutation, of
+
+#: (name, text taken out, text put in, test that must fail), module by module.
+MUTATIONS: Final[tuple[Mutation, ...]] = (
+    *of(
+        "reference.deviation",
+        (
+            "x is not cast",
+            'x=_cast(x, first.casts.get("x"), first',
+            "x=_cast(x, first",
+            "deviation::an_operand_that_is_cast_changes_what_it_enters",
+        ),
+        (
+            "x is cast by the last layer",
+            'x=_cast(x, first.casts.get("x")',
+            'x=_cast(x, last.casts.get("x")',
+            "deviation::each_layer_casts_its_own_weights_and_the_ends_of_the_stack_what_enters_there",
+        ),
+        (
+            "dy is cast by the first layer",
+            'dy=_cast(draw.dy, last.casts.get("dy")',
+            'dy=_cast(draw.dy, first.casts.get("dy")',
+            "deviation::each_layer_casts_its_own_weights_and_the_ends_of_the_stack_what_enters_there",
+        ),
+        (
+            "the kernel is not cast",
+            'each.casts.get("kernel"), each.computes_in',
+            "each.computes_in",
+            "deviation::an_operand_that_is_cast_changes_what_it_enters",
+        ),
+        (
+            "the bias is not cast",
+            'each.casts.get("bias"), each.computes_in',
+            "each.computes_in",
+            "deviation::an_operand_that_is_cast_changes_what_it_enters",
+        ),
+        (
+            "the bias is in the format of products",
+            '_cast(found, each.casts.get("bias"), each.computes_in)',
+            '_cast(found, each.casts.get("bias"), each.computes_in, each.products_in)',
+            "deviation::products_in_another_format_leave_the_bias_and_its_gradient_as_they_are",
+        ),
+        (
+            "the kernel is not in the format of products",
+            "each.computes_in, each.products_in))",
+            "each.computes_in))",
+            "deviation::products_in_another_format_leave_the_bias_and_its_gradient_as_they_are",
+        ),
+        (
+            "dy is not in the format of the layer",
+            'last.casts.get("dy"), last.computes_in)',
+            'last.casts.get("dy"))',
+            "deviation::what_computes_in_another_format_has_all_operands_and_the_bounds_of_that",
+        ),
+        (
+            "no bias is lost",
+            "None if weights[1] is None or each.loses_bias else weights[1]",
+            "weights[1]",
+            "deviation::a_bias_that_is_lost_leaves_its_gradient",
+        ),
+        (
+            "infinities are clipped to the largest number",
+            "np.copysign(largest, weight).astype(weight.dtype)",
+            "np.full_like(weight, largest)",
+            "deviation::infinite_weights_are_clipped_each_to_its_side_and_x_is_not",
+        ),
+        (
+            "NaN is clipped",
+            "np.where(np.isinf(weight), np",
+            "np.where(weight < 1e9, np",
+            "deviation::infinite_weights_are_clipped_each_to_its_side_and_x_is_not",
+        ),
+        (
+            "sums in another format only widen, and formulas",
+            '"rounds_toward_zero", "error"}',
+            '"rounds_toward_zero", "error", "formula"}',
+            "deviation::what_leaves_the_exact_answer_alone_only_widens",
+        ),
+        (
+            "an error changes the exact answer",
+            '"rounds_toward_zero", "error"}',
+            '"rounds_toward_zero"}',
+            "deviation::what_leaves_the_exact_answer_alone_only_widens",
+        ),
+        (
+            "products are in the format of the layer",
+            "return (self.products_in or own) if product else own",
+            "return own",
+            "deviation::products_in_another_format_leave_the_bias_and_its_gradient_as_they_are",
+        ),
+        (
+            "all is in the format of products",
+            "return (self.products_in or own) if product else own",
+            "return self.products_in or own",
+            "deviation::products_in_another_format_leave_the_bias_and_its_gradient_as_they_are",
+        ),
+        (
+            "sums in another format are exact",
+            "formats |= {name for each in deviations for name in each.sums_in.values()}",
+            "pass",
+            "deviation::sums_of_small_integers_stay_exact_in_the_formats_that_hold_them",
+        ),
+        (
+            "products in another format are exact",
+            "for product in (True, False)}",
+            "for product in (False,)}",
+            "deviation::sums_of_small_integers_stay_exact_in_the_formats_that_hold_them",
+        ),
+        (
+            "another function is exact",
+            "return draw.exact and not changed and",
+            "return draw.exact and",
+            "deviation::sums_of_small_integers_stay_exact_in_the_formats_that_hold_them",
+        ),
+        (
+            "all numbers are exact",
+            "return draw.exact and not changed and all(",
+            "return not changed and all(",
+            "deviation::sums_of_small_integers_stay_exact_in_the_formats_that_hold_them",
+        ),
+        (
+            "an infinity makes all inexact",
+            "        x=_finite(draw.x),",
+            "        x=draw.x,",
+            "deviation::an_infinity_takes_no_exactness_from_the_sums_it_does_not_enter",
+        ),
+    ),
+    *of(
+        "reference.answer",
+        (
+            "the operands of the rule",
+            "given = draw if deviations is None else operands(draw, tuple(deviations))",
+            "given = draw",
+            "deviation::an_operand_that_is_cast_changes_what_it_enters",
+        ),
+        (
+            "the rule's exact answer beyond float64",
+            'centred = dtype == "float64" and all(each.widens_only for each in deviations)',
+            'centred = dtype == "float64"',
+            "deviation::float64_is_held_to_more_than_float64_where_the_exact_answer_is_that_of_the_rule",
+        ),
+        (
+            "nothing beyond float64 with a deviation",
+            "all(each.widens_only for each in deviations)",
+            "all(each is NO_DEVIATION for each in deviations)",
+            "deviation::float64_is_held_to_more_than_float64_where_the_exact_answer_is_that_of_the_rule",
+        ),
+        (
+            "exact however it deviates",
+            "    if any(each is not NO_DEVIATION for each in deviations):",
+            "    if False:",
+            "deviation::where_they_are_exact_no_more_what_is_rounded_is_allowed",
+        ),
+        (
+            "sums in the accumulator of the rule",
+            "accumulator=base.accumulator if accumulator is None else FORMATS[accumulator],",
+            "accumulator=base.accumulator,",
+            "deviation::a_sum_that_is_rounded_otherwise_is_allowed_more_and_no_other_is",
+        ),
+        (
+            "one result that rounds toward zero is all",
+            "rounds_toward_zero=result in self.deviation.rounds_toward_zero",
+            "rounds_toward_zero=bool(self.deviation.rounds_toward_zero)",
+            "deviation::a_sum_that_is_rounded_otherwise_is_allowed_more_and_no_other_is",
+        ),
+        (
+            "products are not rounded each",
+            "rounds_each_product=result in self.deviation.rounds_each_product",
+            "rounds_each_product=False",
+            "deviation::a_sum_that_is_rounded_otherwise_is_allowed_more_and_no_other_is",
+        ),
+        (
+            "db is a product of operands",
+            'base = self.arithmetic if result == "db" else self.product',
+            "base = self.product",
+            "deviation::products_in_another_format_leave_the_bias_and_its_gradient_as_they_are",
+        ),
+        (
+            "an operand is not rounded",
+            "            return numbers.rounded(form)",
+            "            return numbers",
+            "deviation::between_layers_a_product_in_another_format_rounds_its_operand",
+        ),
+        (
+            "a given operand is not rounded",
+            "return exactly(numbers.exact.astype(form.dtype))",
+            "return numbers",
+            "deviation::products_in_another_format_leave_the_bias_and_its_gradient_as_they_are",
+        ),
+        (
+            "the bias is added in the format of products",
+            'product(self.sums("output"), self.operand(x), kernel, None if apart else bias)',
+            'product(self.sums("output"), self.operand(x), kernel, bias)',
+            "deviation::products_in_another_format_leave_the_bias_and_its_gradient_as_they_are",
+        ),
+        (
+            "every position meets the padding",
+            "not_a_number(found, ~np.isfinite(left.exact[:, -1]))",
+            "not_a_number(found, ~np.isfinite(left.exact).all(axis=1))",
+            "deviation::an_infinity_that_meets_a_padding_of_zeros_makes_its_sums_nan",
+        ),
+        (
+            "the first position is the next of the last",
+            "np.append(~np.isfinite(x.exact[1:]).all(axis=1), False)",
+            "np.roll(~np.isfinite(x.exact).all(axis=1), -1)",
+            "deviation::of_the_last_position_there_is_no_next",
+        ),
+        (
+            "an even number of terms has a padding",
+            " or left.exact.shape[1] % 2 == 0",
+            "",
+            "deviation::an_even_number_of_terms_meets_no_padding",
+        ),
+        (
+            "the kernel's gradient meets no padding",
+            'dkernel = layer.padded(product(layer.sums("dW"), columns, factor), columns)',
+            'dkernel = product(layer.sums("dW"), columns, factor)',
+            "deviation::gradients_meet_the_padding_of_their_own_terms",
+        ),
+        (
+            "the input's gradient meets no padding",
+            'da = layer.padded(product(layer.sums("dx"), factor, exactly(given.kernels[index]).transposed), factor)',
+            'da = product(layer.sums("dx"), factor, exactly(given.kernels[index]).transposed)',
+            "deviation::gradients_meet_the_padding_of_their_own_terms",
+        ),
+        (
+            "no absolute error",
+            'error.get("absolute", 0.0)',
+            "0.0",
+            "deviation::an_error_of_the_activation_is_in_unit_roundoffs_absolute_and_relative",
+        ),
+        (
+            "no relative error",
+            'error.get("relative", 0.0)',
+            "0.0",
+            "deviation::an_error_of_the_activation_is_in_unit_roundoffs_absolute_and_relative",
+        ),
+        (
+            "further error takes the place of the first",
+            "allowed=y.allowed + further",
+            "allowed=further",
+            "deviation::an_error_of_the_activation_is_in_unit_roundoffs_absolute_and_relative",
+        ),
+        (
+            "the activation is the rule's",
+            "activation=activation_of(activation, each.formula, each.constants)",
+            "activation=activation_of(activation)",
+            "deviation::constants_and_formulas_are_those_of_the_layer_that_has_them",
+        ),
+        (
+            "products are in the layer's format",
+            "product=arithmetic(each.format_of(dtype, product=True))",
+            "product=arithmetic(each.format_of(dtype, product=False))",
+            "deviation::products_in_another_format_leave_the_bias_and_its_gradient_as_they_are",
+        ),
+    ),
+    *of(
+        "reference.product",
+        (
+            "toward zero is to nearest",
+            "result = 2.0 * u if arithmetic.rounds_toward_zero else u",
+            "result = u",
+            "deviation::how_much_more_a_sum_is_allowed_follows_from_how_it_is_rounded",
+        ),
+        (
+            "a rounded product is free",
+            "rounding = rounding + u * magnitude",
+            "pass",
+            "deviation::how_much_more_a_sum_is_allowed_follows_from_how_it_is_rounded",
+        ),
+    ),
+    *of(
+        "reference.product",
+        (
+            "the padding has a bound",
+            "allowed=np.where(rows[:, None], 0.0, found.allowed)",
+            "allowed=found.allowed",
+            "deviation::an_infinity_that_meets_a_padding_of_zeros_makes_its_sums_nan",
+        ),
+    ),
+)

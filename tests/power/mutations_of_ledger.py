@@ -1,0 +1,280 @@
+"""Mutations of the ledger: which steps a behaviour covers, and what is expected under it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.power.mutation import Mutation, of
+
+#: (name, text taken out, text put in, test that must fail), module by module.
+MUTATIONS: Final[tuple[Mutation, ...]] = (
+    *of(
+        "ledger.behaviour",
+        (
+            "a part of an implementation's name",
+            "self._implementations.fullmatch(implementation)",
+            "self._implementations.search(implementation)",
+            "ledger::a_behaviour_is_one_of_the_implementations_that_its_globs_match_from_end_to_end",
+        ),
+        (
+            "another case's elements",
+            "if exactly is not None and (exactly.case, exactly.step) != (case, asked.label):",
+            "if exactly is not None and exactly.step != asked.label:",
+            "ledger::elements_that_are_given_are_those_of_one_step_of_one_case",
+        ),
+        (
+            "another step's elements",
+            "if exactly is not None and (exactly.case, exactly.step) != (case, asked.label):",
+            "if exactly is not None and exactly.case != case:",
+            "ledger::elements_that_are_given_are_those_of_one_step_of_one_case",
+        ),
+        (
+            "in any environment",
+            "if self.when.suits(around) else frozenset()",
+            "if True else frozenset()",
+            "ledger::what_a_predicate_covers",
+        ),
+        (
+            "any exception",
+            "return type_name == self.type and re",
+            "return re",
+            "ledger::a_refusal_is_known_by_its_type_and_the_parts_of_its_message_in_order",
+        ),
+        (
+            "any message",
+            "return type_name == self.type and re.search(pattern, message, re.DOTALL) is not None",
+            "return type_name == self.type",
+            "ledger::a_refusal_is_known_by_its_type_and_the_parts_of_its_message_in_order",
+        ),
+        (
+            "a message of one line",
+            ", re.DOTALL)",
+            ")",
+            "ledger::a_refusal_is_known_by_its_type_and_the_parts_of_its_message_in_order",
+        ),
+        (
+            "parts of a message are patterns",
+            '".*?".join(map(re.escape, self.message))',
+            '".*?".join(self.message)',
+            "ledger::a_part_of_a_message_is_text_and_no_pattern",
+        ),
+        (
+            "a crash is an answer",
+            "return self.refuses is not None or bool(self.crashes)",
+            "return self.refuses is not None",
+            "ledger::what_leaves_room_for_the_right_answer_and_what_for_none",
+        ),
+        (
+            "another dtype leaves room",
+            "return not any(others) and self.deviation.widens_only",
+            "return self.deviation.widens_only",
+            "ledger::what_leaves_room_for_the_right_answer_and_what_for_none",
+        ),
+        (
+            "another value leaves room",
+            "return not any(others) and self.deviation.widens_only",
+            "return not any(others)",
+            "ledger::what_leaves_room_for_the_right_answer_and_what_for_none",
+        ),
+    ),
+    *of(
+        "ledger.predicate",
+        (
+            "on every machine",
+            "if not all(matches(want, getattr(around, name)) for name, want in self.around.items()):",
+            "if False:",
+            "ledger::what_a_predicate_covers",
+        ),
+        (
+            "in every environment",
+            "if not all(matches(want, around.environment.get(name)) for name, want in self.environment.items()):",
+            "if False:",
+            "ledger::what_a_predicate_covers",
+        ),
+        (
+            "with every version",
+            "return all(want.contains(version, prereleases=True)",
+            "return True or all(want.contains(version, prereleases=True)",
+            "ledger::what_a_predicate_covers",
+        ),
+        ("no version before its release", "prereleases=True", "prereleases=False", "ledger::what_a_predicate_covers"),
+        (
+            "at every step",
+            "if not all(_has(asked.facts[name], want) for name, want in self.step.items()):",
+            "if False:",
+            "ledger::what_a_predicate_covers",
+        ),
+        (
+            "with any input",
+            "if fed is None or not all(matches(want, fed[name]) for name, want in self.fed.items()):",
+            "if fed is None:",
+            "ledger::what_a_predicate_covers",
+        ),
+        (
+            "one field of a layer",
+            "if all(matches(want, facts[name]) for name, want in self.layers.items())",
+            "if not self.layers or any(matches(want, facts[name]) for name, want in self.layers.items())",
+            "ledger::what_a_predicate_covers",
+        ),
+        (
+            "one field of a shape",
+            "return all(matches(each, fact[name]) for name, each in want.items())",
+            "return any(matches(each, fact[name]) for name, each in want.items())",
+            "ledger::what_a_predicate_covers",
+        ),
+        (
+            "one operator",
+            "return all(_passes(name, argument, value)",
+            "return any(_passes(name, argument, value)",
+            "ledger::what_a_value_of_a_predicate_matches",
+        ),
+        (
+            "all of a list",
+            "return any(matches(each, value) for each in want)",
+            "return all(matches(each, value) for each in want)",
+            "ledger::what_a_value_of_a_predicate_matches",
+        ),
+        (
+            "true is 1",
+            "return isinstance(want, bool) == isinstance(value, bool) and bool(want == value)",
+            "return bool(want == value)",
+            "ledger::what_a_value_of_a_predicate_matches",
+        ),
+        (
+            "true is a number",
+            "if isinstance(value, bool) or not isinstance(value, int | float):",
+            "if not isinstance(value, int | float):",
+            "ledger::what_a_value_of_a_predicate_matches",
+        ),
+        (
+            "not is nothing",
+            "return not matches(argument, value)",
+            "return True",
+            "ledger::what_a_predicate_covers",
+        ),
+        ("odd either way", "return (value % 2 == 1) is argument", "return True", "ledger::what_a_predicate_covers"),
+        (
+            "above the least",
+            "value >= argument if",
+            "value > argument if",
+            "ledger::what_a_value_of_a_predicate_matches",
+        ),
+        (
+            "below the most",
+            "else value <= argument)",
+            "else value < argument)",
+            "ledger::what_a_value_of_a_predicate_matches",
+        ),
+    ),
+    *of(
+        "ledger.expectation",
+        (
+            "a dtype that is declared is forgotten",
+            "if owners.get(name, min(reached)) in reached",
+            "if False",
+            "expectations::dtypes_are_of_the_results_that_are_named",
+        ),
+        (
+            "dtypes may contradict each other",
+            '_one(f"dtypes.{name}", covering, lambda each, name=name: each.instead.dtypes.get(name))',
+            "pass",
+            "planted_behaviours::two_behaviours_that_contradict_each_other_cannot_be_applied_together",
+        ),
+        (
+            "dx of the layer's dtype",
+            '"dx": input_dtype or dtype',
+            '"dx": dtype',
+            "expectations::dtypes_are_of_the_results_that_are_named",
+        ),
+        (
+            "deviations are not computed",
+            "if any(each != NO_DEVIATION for each in deviations):",
+            "if False:",
+            "expectations::under_a_deviation_every_step_has_an_output_of_its_own",
+        ),
+        (
+            "what ends is computed",
+            "if draw is not None and not any(each.ends for each in instead):",
+            "if draw is not None:",
+            "expectations::a_step_without_an_answer_has_no_other_bounds",
+        ),
+        (
+            "another shape holds zeros",
+            "allowed=np.full_like(zeros, np.inf))\n            reference",
+            "allowed=zeros)\n            reference",
+            "expectations::the_shape_that_was_fed_holds_any_numbers",
+        ),
+        (
+            "elements are not exact",
+            "exact[index], allowed[index] = value, 0.0",
+            "exact[index] = value",
+            "expectations::elements_that_are_given_are_exact_and_all_others_as_they_were",
+        ),
+        (
+            "the last of two values",
+            "    if len({value for _, value in given}) > 1:\n        raise",
+            "    if False:\n        raise",
+            "expectations::a_step_has_one_ending_and_one_way_to_infer_and_accept",
+        ),
+        (
+            "every layer has it",
+            "for each, reached in covering if layer in reached]",
+            "for each, reached in covering]",
+            "expectations::each_layer_has_what_reaches_it",
+        ),
+        (
+            "sets replace one another",
+            "frozenset[str]().union(*(value for _, value in values))\n        elif",
+            "values[-1][1]\n        elif",
+            "expectations::the_fields_of_several_behaviours_are_taken_together",
+        ),
+        (
+            "mappings contradict one another silently",
+            "if merged.setdefault(key, content) != content:",
+            "if False and merged.setdefault(key, content):",
+            "expectations::two_behaviours_that_contradict_each_other_are_named",
+        ),
+        (
+            "values contradict one another silently",
+            "            if len({value for _, value in said}) > 1:",
+            "            if False:",
+            "expectations::two_behaviours_that_contradict_each_other_are_named",
+        ),
+        (
+            "what may overflow has a bound",
+            "allowed=np.where(open_ended, np.inf, each.allowed)",
+            "allowed=each.allowed",
+            "expectations::an_element_that_may_overflow_or_not_has_no_bound",
+        ),
+        (
+            "what is undefined is that of the first",
+            "undefined = frozenset[str]().union(*(each.undefined for each in instead))",
+            "undefined = instead[0].undefined",
+            "expectations::what_behaviours_leave_undefined_is_all_of_what_each_does",
+        ),
+        (
+            "every layer reverses the axes",
+            "shape if index % 2 else (shape[0], *reversed",
+            "shape if False else (shape[0], *reversed",
+            "expectations::shapes_are_inferred_as_declared",
+        ),
+        (
+            "the width of the output alone",
+            'if call == "gradient":',
+            'if call == "forward":',
+            "expectations::the_width_of_bounds_is_beside_the_answer_as_a_whole",
+        ),
+        (
+            "the width of the narrowest",
+            "return max((_width(each) for each",
+            "return min((_width(each) for each",
+            "expectations::the_width_of_bounds_is_beside_the_answer_as_a_whole",
+        ),
+        (
+            "no bound is no width",
+            "judged = np.isfinite(each.exact) & np.isfinite(each.allowed)",
+            "judged = np.isfinite(each.exact)",
+            "expectations::the_width_of_bounds_at_their_ends",
+        ),
+    ),
+)

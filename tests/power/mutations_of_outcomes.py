@@ -1,0 +1,78 @@
+"""Mutations of what becomes of verdicts: the outcome of a cell, and what a results file counts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.power.mutation import Mutation, of
+
+#: (name, text taken out, text put in, test that must fail), module by module.
+MUTATIONS: Final[tuple[Mutation, ...]] = (
+    *of(
+        "run.runner",
+        (
+            "the best draw is the outcome",
+            'if worst is None or OUTCOMES.index(judged["outcome"]) < OUTCOMES',
+            'if worst is None or OUTCOMES.index(judged["outcome"]) > OUTCOMES',
+            "runner::the_worst_of_several_draws_is_the_outcome",
+        ),
+        (
+            "the first draw is the outcome",
+            'if worst is None or OUTCOMES.index(judged["outcome"]) < OUTCOMES.index(worst["outcome"]):',
+            "if worst is None:",
+            "runner::the_worst_of_several_draws_is_the_outcome",
+        ),
+        (
+            "an outcome that is not known passes",
+            "if outcome != CONFORMS:\n        pytest.fail",
+            "if outcome == VIOLATES:\n        pytest.fail",
+            "runner::only_what_conforms_passes",
+        ),
+    ),
+    *of(
+        "results.file",
+        (
+            "cells without a line are not counted",
+            'counted["not_run"] += max(0, int(self.header.get("cells", 0)) - len(self.cells))',
+            "pass",
+            "results::cells_without_a_line_count_as_not_run",
+        ),
+        (
+            "more cells than announced",
+            "max(0, int(self.header",
+            "(int(self.header",
+            "results::more_lines_than_announced_take_nothing_away",
+        ),
+        (
+            "no cell is not run",
+            'counted["not_run"] += max',
+            'counted["not_run"] = max',
+            "results::the_footer_names_every_outcome_and_adds_up_to_the_cells",
+        ),
+        (
+            "a footer is complete",
+            'self.footer is not None and bool(self.footer.get("complete"))',
+            "self.footer is not None",
+            "results::a_run_is_complete_only_where_its_footer_says_so",
+        ),
+        (
+            "each outcome counts once",
+            'self.counts[record["outcome"]] += 1',
+            'self.counts[record["outcome"]] = 1',
+            "results::the_footer_names_every_outcome_and_adds_up_to_the_cells",
+        ),
+        (
+            "NaN alone is a string",
+            "not math.isfinite(value):",
+            "math.isnan(value):",
+            "results::numbers_that_are_not_finite_are_strings_and_all_others_are_exact",
+        ),
+        (
+            "a line cut in the middle is an error",
+            'if not line.endswith(b"\\n"):',
+            'if line.endswith(b"\\n"):',
+            "results::a_file_cut_at_any_byte_reads_as_far_as_its_last_whole_line",
+        ),
+        ("any schema", "if schema != SCHEMA:", "if False:", "results::what_cannot_be_read_is_said_with_file_and_line"),
+    ),
+)

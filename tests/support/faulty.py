@@ -1,0 +1,410 @@
+"""
+An exact NumPy adapter, and one adapter for each fault the suite must catch: `-i tests.support.faulty:DropsBias` runs
+one.
+
+The faults are those of real layers: each changes one thing and leaves the rest as the honest adapter does it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from conformance.adapters.protocol import Array, Dense, Gradients, Parameter, Shape, Stack
+from conformance.reference.formats import FORMATS
+from tests.support.numpy_activations import BACKWARD, FORWARD, sigmoid
+
+
+def times(left: Array, right: Array) -> Array:
+    """Return left·right in their dtype, 16-bit numbers summed in float32 and rounded once."""
+    if left.dtype.itemsize > 2:
+        return left @ right
+    return (left.astype(np.float32) @ right.astype(np.float32)).astype(left.dtype)
+
+
+class Honest:
+    """No fault: what a layer does, in the dtype it is asked in. A fault overrides one of these."""
+
+    def built(self, stack: Stack) -> Stack:
+        """Return the stack that is built where `stack` is asked for; what is not legal is refused after this."""
+        return stack
+
+    def used(self, stack: Stack) -> Stack:
+        """Return the stack a model computes with, where it was built or given weights with `stack`."""
+        return stack
+
+    def entered(self, x: Array) -> Array:
+        """Return the input of the first layer as the layer reads it from memory."""
+        return x
+
+    def kernel(self, kernel: Array) -> Array:
+        """Return the kernel a layer computes with."""
+        return kernel
+
+    def operand(self, x: Array) -> Array:
+        """Return an operand of a product as the product reads it."""
+        return x
+
+    def product(self, x: Array, kernel: Array) -> Array:
+        """Return x·W of shape (..., m)."""
+        return times(self.operand(x), self.operand(kernel))
+
+    def biased(self, p: Array, bias: Array) -> Array:
+        """Return p + b."""
+        return p + bias
+
+    def activated(self, activation: str, z: Array) -> Array:
+        """Return the activation of z."""
+        return _forward(activation, z)
+
+    def output(self, y: Array) -> Array:
+        """Return what the last layer gives out."""
+        return y
+
+    def derived(self, activation: str, z: Array, y: Array, dy: Array) -> Array:
+        """Return the gradient of z = x·W + b, given that of y = activation(z)."""
+        return _backward(activation, z, y, dy)
+
+    def kernel_gradient(self, a: Array, dz: Array) -> Array:
+        """Return dW of shape (d, m), for a of shape (P, d) and dz of shape (P, m)."""
+        return times(self.operand(a.T), self.operand(dz))
+
+    def bias_gradient(self, dz: Array) -> Array:
+        """Return db of shape (m,), for dz of shape (P, m)."""
+        return dz.sum(axis=0, dtype=np.float64 if dz.dtype.itemsize > 4 else np.float32).astype(dz.dtype)
+
+    def input_gradient(self, dz: Array, kernel: Array) -> Array:
+        """Return the gradient of a layer's input."""
+        return times(self.operand(dz), self.operand(kernel.T))
+
+    def differentiated(self, gradients: Gradients) -> Gradients:
+        """Return what is given out as the gradients."""
+        return gradients
+
+    def upstream(self, dy: Array) -> Array:
+        """Return the gradient that enters the last layer."""
+        return dy
+
+    def shapes(self, shapes: list[Shape], stack: Stack) -> list[Shape]:
+        """Return what is inferred."""
+        return shapes
+
+    def parameters(self, parameters: list[Parameter]) -> list[Parameter]:
+        """Return what is reported."""
+        return parameters
+
+    def count(self, parameters: Sequence[Parameter]) -> int | None:
+        """Return the framework's own count of parameters."""
+        return None
+
+    def placed(self) -> str:
+        """Return the device that the output is said to live on."""
+        return "cpu"
+
+    def replaced(self, old: Stack, new: Stack) -> Stack:
+        """Return the stack whose weights are used after a replacement."""
+        return new
+
+
+class NumPyAdapter:
+    """A stack of dense layers in NumPy, with one fault or none."""
+
+    def __init__(self, fault: Honest) -> None:
+        self.fault = fault
+
+    def versions(self) -> Mapping[str, str]:
+        return {"numpy": np.__version__}
+
+    def settings(self) -> Mapping[str, object]:
+        return {}
+
+    def devices(self) -> Sequence[str]:
+        return ("cpu",)
+
+    def build(self, stack: Stack, *, device: str) -> NumPyModel:
+        return NumPyModel(self.fault.built(stack), self.fault)
+
+
+class NumPyModel:
+    """Forward and backward by hand, in the dtype of the stack."""
+
+    def __init__(self, stack: Stack, fault: Honest) -> None:
+        self.stack, self.fault = stack, fault
+        self._dtype = FORMATS[stack.dtype].dtype
+        if not stack.input_shape or stack.input_shape[-1] is None:
+            raise ValueError(f"no kernel has a shape for the input {stack.input_shape}")
+        for layer in stack.layers:
+            if not isinstance(layer.units, int) or isinstance(layer.units, bool) or layer.units < 0:
+                raise ValueError(f"units is an integer of 0 or more, not {layer.units!r}")
+
+    def infer_output_shapes(self, batch: int | None) -> Sequence[Shape]:
+        shapes: list[Shape] = []
+        for layer in self.stack.layers:
+            assert isinstance(layer.units, int)
+            shapes.append((batch, *self.stack.input_shape[:-1], layer.units))
+        return self.fault.shapes(shapes, self.stack)
+
+    def parameters(self) -> Sequence[Parameter]:
+        found = []
+        features = self.stack.input_shape[-1]
+        for index, layer in enumerate(self.stack.layers):
+            kernel = (features, layer.units) if layer.kernel is None else layer.kernel.shape
+            bias = (layer.units,) if layer.bias is None else layer.bias.shape
+            for name, shape in (("kernel", kernel), *([("bias", bias)] if layer.use_bias else [])):
+                dtype = self.stack.dtype if layer.kernel is None else str(layer.kernel.dtype)
+                found.append(Parameter(layer=index, name=name, shape=shape, dtype=dtype, trainable=True, reported=name))
+            features = layer.units  # type: ignore[assignment]
+        return self.fault.parameters(found)
+
+    def parameter_count(self) -> int | None:
+        return self.fault.count(self.parameters())
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def forward(self, x: Array) -> Array:
+        return self.fault.output(self._run(x)[-1][2])
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def gradients(self, x: Array, dy: Array) -> Gradients:
+        trail = self._run(x)
+        da = self.fault.upstream(dy)
+        layers: list[tuple[Array, Array | None]] = []
+        for layer, (a, z, y) in zip(reversed(self.fault.used(self.stack).layers), reversed(trail), strict=True):
+            dz = self.fault.derived(layer.activation, z, y, da)
+            rows = int(np.prod(a.shape[:-1], dtype=np.int64))
+            kernel = self._kernel(layer)
+            flat = dz.reshape(rows, dz.shape[-1])
+            dkernel = self.fault.kernel_gradient(a.reshape(rows, a.shape[-1]), flat)
+            layers.insert(0, (dkernel, None if layer.bias is None else self.fault.bias_gradient(flat)))
+            da = self.fault.input_gradient(dz, kernel)
+        dx = None if x.dtype.kind in "biu" else da.astype(x.dtype, copy=False)
+        return self.fault.differentiated(Gradients(dx=dx, layers=tuple(layers)))
+
+    def set_weights(self, stack: Stack) -> None:
+        self.stack = self.fault.replaced(self.stack, stack)
+
+    def placement(self) -> str:
+        return self.fault.placed()
+
+    def handed_strides(self) -> tuple[int, ...] | None:
+        return None
+
+    def _kernel(self, layer: Dense) -> Array:
+        assert layer.kernel is not None
+        return self.fault.kernel(layer.kernel)
+
+    def _run(self, x: Array) -> list[tuple[Array, Array, Array]]:
+        """Return input, pre-activation and output of each layer."""
+        trail = []
+        a = self.fault.entered(x).astype(self._dtype, copy=False)
+        for layer in self.fault.used(self.stack).layers:
+            z = self.fault.product(a, self._kernel(layer))
+            if layer.bias is not None:
+                z = self.fault.biased(z, layer.bias)
+            y = self.fault.activated(layer.activation, z)
+            trail.append((a, z, y))
+            a = y
+        return trail
+
+
+def _forward(activation: str, z: Array) -> Array:
+    match activation:
+        case "relu":
+            return np.maximum(z, z.dtype.type(0))
+        case "tanh":
+            return np.tanh(z)
+        case "sigmoid":
+            return sigmoid(z)
+        case "softmax" if z.size:
+            e = np.exp(z - z.max(axis=-1, keepdims=True))
+            return e / e.sum(axis=-1, keepdims=True, dtype=z.dtype)
+    return np.asarray(FORWARD[activation](z))
+
+
+def _backward(activation: str, z: Array, y: Array, dy: Array) -> Array:
+    match activation:
+        case "relu":
+            return dy * (z > 0)
+        case "tanh":
+            return dy * (1 - y * y)
+        case "sigmoid":
+            return dy * y * (1 - y)
+        case "softmax":
+            return y * (dy - (y * dy).sum(axis=-1, keepdims=True, dtype=y.dtype))
+    return np.asarray(BACKWARD[activation](z, y, dy))
+
+
+def Exact() -> NumPyAdapter:  # noqa: N802 - named as a class, since it stands where one does
+    """Return the adapter without a fault: the suite must never find one."""
+    return NumPyAdapter(Honest())
+
+
+class _TransposedKernel(Honest):
+    def kernel(self, kernel: Array) -> Array:
+        return kernel.T if kernel.shape[0] == kernel.shape[1] else kernel
+
+
+class _DropsBias(Honest):
+    def biased(self, p: Array, bias: Array) -> Array:
+        return p
+
+
+class _AddsBiasTwice(Honest):
+    def biased(self, p: Array, bias: Array) -> Array:
+        return p + bias + bias
+
+
+class _BiasOnWrongAxis(Honest):
+    def biased(self, p: Array, bias: Array) -> Array:
+        if p.ndim > 2 and p.shape[1] == bias.shape[0]:
+            return p + bias.reshape(-1, *(1,) * (p.ndim - 2))
+        return p + bias
+
+
+class _FlattensInput(Honest):
+    def product(self, x: Array, kernel: Array) -> Array:
+        positions = int(np.prod(x.shape[1:-1], dtype=np.int64))
+        return times(x.reshape(x.shape[0], positions * x.shape[-1]), np.tile(kernel, (positions, 1)))
+
+    def shapes(self, shapes: list[Shape], stack: Stack) -> list[Shape]:
+        return [(shape[0], shape[-1]) for shape in shapes]
+
+
+class _ContractsWrongAxis(Honest):
+    def product(self, x: Array, kernel: Array) -> Array:
+        if x.ndim > 2 and x.shape[-2] == kernel.shape[0]:
+            return times(np.moveaxis(x, -2, -1), kernel)
+        return times(x, kernel)
+
+
+class _DropsLastFeature(Honest):
+    def product(self, x: Array, kernel: Array) -> Array:
+        return times(x[..., :-1], kernel[:-1])
+
+
+class _Float16Inside(Honest):
+    def operand(self, x: Array) -> Array:
+        with np.errstate(over="ignore"):
+            return x.astype(np.float16).astype(x.dtype)
+
+
+def rounded(x: Array, bits: int) -> Array:
+    """Return x rounded to a significand of `bits` bits, ties away: what a narrower operand format would hold."""
+    mantissa, exponent = np.frexp(x.astype(np.float64))
+    return np.ldexp(np.round(mantissa * 2.0**bits) / 2.0**bits, exponent).astype(x.dtype)
+
+
+class _Tf32Inside(Honest):
+    def operand(self, x: Array) -> Array:
+        return rounded(x, 11)
+
+
+class _Bfloat16Inside(Honest):
+    def operand(self, x: Array) -> Array:
+        return rounded(x, 8)
+
+
+class _StaleWeights(Honest):
+    def replaced(self, old: Stack, new: Stack) -> Stack:
+        return old
+
+
+class _GradientOfSum(Honest):
+    def upstream(self, dy: Array) -> Array:
+        return np.ones_like(dy)
+
+
+class _WrongCount(Honest):
+    def parameters(self, parameters: list[Parameter]) -> list[Parameter]:
+        return [each for each in parameters if each.name == "kernel"]
+
+
+class _NaNOutput(Honest):
+    def output(self, y: Array) -> Array:
+        y = y.copy()
+        y[(-1,) * y.ndim if y.size else ()] = np.nan
+        return y
+
+
+class _Raises(Honest):
+    def output(self, y: Array) -> Array:
+        raise RuntimeError("the layer gave up")
+
+
+class _Aborts(Honest):
+    def output(self, y: Array) -> Array:
+        os.abort()
+
+
+class _Hangs(Honest):
+    def output(self, y: Array) -> Array:
+        while True:
+            time.sleep(0.01)
+
+
+class _NotTrainable(Honest):
+    def parameters(self, parameters: list[Parameter]) -> list[Parameter]:
+        return [
+            Parameter(layer=p.layer, name=p.name, shape=p.shape, dtype=p.dtype, trainable=False, reported=p.reported)
+            for p in parameters
+        ]
+
+
+class _WrongInferredShape(Honest):
+    def shapes(self, shapes: list[Shape], stack: Stack) -> list[Shape]:
+        return [(1, *shape[1:]) for shape in shapes]
+
+
+class _Unrepeatable(Honest):
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def output(self, y: Array) -> Array:
+        self.calls += 1
+        return y if self.calls % 3 else y + y.dtype.type(1)
+
+
+class _MixesPositions(Honest):
+    def product(self, x: Array, kernel: Array) -> Array:
+        y = times(x, kernel)
+        return y if y.ndim < 3 or y.shape[-2] < 2 else y + np.roll(y, 1, axis=-2)
+
+
+class _Float64Output(Honest):
+    def output(self, y: Array) -> Array:
+        return y.astype(np.float64)
+
+
+FAULTS: dict[str, type[Honest]] = {
+    "TransposedKernel": _TransposedKernel,
+    "DropsBias": _DropsBias,
+    "AddsBiasTwice": _AddsBiasTwice,
+    "BiasOnWrongAxis": _BiasOnWrongAxis,
+    "FlattensInput": _FlattensInput,
+    "ContractsWrongAxis": _ContractsWrongAxis,
+    "DropsLastFeature": _DropsLastFeature,
+    "Float16Inside": _Float16Inside,
+    "Tf32Inside": _Tf32Inside,
+    "Bfloat16Inside": _Bfloat16Inside,
+    "StaleWeights": _StaleWeights,
+    "GradientOfSum": _GradientOfSum,
+    "WrongCount": _WrongCount,
+    "NotTrainable": _NotTrainable,
+    "WrongInferredShape": _WrongInferredShape,
+    "NaNOutput": _NaNOutput,
+    "Unrepeatable": _Unrepeatable,
+    "MixesPositions": _MixesPositions,
+    "Float64Output": _Float64Output,
+    "Raises": _Raises,
+    "Aborts": _Aborts,
+    "Hangs": _Hangs,
+}
+
+
+def __getattr__(name: str) -> object:
+    """Return a callable that makes the adapter with the fault of that name."""
+    if name in FAULTS:
+        return lambda: NumPyAdapter(FAULTS[name]())
+    raise AttributeError(name)

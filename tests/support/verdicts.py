@@ -1,0 +1,119 @@
+"""What tests of checks and verdicts have in common: questions put to NumPy adapters, answers, declared behaviours."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from conformance.adapters.protocol import Adapter
+from conformance.adapters.registry import Implementation
+from conformance.checks.cell import Cell
+from conformance.checks.expectations import Expected
+from conformance.checks.finding import Evidence, Finding
+from conformance.checks.judge import judge
+from conformance.checks.outcome import Verdict
+from conformance.checks.question import Question, question, refusal
+from conformance.checks.subject import Subject
+from conformance.checks.verdict import Trial
+from conformance.ledger.behaviour import Behaviour, Instead
+from conformance.ledger.predicate import Predicate
+from conformance.ledger.step import Surroundings
+from conformance.reference import Deviation, Reference
+from conformance.reference.enclosure import Enclosure
+from conformance.sandbox.steps import Answer, Output, Reply, Transcript, perform
+from conformance.table.case import Case, Layer
+
+IMPLEMENTATION = Implementation(name="tests.support.faulty:x", adapter="tests.support.faulty:x", packages=("tests",))
+ONE_LAYER = Case(input_shape=(1,), layers=(Layer(units=1),))
+_OF_DEVIATION = {each.name for each in fields(Deviation)}
+
+
+def replied(answers: Mapping[str, Answer]) -> dict[str, Reply]:
+    return {label: Reply(label=label, answer=each, seconds=0.0) for label, each in answers.items()}
+
+
+def answers_of(adapter: Adapter, asked: Question) -> dict[str, Answer]:
+    """Return what an adapter answers in this process, by the label of the step."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        return {each.label: each.answer for each in perform(adapter, asked.steps)}
+
+
+def asked_of(case: Case) -> Question:
+    return refusal(case, "cpu") if case.expect.error else question(case, "cpu")
+
+
+def cell_of(case: Case, implementation: Implementation = IMPLEMENTATION) -> Cell:
+    return Cell(case=case, implementation=implementation, device="cpu")
+
+
+def findings(
+    case: Case, answers: Mapping[str, Answer], implementation: Implementation = IMPLEMENTATION
+) -> list[Finding]:
+    """Return what every check finds under the rule."""
+    asked = asked_of(case)
+    return [*judge(cell_of(case, implementation), asked, Transcript(replies=replied(answers)), Expected(case, asked))]
+
+
+def red(case: Case, answers: Mapping[str, Answer]) -> set[str]:
+    """Return the checks that do not conform under the rule."""
+    return {each.check for each in findings(case, answers) if each.outcome != "conforms"}
+
+
+def output(y: Any, strides: tuple[int, ...] | None = None) -> Output:
+    return Output(y=np.asarray(y, np.float32), placement="cpu", strides=strides)
+
+
+def around(exact: Any, allowed: float = 0.0) -> Enclosure:
+    centre = np.asarray(exact, np.float64)
+    return Enclosure(exact=centre, allowed=np.full_like(centre, allowed))
+
+
+def reference_of(exact: Any, allowed: float = 0.0) -> Reference:
+    y = around(exact, allowed)
+    return Reference(y=y, dx=y, layers=(), line="proven")
+
+
+def subject(
+    answers: Mapping[str, Answer], *, case: Case = ONE_LAYER, packages: Sequence[str] = ("keras",), **asked: Any
+) -> Subject:
+    """Return answers to a question of which the fields are given, beside what the rule says of each."""
+    own = Question(steps=(), **asked)
+    evidence = Evidence(
+        transcript=Transcript(replies=replied(answers)), expected=Expected(case, own), packages=packages
+    )
+    return Subject(case=case, device="cpu", question=own, evidence=evidence)
+
+
+def behaviour(
+    name: str = "declared", when: Predicate | None = None, *, sometimes: str | None = None, **instead: Any
+) -> Behaviour:
+    """Return a behaviour of `IMPLEMENTATION`; a deviation's fields are given beside those of `Instead`."""
+    deviation = {each: instead.pop(each) for each in [*instead] if each in _OF_DEVIATION}
+    return Behaviour(
+        id=name,
+        implementations=("tests.*",),
+        when=Predicate() if when is None else when,
+        instead=Instead(deviation=Deviation(**deviation), **instead),
+        kind="bug",
+        why="why",
+        evidence="evidence",
+        sometimes=sometimes,
+        file="x.yaml",
+        line=1,
+    )
+
+
+def verdict_of(case: Case, transcript: Transcript, *behaviours: Behaviour) -> Verdict:
+    """Return what a transcript of a case's question amounts to under behaviours."""
+    around_it = Surroundings(device="cpu", versions={})
+    return Trial(cell_of(case), asked_of(case), transcript, behaviours, around_it).verdict()
+
+
+def tried(adapter: Adapter, case: Case, *behaviours: Behaviour) -> Verdict:
+    """Return what an adapter's answers amount to under behaviours."""
+    return verdict_of(case, Transcript(replies=replied(answers_of(adapter, asked_of(case)))), *behaviours)

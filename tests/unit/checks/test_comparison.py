@@ -1,0 +1,441 @@
+"""What the comparator may not overlook, one small case each; `tests.power.mutations` has the edits they notice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given as drawn
+from hypothesis import strategies
+
+from conformance.adapters.protocol import Gradients, Parameter
+from conformance.checks.comparison import between, compare, worst_of
+from conformance.checks.finding import Finding, Missing
+from conformance.checks.positions import PositionsIndependent
+from conformance.checks.question import REPEATED
+from conformance.checks.refusal import Refused
+from conformance.checks.shapes import OutputShape, ParameterCounts
+from conformance.checks.values import GradientValues, OutputValues, Repeatable
+from conformance.checks.weights import WeightsLive
+from conformance.reference import Reference
+from conformance.reference.enclosure import Enclosure
+from conformance.reference.probabilistic_bound import FEWEST, root_mean_square
+from conformance.sandbox.steps import Answer, Declined, Inferred, Malformed, Output, Parameters, Raised, Unreached
+from conformance.table.case import Case, Layer
+from tests.support.verdicts import ONE_LAYER, around, output, reference_of, subject
+
+Array = np.ndarray
+
+
+def test_no_error_where_none_is_allowed_is_no_part_of_the_margin() -> None:
+    enclosure = Enclosure(exact=np.array([1.0, 2.0]), allowed=np.array([0.0, 0.5]))
+    finding = compare("output", "y", np.array([1.0, 2.25]), enclosure, "proven")
+    assert (finding.outcome, finding.margin, finding.worst) == ("conforms", 0.5, (1,))
+
+
+@drawn(strategies.floats(min_value=5e-324, max_value=1e308))
+def test_the_bound_is_within_and_the_next_number_is_not(allowed: float) -> None:
+    """Both quotients are 1 or next to it, where rounding could make one of them the other."""
+    for most, outcome in ((allowed, "conforms"), (np.nextafter(allowed, np.inf), "violates")):
+        for got in ([most, 0.0], [-most, 0.0]):
+            assert compare("output", "y", np.array(got), around([0.0, 0.0], allowed), "proven").outcome == outcome
+
+
+def test_the_worst_element_is_that_of_the_largest_ratio_not_error() -> None:
+    bound = Enclosure(exact=np.zeros(2), allowed=np.array([10.0, 1.0]))
+    finding = compare("output", "y", np.array([5.0, 0.75]), bound, "proven")
+    assert (finding.worst, finding.margin) == ((1,), 0.75)
+
+
+def test_an_array_of_nothing_conforms() -> None:
+    assert compare("output", "y", np.zeros((0, 3)), around(np.zeros((0, 3))), "proven").outcome == "conforms"
+
+
+@pytest.mark.parametrize("expected", [np.nan, np.inf, -np.inf, 3.0])
+@pytest.mark.parametrize("got", [np.nan, np.inf, -np.inf, 3.0])
+def test_what_is_not_finite_is_right_where_it_is_expected_alone(expected: float, got: float) -> None:
+    finding = compare("output", "y", np.array([got]), around([expected]), "proven")
+    assert (finding.outcome == "conforms") == (repr(got) == repr(expected))
+    assert finding.margin == (0.0 if finding.outcome == "conforms" else np.inf)
+
+
+def test_the_message_counts_the_elements_that_are_off() -> None:
+    finding = compare("output", "y", np.array([0.0, 2.0, 0.0, 0.0]), around(np.zeros(4), 1.0), "proven")
+    assert str(finding.message).endswith("1 of 4 elements are off")
+
+
+def by_chance(got: Array, unit: Array | float = 1.0) -> Finding:
+    """Compare with 0, within a bound that no single element reaches, sums of two products each."""
+    enclosure = replace(around(np.zeros_like(got), 1e6), unit=np.broadcast_to(unit, got.shape), terms=2)
+    return compare("output", "y", got, enclosure, "statistical")
+
+
+LIMIT = root_mean_square(2, FEWEST)
+
+
+@pytest.mark.parametrize(
+    ("got", "outcome"),
+    [
+        (np.full(FEWEST, 1.5 * LIMIT), "violates"),
+        (np.full(FEWEST, -1.5 * LIMIT), "violates"),
+        (np.full(FEWEST, 0.99 * LIMIT), "conforms"),
+        (np.where(np.arange(FEWEST) < 16, 3.0 * LIMIT, 0.0), "violates"),  # its mean and median are within
+        (np.where(np.arange(FEWEST) < 1, 3.0 * LIMIT, 0.0), "conforms"),  # its largest is not
+        (np.full(FEWEST - 1, 1.5 * LIMIT), "conforms"),
+    ],
+)
+def test_the_root_mean_square_of_enough_errors_is_held_to_chance(got: Array, outcome: str) -> None:
+    finding = by_chance(got)
+    assert finding.outcome == outcome
+    assert ("rms" in finding.facts) == (got.size >= FEWEST)
+
+
+def test_elements_that_are_no_sum_are_left_out_of_the_root_mean_square() -> None:
+    for sums, outcome in ((FEWEST, "violates"), (FEWEST - 1, "conforms")):
+        got = np.append(np.full(sums, 1.5 * LIMIT), 0.0)
+        assert by_chance(got, np.append(np.ones(sums), 0.0)).outcome == outcome
+
+
+def test_the_same_output_is_held_to_each_reference_of_its_own() -> None:
+    y = np.ones(2)
+    references = {"output": reference_of(y), "output, other draw": reference_of(np.zeros(2))}
+    answers = dict.fromkeys(references, output(y))
+    assert OutputValues().judge(subject(answers, outputs=references)).outcome == "violates"
+
+
+def test_the_row_s_own_output_is_held_to_the_reference_first() -> None:
+    right, wrong = np.ones(2), np.array([1.0, 2.0])
+
+    def found(expected: Array) -> Finding:
+        own = subject({"output": output(right)}, outputs={"output": reference_of(right)}, expected=expected)
+        return OutputValues().judge(own)
+
+    assert found(right).outcome == "conforms"
+    assert "the output the row gives" in str(found(wrong).message)
+
+
+REFUSED = Raised(
+    type="ValueError", message="no", modules=("conformance.adapters.keras.keras3", "keras.x", "numpy.y"), traceback=""
+)
+
+ONE, HALF = np.ones((1, 1), np.float32), np.full(1, 0.5, np.float32)
+DW, DB = around(np.ones((1, 1)), 1.0), around(np.full(1, 0.5), 1.0)
+
+
+def gradients(
+    found: Gradients, *, dx: float = 1.0, input_dtype: str | None = None, layers: Any = ((DW, DB), (DW, DB))
+) -> Finding:
+    reference = Reference(y=around([1.0]), dx=around([dx]), layers=layers, line="proven")
+    case = replace(ONE_LAYER, input_dtype=input_dtype)
+    return GradientValues().judge(subject({"gradients": found}, case=case, gradients={"gradients": reference}))
+
+
+RIGHT = Gradients(dx=np.ones(1, np.float32), layers=((ONE, HALF), (ONE, HALF)))
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (RIGHT, None),
+        (replace(RIGHT, layers=RIGHT.layers[:1]), "gradients of 1 layers, expected 2"),
+        (replace(RIGHT, layers=(*RIGHT.layers, RIGHT.layers[0])), "gradients of 3 layers, expected 2"),
+        (replace(RIGHT, dx=None), "has no dx"),
+        (replace(RIGHT, dx=np.ones(1)), "dx of dtype float64"),
+        (replace(RIGHT, layers=((ONE, HALF.astype(np.float64)), RIGHT.layers[0])), "['float64'], expected float32"),
+        (replace(RIGHT, layers=((ONE.astype(np.float64), HALF.astype(np.float64)),) * 2), "dtype ['float64']"),
+    ],
+)
+def test_gradients_are_of_every_layer_and_of_the_dtype(found: Gradients, said: str | None) -> None:
+    finding = gradients(found)
+    assert finding.outcome == ("conforms" if said is None else "violates")
+    assert said is None or said in str(finding.message)
+
+
+def test_a_gradient_of_a_bias_that_is_not_there_violates() -> None:
+    assert gradients(RIGHT, layers=((DW, None), (DW, DB))).outcome == "violates"
+    without = replace(RIGHT, layers=((ONE, None), (ONE, HALF)))
+    assert gradients(without, layers=((DW, None), (DW, DB))).outcome == "conforms"
+
+
+def test_integers_have_no_gradient() -> None:
+    assert gradients(replace(RIGHT, dx=None), input_dtype="int32").outcome == "conforms"
+    assert "the input is int32" in str(gradients(RIGHT, input_dtype="int32").message)
+
+
+def test_the_gradient_of_a_short_input_is_rounded_to_it() -> None:
+    beyond = 1.0 + 2.0**-12
+    short = replace(RIGHT, dx=np.ones(1, np.float16))
+    assert gradients(short, dx=beyond, input_dtype="float16").outcome == "conforms"
+    # What is not rounded is held to the bound of what is not rounded, and is of another dtype besides.
+    assert gradients(RIGHT, dx=beyond, input_dtype="float16").margin == np.inf
+    assert gradients(short, dx=1.0 + 2.0**-9, input_dtype="float16").outcome == "violates"
+    assert gradients(short, dx=1.0).outcome == "violates"
+
+
+def test_the_margin_of_each_kind_of_gradient_is_that_of_its_worst_layer() -> None:
+    found = replace(RIGHT, layers=((ONE + np.float32(0.25), HALF), (ONE, HALF - np.float32(0.75))))
+    assert gradients(found).facts["margins"] == {"dx": 0.0, "dW": 0.25, "db": 0.75}
+
+
+def repeated(*outputs: Any, allowed: float = 0.25) -> Finding:
+    answers: dict[str, Answer] = dict(zip(REPEATED, map(output, outputs), strict=True))
+    return Repeatable().judge(subject(answers, outputs=dict.fromkeys(REPEATED, reference_of([0.0], allowed))))
+
+
+def test_two_answers_differ_by_the_sum_of_both_bounds_at_most() -> None:
+    assert repeated([0.25], [0.25], [-0.25]).outcome == "conforms"
+    assert repeated([0.25], [0.25], [-0.5]).outcome == "violates"
+    # Answers alike are repeatable, right or wrong.
+    assert repeated([7.0], [7.0], [7.0]).outcome == "conforms"
+
+
+def test_bits_agree_where_those_of_all_calls_do() -> None:
+    assert repeated([0.0], [0.0], [0.0]).facts["bitwise"] is True
+    assert repeated([0.0], [0.0], [-0.0]).facts["bitwise"] is False
+
+
+def test_an_answer_of_another_shape_is_not_held_to_another() -> None:
+    both = np.zeros((1, 2)), around(np.zeros((2, 2)))
+    finding = between("repeatable", "y", both, both, "proven")
+    assert "expected (2, 2)" in str(finding.message)
+    one, other = (np.zeros((2, 2)), around(np.zeros((2, 2)))), (np.zeros((2, 2)), around(np.zeros((2, 1))))
+    assert between("repeatable", "y", one, other, "proven").outcome == "violates"
+    short = np.zeros((1, 2)), around(np.zeros((2, 2)))
+    assert between("repeatable", "y", one, short, "proven").outcome == "violates"
+
+
+@pytest.mark.parametrize(
+    ("got", "other", "outcome"),
+    [
+        ((3.0, 2.0, 0.25), (2.0, 1.0, 0.25), "conforms"),
+        ((3.5, 2.0, 0.25), (2.0, 1.0, 0.25), "conforms"),
+        ((3.75, 2.0, 0.25), (2.0, 1.0, 0.25), "violates"),
+        ((3.5, 2.0, 0.5), (2.0, 1.0, 0.0), "conforms"),  # each has a radius of its own
+        ((3.75, 2.0, 0.5), (2.0, 1.0, 0.0), "violates"),
+        ((1.0, 2.0, 0.25), (2.0, 1.0, 0.25), "violates"),  # it is by this much larger, not smaller
+        ((np.nan, np.nan, 0.0), (np.nan, np.nan, 0.0), "conforms"),
+        ((np.inf, np.inf, 0.0), (np.inf, np.inf, 0.0), "conforms"),
+        ((np.inf, np.inf, 0.0), (np.nan, np.inf, 0.0), "violates"),
+        ((1.0, np.nan, 0.0), (np.nan, np.nan, 0.0), "violates"),
+        # Where the exact answers differ so, each is compared with its own.
+        ((np.nan, np.nan, 0.0), (2.0, 2.0, 0.0), "conforms"),
+        ((2.0, np.nan, 0.0), (2.0, 2.0, 0.0), "violates"),
+        ((2.0, 2.0, 0.0), (np.inf, np.inf, 0.0), "conforms"),
+        ((3.0, 2.0, 0.0), (np.inf, np.inf, 0.0), "violates"),
+    ],
+)
+def test_two_answers_are_as_far_apart_as_what_encloses_them(
+    got: tuple[float, float, float], other: tuple[float, float, float], outcome: str
+) -> None:
+    pairs = [(np.array([answer]), around([exact], allowed)) for answer, exact, allowed in (got, other)]
+    assert between("repeatable", "y", pairs[0], pairs[1], "proven").outcome == outcome
+
+
+def test_the_tails_of_what_encloses_two_answers_are_part_of_their_difference() -> None:
+    one = Enclosure(exact=np.array([1.0]), allowed=np.zeros(1), tail=np.array([0.5]))
+    other = Enclosure(exact=np.array([1.0]), allowed=np.zeros(1), tail=np.array([0.25]))
+    assert between("repeatable", "y", (np.array([3.25]), one), (np.array([3.0]), other), "exact").outcome == "conforms"
+    assert between("repeatable", "y", (np.array([3.0]), one), (np.array([3.0]), other), "exact").outcome == "violates"
+
+
+def test_an_element_without_a_bound_is_not_judged_and_counted() -> None:
+    enclosure = Enclosure(exact=np.array([1.0, 2.0, 3.0]), allowed=np.array([0.5, np.inf, np.inf]))
+    finding = compare("output", "y", np.array([1.25, np.nan, 9.0]), enclosure, "proven")
+    assert (finding.outcome, finding.margin, finding.facts) == ("conforms", 0.5, {"unbounded": 2})
+    assert compare("output", "y", np.array([2.0, 2.0, 3.0]), enclosure, "proven").outcome == "violates"
+    assert "unbounded" not in compare("output", "y", np.zeros(1), around(np.zeros(1)), "proven").facts
+
+
+def test_of_nothing_to_judge_a_check_conforms_and_what_is_declined_comes_last() -> None:
+    assert worst_of("output", []) == Finding(check="output")
+    declined = Finding(check="output", outcome="violates", message="a", declined="cannot")
+    other = Finding(check="output", outcome="violates", message="b")
+    assert worst_of("output", [Finding(check="output", margin=2.0), declined, other]) is other
+    assert worst_of("output", [declined, Finding(check="output", margin=2.0)]) is declined
+
+
+@pytest.mark.parametrize("spoilt", ["y", "dW"])
+def test_outputs_and_gradients_both_follow_new_weights(spoilt: str) -> None:
+    off = around(np.full((1, 1), 9.0))
+    reference = Reference(y=around([1.0]), dx=around([1.0]), layers=((DW, DB), (DW, DB)), line="proven")
+    wrong = replace(reference, **{"y": around([2.0])} if spoilt == "y" else {"layers": ((DW, DB), (off, DB))})
+    for each, outcome in ((reference, "conforms"), (wrong, "violates")):
+        finding = followed(output([1.0]), RIGHT, each)
+        assert (finding.check, finding.outcome) == ("weights_live", outcome)
+        assert each is reference or str(finding.message).startswith("after weights were replaced: ")
+
+
+def followed(output_is: Answer, gradients_are: Answer, reference: Reference) -> Finding:
+    """Judge what was computed after new weights, and what is wrong before them, which is another check's business."""
+    before: dict[str, Answer] = {"output": output([7.0]), "gradients": RIGHT}
+    own = subject(
+        {**before, "new output": output_is, "new gradients": gradients_are},
+        outputs={"output": reference, "new output": reference},
+        gradients={"gradients": reference, "new gradients": reference},
+        after=frozenset({"new output", "new gradients"}),
+    )
+    return WeightsLive().judge(own)
+
+
+@pytest.mark.parametrize(
+    ("output_is", "gradients_are", "outcome", "declined"),
+    [
+        (output([1.0]), Declined(reason="cannot"), "violates", "cannot"),  # for the registry to excuse
+        (output([2.0]), Declined(reason="cannot"), "violates", None),
+        (Declined(reason="cannot"), RIGHT, "violates", "cannot"),
+        (Declined(reason="cannot"), replace(RIGHT, dx=np.zeros(1, np.float32)), "violates", None),
+        (output([1.0]), REFUSED, "violates", None),
+    ],
+)
+def test_declining_to_differentiate_excuses_no_wrong_output(
+    output_is: Answer, gradients_are: Answer, outcome: str, declined: str | None
+) -> None:
+    reference = Reference(y=around([1.0]), dx=around([1.0]), layers=((DW, DB), (DW, DB)), line="proven")
+    found = followed(output_is, gradients_are, reference)
+    assert (found.outcome, found.declined) == (outcome, declined)
+
+
+def independent(alone: Mapping[str, Any], kept: Mapping[str, Any], main: Any = ((0.0,), (0.0,))) -> Finding:
+    """Hold two positions of one unit, each exactly 0 give or take a quarter, to what they were alone and kept."""
+    answers = {"output": output(main)} | {label: output(y) for label, y in {**alone, **kept}.items()}
+    own = subject(
+        answers,
+        outputs={"output": reference_of(np.zeros((2, 1)), 0.25)},
+        alone={label: (number,) for number, label in enumerate(alone)},
+        kept=dict.fromkeys(kept, 1),
+    )
+    return PositionsIndependent().judge(own)
+
+
+RIGHT_ALONE = {"first": [[0.0]], "second": [[0.0]]}
+
+
+@pytest.mark.parametrize(
+    ("alone", "kept", "said"),
+    [
+        (RIGHT_ALONE, {"kept": [[9.0], [0.0]]}, None),
+        (RIGHT_ALONE | {"second": [[1.0]]}, {}, "second: position alone"),
+        (RIGHT_ALONE, {"kept": [[9.0], [1.0]]}, "kept: all positions but 1"),
+        (RIGHT_ALONE, {"kept": [[9.0], [0.0]], "more": [[9.0], [1.0]]}, "more: all positions but 1"),
+        (RIGHT_ALONE, {"kept": [[9.0, 0.0]]}, "kept has shape (1, 2), expected (2, 1)"),
+        (RIGHT_ALONE, {"kept": [[0.0]]}, "kept has shape (1, 1), expected (2, 1)"),
+    ],
+)
+def test_every_position_is_looked_at(alone: Mapping[str, Any], kept: Mapping[str, Any], said: str | None) -> None:
+    finding = independent(alone, kept)
+    assert finding.outcome == ("conforms" if said is None else "violates")
+    assert said is None or said in str(finding.message)
+
+
+def test_positions_of_an_output_of_another_shape_are_not_compared() -> None:
+    assert "output has shape (1, 2)" in str(independent(RIGHT_ALONE, {}, main=((0.0, 0.0),)).message)
+
+
+def test_bits_of_positions_agree_where_those_of_all_do() -> None:
+    assert independent(RIGHT_ALONE, {}).facts["bitwise"] is True
+    assert independent({"first": [[-0.0]], "second": [[0.0]]}, {}).facts["bitwise"] is False
+
+
+BUILT: dict[str, Answer] = {"sibling build": output([1.0]), "sibling output": output([1.0])}
+
+
+@pytest.mark.parametrize("label", ["sibling build", "sibling output"])
+@pytest.mark.parametrize("answer", [Unreached(because="x"), Declined(reason="x"), Malformed(message="x"), REFUSED])
+def test_a_refusal_needs_a_sibling_that_is_accepted(label: str, answer: Answer) -> None:
+    assert Refused().judge(subject({**BUILT, label: answer, "build": REFUSED})).outcome == "violates"
+
+
+def test_a_refusal_may_come_at_inference_and_is_no_declining() -> None:
+    assert Refused().judge(subject({**BUILT, "infer": REFUSED})).outcome == "conforms"
+    declined = subject({**BUILT, "infer": Declined(reason="x"), "output": output([1.0])})
+    assert Refused().judge(declined).outcome == "violates"
+
+
+def test_a_call_back_into_the_adapter_is_no_frame_of_the_framework() -> None:
+    back = replace(REFUSED, modules=("conformance.sandbox.steps", "keras.x", "conformance.adapters.keras.keras3"))
+    assert Refused().judge(subject({**BUILT, "build": back})).outcome == "violates"
+
+
+STACK = Case(input_shape=(2, 3), layers=(Layer(units=4), Layer(units=5)))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "outcome"),
+    [
+        (((7, 2, 4), (7, 2, 5)), "conforms"),
+        (((None, 2, 4), (None, 2, 5)), "violates"),
+        (((7, 2, 3), (7, 2, 5)), "violates"),
+    ],
+)
+def test_shapes_are_inferred_for_the_batch_and_of_every_layer(shapes: Any, outcome: str) -> None:
+    own = subject({"infer": Inferred(shapes=shapes)}, case=STACK, inferred={"infer": 7})
+    assert OutputShape().judge(own).outcome == outcome
+
+
+def test_the_shape_of_every_array_is_looked_at_and_not_its_rank() -> None:
+    answers = {"first": output(np.zeros((7, 2, 5))), "second": output(np.zeros((7, 5, 2)))}
+    right = {"first": (7, 2, 5), "second": (7, 5, 2)}
+    assert OutputShape().judge(subject(answers, case=STACK, inferred={}, arrays=right)).outcome == "conforms"
+    for wrong in ({**right, "first": (7, 5, 2)}, {**right, "second": (7, 2, 5)}):
+        assert OutputShape().judge(subject(answers, case=STACK, inferred={}, arrays=wrong)).outcome == "violates"
+
+
+def parameter(layer: int, name: str, shape: tuple[int, ...]) -> Parameter:
+    return Parameter(layer=layer, name=name, shape=shape, dtype="float32", trainable=True, reported=name)
+
+
+WHOLE = (
+    parameter(0, "kernel", (3, 4)),
+    parameter(0, "bias", (4,)),
+    parameter(1, "kernel", (4, 5)),
+    parameter(1, "bias", (5,)),
+)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "own", "said"),
+    [
+        (WHOLE, 41, None),
+        (WHOLE, 16, "the framework counts 16"),
+        (WHOLE, 40, "the framework counts 40"),
+        ((*WHOLE[:2], parameter(1, "kernel", (3, 5)), WHOLE[3]), None, "shape (3, 5)"),
+        # An axis of 0 leaves the axes other than 1 in order and every parameter missing.
+        ((*WHOLE, parameter(2, "bias", (0,))), None, "belongs to no layer"),
+    ],
+)
+def test_every_layer_s_parameters_are_counted(
+    parameters: tuple[Parameter, ...], own: int | None, said: str | None
+) -> None:
+    answers = {"parameters": Parameters(parameters=parameters, own_count=None if own is None else str(own))}
+    finding = ParameterCounts().judge(subject(answers, case=STACK))
+    assert finding.outcome == ("conforms" if said is None else "violates")
+    assert said is None or said in str(finding.message)
+
+
+def test_a_layer_without_bias_has_none_and_axes_of_one_may_come_and_go() -> None:
+    case = Case(input_shape=(1,), layers=(Layer(units=4, use_bias=False),))
+    for found, outcome in (
+        ((parameter(0, "kernel", (4,)),), "conforms"),
+        ((parameter(0, "kernel", (1, 4)),), "conforms"),
+        ((parameter(0, "kernel", (1, 4)), parameter(0, "bias", (4,))), "violates"),
+    ):
+        answers = {"parameters": Parameters(parameters=found, own_count=None)}
+        assert ParameterCounts().judge(subject(answers, case=case)).outcome == outcome
+
+
+def test_missing_evidence_names_the_step_that_is_the_cause_and_who_raised() -> None:
+    evidence = subject({"build": REFUSED, "output": Unreached(because="build")}).evidence
+    with pytest.raises(Missing) as missing:
+        evidence.get("output", "output", Output)
+    finding = missing.value.finding
+    assert (finding.outcome, finding.raised and finding.raised["step"]) == ("violates", "build")
+    assert finding.raised is not None
+    assert finding.raised["module"] == "numpy.y"
+
+
+def test_a_margin_of_nothing_is_on_the_record() -> None:
+    assert Finding(check="output", margin=0.0, observed=False).record()["margin"] == 0.0
+    assert "message" not in Finding(check="output").record()

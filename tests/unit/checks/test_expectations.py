@@ -1,0 +1,360 @@
+"""What each step should answer: under the rule, and under the behaviours that cover it, together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conformance.checks.expectations import Declared, Expected, Satisfies, flattened, rows
+from conformance.checks.question import Question, question
+from conformance.ledger.behaviour import Behaviour, Exactly, Refusal
+from conformance.ledger.expectation import Conflict, Expectation, deviations_of, dtypes_of_rule, inferred, width
+from conformance.ledger.predicate import Predicate
+from conformance.ledger.step import Surroundings, asked_steps
+from conformance.reference import Deviation, Reference
+from conformance.reference.enclosure import Enclosure
+from conformance.sandbox.steps import Forward
+from conformance.table.case import Case, Expect, Layer
+from tests.support.verdicts import around, asked_of, behaviour
+
+CASE = Case(input_shape=(2, 3, 4), layers=(Layer(units=3), Layer(units=5)), lane="exact")
+FLAT = replace(CASE, input_shape=(4,), batch=3)
+ONE = replace(CASE, layers=(Layer(units=3),))
+#: Labels of the steps whose output follows from that of the main one.
+DERIVED = ("output, axes permuted", "output, axes split", "positions as samples", "output, x and its signs")
+
+
+def declared(case: Case, *behaviours: Behaviour, satisfies: Satisfies | None = None) -> Declared:
+    asked = asked_of(case)
+    steps = {each.label: each for each in asked_steps(asked.steps)}
+    return Declared(case, asked, steps, Surroundings(device="cpu"), behaviours, satisfies)
+
+
+def forward_labels(asked: Question) -> list[str]:
+    return [each.label for each in asked.steps if isinstance(each, Forward)]
+
+
+def at(call: str, **layers: Any) -> Predicate:
+    return Predicate(step={"call": call}, layers=layers)
+
+
+@pytest.mark.parametrize(
+    ("case", "label"), [(case, label) for case in (CASE, FLAT) for label in forward_labels(question(case, "cpu"))]
+)
+def test_the_rule_gives_every_step_that_computes_its_own_output(case: Case, label: str) -> None:
+    """Also where it follows from the main output: it is what the step's own numbers give, which are all exact."""
+    asked = question(case, "cpu")
+    draw = asked.draws[label]
+    y = draw.x.astype(np.float64)
+    for kernel, bias in zip(draw.kernels, draw.biases, strict=True):
+        assert bias is not None
+        y = y @ kernel + bias
+    found = Expected(case, asked).output(label)
+    position = asked.kept.get(label)
+    if position is None:
+        assert np.array_equal(found.exact, y)
+    else:
+        assert np.array_equal(rows(found, (position,)).exact, y.reshape(-1, 5)[[position]])
+    assert (found.allowed == 0.0).all()
+
+
+def test_the_class_of_a_bound_is_that_of_the_step_or_else_of_the_main_output() -> None:
+    asked = question(replace(CASE, lane="uniform"), "cpu")
+    expected = Expected(CASE, asked)
+    assert {expected.line(label) for label in ("output", "gradients", *DERIVED[:3])} == {"proven"}
+    assert Expected(CASE, Question(steps=())).line("output") == ""
+
+
+def test_rows_count_over_the_flattened_leading_axes() -> None:
+    enclosure = Enclosure(exact=np.arange(12.0).reshape(2, 3, 2), allowed=np.arange(12.0).reshape(2, 3, 2) + 1)
+    found = rows(enclosure, (4, 0))
+    assert found.exact.tolist() == [[8.0, 9.0], [0.0, 1.0]]
+    assert found.allowed.tolist() == [[9.0, 10.0], [1.0, 2.0]]
+    assert flattened(around(np.zeros((2, 0, 3)))).exact.shape == (0, 3)
+
+
+def test_under_a_deviation_every_step_has_an_output_of_its_own() -> None:
+    expected, asked = declared(CASE, behaviour(loses_bias=True)), question(CASE, "cpu")
+    for label in forward_labels(asked):
+        draw = asked.draws[label]
+        y = draw.x.astype(np.float64) @ draw.kernels[0] @ draw.kernels[1]
+        assert np.array_equal(expected.output(label).exact, y), label
+        assert expected.of(label).behaviours == ("declared",)
+    assert expected.of("gradients").reference is not None
+
+
+def test_a_step_that_no_behaviour_covers_is_as_the_rule_says() -> None:
+    rule, asked = Expected(CASE, question(CASE, "cpu")), question(CASE, "cpu")
+    expected = declared(CASE, behaviour(when=at("gradient"), loses_bias=True))
+    for label in forward_labels(asked):
+        assert np.array_equal(expected.output(label).exact, rule.output(label).exact)
+        assert expected.of(label).behaviours == ()
+    assert expected.of("gradients").behaviours == ("declared",)
+
+
+def test_a_behaviour_of_one_layer_leaves_the_other_alone() -> None:
+    draw = question(CASE, "cpu").draws["output"]
+    x, (first, second), (bias, other) = draw.x.astype(np.float64), draw.kernels, draw.biases
+    assert bias is not None
+    assert other is not None
+    for units, y in ((3, x @ first @ second + other), (5, (x @ first + bias) @ second)):
+        found = declared(CASE, behaviour(when=Predicate(layers={"units": units}), loses_bias=True)).output("output")
+        assert np.array_equal(found.exact, y)
+
+
+def test_the_output_has_the_dtype_of_its_last_layer_and_dx_that_of_the_first() -> None:
+    first, last = CASE.layers[0].units, CASE.layers[-1].units
+    assert first != last
+    for units, name, other in ((first, "dx", "output"), (last, "output", "dx")):
+        one_layer = behaviour(when=Predicate(layers={"units": units}), dtypes={"output": "float64", "dx": "float64"})
+        found = declared(CASE, one_layer).of("output").dtypes
+        assert (found[name], found[other]) == ("float64", "float32")
+
+
+def test_dtypes_are_of_the_results_that_are_named() -> None:
+    rule = dtypes_of_rule("float32", None)
+    assert rule == dict.fromkeys(("parameters", "output", "dx", "weights"), "float32")
+    assert dtypes_of_rule("float32", "float16")["dx"] == "float16"
+    for name in ("parameters", "output", "dx", "weights"):
+        found = declared(CASE, behaviour(dtypes={name: "float64"})).of("output")
+        assert found.dtypes == {**rule, name: "float64"}
+        assert found.reference is Expected(CASE, question(CASE, "cpu")).of("output").reference
+
+
+def test_what_behaviours_leave_undefined_is_all_of_what_each_does() -> None:
+    both = behaviour("a", undefined=frozenset({"output"})), behaviour("b", undefined=frozenset({"db"}))
+    assert declared(CASE, *both).of("output").undefined == {"output", "db"}
+
+
+def test_the_shape_that_was_fed_holds_any_numbers() -> None:
+    expected = declared(ONE, behaviour(shape="fed"))
+    for label, shape in (("output", (2, 2, 3, 4)), ("positions as samples", (12, 4))):
+        found = expected.output(label)
+        assert found.exact.shape == shape
+        assert np.isinf(found.allowed).all()
+
+
+def test_elements_that_are_given_are_exact_and_all_others_as_they_were() -> None:
+    case = replace(ONE, lane="uniform")
+    rule = Expected(case, question(case, "cpu")).output("output")
+    exactly = Exactly(case=case.id, step="output", elements={(0, 1, 2, 0): 7.5})
+    expected = declared(case, behaviour(exactly=exactly))
+    found = expected.output("output")
+    assert (found.exact[0, 1, 2, 0], found.allowed[0, 1, 2, 0]) == (7.5, 0.0)
+    others = np.ones(rule.exact.shape, np.bool_)
+    others[0, 1, 2, 0] = False
+    assert np.array_equal(found.exact[others], rule.exact[others])
+    assert np.array_equal(found.allowed[others], rule.allowed[others])
+    assert expected.output("output again") is question(case, "cpu").outputs["output again"].y
+
+
+def test_a_step_without_an_answer_has_no_other_bounds() -> None:
+    refuses = behaviour(refuses=Refusal(type="ValueError", message=("no",)), loses_bias=True)
+    found = declared(CASE, refuses).of("output")
+    assert found.ends
+    assert found.reference is Expected(CASE, question(CASE, "cpu")).of("output").reference
+    assert declared(CASE, behaviour(crashes=("SIGABRT",))).of("output").ends
+    assert not declared(CASE, behaviour(loses_bias=True)).of("output").ends
+
+
+def test_an_element_that_may_overflow_or_not_has_no_bound() -> None:
+    case = replace(ONE, lane="uniform", layers=(Layer(units=3),))
+    asked = question(case, "cpu")
+    found = declared(case, behaviour(error={"absolute": 2.0**152})).of("output").reference
+    assert found is not None
+    assert np.isinf(found.y.allowed).all()
+    within = declared(case, behaviour(error={"absolute": 2.0**100})).of("output").reference
+    assert within is not None
+    assert np.isfinite(within.y.allowed).all()
+    assert asked.outputs["output"].y.unit is None or found.y.unit is None
+
+
+# Behaviours that cover one step together
+
+
+def together(*deviations: Mapping[str, Any], layers: int = 1) -> tuple[Deviation, ...]:
+    every = frozenset(range(layers))
+    covering = [(behaviour(str(index), **each), every) for index, each in enumerate(deviations)]
+    return deviations_of(covering, layers, "float16")
+
+
+def test_the_fields_of_several_behaviours_are_taken_together() -> None:
+    assert together() == (Deviation(),)
+    (found,) = together(
+        {"casts": {"x": "float16"}, "sums_in": {"dW": "float16"}, "rounds_each_product": frozenset({"dW"})},
+        {"casts": {"bias": "bfloat16"}, "sums_in": {"dW": "float16"}, "rounds_each_product": frozenset({"db"})},
+        {"loses_bias": True, "computes_in": "float16", "rounds_toward_zero": frozenset({"dx"})},
+        {"computes_in": "float16", "constants": {"slope": 0.5}, "error": {"absolute": 1.0}},
+        {"rounds_toward_zero": frozenset({"output"}), "error": {"relative": 2.0}},
+    )
+    assert found == Deviation(
+        casts={"x": "float16", "bias": "bfloat16"},
+        sums_in={"dW": "float16"},
+        rounds_each_product=frozenset({"dW", "db"}),
+        rounds_toward_zero=frozenset({"dx", "output"}),
+        loses_bias=True,
+        computes_in="float16",
+        constants={"slope": 0.5},
+        error={"absolute": 1.0, "relative": 2.0},
+    )
+
+
+def test_each_layer_has_what_reaches_it() -> None:
+    covering = [
+        (behaviour("a", loses_bias=True), frozenset({0})),
+        (behaviour("b", computes_in="float16"), frozenset({0, 2})),
+    ]
+    both = Deviation(loses_bias=True, computes_in="float16")
+    assert deviations_of(covering, 3, "float16") == (both, Deviation(), Deviation(computes_in="float16"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "field"),
+    [
+        ({"computes_in": "float16"}, {"computes_in": "bfloat16"}, "computes_in"),
+        ({"formula": "identity"}, {"formula": "exp_overflows"}, "formula"),
+        ({"casts": {"x": "float16"}}, {"casts": {"x": "bfloat16"}}, "casts.x"),
+        ({"error": {"absolute": 1.0}}, {"error": {"absolute": 2.0}}, "error.absolute"),
+    ],
+)
+def test_two_behaviours_that_contradict_each_other_are_named(
+    one: dict[str, Any], other: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(Conflict, match=rf"0 and 2 both set {field}, to different values") as conflict:
+        together(one, {"loses_bias": True}, other)
+    assert conflict.value.names == ("0", "2")
+    apart = [(behaviour("0", **one), frozenset({0})), (behaviour("2", **other), frozenset({1}))]
+    assert len(deviations_of(apart, 2, "float16")) == 2
+
+
+@pytest.mark.parametrize("field", ["refuses", "crashes", "infers", "accepts"])
+def test_a_step_has_one_ending_and_one_way_to_infer_and_accept(field: str) -> None:
+    values: dict[str, tuple[Any, Any]] = {
+        "refuses": (Refusal(type="A", message=("a",)), Refusal(type="B", message=("b",))),
+        "crashes": (("SIGABRT",), ("SIGSEGV",)),
+        "infers": ("fed", "reversed_positions"),
+        "accepts": ("squeeze", "expand"),
+    }
+    one, other = (behaviour(str(index), **{field: each}) for index, each in enumerate(values[field]))
+    contradicting = declared(CASE, one, other)
+    assert contradicting.of("parameters").behaviours == (), "the rule has the last word"
+    assert str(contradicting.conflict).startswith(f"0 and 1 both set {field}")
+    same = declared(CASE, one, replace(one, id="2")).of("parameters")
+    assert getattr(same, field) == values[field][0]
+
+
+# What holds sometimes
+
+
+def test_without_an_answer_to_look_at_all_that_may_hold_holds() -> None:
+    both = behaviour("a", loses_bias=True), behaviour("b", sometimes="chance", dtypes={"output": "float64"})
+    assert declared(CASE, *both).of("output").behaviours == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("shown", "found"),
+    [
+        ([()], ()),
+        ([(), ("a",)], ()),
+        ([("a",), ("b",)], ("a",)),
+        ([("b",)], ("b",)),
+        ([("a", "b"), ("b",)], ("b",)),
+        ([("a", "b")], ("a", "b")),
+        ([], ()),
+    ],
+)
+def test_as_few_as_explain_an_answer_hold_and_none_where_none_do(
+    shown: list[tuple[str, ...]], found: tuple[str, ...]
+) -> None:
+    def satisfies(label: str, expectation: Expectation) -> bool:
+        return label == "output" and expectation.behaviours in shown
+
+    maybe = [behaviour(name, sometimes="chance", casts={operand: "float16"}) for name, operand in ("ax", ("b", "bias"))]
+    assert declared(CASE, *maybe, satisfies=satisfies).of("output").behaviours == found
+    always = behaviour("c", loses_bias=True)
+
+    def with_another(label: str, expectation: Expectation) -> bool:
+        return satisfies(label, replace(expectation, behaviours=expectation.behaviours[1:]))
+
+    assert declared(CASE, always, *maybe, satisfies=with_another).of("output").behaviours == ("c", *found)
+
+
+def test_of_several_that_hold_sometimes_those_that_contradict_each_other_are_never_taken_together() -> None:
+    maybe = [behaviour(name, sometimes="chance", computes_in=name) for name in ("float16", "bfloat16")]
+    found = declared(CASE, *maybe, satisfies=lambda *_: False).of("output")
+    assert found.behaviours == ()
+
+
+# What is accepted
+
+
+def test_what_is_accepted_has_the_answer_of_the_input_it_is_taken_for() -> None:
+    wrong = replace(ONE, input_shape=(4,), feed_shape=(2, 1), expect=Expect(error=True))
+    accepts = declared(wrong, behaviour(when=at("forward"), accepts="broadcast"))
+    found = accepts.of("output")
+    assert (found.accepts, found.behaviours) == ("broadcast", ("declared",))
+    assert found.reference is not None
+    assert found.reference.y.exact.shape == (2, 3)
+    # What the layer was built for is no input to accept, and one that cannot be taken so is left to the rule.
+    assert accepts.of("sibling output").reference is None
+    assert declared(wrong, behaviour(when=at("forward"), accepts="flatten")).of("output").behaviours == ()
+
+
+@pytest.mark.parametrize(
+    ("how", "input_shape", "feed_shape", "shape"),
+    [
+        ("squeeze", (5,), (2, 5, 1), (2, 3)),
+        ("squeeze", (5,), (2, 4, 1), None),
+        ("squeeze", (5,), (2, 1), None),
+        ("squeeze", (1,), (2, 3, 1, 1), None),
+        ("expand", (5, 1), (2, 5), (2, 5, 3)),
+        ("expand", (5, 2), (2, 5), None),
+        ("expand", (1,), (4,), (4, 3)),
+    ],
+)
+def test_an_axis_is_dropped_or_added_only_where_the_model_then_fits(
+    how: str, input_shape: tuple[int, ...], feed_shape: tuple[int, ...], shape: tuple[int, ...] | None
+) -> None:
+    wrong = replace(ONE, input_shape=input_shape, feed_shape=feed_shape, expect=Expect(error=True))
+    found = declared(wrong, behaviour(when=at("forward"), accepts=how)).of("output")
+    assert (None if found.reference is None else found.reference.y.exact.shape) == shape
+
+
+# Inferred shapes and widths
+
+
+def test_shapes_are_inferred_as_declared() -> None:
+    shapes = ((None, 2, 3, 5), (None, 2, 3, 7))
+    assert tuple(inferred(shapes, None, (2, 3, 4))) == shapes
+    assert tuple(inferred(shapes, "fed", (2, 3, 4))) == ((None, 2, 3, 4),) * 2
+    assert tuple(inferred(shapes, "reversed_positions", (2, 3, 4))) == ((None, 3, 2, 5), (None, 2, 3, 7))
+
+
+def test_the_width_of_bounds_is_beside_the_answer_as_a_whole() -> None:
+    y = Enclosure(exact=np.array([3.0, 4.0]), allowed=np.array([0.3, 0.4]))
+    dx = Enclosure(exact=np.array([1.0]), allowed=np.array([0.5]))
+    reference = Reference(y=y, dx=dx, layers=((y, None),), line="proven")
+    assert width(reference, "forward") == pytest.approx(0.1)
+    assert width(reference, "gradient") == pytest.approx(0.5)
+    of_bias = replace(reference, dx=y, layers=((y, dx),))
+    assert width(of_bias, "gradient") == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("exact", "allowed", "expected"),
+    [
+        ([2.0, np.nan], [0.5, 0.0], 0.25),  # what is not finite is no part of it
+        ([2.0, 9.0], [0.5, np.inf], 0.25),
+        ([2.0], [np.inf], np.inf),
+        ([0.0], [0.0], 0.0),
+        ([0.0], [0.5], np.inf),
+        ([], [], 0.0),
+    ],
+)
+def test_the_width_of_bounds_at_their_ends(exact: list[float], allowed: list[float], expected: float) -> None:
+    y = Enclosure(exact=np.array(exact), allowed=np.array(allowed))
+    assert width(Reference(y=y, dx=y, layers=(), line="proven"), "forward") == expected

@@ -1,0 +1,61 @@
+"""What a search climbs towards, and what of its rows is declared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from conformance.adapters.registry import select
+from conformance.commands.search import search
+from conformance.commands.search.ask import Answers, Asking
+from conformance.commands.search.output import lines
+from conformance.table.case import Case, Layer
+from tests.support.verdicts import behaviour
+
+
+def answers(lane: str, activation: str, *, margin: float = 0.5, outcome: str = "conforms") -> Answers:
+    asked = Case(input_shape=(3,), layers=(Layer(units=2, activation=activation),), lane=lane)
+    checks = [
+        {"check": "output", "facts": {"margins": {"output": 0.25}}},
+        {"check": "gradients", "facts": {"margins": {"dx": margin, "db": 0.125}}},
+        {"check": "repeatable", "facts": {}},
+    ]
+    record: Mapping[str, Any] = {"outcome": outcome, "checks": checks}
+    return Answers(case=asked, records={"one": record}, disagreement=0.0)
+
+
+def test_the_largest_margins_that_conform_are_climbed() -> None:
+    assert answers("uniform", "relu").margins == {"output": 0.25, "dx": 0.5, "db": 0.125}
+    assert answers("uniform", "relu", outcome="violates").margins == {}
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "selu"])
+def test_a_bound_that_is_all_right_is_not_climbed(activation: str) -> None:
+    assert answers("cancelling", activation).margins == {"output": 0.25}
+    assert answers("cancelling", "tanh").margins == {"output": 0.25, "dx": 0.5, "db": 0.125}
+    assert answers("denormal", "linear").margins == {}
+
+
+ROW = {"input_shape": [2], "units": 1, "values": "uniform"}
+LOSES = behaviour("loses", loses_bias=True)
+
+
+def test_what_is_declared_is_counted_and_is_no_find() -> None:
+    chosen = select(["tests.support.faulty:DropsBias"])
+    found = search(chosen, seconds=4.0, most=1, seed=1, behaviours=[LOSES])
+    assert found.finds == []
+    count, _ = found.known["loses"]
+    assert 0 < count <= found.asked
+    assert f"as declared by loses: {count} cells, first" in "\n".join(lines(found))
+    # Without the declaration, the first row is a find.
+    assert search(chosen, seconds=30.0, most=1, seed=1).finds
+
+
+def test_a_fault_beside_what_is_declared_is_a_find() -> None:
+    (only,) = select(["tests.support.faulty:Float64Output"])
+    with Asking([only], behaviours=[behaviour("widens", dtypes={"output": "float64"})]) as asking:
+        assert asking.ask(ROW).records[only.name]["outcome"] == "diverges"
+    with Asking([only], behaviours=[LOSES]) as asking:
+        assert asking.ask(ROW).records[only.name]["outcome"] == "violates"

@@ -1,0 +1,131 @@
+"""What a row may ask beyond values: switches, what a machine must have, shapes of layers nobody can hold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conformance.adapters.protocol import Array, Shape, Stack
+from conformance.adapters.registry import Implementation, select
+from conformance.checks.cell import cell_of, checks_asked, concerns
+from conformance.run.runner import Runner
+from conformance.run.selection import Selection
+from conformance.sandbox.layouts import arrange
+from conformance.table.case import Case, Layer
+from conformance.table.coverage import FACTORS, coverage, document
+from conformance.table.loader import default_cases, load
+from tests.support.faulty import Honest, NumPyAdapter
+
+ROW = Case(input_shape=(4,), layers=(Layer(units=3),))
+SWITCHED = Case(input_shape=(4,), layers=(Layer(units=3),), environment=(("TF_ENABLE_ONEDNN_OPTS", "0"),))
+HUGE = Case(input_shape=(10**6,), layers=(Layer(units=10**6),), lane="shapes")
+ABSTRACT = Implementation(name="numpy:abstract", adapter="tests.support.faulty:Exact", packages=(), shapes_only=True)
+
+
+class _LosesBiasWhenSwitched(Honest):
+    def biased(self, p: Array, bias: Array) -> Array:
+        return p if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0" else p + bias
+
+
+class _BatchIsOne(Honest):
+    def shapes(self, shapes: list[Shape], stack: Stack) -> list[Shape]:
+        return [(1, *shape[1:]) for shape in shapes]
+
+
+def LosesBiasWhenSwitched() -> NumPyAdapter:  # noqa: N802 - named as a class, since it stands where one does
+    return NumPyAdapter(_LosesBiasWhenSwitched())
+
+
+def BatchIsOne() -> NumPyAdapter:  # noqa: N802
+    return NumPyAdapter(_BatchIsOne())
+
+
+def outcomes(adapter: str, *cases: Case, in_process: bool = False) -> Sequence[str]:
+    (implementation,) = select([adapter])
+    runner = Runner(in_process=in_process)
+    found = [str(runner.run(cell_of(case, implementation, "cpu"))["outcome"]) for case in cases]
+    runner.close()
+    return found
+
+
+def test_a_switch_reaches_the_process_of_its_row_and_no_other() -> None:
+    adapter = "tests.unit.table.test_row_fields:LosesBiasWhenSwitched"
+    assert outcomes(adapter, ROW, SWITCHED, ROW) == ["conforms", "violates", "conforms"]
+
+
+def test_switches_are_part_of_the_question_and_of_the_id() -> None:
+    assert SWITCHED.digest != ROW.digest
+    assert SWITCHED.id == "4-3-tf_enable_onednn_opts-0-uniform"
+
+
+@pytest.mark.parametrize("need", ["cuda", "mps"])
+def test_a_row_about_another_device_is_not_run_here_and_says_so(need: str) -> None:
+    (implementation,) = select(["tests.support.faulty:Exact"])
+    runner = Runner(in_process=True)
+    record = runner.run(cell_of(Case(input_shape=(4,), layers=(Layer(units=3),), needs=need), implementation, "cpu"))
+    assert record["outcome"] == "not_run"
+    assert need in record["reason"]
+
+
+def test_shapes_are_asked_of_layers_that_no_memory_holds() -> None:
+    assert outcomes("tests.support.faulty:Exact", HUGE, in_process=True) == ["conforms"]
+    assert checks_asked(HUGE) == ("output_shape", "parameters")
+
+
+def test_a_batch_that_is_not_kept_is_seen_by_shapes_alone() -> None:
+    assert outcomes("tests.unit.table.test_row_fields:BatchIsOne", HUGE, in_process=True) == ["violates"]
+
+
+def test_an_implementation_without_values_is_asked_shapes_alone() -> None:
+    assert concerns(HUGE, ABSTRACT)
+    assert not concerns(ROW, ABSTRACT)
+
+
+def test_a_tier_has_the_implementations_of_the_tiers_before_it() -> None:
+    full = {each.name for each in Selection().chosen()}
+    nightly = {each.name for each in Selection(tier="nightly").chosen()}
+    assert {"torch", "keras-jax", "flax-nnx", "tensorflow-v1"} <= full < nightly
+
+
+def test_what_is_slow_is_asked_the_rows_of_the_nightly_tier_by_name_alone() -> None:
+    slow = Implementation(name="slow", adapter="tests.support.faulty:Exact", packages=(), tier="nightly", rows="full")
+    quick = Implementation(name="quick", adapter="tests.support.faulty:Exact", packages=(), tier="nightly")
+    rows = [replace(ROW, tier=each, batch=number) for number, each in enumerate(("quick", "full", "nightly"), start=1)]
+    devices = {"slow": ("cpu",), "quick": ("cpu",)}
+
+    def asked(**selected: Any) -> dict[str, list[str]]:
+        cells = Selection(tier="nightly", **selected).cells(rows, (slow, quick), devices)
+        return {name: [each.case.tier for each in cells if each.implementation.name == name] for name in devices}
+
+    assert asked() == {"slow": ["quick", "full"], "quick": ["quick", "full", "nightly"]}
+    assert asked(implementations=("slow", "quick"))["slow"] == ["quick", "full", "nightly"]
+
+
+def test_coverage_counts_pairs_and_names_those_that_are_missing() -> None:
+    none, one = coverage([]), coverage([ROW])
+    factors = len(FACTORS)
+    assert not none.covered
+    assert len(one.covered) == factors * (factors - 1) // 2
+    assert set(one.missing) == one.pairs - one.covered
+    assert (("dtype", "float32"), ("lane", "uniform")) in one.covered
+    assert (("activation", "softmax"), ("lane", "exact")) not in one.pairs
+    assert f"{len(one.covered)} of {len(one.pairs)} pairs" in document(one)
+
+
+def test_every_value_of_every_factor_is_in_the_table() -> None:
+    covered = coverage(load([default_cases()]).cases).covered
+    found = {value for pair in covered for value in pair}
+    assert {(factor, value) for factor, (values, _) in FACTORS.items() for value in values} == found
+
+
+def test_a_broadcast_input_may_be_empty_and_may_hold_nan() -> None:
+    assert arrange(np.ones((0, 3), "float32"), "broadcast").shape == (0, 3)
+    repeated = np.array([[1.0, np.nan], [1.0, np.nan]], "float32")
+    assert arrange(repeated, "broadcast").strides[0] == 0
+    with pytest.raises(ValueError, match="equal along its first axis"):
+        arrange(np.array([[1.0, np.nan], [1.0, 2.0]], "float32"), "broadcast")
