@@ -16,7 +16,7 @@ import importlib.util
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from importlib.machinery import PathFinder
+from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 from pathlib import Path
 from typing import Final
 
@@ -145,6 +145,20 @@ def _hint(name: str, known: Mapping[str, Implementation], option: str = "") -> s
     return f"there are {usual} and others (conformance list implementations), or name a module:Class or module:function"
 
 
+def _source_of(module: str) -> Path | None:
+    """Return the file of a module, found without importing the packages around it; None where there is no source."""
+    first, *parts = module.split(".")
+    spec = importlib.util.find_spec(first)
+    folders = [] if spec is None else list(spec.submodule_search_locations or ())
+    for part in parts:
+        found = [FileFinder(each, (SourceFileLoader, SOURCE_SUFFIXES)).find_spec(part) for each in folders]
+        there = [each for each in found if each is not None]
+        spec = next((each for each in there if each.loader is not None), None)
+        # Without an `__init__.py` a package is all the folders of its name, wherever they lie.
+        folders = [place for each in ([spec] if spec else there) for place in each.submodule_search_locations or ()]
+    return Path(spec.origin) if spec is not None and spec.origin is not None and spec.origin.endswith(".py") else None
+
+
 def _is_function(module: str, attribute: str) -> bool:
     """
     Return whether the source of a module defines a function that can be called with x, kernel and bias.
@@ -152,14 +166,11 @@ def _is_function(module: str, attribute: str) -> bool:
     A class, and a function without required arguments, make an adapter. The module is read and not imported, since it
     may import a framework; what it only imports from elsewhere, or builds, has to be named with its framework.
     """
-    parts = module.split(".")
-    spec = importlib.util.find_spec(parts[0])
-    for end in range(1, len(parts)):
-        spec = spec and PathFinder.find_spec(".".join(parts[: end + 1]), spec.submodule_search_locations)
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+    file = _source_of(module)
+    if file is None:
         return False
     try:
-        source = ast.parse(Path(spec.origin).read_bytes())
+        source = ast.parse(file.read_bytes())
     except (OSError, SyntaxError):
         return False  # the process that imports it will say so
     for each in source.body:

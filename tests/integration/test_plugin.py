@@ -75,7 +75,7 @@ def test_k_selects_by_implementation_and_case(rows: Path) -> None:
         "--implementation=tests.support.faulty:DropsBias",
         f"--cases={rows}",
         "-k",
-        "/tests.faulty:Exact/ and 2x3",
+        "/tests.support.faulty:Exact/ and 2x3",
         "-q",
     )
     assert done.returncode == 0, done.stdout
@@ -84,7 +84,7 @@ def test_k_selects_by_implementation_and_case(rows: Path) -> None:
 
 def test_collect_only_names_the_cells(rows: Path) -> None:
     done = run(EXACT, f"--cases={rows}", "--collect-only", "-q")
-    assert "tests/test_dense.py::test_dense[cpu/tests.faulty:Exact/4-3-exact]" in done.stdout.splitlines()
+    assert "tests/test_dense.py::test_dense[cpu/tests.support.faulty:Exact/4-3-exact]" in done.stdout.splitlines()
 
 
 def test_x_stops_and_the_file_says_what_was_not_reached(tmp_path: Path, rows: Path) -> None:

@@ -18,6 +18,7 @@ from conformance.checks.cell import Cell, concerns
 from conformance.checks.expectations import Expected
 from conformance.checks.judge import judge
 from conformance.checks.question import forget_questions, question
+from conformance.run import runner as module
 from conformance.run.runner import Runner
 from conformance.sandbox.steps import Transcript, perform
 from conformance.table.case import Case, Layer
@@ -138,4 +139,4 @@ def test_only_what_conforms_passes(outcome: str, raised: type[BaseException] | N
     runner: Any = SimpleNamespace(run=lambda cell: record)
     request: Any = SimpleNamespace(node=SimpleNamespace(stash={}))
     with nullcontext() if raised is None else pytest.raises(raised):
-        runner.test_dense(CELL, runner, request)
+        module.test_dense(CELL, runner, request)

@@ -35,7 +35,10 @@ def ids(**groups: int) -> list[str]:
 
 
 def test_a_group_is_an_implementation_on_a_device_or_a_file() -> None:
-    assert group_of("suite.py::test_dense[cpu/tests.faulty:Exact/784-4-exact]") == "cpu/tests.faulty:Exact"
+    assert (
+        group_of("runner.py::test_dense[cpu/tests.support.faulty:Exact/784-4-exact]")
+        == "cpu/tests.support.faulty:Exact"
+    )
     assert group_of("tests/unit/table/test_rule.py::test_x[a/b]") == "tests/unit/table/test_rule.py"
 
 

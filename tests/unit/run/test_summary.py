@@ -220,7 +220,7 @@ def test_piped_a_run_is_plain_text_without_dots(tmp_path: Path, workers: str) ->
     assert "\x1b" not in done.stdout
     assert re.search(r"^2 of 2 cells, 1 red, \d+ s$", done.stdout, re.MULTILINE)
     assert "allowed error 0.0, by the line exact" in done.stdout
-    assert "conformance reproduce cpu/tests.faulty:DropsBias/4-3-exact" in done.stdout
+    assert "conformance reproduce cpu/tests.support.faulty:DropsBias/4-3-exact" in done.stdout
     assert "page: " in done.stdout
     assert not re.search(r"^[.F]+$", done.stdout, re.MULTILINE), "pytest's letters"
     assert "= FAILURES =" not in done.stdout, "the summary shows what failed"
@@ -250,4 +250,4 @@ def test_a_terminal_sees_a_bar_and_colour_unless_it_wants_none(tmp_path: Path, n
     assert ("\x1b[" in said) is not no_colour, said
     assert ("━" in said) is not no_colour
     assert "1 red" in said
-    assert "cpu/tests.faulty:DropsBias/4-3-exact" in said
+    assert "cpu/tests.support.faulty:DropsBias/4-3-exact" in said
