@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from conformance.checks.cell import Cell
 from conformance.checks.expectations import Declared, Expected
 from conformance.checks.finding import VIOLATES, Evidence, Finding
@@ -39,6 +41,8 @@ class Trial:
             each for each in behaviours if any(each.covers(step, around, case) for step in self._steps.values())
         )
 
+    # An answer may hold signalling NaN, of which every operation warns.
+    @np.errstate(invalid="ignore")
     def verdict(self) -> Verdict:
         """Return what the answers amount to."""
         return replace(self._verdict(), covered=tuple(each.id for each in self.covering))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from conformance.adapters.implementation import AxisLimit
+from conformance.adapters.protocol import Array
 from conformance.adapters.registry import Implementation, select
 from conformance.checks import question as questions
 from conformance.checks.cell import Cell, concerns
@@ -21,8 +22,8 @@ from conformance.checks.question import forget_questions, question
 from conformance.run import runner as module
 from conformance.run.runner import Runner
 from conformance.sandbox.steps import Transcript, perform
-from conformance.table.case import Case, Layer
-from tests.support.faulty import Exact
+from conformance.table.case import Case, Expect, Layer
+from tests.support.faulty import Exact, Honest, NumPyAdapter
 
 CASE = Case(input_shape=(3,), layers=(Layer(units=2),), lane="exact")
 EXACT = select(["tests.support.faulty:Exact"])[0]
@@ -35,6 +36,30 @@ def test_the_worst_of_several_draws_is_the_outcome(bad: int, monkeypatch: pytest
     monkeypatch.setattr(Runner, "_judge", lambda *_: {"outcome": next(outcomes), "checks": []})
     runner = Runner(in_process=True, draws=3)
     assert runner.run(CELL)["outcome"] == "violates"
+    runner.close()
+
+
+class _Signalling(Honest):
+    """Outputs in which each NaN is a signalling one, as kernels of MLX return them in float16."""
+
+    def output(self, y: Array) -> Array:
+        y = np.array(y)
+        bits = y.view(f"uint{8 * y.dtype.itemsize}")
+        bits[np.isnan(y)] = np.array(np.inf, y.dtype).view(bits.dtype) + 1
+        return y
+
+
+def signalling_nan() -> NumPyAdapter:
+    return NumPyAdapter(_Signalling())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_a_signalling_nan_is_a_nan_and_no_error_of_the_suite(dtype: str) -> None:
+    case = Case(input_shape=(16,), layers=(Layer(units=8),), batch=8, dtype=dtype, lane="special")
+    case = replace(case, expect=Expect(nonfinite=True))
+    (implementation,) = select([f"{__name__}:signalling_nan"])
+    runner = Runner(in_process=True)
+    assert runner.run(Cell(case=case, implementation=implementation, device="cpu"))["outcome"] == "conforms"
     runner.close()
 
 
