@@ -133,7 +133,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Expand the table into one test per cell."""
     if "cell" not in metafunc.fixturenames or metafunc.function.__name__ != "test_dense":
         return
-    cells = metafunc.config.stash[STATE].cells
+    state = metafunc.config.stash[STATE]
+    if not state.reads_table:
+        raise pytest.UsageError(f"{metafunc.module.__name__}: no file that pytest was called with asks for the table")
+    cells = state.cells
     metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells])
 
 

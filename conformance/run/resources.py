@@ -8,7 +8,7 @@ the memory limit of its control group, of version 1 or 2. Nothing here starts an
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -75,15 +75,6 @@ def keep_to(threads: int) -> None:
     processes beside it, and spends them waiting.
     """
     threadpoolctl.threadpool_limits(limits=threads, user_api="blas")
-
-
-def files_of_tests(words: Sequence[str]) -> int:
-    """Return how many files of tests pytest is called with, beside the suite itself: each keeps a worker busy."""
-    found: set[Path] = set()
-    for word in words:
-        path = Path(word.partition("::")[0])
-        found.update(path.rglob("test_*.py") if path.is_dir() else [path])
-    return sum(each.name not in ("runner.py", "test_dense.py") for each in found)
 
 
 def cpus(root: Path = Path("/")) -> int:

@@ -25,6 +25,7 @@ from conformance.results.locked_file import OutputError, ResultsFile
 from conformance.results.measurements import Measured
 from conformance.results.record import decoded
 from conformance.run import resources
+from conformance.run.collection import ask_for_cells, files_of_tests
 from conformance.run.distributed import transfer
 from conformance.run.distributed.hooks import WithXdist
 from conformance.run.distributed.machines import Machines, are_elsewhere
@@ -72,6 +73,8 @@ class State:
         self.threads: int | None = config.getoption("--threads")
         if self.threads is not None and self.threads < 1:
             raise SelectionError("--threads is at least 1")
+        #: Whether tests are generated from the table: no other test needs it to be there, or to be without fault.
+        self.reads_table = ask_for_cells(config.args)
         self.chosen: tuple[Implementation, ...] = ()
         self.machines: Machines | None = None
         self.times = Times({})
@@ -107,6 +110,8 @@ class State:
             self.cells, self.behaviours = transfer.unpack(self.worker["conformance"]["cells"])
             return
         self._settle()
+        if not self.reads_table:
+            return
         if self.in_process and len(self.chosen) != 1:
             raise SelectionError("--in-process holds one implementation: name it with --implementation")
         if self.in_process and self.config.getoption("tx", None):
@@ -127,10 +132,12 @@ class State:
         elsewhere, only = are_elsewhere(self.config)
         if self.cpu_isa is not None and not only and (missing := lacking(self.cpu_isa, cpu_features())):
             raise SelectionError(f"--cpu-isa {self.cpu_isa}: the processor lacks {', '.join(missing)}")
-        self.chosen = self.selection.chosen(elsewhere=elsewhere)
+        self.chosen = self.selection.chosen(elsewhere=elsewhere) if self.reads_table else ()
         self.machines = Machines(
             self.chosen, device=self.selection.device, threads=self.threads, elsewhere=elsewhere, only=only
         )
+        if not self.reads_table:
+            return
         if not elsewhere and not self.config.option.collectonly:
             self.selection.check_adapters(self.chosen, self.limits)
         devices = self.selection.devices(self.chosen, elsewhere=elsewhere)
@@ -153,7 +160,7 @@ class State:
         cells = ((f"{e.device}/{e.implementation.name}", e.implementation.name, e.case.id) for e in asked)
         logical = resources.cpus()
         self.planned = resources.plan(
-            self.times.kept_busy(cells) + resources.files_of_tests(self.config.args),
+            self.times.kept_busy(cells) + files_of_tests(self.config.args),
             cpus=logical if self.config.option.numprocesses == "logical" else resources.cores(),
             logical=logical,
             memory=resources.memory(),

@@ -274,3 +274,39 @@ def test_ctrl_c_ends_the_run_and_its_children_and_keeps_the_results(tmp_path: Pa
     assert process.returncode == 2, output
     *_, footer = lines(results)
     assert (footer["type"], footer["complete"]) == ("footer", False)
+
+
+def test_a_table_at_fault_stops_no_test_that_is_not_generated_from_it(tmp_path: Path) -> None:
+    (tmp_path / "rows.yaml").write_text("rows: [{inputs: [3]}]\n", encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-n0",
+        f"--cases={tmp_path / 'rows.yaml'}",
+    ]
+    for file, code in (("tests/unit/table/test_rule.py", 0), ("tests/test_dense.py", 4)):
+        done = subprocess.run([*command, file], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert ("rows.yaml:1:9: unknown field" in done.stderr) == (code == 4), done.stderr
+
+
+def test_a_file_that_hides_that_it_has_the_test_of_a_cell_is_an_error_and_not_green(tmp_path: Path) -> None:
+    hidden = "import conformance.run.runner\ntest_dense = conformance.run.runner.test_dense\n"
+    (tmp_path / "test_hidden.py").write_text(hidden, encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "conformance.run.plugin",
+        "-n0",
+        str(tmp_path / "test_hidden.py"),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "no file that pytest was called with asks for the table" in done.stdout

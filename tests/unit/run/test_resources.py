@@ -148,12 +148,6 @@ def test_a_group_keeps_several_workers_busy_where_its_cells_take_far_longer_than
     assert times.kept_busy([]) == 0
 
 
-def test_files_beside_the_suite_keep_workers_busy(tmp_path: Path) -> None:
-    put(tmp_path, {f"tests/test_{name}.py": "" for name in ("dense", "a", "b")})
-    assert resources.files_of_tests([str(tmp_path / "tests")]) == 2
-    assert resources.files_of_tests([f"{tmp_path}/tests/test_dense.py::test_dense", "conformance/run/runner.py"]) == 0
-
-
 @pytest.mark.parametrize(
     ("options", "told"),
     [
