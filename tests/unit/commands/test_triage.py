@@ -77,6 +77,7 @@ def asked(name: str, *cases: Case, behaviours: Sequence[Behaviour] = ()) -> list
         runner.close()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["Raises", "Aborts", "Float64Output"])
 def test_a_draft_holds_once_why_and_link_are_filled(name: str) -> None:
     """What is drafted from red cells, completed, makes the same cells diverge."""

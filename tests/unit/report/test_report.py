@@ -353,6 +353,7 @@ def test_the_broken_one_of_several_files_is_named(run_of: Maker) -> None:
 # Nothing but the files decides what the page says
 
 
+@pytest.mark.integration
 def test_the_same_file_gives_the_same_bytes_whatever_the_hash_seed_and_folder(tmp_path: Path) -> None:
     pages = set()
     for seed in ("1", "2"):

@@ -315,6 +315,7 @@ def test_a_compressed_night_can_be_compared_with(tmp_path: Path) -> None:
         assert (done.exit_code, len(done.output.splitlines())) == (2, 1)
 
 
+@pytest.mark.integration
 def test_the_benchmark_finds_what_it_planted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     benchmark([str(tmp_path / "nights"), "24", "10"])
     assert "24 nights of 10 cells" in capsys.readouterr().out

@@ -76,6 +76,7 @@ def test_what_shards_say_of_behaviours_is_counted_over_all(tmp_path: Path) -> No
     assert footer["behaviours"] == {"adds": {"cells": 2, "seen": 1, "gone": 1}}
 
 
+@pytest.mark.integration
 def test_shards_merged_equal_one_run_cell_for_cell(rows: Path, tmp_path: Path) -> None:
     runner = Runner()
     try:
@@ -97,6 +98,7 @@ def test_shards_merged_equal_one_run_cell_for_cell(rows: Path, tmp_path: Path) -
         runner.close()
 
 
+@pytest.mark.integration
 def test_the_command_makes_one_file_of_what_runs_wrote(rows: Path, tmp_path: Path) -> None:
     for part in (1, 2):
         done = conformance(

@@ -148,6 +148,7 @@ def test_a_group_keeps_several_workers_busy_where_its_cells_take_far_longer_than
     assert times.kept_busy([]) == 0
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -166,6 +167,7 @@ def test_the_header_says_how_many_and_why_and_processes_are_told(
     assert implementation["threads"] == header["workers"]["threads"]
 
 
+@pytest.mark.integration
 def test_the_suite_itself_keeps_to_the_threads_it_gives_a_process(tmp_path: Path) -> None:
     (tmp_path / "rows.yaml").write_text(table({"input_shape": [4], "units": 3}), encoding="utf-8")
     (tmp_path / "seen.py").write_text(

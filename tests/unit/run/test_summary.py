@@ -211,6 +211,7 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, "TERM": "xterm-256color", "COLUMNS": "120", **variables}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_piped_a_run_is_plain_text_without_dots(tmp_path: Path, workers: str) -> None:
     (tmp_path / "rows.yaml").write_text(ROWS, encoding="utf-8")
@@ -226,6 +227,7 @@ def test_piped_a_run_is_plain_text_without_dots(tmp_path: Path, workers: str) ->
     assert "= FAILURES =" not in done.stdout, "the summary shows what failed"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("no_colour", [False, True])
 def test_a_terminal_sees_a_bar_and_colour_unless_it_wants_none(tmp_path: Path, no_colour: bool) -> None:
     (tmp_path / "rows.yaml").write_text(ROWS, encoding="utf-8")

@@ -23,6 +23,7 @@ print(sum(each.count for each in found.faults), len(found.faults), 1024 * grown 
 """
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("content", "count"),
     [

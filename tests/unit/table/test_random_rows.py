@@ -76,6 +76,7 @@ def test_rows_cover_every_kind() -> None:
     assert all(len(each.fed_shape) <= MAX_RANK for each in cases)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("seed", [0, 1, 20261122])
 def test_every_case_can_be_drawn(seed: int) -> None:
     for case in random_cases(100, seed):
@@ -98,6 +99,7 @@ def test_a_fault_of_a_row_is_found_as_in_a_file() -> None:
     assert 'given:2:1: unknown field "untis"' in str(caught.value)
 
 
+@pytest.mark.integration
 def test_the_rows_listed_are_a_table_without_faults_that_asks_the_same(tmp_path: Path) -> None:
     listed = CliRunner().invoke(main, ["list", "random", "--count", "60", "--seed", "5"])
     assert listed.exit_code == 0
@@ -146,6 +148,7 @@ def _environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT)}
 
 
+@pytest.mark.integration
 def test_a_run_with_random_cases_says_so_and_conforms(tmp_path: Path) -> None:
     code, run = ran(tmp_path, "tests.support.faulty:Exact", "--random", "12", "--seed", "9")
     assert code == 0
@@ -165,12 +168,14 @@ def held(implementation: str, count: int, seed: int) -> dict[str, dict[str, Any]
     return records
 
 
+@pytest.mark.integration
 def test_an_exact_layer_conforms_on_random_cases() -> None:
     records = held("tests.support.faulty:Exact", 40, 11)
     assert collections.Counter(each["outcome"] for each in records.values()) == {"conforms": 40}
     assert sum(map(soak.elements, records.values())) > 100_000
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("fault", ["DropsBias", "WrongCount"])
 def test_a_planted_fault_is_caught_by_random_cases(fault: str) -> None:
     outcomes = collections.Counter(each["outcome"] for each in held(f"tests.support.faulty:{fault}", 10, 11).values())

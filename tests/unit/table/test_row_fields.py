@@ -53,6 +53,7 @@ def outcomes(adapter: str, *cases: Case, in_process: bool = False) -> Sequence[s
     return found
 
 
+@pytest.mark.integration
 def test_a_switch_reaches_the_process_of_its_row_and_no_other() -> None:
     adapter = "tests.unit.table.test_row_fields:LosesBiasWhenSwitched"
     assert outcomes(adapter, ROW, SWITCHED, ROW) == ["conforms", "violates", "conforms"]

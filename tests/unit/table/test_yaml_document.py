@@ -337,6 +337,7 @@ def _told(source: Callable[[], Iterator[Event]]) -> list[object]:
     return told
 
 
+@pytest.mark.integration
 @given(content=YAML_TEXT.map(str.encode) | st.text().map(str.encode) | st.binary())
 @settings(max_examples=300, deadline=None)
 def test_whatever_a_file_holds_the_answer_is_data_or_faults(
