@@ -102,18 +102,18 @@ history: $(STAMP)
 
 # Which fault is caught by which row: docs/power.md, and what tests/power/test_power.py tries first.
 power: $(STAMP)
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.power
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tools.power
 
 # This suite's rule beside those of others: docs/rules.md.
 rules: $(STAMP)
-	$(BIN)/python -m benchmarks.rules
+	$(BIN)/python -m tools.rules
 
 # What was found and measured: a run of everything, the README's table and docs/measured.md from it.
 found: $(STAMP)
 	$(BIN)/conformance run --tier nightly -o build/found || true
-	$(BIN)/python -m benchmarks.found build/found/results.jsonl
-	$(BIN)/python -m benchmarks.measured build/found/results.jsonl
-	$(BIN)/python -m benchmarks.reproduced build/found/results.jsonl
+	$(BIN)/python -m tools.found build/found/results.jsonl
+	$(BIN)/python -m tools.measured build/found/results.jsonl
+	$(BIN)/python -m tools.reproduced build/found/results.jsonl
 
 # What the suite costs: docs/performance.md. Takes most of an hour, and means something on an idle machine alone.
 bench: $(STAMP)
@@ -139,17 +139,17 @@ soak: $(STAMP)
 	$(BIN)/conformance list random --count $(RANDOM_CASES_NIGHTLY) --seed $(RANDOM_SEED) > $(SOAK)/all/rows.yaml
 	$(BIN)/conformance run $(SOAK)/rows.yaml -o $(SOAK) || true
 	$(BIN)/conformance run $(SOAK)/all/rows.yaml --tier nightly -o $(SOAK)/all || true
-	$(BIN)/python -m benchmarks.soak $(SOAK)/results.jsonl $(SOAK)/all/results.jsonl
+	$(BIN)/python -m tools.soak $(SOAK)/results.jsonl $(SOAK)/all/results.jsonl
 
 .PHONY: portable portable-tensorflow qemu
 # The default table on each instruction set that this processor has, with 1 and 2 threads; where qemu-x86_64 is on the
 # path, also TensorFlow's sample on emulated processors. docs/portability.md says what it proves.
 PORTABLE ?= build/portable
 portable: $(STAMP)
-	$(BIN)/python -m benchmarks.portability $(PORTABLE) limited emulated
+	$(BIN)/python -m tools.portability $(PORTABLE) limited emulated
 
 portable-tensorflow: $(STAMP)
-	$(BIN)/python -m benchmarks.portability $(PORTABLE) emulated
+	$(BIN)/python -m tools.portability $(PORTABLE) emulated
 
 # Installs Debian's and Ubuntu's qemu-user where there is no qemu-x86_64.
 qemu:
@@ -160,9 +160,9 @@ qemu:
 FUZZ_INPUTS ?= 100000
 fuzz: $(STAMP)
 	$(BIN)/python -m pip install --quiet $(CONSTRAINT) --editable '.[fuzz]'
-	$(BIN)/python -m benchmarks.fuzz $(FUZZ_INPUTS)
-	$(BIN)/python -m benchmarks.results_files
-	$(BIN)/python -m benchmarks.kills
+	$(BIN)/python -m tools.fuzz $(FUZZ_INPUTS)
+	$(BIN)/python -m tools.results_files
+	$(BIN)/python -m tools.kills
 
 .PHONY: large
 # Tables of 100,000 cases, files of a million cells, a run of 8,000: about 15 GB of disk and most of an hour. The exit

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import threadpoolctl
 
-from benchmarks.portability import SAMPLE, limited_runs
 from conformance.adapters.implementation import Implementation
 from conformance.adapters.registry import select
 from conformance.checks.cell import Cell
@@ -28,6 +27,7 @@ from conformance.table.case import DTYPES, LANES, Case, Layer
 from conformance.table.loader import default_cases, load
 from tests.support.paths import ROOT
 from tests.support.runs import conformance, lines, table
+from tools.portability import SAMPLE, limited_runs
 
 CASE = Case(input_shape=(3,), layers=(Layer(units=2),), lane="exact")
 ROWS = table({"input_shape": [3], "units": 2, "values": "exact"})
@@ -220,7 +220,7 @@ def test_the_sample_for_tensorflow_is_of_the_default_table_and_has_every_dtype_a
 @pytest.mark.skipif(shutil.which("qemu-x86_64") is None, reason="qemu-x86_64 is not installed")
 def test_a_process_on_an_emulated_processor_has_the_features_of_that_one(tmp_path: Path) -> None:
     (tmp_path / "rows.yaml").write_text(ROWS, encoding="utf-8")
-    command = [sys.executable, "-m", "benchmarks.emulated", "Nehalem", str(tmp_path / "rows.yaml"), "-i", "numpy"]
+    command = [sys.executable, "-m", "tools.emulated", "Nehalem", str(tmp_path / "rows.yaml"), "-i", "numpy"]
     done = subprocess.run(
         [*command, "-o", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ
     )

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks.found import seen, summary_of, table, told, written
 from conformance.ledger import Behaviour
 from conformance.results import Run, read
 from conformance.run.selection import Selection
 from tests.support.paths import ROOT
+from tools.found import seen, summary_of, table, told, written
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

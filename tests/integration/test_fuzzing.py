@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.fuzz import FAULT, answered, changed, seeds
 from conformance.ledger import load_ledger
 from conformance.table.loader import lint
 from conformance.table.yaml_document import DocumentError
 from tests.support.runs import arguments, environment
+from tools.fuzz import FAULT, answered, changed, seeds
 
 SEEDS = sorted(set(seeds()))
 ROW = "rows:\n  - input_shape: [3]\n    units: 4\n"

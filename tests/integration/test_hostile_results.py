@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.results_files import COMMANDS, SAMPLE, WHOLE, answer, search, wrong
+from tools.results_files import COMMANDS, SAMPLE, WHOLE, answer, search, wrong
 
 #: Commands that have to refuse a file that is not sound; a page shows what it can, a history passes a file over.
 STRICT = [each for each in COMMANDS if not each.startswith(("history", "report --history", "nightly", "merge of"))]
@@ -65,8 +65,8 @@ def said() -> Callable[[str, Path, bytes], str]:
     """Return what a command that refuses a file says on stderr."""
     from click.testing import CliRunner
 
-    from benchmarks.results_files import words
     from conformance.commands.cli import main
+    from tools.results_files import words
 
     def refused(command: str, folder: Path, content: bytes) -> str:
         done = CliRunner().invoke(main, words(command, folder, content))
@@ -79,8 +79,8 @@ def said() -> Callable[[str, Path, bytes], str]:
 def test_a_script_is_written_anew_and_none_that_a_file_holds_is_printed(tmp_path: Path) -> None:
     from click.testing import CliRunner
 
-    from benchmarks.results_files import words
     from conformance.commands.cli import main
+    from tools.results_files import words
 
     content = with_cell(3, reproduce="import os\nos.abort()  # \x1b[2J\n")
     done = CliRunner().invoke(main, words("reproduce", tmp_path, content))

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.kills import EARLIER, judged, kill, started
+from tools.kills import EARLIER, judged, kill, started
 
 
 @pytest.mark.parametrize("seed", [1, 3, 6, 10])

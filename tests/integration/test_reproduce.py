@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import reproduced, templates
 from conformance.adapters.registry import Implementation, registered, select
 from conformance.checks.cell import cell_of, concerns
 from conformance.checks.question import question, refusal
@@ -29,6 +28,7 @@ from conformance.run.runner import Runner
 from conformance.run.selection import Selection
 from conformance.table.case import Case, Data, Expect, Layer
 from conformance.table.loader import load
+from tools import reproduced, templates
 
 CASE = Case(input_shape=(4,), layers=(Layer(units=3),))
 #: The implementations whose diverging cells are asked here, in pieces that take seconds; `make found` asks all.
@@ -63,7 +63,7 @@ def test_the_script_of_a_diverging_cell_shows_what_was_reported(name: str) -> No
 
 
 def test_scripts_build_the_layer_and_get_the_exact_answer() -> None:
-    """Of NumPy here; `python -m benchmarks.templates` asks every implementation."""
+    """Of NumPy here; `python -m tools.templates` asks every implementation."""
     (numpy,) = select(["numpy"])
     found = list(templates.tasks(numpy))
     told = reproduced.run(found)

@@ -7,10 +7,14 @@ from collections.abc import Mapping
 
 import pytest
 
-from benchmarks.power import DOCUMENT, KILLERS, Asked, asked_of, first_killer, red_checks
 from conformance.table.loader import default_cases, load
 from tests.power.faults import EVERY
+from tests.support.fault_matrix import Asked, asked_of, first_killer, red_checks
 from tests.support.faulty import Exact
+from tests.support.paths import ROOT
+
+DOCUMENT = ROOT / "docs" / "power.md"
+KILLERS = ROOT / "tests" / "power" / "killers.json"
 
 CLOSED = sorted(name for name, fault in EVERY.items() if fault.open is None)
 OPEN = sorted(name for name, fault in EVERY.items() if fault.open is not None)

@@ -1,4 +1,4 @@
-"""The rules of `benchmarks.rules` say what their owners say, and this suite's rule makes neither kind of error."""
+"""The rules of `tools.rules` say what their owners say, and this suite's rule makes neither kind of error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.rules import (
+from tools.rules import (
     DOCUMENT,
     OURS,
     RIGHT,

@@ -43,8 +43,8 @@ def modules() -> Iterator[tuple[str, Path]]:
             yield name, path
 
 
-def imported(source: str) -> set[str]:
-    """Return the modules of the package a source imports, at its top or inside functions."""
+def named(source: str) -> set[str]:
+    """Return the modules that a source imports, at its top or inside functions."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -53,7 +53,12 @@ def imported(source: str) -> set[str]:
             names |= {each for each in inner if each in MODULES} or {node.module}
         elif isinstance(node, ast.Import):
             names |= {each.name for each in node.names}
-    return {each.removeprefix("conformance.") for each in names if each.startswith("conformance.")}
+    return names
+
+
+def imported(source: str) -> set[str]:
+    """Return the modules of the package that a source imports."""
+    return {each.removeprefix("conformance.") for each in named(source) if each.startswith("conformance.")}
 
 
 def room_of(name: str) -> str:
@@ -124,3 +129,10 @@ def test_the_reader_of_imports_sees_every_form() -> None:
     """Plant each form of import; the tests above would be empty without it."""
     source = "import conformance.a\nfrom conformance import stream\ndef f():\n    from conformance.c.d import e\n"
     assert imported(source) == {"a", "stream", "c.d"}
+
+
+def test_no_test_imports_a_benchmark() -> None:
+    """Nor a benchmark a test: what both need is in the package or in `tools/`."""
+    for folder, other in (("tests", "benchmarks"), ("benchmarks", "tests")):
+        for path in (PACKAGE.parent / folder).rglob("*.py"):
+            assert other not in {each.partition(".")[0] for each in named(path.read_text(encoding="utf-8"))}, path

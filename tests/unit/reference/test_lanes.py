@@ -7,7 +7,6 @@ import hashlib
 import numpy as np
 import pytest
 
-from benchmarks.power import Asked, red_checks
 from conformance.checks.question import question
 from conformance.reference.enclosure import Enclosure
 from conformance.reference.formats import FORMATS, dtype_of
@@ -15,6 +14,7 @@ from conformance.reference.lanes.draws import draws
 from conformance.sandbox.steps import Differentiate, Forward
 from conformance.table.case import DTYPES, INPUT_DTYPES, INTEGER_DTYPES, Case, Data
 from tests.power.faults import EVERY
+from tests.support.fault_matrix import Asked, red_checks
 from tests.support.faulty import Exact
 from tests.support.lanes import case_of, literal_of, operands, wide
 

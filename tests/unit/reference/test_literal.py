@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.power import Asked, red_checks
 from conformance.checks.question import question
 from conformance.reference import answer
 from conformance.reference.lanes.draws import NoDraw, draws
 from conformance.table.case import Data, Expect, Layer
+from tests.support.fault_matrix import Asked, red_checks
 from tests.support.faulty import Exact
 from tests.support.lanes import literal_of
 

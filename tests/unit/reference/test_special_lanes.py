@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.power import Asked, red_checks
 from conformance.checks.comparison import compare
 from conformance.checks.finding import CONFORMS, VIOLATES
 from conformance.checks.question import question
@@ -18,6 +17,7 @@ from conformance.reference.enclosure import Enclosure
 from conformance.reference.formats import FORMATS
 from conformance.reference.lanes.draws import Draw, as_matrix, draws
 from conformance.table.case import DTYPES
+from tests.support.fault_matrix import Asked, red_checks
 from tests.support.faulty import Exact
 from tests.support.lanes import answer_of, case_of, enclosures, operands, wide
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.history import main as benchmark
 from conformance.commands.cli import main
 from conformance.results import read
 from conformance.results.history import queries
 from conformance.results.history.store import HistoryError, Nights, open_nights
 from tests.support.nights import cell, started, written
+from tests.support.paths import ROOT
 
 #: The night on which `breaks` breaks, with a new version of torch.
 BROKEN = 6
@@ -316,7 +317,8 @@ def test_a_compressed_night_can_be_compared_with(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_the_benchmark_finds_what_it_planted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    benchmark([str(tmp_path / "nights"), "24", "10"])
-    assert "24 nights of 10 cells" in capsys.readouterr().out
+def test_the_benchmark_finds_what_it_planted(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.history", str(tmp_path / "nights"), "24", "10"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "24 nights of 10 cells" in done.stdout
     assert not (tmp_path / "nights").exists()

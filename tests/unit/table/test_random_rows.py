@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import soak
 from conformance.adapters.registry import select
 from conformance.checks.cell import cell_of, concerns
 from conformance.commands.cli import main
@@ -25,6 +24,7 @@ from conformance.table.case import ACTIVATIONS, DTYPES, LAYOUTS, MAX_RANK
 from conformance.table.loader import TableError, load, read_rows
 from conformance.table.random_rows import document, random_cases, random_rows
 from tests.support.paths import ROOT
+from tools import soak
 
 MANY = 200
 

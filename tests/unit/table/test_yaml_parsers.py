@@ -13,11 +13,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.fuzz import changed, seeds
 from conformance.table import yaml_document
 from conformance.table.yaml12 import UnlikeError, events, quick_events
 from conformance.table.yaml_document import Document, Place, read
 from tests.support.paths import ROOT
+from tools.fuzz import changed, seeds
 
 SEEDS = sorted(each for each in set(seeds()) if each[:1] != b"R")
 

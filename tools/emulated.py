@@ -1,5 +1,5 @@
 """
-`conformance run` with every framework's process on an emulated processor: `python -m benchmarks.emulated CPU OPTIONS`.
+`conformance run` with every framework's process on an emulated processor: `python -m tools.emulated CPU OPTIONS`.
 
 CPU is a processor that `qemu-x86_64 -cpu help` lists. The suite itself, with its reference and its checks, runs on the
 processor of the machine; only the processes it starts for frameworks are emulated. qemu-x86_64 must be on the path.

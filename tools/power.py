@@ -3,8 +3,8 @@ Which fault is caught by which row: the power of the default table, measured by 
 
 A table of green cells says nothing of what would have turned it red. So every fault of `tests.power.faults` is asked
 every question of the table, and `docs/power.md` says which rows catch it; a fault with a size is made smaller until
-nothing catches it any more. `benchmarks/power.json` keeps, for each fault, the cheapest cells that do, so that a test
-can hold every one of them in seconds.
+nothing catches it any more. `tests/power/killers.json` keeps, for each fault, the cheapest cells that do, so that a
+test can hold every one of them in seconds.
 
 Faults run in this process, without the transport: `make power` takes minutes on two cores.
 """
@@ -14,36 +14,21 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
-from conformance.adapters.registry import Implementation
-from conformance.checks.cell import Cell
-from conformance.checks.expectations import Expected
-from conformance.checks.finding import VIOLATES
-from conformance.checks.judge import judge
-from conformance.checks.question import Question, question, refusal
-from conformance.reference.lanes.draws import NoDraw
-from conformance.sandbox.steps import Transcript, perform
 from conformance.table.case import Case
 from conformance.table.loader import default_cases, load
 from tests.power.faults import EVERY, Fault
-from tests.support.faulty import Exact, NumPyAdapter
+from tests.support.fault_matrix import Asked, asked_of, first_killer, red_checks
+from tests.support.faulty import Exact
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DOCUMENT: Final = ROOT / "docs" / "power.md"
-KILLERS: Final = ROOT / "benchmarks" / "power.json"
-#: Where an adapter lives, for the check that a refusal comes from the framework and not from beside it.
-IMPLEMENTATION: Final = Implementation(name="planted", adapter="tests.power.faults:planted", packages=("tests",))
-#: Cells of more fed elements, or products, are not part of the matrix, and neither are those of the nightly tier.
-MOST_FED: Final = 2**20
-MOST_PRODUCTS: Final = 2**22
+KILLERS: Final = ROOT / "tests" / "power" / "killers.json"
 #: How many of the cheapest cells that catch a fault are kept for the test.
 KEPT: Final = 3
 PROCESSES: Final = 2
@@ -61,56 +46,6 @@ LANES: Final[Mapping[str, Callable[[Case], bool]]] = {
     "uniform": lambda case: _float32(case, "uniform"),
     f"uniform, K ≥ {LONG}": lambda case: _float32(case, "uniform") and (case.input_shape[-1] or 0) >= LONG,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A case with its question, asked once and put to every fault."""
-
-    case: Case
-    question: Question
-
-    @property
-    def cost(self) -> tuple[int, str]:
-        """What sorts the cheapest first."""
-        elements = math.prod(axis or 1 for axis in self.case.fed_shape)
-        kernels = sum(layer.units for layer in self.case.layers if isinstance(layer.units, int))
-        return elements * max(kernels, 1), self.case.id
-
-
-def asked_of(cases: Iterable[Case]) -> Mapping[str, Asked]:
-    """Return the questions of the cases for which values exist, by the id of the case, cheapest first."""
-    found = []
-    for case in cases:
-        elements = math.prod(axis or 1 for axis in case.fed_shape)
-        units = max((layer.units for layer in case.layers if isinstance(layer.units, int)), default=1)
-        if case.tier == "nightly" or elements > MOST_FED or elements * units > MOST_PRODUCTS:
-            continue
-        try:
-            own = refusal(case, "cpu") if case.expect.error else question(case, "cpu")
-        except (NoDraw, NotImplementedError):
-            continue
-        found.append(Asked(case=case, question=own))
-    return {each.case.id: each for each in sorted(found, key=lambda each: each.cost)}
-
-
-def red_checks(adapter: NumPyAdapter, asked: Asked) -> frozenset[str]:
-    """Return the checks of a case that an adapter violates."""
-    cell = Cell(case=asked.case, implementation=IMPLEMENTATION, device="cpu")
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        replies = {reply.label: reply for reply in perform(adapter, asked.question.steps)}
-        found = judge(cell, asked.question, Transcript(replies=replies), Expected(asked.case, asked.question))
-        return frozenset(each.check for each in found if each.outcome == VIOLATES)
-
-
-def first_killer(make: Callable[[], NumPyAdapter], cells: Mapping[str, Asked], likely: Sequence[str]) -> str | None:
-    """Return the first cell that catches a fault, the likely ones tried first; None where none does."""
-    ids = [each for each in likely if each in cells]
-    for identity in (*ids, *(each for each in cells if each not in ids)):
-        if red_checks(make(), cells[identity]):
-            return identity
-    return None
 
 
 #: The cells of the matrix; set before the pool forks, so that no question is asked twice.

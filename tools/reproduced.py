@@ -1,7 +1,7 @@
 """
 Runs the script of every diverging and red cell of a results file, and holds that each shows what its record says.
 
-`python -m benchmarks.reproduced RESULTS [GLOB]` prints the counts by implementation, and every script that shows
+`python -m tools.reproduced RESULTS [GLOB]` prints the counts by implementation, and every script that shows
 something else; exit code 1 where one does, or where none was run. Frameworks are imported by the scripts alone, in
 processes of their own.
 """

@@ -51,7 +51,7 @@ def emulated_runs() -> Iterator[PortableRun]:
         return
     for cpu in EMULATED:
         options = ("--threads=1", str(SAMPLE), *(f"--implementation={each}" for each in TENSORFLOW))
-        yield PortableRun(f"tensorflow-{cpu}", ("benchmarks.emulated", cpu, *options))
+        yield PortableRun(f"tensorflow-{cpu}", ("tools.emulated", cpu, *options))
 
 
 def main(folder: Path, parts: Sequence[str]) -> int:

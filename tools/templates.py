@@ -5,7 +5,7 @@ A template that forgot a bias, transposed a kernel or took another activation wo
 every implementation scripts are written for outputs, gradients and new weights of a few cases, and for the output of
 every activation; what they print is held to the reference, within its bound.
 
-`python -m benchmarks.templates [GLOB]` prints the counts by implementation; exit code 1 where a script is wrong.
+`python -m tools.templates [GLOB]` prints the counts by implementation; exit code 1 where a script is wrong.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.reproduced import Task, run
 from conformance.adapters.registry import Implementation, registered
 from conformance.checks.cell import checks_asked, concerns
 from conformance.checks.question import Question, question
@@ -27,6 +26,7 @@ from conformance.reference.enclosure import Enclosure
 from conformance.run.reproduce.symptom import symptom
 from conformance.run.reproduce.writer import script
 from conformance.table.case import Case, Layer
+from tools.reproduced import Task, run
 
 TWO = (Layer(units=4, activation="relu"), Layer(units=3))
 

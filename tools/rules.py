@@ -26,7 +26,6 @@ import numpy.typing as npt
 from conformance.reference import answer
 from conformance.reference.lanes.draws import Draw, draws
 from conformance.table.case import Case, Layer
-from tests.support.faulty import rounded
 
 Array = npt.NDArray[Any]
 DOCUMENT: Final = Path(__file__).resolve().parent.parent / "docs" / "rules.md"
@@ -40,6 +39,12 @@ SEEDS: Final = range(4)
 #: Unit roundoff of float32, and the distance from 1 to the next number.
 U: Final = 2.0**-24
 EPS: Final = 2.0**-23
+
+
+def rounded(x: Array, bits: int) -> Array:
+    """Return x rounded to a significand of `bits` bits, ties to even: what a narrower format of operands would hold."""
+    mantissa, exponent = np.frexp(x.astype(np.float64))
+    return np.ldexp(np.round(mantissa * 2.0**bits) / 2.0**bits, exponent).astype(x.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -290,7 +290,7 @@ def measure(runs: int = RUNS, seed: int = 1) -> dict[str, Any]:
         ]
         started = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.fuzz", "search", *options, str(corpus)],
+            [sys.executable, "-m", "tools.fuzz", "search", *options, str(corpus)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
