@@ -97,7 +97,8 @@ def answer(
         dz = _centred(dz, centres.dz[index] if centres else None)
         factor = layer.operand(dz)
         columns = layer.operand(inputs[index]).transposed
-        dkernel = layer.padded(product(layer.sums("dW"), columns, factor), columns)
+        apart = math.prod(draw.x.shape[1:-1]) if layer.deviation.multiplies_padding == "last_sample" else 1
+        dkernel = layer.padded(product(layer.sums("dW"), columns, factor), columns, apart)
         dkernel = _centred(dkernel, centres.dkernel[index] if centres else None)
         dbias = None
         if draw.biases[index] is not None:
@@ -170,11 +171,17 @@ class _Layer:
         )
         return Enclosure(exact=y, allowed=allowed)
 
-    def padded(self, found: Enclosure, left: Enclosure) -> Enclosure:
-        """Return a product as it comes out where the last of an odd number of terms is multiplied by 0 as well."""
-        if self.deviation.multiplies_padding != "last_term" or left.exact.shape[1] % 2 == 0:
+    def padded(self, found: Enclosure, left: Enclosure, sums: int = 1) -> Enclosure:
+        """
+        Return a product as it comes out where the last of an odd number of terms is multiplied by 0 as well.
+
+        The terms of `sums` sums that are added up follow one another in turn.
+        """
+        if self.deviation.multiplies_padding not in ("last_term", "last_sample"):
             return found
-        return not_a_number(found, ~np.isfinite(left.exact[:, -1]))
+        if not sums or left.exact.shape[1] // sums % 2 == 0:
+            return found
+        return not_a_number(found, np.asarray(~np.isfinite(left.exact[:, -sums:]).all(axis=1)))
 
     def widened(self, y: Enclosure) -> Enclosure:
         """Return the activation's value with its further error."""

@@ -24,7 +24,7 @@ OPERANDS: Final = ("x", "kernel", "bias", "dy")
 #: The layer's own dtype, as the format of sums.
 OWN_DTYPE: Final = "own"
 #: Which product with 0 an implementation adds to a sum (`Deviation.multiplies_padding`).
-PADDINGS: Final = ("last_term", "next_position")
+PADDINGS: Final = ("last_term", "last_sample", "next_position")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,8 @@ class Deviation:
     #: The results that are rounded toward zero, in place of to nearest.
     rounds_toward_zero: frozenset[str] = frozenset()
     #: A number of the left operand is also multiplied by 0, so that an infinity there makes the sum NaN. `last_term`:
-    #: the last of an odd number of terms of any product. `next_position`: x at the next position, in the output alone.
+    #: the last of an odd number of terms of any product. `last_sample`: as `last_term`, but the gradient of the kernel
+    #: is a sum for each position of a sample. `next_position`: x at the next position, in the output alone.
     multiplies_padding: str | None = None
     #: Name -> number of a constant of the activation, value and derivative.
     constants: Mapping[str, float] = field(default_factory=dict)

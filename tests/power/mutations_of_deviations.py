@@ -201,8 +201,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "every position meets the padding",
-            "not_a_number(found, ~np.isfinite(left.exact[:, -1]))",
-            "not_a_number(found, ~np.isfinite(left.exact).all(axis=1))",
+            "np.isfinite(left.exact[:, -sums:])",
+            "np.isfinite(left.exact)",
             "deviation::an_infinity_that_meets_a_padding_of_zeros_makes_its_sums_nan",
         ),
         (
@@ -213,13 +213,25 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "an even number of terms has a padding",
-            " or left.exact.shape[1] % 2 == 0",
+            " or left.exact.shape[1] // sums % 2 == 0",
             "",
             "deviation::an_even_number_of_terms_meets_no_padding",
         ),
         (
+            "one position of the last sample meets the padding",
+            "left.exact[:, -sums:]",
+            "left.exact[:, -1:]",
+            "deviation::a_sum_for_each_position_meets_the_last_sample",
+        ),
+        (
+            "samples are terms as positions are",
+            "left.exact.shape[1] // sums % 2",
+            "left.exact.shape[1] % 2",
+            "deviation::a_sum_for_each_position_meets_the_last_sample",
+        ),
+        (
             "the kernel's gradient meets no padding",
-            'dkernel = layer.padded(product(layer.sums("dW"), columns, factor), columns)',
+            'dkernel = layer.padded(product(layer.sums("dW"), columns, factor), columns, apart)',
             'dkernel = product(layer.sums("dW"), columns, factor)',
             "deviation::gradients_meet_the_padding_of_their_own_terms",
         ),

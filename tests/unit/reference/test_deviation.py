@@ -217,6 +217,17 @@ def test_an_even_number_of_terms_meets_no_padding() -> None:
     assert not np.isnan(linear(replace(draw, x=x), multiplies_padding="last_term")["dW"].exact).any()
 
 
+def test_a_sum_for_each_position_meets_the_last_sample() -> None:
+    """Of 3 samples of 2 positions each: an infinity at any position of the last."""
+    draw = drawn()
+    for row, met in ((4, [0]), (5, [0]), (3, [])):
+        x = draw.x.copy()
+        x[row, 0] = np.inf
+        apart = replace(draw, x=x.reshape(3, 2, 3), dy=draw.dy.reshape(3, 2, 3))
+        found = linear(apart, multiplies_padding="last_sample")["dW"]
+        assert np.flatnonzero(np.isnan(found.exact).all(axis=1)).tolist() == met
+
+
 def test_gradients_meet_the_padding_of_their_own_terms() -> None:
     """With 5 positions and 3 units: an infinity of the last position reaches dW, one of the last unit dx."""
     draw = drawn()
