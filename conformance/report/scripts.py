@@ -1,9 +1,9 @@
 """
-The page's scripts: its own modules as one, the plotting library, and the policy under which a browser runs them.
+The page's scripts: its own modules as one, the parts of d3 they use, and the policy under which a browser runs them.
 
-There is no build step: the modules beside this file are joined in order, each in a scope of its own, and the lines by
-which they import one another are left out. The policy names each script by its hash, so that nothing else on the page
-can ever run.
+There is no build step: the modules under `assets` are joined in order, each in a scope of its own, and the lines by
+which they import one another are left out. `make vendor` builds the parts of d3 from `assets/vendor/recipe`. The policy
+names each script by its hash, so that nothing else on the page can ever run.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from typing import Final
 #: The page's own modules, each after those it imports from.
 MODULES: Final = (
     *("dom.js", "address.js", "data.js", "matrix_rows.js", "matrix.js", "question.js", "cell.js", "case.js"),
-    *("plots.js", "rule_shapes.js", "rule.js", "main.js"),
+    *("chart.js", "plots.js", "rule_shapes.js", "rule.js", "main.js"),
 )
-#: The plotting library and what it is built on, each with the file that holds its licence.
-VENDOR: Final = (("d3.min.js", "d3.LICENSE"), ("plot.umd.min.js", "plot.LICENSE"))
+#: The parts of d3 that the modules use, and the licences of all packages they come from.
+VENDOR: Final = "d3.min.js"
+LICENCES: Final = "d3.LICENSE"
 #: Where in the template's output the scripts go. No content can hold it, as every `<` of content is escaped.
 PLACE: Final = "<!-- scripts -->\n"
 
@@ -52,9 +53,8 @@ def _scoped(module: str) -> str:
 
 @functools.cache
 def vendor() -> str:
-    """Return the libraries with their licences, as one classic script."""
-    parts = [f"/*!\n{_read(f'vendor/{licence}')}*/\n{_read(f'vendor/{name}')}\n" for name, licence in VENDOR]
-    return "".join(parts)
+    """Return the parts of d3 with their licences, as one classic script that makes the global `d3`."""
+    return f"/*!\n{_read(f'vendor/{LICENCES}')}*/\n{_read(f'vendor/{VENDOR}')}"
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -25,7 +26,7 @@ FORBIDDEN = re.compile(
 
 def test_every_module_beside_the_page_is_in_it() -> None:
     assert {path.name for path in FOLDER.glob("*.js")} == set(scripts.MODULES)
-    assert {path.name for path in FOLDER.glob("vendor/*.js")} == {name for name, _ in scripts.VENDOR}
+    assert {path.name for path in FOLDER.glob("vendor/*.js")} == {scripts.VENDOR}
 
 
 @pytest.mark.parametrize("name", scripts.MODULES)
@@ -64,14 +65,31 @@ def test_the_joined_script_imports_and_exports_nothing_and_ends_no_element() -> 
         assert "<!--" not in each
 
 
-def test_what_is_vendored_is_what_was_released_and_brings_its_licence() -> None:
+def test_the_entry_of_the_recipe_names_what_the_scripts_use_of_d3() -> None:
+    entry = (FOLDER / "vendor" / "recipe" / "entry.js").read_text(encoding="utf-8")
+    exports = re.findall(r"^export \{ ([\w, ]+) \} from \"[\w-]+\";$", entry, re.MULTILINE)
+    assert len(exports) == entry.count("export")
+    named = [each for names in exports for each in names.split(", ")]
+    used = {each for source in SOURCES.values() for each in re.findall(r"\bd3\s*\.(\w+)", source)}
+    assert sorted(named) == sorted(used)
+    assert not re.search(r"\bd3\b(?!\s*\.)", re.sub(r"//.*", "", "".join(SOURCES.values()))), (
+        "d3 is used by its parts alone"
+    )
+
+
+def test_what_is_vendored_is_small_and_what_the_recipe_gives_with_the_licences() -> None:
     sums = (FOLDER / "vendor" / "SHA256SUMS").read_text(encoding="ascii").splitlines()
     named = {name: digest for digest, _, name in (line.partition("  ") for line in sums)}
-    assert set(named) == {name for pair in scripts.VENDOR for name in pair}
+    assert set(named) == {scripts.VENDOR, scripts.LICENCES}
     for name, expected in named.items():
         assert hashlib.sha256((FOLDER / "vendor" / name).read_bytes()).hexdigest() == expected
-    for _, licence in scripts.VENDOR:
-        assert (FOLDER / "vendor" / licence).read_text(encoding="utf-8") in scripts.vendor()
+    licences = (FOLDER / "vendor" / scripts.LICENCES).read_text(encoding="utf-8")
+    assert licences in scripts.vendor()
+    assert len(scripts.vendor()) < 32_000
+    pinned = json.loads((FOLDER / "vendor" / "recipe" / "package.json").read_text(encoding="utf-8"))["devDependencies"]
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in pinned.values())
+    bundled = re.findall(r"^(\S+) (\S+): Copyright", licences, re.MULTILINE)
+    assert sorted(bundled) == sorted(each for each in pinned.items() if each[0] != "esbuild")
 
 
 def test_scripts_have_one_place() -> None:
