@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import conformance.report
-from conformance.report import scripts
+from conformance.report import render, scripts
 
 FOLDER = Path(conformance.report.__file__).parent / "assets"
 IMPORT = re.compile(r"^import \{ ([\w, ]+) \} from \"\./(\w+\.js)\";$", re.MULTILINE)
@@ -90,6 +90,10 @@ def test_what_is_vendored_is_small_and_what_the_recipe_gives_with_the_licences()
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in pinned.values())
     bundled = re.findall(r"^(\S+) (\S+): Copyright", licences, re.MULTILINE)
     assert sorted(bundled) == sorted(each for each in pinned.items() if each[0] != "esbuild")
+
+
+def test_a_page_without_cells_is_small() -> None:
+    assert len(render([]).encode()) < 120_000
 
 
 def test_scripts_have_one_place() -> None:
