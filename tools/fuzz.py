@@ -236,7 +236,7 @@ def search(arguments: Sequence[str]) -> None:
     """Search in this process; does not return."""
     import atheris
 
-    with atheris.instrument_imports(include=["conformance", "ruamel"]):
+    with atheris.instrument_imports(include=["conformance", "yaml"]):
         pass
 
     others = list(seeds())

@@ -8,17 +8,15 @@ that nothing right is called wrong, and that what a framework is declared to do 
 from __future__ import annotations
 
 import hashlib
-import io
 import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from ruamel.yaml import YAML
-
 from conformance.stream import Stream
 from conformance.table.case import ACTIVATIONS, EXACT_ACTIVATIONS, Case
+from conformance.table.core_schema import dump
 from conformance.table.loader import read_rows
 
 T = TypeVar("T")
@@ -71,13 +69,8 @@ def random_rows(count: int, seed: int) -> tuple[Mapping[str, Any], ...]:
 
 def document(count: int, seed: int) -> str:
     """Return a file of the table with the rows of `random_cases`."""
-    stream = io.StringIO()
-    yaml = YAML()
-    yaml.width = 110
-    yaml.default_flow_style = None
     described = f"{count} random rows of the seed {seed}, from `conformance list random`."
-    yaml.dump({"description": described, "rows": [dict(each) for each in random_rows(count, seed)]}, stream)
-    return stream.getvalue()
+    return dump({"description": described, "rows": [dict(each) for each in random_rows(count, seed)]})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

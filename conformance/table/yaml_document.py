@@ -2,22 +2,23 @@
 Reads one YAML 1.2 file into plain data, with the line and column of every key and value.
 
 A table is written by people and may come from anywhere, so whatever a file holds, the answer is data or a list of
-faults, each with file, line and column, and never a traceback. It goes from parsing events straight to dicts, lists and
+faults, each with file, line and column, and never a traceback. libyaml parses, and its events become dicts, lists and
 scalars: no loader that could build an object is involved. This module knows nothing of cases or of any field's meaning.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from ruamel.yaml.error import MarkedYAMLError
+import yaml
 
-from conformance.table.yaml12 import RefusedError, UnlikeError, events, quick_events, resolve
+from conformance.table.core_schema import resolve
 
 MAX_BYTES: Final = 2**20
 """Largest file read; a table of this size has thousands of rows and takes seconds."""
@@ -143,22 +144,9 @@ def read(path: Path, shown: str | None = None) -> Document:
     """Read one file, named `shown` in faults; whatever is wrong with it is in the document's `faults`."""
     builder = _Builder(str(path) if shown is None else shown)
     data, place = None, Place(1, 1)
-    try:
-        text = _text(builder, path)
-        data, place = _quickly(builder.file, text) or builder.build(events(text))
-    except _UnreadableError:
-        pass
+    with contextlib.suppress(_UnreadableError):
+        data, place = builder.build(_text(builder, path))
     return Document(file=builder.file, data=data, place=place, faults=builder.faults.found())
-
-
-def _quickly(file: str, text: str) -> tuple[Any, Place] | None:
-    """Return data and places of a file that nothing is wrong with, None of any other: the slow way says what it is."""
-    builder = _Builder(file)
-    try:
-        built = builder.build(quick_events(text))
-    except (UnlikeError, _UnreadableError):
-        return None
-    return None if builder.faults.found() else built
 
 
 class _UnreadableError(Exception):
@@ -202,14 +190,14 @@ class _Builder:
         self.faults = Faults()
         self._root: tuple[Any, Place] | None = None
         self._stack: list[_Open] = []
-        # Both parsers name their events alike.
-        self._take: dict[str, Callable[[Any], None]] = {
-            "ScalarEvent": self._scalar,
-            "SequenceStartEvent": self._open_sequence,
-            "MappingStartEvent": self._open_mapping,
-            "SequenceEndEvent": self._close,
-            "MappingEndEvent": self._close,
-            "DocumentStartEvent": self._document,
+        self._take: dict[type[yaml.Event], Callable[[Any], None]] = {
+            yaml.ScalarEvent: self._scalar,
+            yaml.SequenceStartEvent: self._open_sequence,
+            yaml.MappingStartEvent: self._open_mapping,
+            yaml.SequenceEndEvent: self._close,
+            yaml.MappingEndEvent: self._close,
+            yaml.DocumentStartEvent: self._document,
+            yaml.AliasEvent: self._alias,
         }
 
     def fault(self, line: int, column: int, message: str) -> None:
@@ -221,21 +209,16 @@ class _Builder:
         self.fault(line, column, message)
         return _UnreadableError()
 
-    def build(self, parsed: Iterator[Any]) -> tuple[Any, Place]:
-        """Return the data of the only document that was parsed, and its places."""
+    def build(self, text: str) -> tuple[Any, Place]:
+        """Return the data of the only document of a text, and its places."""
         try:
-            for event in parsed:
-                if take := self._take.get(type(event).__name__):
+            for event in yaml.parse(text, Loader=yaml.CBaseLoader):
+                if take := self._take.get(type(event)):
                     take(event)
-        except RefusedError as error:
-            raise self._unreadable_at(error.problem_mark, error.problem) from None
-        except MarkedYAMLError as error:
+        except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             raise self._unreadable_at(mark, f"not YAML: {error.problem or error.context}") from None
-        except (UnlikeError, _UnreadableError):
-            raise
-        except Exception as error:
-            # A few malformed files trip ruamel.yaml itself: an escape past the last code point, a directive's number.
+        except yaml.YAMLError as error:
             raise self.unreadable(1, 1, f"not YAML: {error}") from None
         if self._root is None or self._root[0] is None:
             raise self.unreadable(1, 1, "empty file")
@@ -250,26 +233,38 @@ class _Builder:
         if event.version not in (None, (1, 2)):
             raise self.unreadable(1, 1, "only YAML 1.2 is read")
 
+    def _alias(self, event: Any) -> None:
+        raise self._unreadable_at(event.start_mark, "an alias: write the value out")
+
+    def _check_plain(self, event: Any) -> None:
+        """Stop at an anchor or a tag of a value, before anything is made of it."""
+        if event.anchor is not None:
+            raise self._unreadable_at(event.start_mark, "an anchor: write values out where they are needed")
+        if event.tag is not None:
+            raise self._unreadable_at(event.start_mark, "a tag: only plain data is read")
+
     def _open_sequence(self, event: Any) -> None:
-        self._open([], event.start_mark)
+        self._open([], event)
 
     def _open_mapping(self, event: Any) -> None:
-        self._open({}, event.start_mark)
+        self._open({}, event)
 
-    def _open(self, container: Any, mark: Any) -> None:
+    def _open(self, container: Any, event: Any) -> None:
+        self._check_plain(event)
         if len(self._stack) == MAX_DEPTH:
-            raise self._unreadable_at(mark, f"nested more than {MAX_DEPTH} deep")
-        self._stack.append(_Open(container, *_place(mark)))
+            raise self._unreadable_at(event.start_mark, f"nested more than {MAX_DEPTH} deep")
+        self._stack.append(_Open(container, *_place(event.start_mark)))
 
     def _close(self, _event: Any) -> None:
         closed = self._stack.pop()
         self._attach(closed.container, closed.place)
 
     def _scalar(self, event: Any) -> None:
+        self._check_plain(event)
         line, column = _place(event.start_mark)
         value: Any = event.value
         if not value and event.implicit[0] and self._stack and self._stack[-1].key:
-            # A value left out has no place of its own: ruamel.yaml says where the next token is.
+            # A value left out has no place of its own: libyaml says where the text before it ends.
             key_place = self._stack[-1].key[1]
             line, column = key_place.line, key_place.column
         if event.implicit[0]:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
-from ruamel.yaml import YAML
 
 from conformance.adapters.registry import select
 from conformance.commands.cli import main
@@ -19,6 +18,7 @@ from conformance.commands.search import Found, search
 from conformance.commands.search.command import seconds_of
 from conformance.commands.search.strategies import MOST_ELEMENTS, Row, rows
 from conformance.table.loader import read_rows
+from conformance.table.yaml_document import read
 
 #: Wall time in which each planted fault must be found (seconds); on two idle cores it takes a few.
 BUDGET = 60.0
@@ -84,7 +84,7 @@ def test_what_is_found_is_a_row_and_a_script_that_show_it(tmp_path: Path) -> Non
     blank = CliRunner().invoke(main, ["lint", str(file)])
     assert blank.exit_code == 2
     assert "blank" in blank.output
-    content = YAML(typ="safe").load(file)
+    content = read(file).data
     assert content["rows"][0]["input_shape"] == [3]
     file.write_text(file.read_text(encoding="utf-8").replace("why: ''", "why: One feature is left out."), "utf-8")
     assert CliRunner().invoke(main, ["lint", str(file)]).exit_code == 0

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from hypothesis import settings
-from ruamel.yaml import YAML
 
 from conformance.commands.cli import main
 from conformance.commands.search import Found, Search
@@ -159,7 +159,7 @@ def test_two_implementations_that_are_wrong_on_one_row_are_one_row_of_the_file(t
     answering = Answering(always, breaks_off_after=1)
     finds = searched(answering, None, seconds=60.0).finds
     other = _of_the_other(finds[0])
-    (row,) = YAML(typ="safe").load(document([finds[0], other]))["rows"]
+    (row,) = yaml.safe_load(document([finds[0], other]))["rows"]
     assert row["implementations"] == ["one", "other"]
     file = tmp_path / "search.yaml"
     file.write_text(document([finds[0], other]).replace("why: ''", "why: Both are off."), encoding="utf-8")

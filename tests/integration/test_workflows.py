@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 from tests.support.paths import ROOT
 
@@ -17,7 +17,7 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
 def loaded(path: Path) -> Mapping[str, Any]:
-    content: Mapping[str, Any] = YAML(typ="safe").load(path)
+    content: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return content
 
 

@@ -37,8 +37,8 @@ PRELOADED = (
     "psutil",
     "pydantic",
     "pytest",
-    "ruamel.yaml",
     "xdist.plugin",
+    "yaml",
 )
 #: What pytest answers where tests ran and some failed; all else but 0 says that they did not run.
 NOTICED = 1

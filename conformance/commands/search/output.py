@@ -7,17 +7,14 @@ Rows are written as a file of the table, in which `why` is left for a person to 
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
-import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ruamel.yaml import YAML
-
 from conformance.commands.search.loop import Find, Found
+from conformance.table.core_schema import dump
 
 _DESCRIPTION: Final = "Rows that `conformance search` found; say why each is there, or take it out."
 
@@ -37,13 +34,7 @@ def document(finds: Sequence[Find]) -> str:
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:
-    stream = io.StringIO()
-    yaml = YAML()
-    yaml.width = 110
-    yaml.default_flow_style = None
-    # Values that are one object would be written as an anchor and aliases, which no table may have.
-    yaml.dump({"description": _DESCRIPTION, "rows": json.loads(json.dumps(rows))}, stream)
-    return stream.getvalue()
+    return dump({"description": _DESCRIPTION, "rows": rows})
 
 
 def write(found: Found, folder: Path) -> tuple[Path, ...]:
@@ -87,7 +78,7 @@ def lines(found: Found) -> Iterator[str]:
     for number, find in enumerate(found.finds, start=1):
         yield f"{number}. {find.record['implementation']}: {find.record['outcome']} in {find.case.id}"
         yield from (f"   {each}" for each in _seen(find))
-        yield from (f"   | {each}" for each in _yaml(row_of(find)).splitlines())
+        yield from (f"   | {each}" for each in dump([row_of(find)], width=100).splitlines())
     if found.finds:
         yield ""
     for name, (count, case) in sorted(found.known.items()):
@@ -114,15 +105,6 @@ def _seen(find: Find) -> Iterator[str]:
             yield f"{check['check']}{margin}: {first[:200]}"
     if without[1:]:
         yield f"no evidence either: {', '.join(without[1:])}"
-
-
-def _yaml(row: dict[str, Any]) -> str:
-    stream = io.StringIO()
-    yaml = YAML()
-    yaml.width = 100
-    yaml.default_flow_style = None
-    yaml.dump([row], stream)
-    return stream.getvalue()
 
 
 def _nearest(found: Found) -> Iterator[str]:

@@ -7,17 +7,15 @@ refuses a blank why. A cell that timed out gets no draft: the registry declares 
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ruamel.yaml import YAML
-
 from conformance.commands.triage.common_fields import Facts, distinction, facts
 from conformance.results import FAILING, Run
 from conformance.results.behaviours import BehaviourCounts, Counts, gone_in, near
+from conformance.table.core_schema import dump
 from conformance.text import printable
 
 Record = Mapping[str, Any]
@@ -270,10 +268,5 @@ def _flow(content: Mapping[str, Any]) -> str:
 
 
 def _yaml(content: Any, *, flow: bool | None = None) -> str:
-    stream = io.StringIO()
-    yaml = YAML()
-    yaml.width = 110
-    yaml.allow_unicode = False  # a mark that turns the direction of writing is written as its number
-    yaml.default_flow_style = flow
-    yaml.dump(content, stream)
-    return stream.getvalue()
+    """Return YAML in which a mark that turns the direction of writing is written as its number."""
+    return dump(content, flow=flow, ascii_only=True)

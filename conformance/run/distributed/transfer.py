@@ -30,7 +30,7 @@ from conformance.run import resources
 from conformance.run.selection import visible
 
 #: Distributions whose versions are stated of a machine, beside those each implementation reports of itself.
-DISTRIBUTIONS: Final = ("dense-conformance", "numpy", "pytest", "pytest-xdist", "ml_dtypes", "ruamel.yaml", "pydantic")
+DISTRIBUTIONS: Final = ("dense-conformance", "numpy", "pytest", "pytest-xdist", "ml_dtypes", "pyyaml", "pydantic")
 
 #: Runs on another machine, where nothing of the package may be there; the current folder is importable, as for workers.
 GREETING: Final = """\
