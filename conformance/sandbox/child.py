@@ -8,7 +8,6 @@ but messages to its pipe: what a framework prints goes to standard output and er
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import dataclasses
 import difflib
@@ -16,14 +15,14 @@ import importlib
 import inspect
 import os
 import resource
-import select
 import signal
 import sys
 import traceback
 from typing import Final, TypedDict
 
 from conformance.adapters.protocol import Adapter
-from conformance.sandbox.codec import Inbox, decode_question, encode_reply
+from conformance.sandbox.codec import decode_question, encode_reply
+from conformance.sandbox.frame import Inbox
 from conformance.sandbox.steps import GREETING, Answer, Reply, describe, perform, raised
 
 _PR_SET_PDEATHSIG = 1
@@ -33,8 +32,8 @@ class Orders(TypedDict):
     """
     What a child is told on its command line.
 
-    `root` is the folder that `conformance` itself is imported from, `path` becomes `sys.path`. `requests`, `replies`
-    and `bell` are the descriptors of its ends of the pipes, `parent` the process that started it. `tied` says that the
+    `root` is the folder that `conformance` itself is imported from, `path` becomes `sys.path`. `requests` and
+    `replies` are the descriptors of its ends of the pipes, `parent` the process that started it. `tied` says that the
     thread which started it lives as long as the parent does.
     """
 
@@ -45,7 +44,6 @@ class Orders(TypedDict):
     threads: int
     requests: int
     replies: int
-    bell: int
     parent: int
     tied: bool
 
@@ -55,20 +53,19 @@ def main(orders: Orders) -> None:
     end_with_parent(orders["parent"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the suite, which ends this process in its own way
     _leave_no_core_file()
-    for descriptor in (orders["requests"], orders["replies"], orders["bell"]):
+    for descriptor in (orders["requests"], orders["replies"]):
         os.set_inheritable(descriptor, False)  # a process started by the framework must not keep the pipes open
-    replies = _Replies(orders["replies"], orders["bell"])
+    replies = orders["replies"]
     try:
         adapter = load(orders["adapter"], orders["mode"])
         greeting = _greeting(describe(adapter, orders["threads"]))
     except (Exception, SystemExit) as error:  # a script ends where it is imported
         found = raised(error)
-        replies.send(_greeting(dataclasses.replace(found, message=f"{found.message}{_place(error)}")))
+        _send(replies, _greeting(dataclasses.replace(found, message=f"{found.message}{_place(error)}")))
         _end(1)
     if not orders["tied"]:
         _set_death_signal(0)
-    replies.send(greeting)
-    replies.ring()
+    _send(replies, greeting)
     _serve(adapter, orders["requests"], replies)
     _end(0)
 
@@ -142,39 +139,14 @@ def _leave_no_core_file() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (1, hard))
 
 
-class _Replies:
-    """
-    The pipe of replies, and the bell: a pipe whose bytes say nothing but that there is something to be read.
-
-    What was answered is in the pipe at once, and stays there whatever becomes of this process. The suite is woken up
-    where a question is answered or the pipe is full, and not for every answer.
-    """
-
-    def __init__(self, replies: int, bell: int) -> None:
-        self._replies = replies
-        self._bell = bell
-        for descriptor in (replies, bell):
-            os.set_blocking(descriptor, False)
-        self._room = select.poll()
-        self._room.register(replies, select.POLLOUT)
-
-    def send(self, frame: bytes) -> None:
-        """Put a frame into the pipe, and wait where it is full."""
-        rest = memoryview(frame)
-        while rest:
-            try:
-                rest = rest[os.write(self._replies, rest) :]
-            except BlockingIOError:
-                self.ring()
-                self._room.poll()
-
-    def ring(self) -> None:
-        """Have the suite read what is in the pipe."""
-        with contextlib.suppress(BlockingIOError):  # it has been rung so often that it will be heard
-            os.write(self._bell, b"\a")
+def _send(replies: int, frame: bytes) -> None:
+    """Put a frame into the pipe: an answer that is there stays there whatever becomes of this process."""
+    rest = memoryview(frame)
+    while rest:
+        rest = rest[os.write(replies, rest) :]
 
 
-def _serve(adapter: Adapter, requests: int, replies: _Replies) -> None:
+def _serve(adapter: Adapter, requests: int, replies: int) -> None:
     """Answer question after question, each step as it ends, until there are no more."""
     inbox = Inbox(requests)
     while True:
@@ -182,8 +154,7 @@ def _serve(adapter: Adapter, requests: int, replies: _Replies) -> None:
             if not inbox.fill():
                 return
         for reply in perform(adapter, decode_question(frame)):
-            replies.send(encode_reply(reply))
-        replies.ring()
+            _send(replies, encode_reply(reply))
 
 
 def _greeting(answer: Answer) -> bytes:

@@ -20,7 +20,8 @@ from conformance.adapters.protocol import Adapter
 from conformance.adapters.registry import Implementation
 from conformance.sandbox import environment
 from conformance.sandbox.child import load
-from conformance.sandbox.codec import Inbox, decode_reply, encode_reply
+from conformance.sandbox.codec import decode_reply, encode_reply
+from conformance.sandbox.frame import Inbox
 from conformance.sandbox.process import StartError, import_path
 from conformance.sandbox.steps import Hello, Reply, Step, Transcript, describe, perform, raised, room
 

@@ -5,18 +5,15 @@ It answers within limits of CPU time and memory, and reports in a few words how 
 knows what it is asked and what its end means, `conformance.sandbox.child` what happens on the other side,
 `conformance.sandbox.deadline` how long it may take.
 
-Nothing of a child outlives its parent. The child leads a session of its own, and beside it runs a guard: a shell that
-waits on a pipe only the parent holds, and kills the child's whole process group when the pipe breaks, however the
-parent died. (A thread inside the child could not: it never runs while native code keeps the interpreter's lock.) Until
-the guard is there the kernel stands in, `conformance.sandbox.child.end_with_parent`; where parent and starting thread
-are one, it stays as a second line. Processes that left the group are found by a mark in their environment when the
-child ends.
+Nothing of a child outlives its parent. The child leads a session of its own, whose process group a guard kills when the
+parent is gone (`conformance.sandbox.process_group`). Until the guard is there the kernel stands in,
+`conformance.sandbox.child.end_with_parent`; where parent and starting thread are one, it stays as a second line.
+Processes that left the group are found by a mark in their environment when the child ends.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
 import shutil
@@ -31,7 +28,7 @@ import weakref
 from collections.abc import Sequence
 from io import FileIO
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import psutil
 
@@ -39,18 +36,16 @@ import conformance
 from conformance.adapters.registry import Implementation
 from conformance.sandbox import environment
 from conformance.sandbox.child import Orders
-from conformance.sandbox.codec import LARGEST_BODY, Garbage, Inbox, decode_reply
+from conformance.sandbox.codec import LARGEST_BODY, decode_reply
 from conformance.sandbox.deadline import Allowance, TimeLimit, cpu_seconds
+from conformance.sandbox.frame import Garbage, Inbox
+from conformance.sandbox.output_log import OutputLog
+from conformance.sandbox.process_group import MARK, dismiss, guard, kill
 from conformance.sandbox.steps import Raised, Reply
-from conformance.text import legible
 
 GIB: Final = 2**30
-MARK: Final = "CONFORMANCE_PROCESS"
 #: How often a process that takes its time is looked at (seconds).
 GLANCE: Final = 0.05
-#: What is kept of what a process printed, and how large the file may grow before it is emptied (bytes).
-STDERR_KEPT: Final = 8 * 2**10
-STDERR_LARGEST: Final = 16 * 2**20
 #: How long a process whose pipe is closed may take to be gone (seconds).
 DEATH_PATIENCE: Final = 1.5
 #: How long a process may take to say where it is (seconds).
@@ -67,8 +62,6 @@ sys.path[:] = orders["path"]
 from conformance.sandbox.child import main
 main(orders)
 """
-# A line means that the guard is dismissed, the end of the pipe that the parent is gone.
-_GUARD = 'read -r _ || { kill -s KILL -- "-$1"; rm -rf -- "$2"; }'
 
 
 class Ended(Exception):
@@ -123,12 +116,11 @@ class ChildProcess:
         with contextlib.ExitStack() as resources:
             home = tempfile.mkdtemp(prefix="conformance-")
             resources.callback(shutil.rmtree, home, ignore_errors=True)
-            self._log = _Log()
+            self._log = OutputLog()
             resources.callback(self._log.close)
             self._since = self._log.position()
             self._replies, replies = _pipe(resources)
             requests, self._requests = _pipe(resources)
-            self._bell, bell = _pipe(resources)
             orders = Orders(
                 root=str(Path(conformance.__file__).parent.parent),
                 path=import_path(search_path),
@@ -137,7 +129,6 @@ class ChildProcess:
                 threads=threads,
                 requests=requests.fileno(),
                 replies=replies.fileno(),
-                bell=bell.fileno(),
                 parent=os.getpid(),
                 tied=threading.current_thread() is threading.main_thread(),
             )
@@ -151,19 +142,17 @@ class ChildProcess:
                 stdout=self._log.descriptor,
                 stderr=self._log.descriptor,
                 env=variables | {MARK: mark},
-                pass_fds=(orders["requests"], orders["replies"], orders["bell"]),
+                pass_fds=(orders["requests"], orders["replies"]),
                 start_new_session=True,
             )
-            resources.callback(_kill, self._popen, mark)
+            resources.callback(kill, self._popen, mark)
             requests.close()
             replies.close()
-            bell.close()
-            resources.callback(_dismiss, _guard(self._popen.pid, home))
-            for end in (self._replies, self._requests, self._bell):
+            resources.callback(dismiss, guard(self._popen.pid, home))
+            for end in (self._replies, self._requests):
                 os.set_blocking(end.fileno(), False)
             self._inbox = Inbox(self._replies.fileno())
-            self._poll.register(self._replies, 0)  # that it was closed is said all the same
-            self._poll.register(self._bell, select.POLLIN)
+            self._poll.register(self._replies, select.POLLIN)
             if sys.platform == "linux":
                 with contextlib.suppress(OSError):  # a kernel before 5.3, or a sandbox around this one
                     descriptor = os.pidfd_open(self._popen.pid)
@@ -216,7 +205,6 @@ class ChildProcess:
         self._log.trim()
         if not starting:  # what is printed while it starts may come before anybody waits for it
             self._since = self._log.position()
-        self._wait_for_bell()
         self._allowance = Allowance(self._watched, limit, fresh=starting)
         self._next_glance = time.monotonic() + GLANCE
 
@@ -254,9 +242,6 @@ class ChildProcess:
         """
         Take what has come, or wait for more to come, for room to write, or for a glance.
 
-        To wake up for every answer would take longer than most answers do: a process rings when all are there, or its
-        pipe is full. After that it is heard at every word, so that what does not fit into the pipe flows through it.
-
         Raises:
             Ended: nothing more will come, or not within the limits.
         """
@@ -280,20 +265,10 @@ class ChildProcess:
             return False
         raise Ended(self._how_it_ended())
 
-    def _wait_for_bell(self) -> None:
-        """Begin to wait for a bell rather than for every word."""
-        self._poll.modify(self._replies, 0)
-
     def _is_gone(self, ready: Sequence[tuple[int, int]]) -> bool:
-        """Hear the bell, and return whether something else says that the process is gone."""
-        descriptors = {descriptor for descriptor, _ in ready}
-        if self._bell.fileno() in descriptors:
-            # Its end is closed with the process: that it is gone is then said by all else too.
-            if not os.read(self._bell.fileno(), 64):
-                self._poll.unregister(self._bell)
-            self._poll.modify(self._replies, select.POLLIN)
-        talk = {self._bell.fileno(), self._replies.fileno(), self._requests.fileno()}
-        return bool(descriptors - talk) or self._popen.poll() is not None
+        """Return whether anything but its pipes says that the process is gone."""
+        pipes = {self._replies.fileno(), self._requests.fileno()}
+        return any(descriptor not in pipes for descriptor, _ in ready) or self._popen.poll() is not None
 
     def _look(self) -> None:
         """See that a process which takes long stays within memory and time, and what it prints within its file."""
@@ -336,76 +311,6 @@ def _pipe(resources: contextlib.ExitStack) -> tuple[FileIO, FileIO]:
     return resources.enter_context(FileIO(reading, "r")), resources.enter_context(FileIO(writing, "w"))
 
 
-def _guard(group: int, home: str) -> subprocess.Popen[bytes]:
-    """Start the process that kills a process group, and removes a folder, when this process is gone."""
-    return subprocess.Popen(
-        ["/bin/sh", "-c", _GUARD, "conformance-guard", str(group), home],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        env={"PATH": os.defpath},
-        start_new_session=True,
-    )
-
-
-def _dismiss(guard: subprocess.Popen[bytes]) -> None:
-    guard.communicate(b"dismissed\n")
-
-
-def _kill(popen: subprocess.Popen[bytes], mark: str) -> None:
-    """Kill a child, its process group, and whatever else carries its mark; leave no zombie."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(popen.pid, signal.SIGKILL)
-    with contextlib.suppress(subprocess.TimeoutExpired):  # in the hands of a driver: nothing more can be done
-        popen.wait(timeout=10.0)
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(MARK) == mark:
-                process.kill()
-
-
 def _release(resources: contextlib.ExitStack, owner: int) -> None:
     if os.getpid() == owner:  # not in a fork of the process that owns the child
         resources.close()
-
-
-class _Log:
-    """
-    The file that a child prints to, of which only the end is of interest.
-
-    It is in memory where the kernel has such files: under a full disk a framework that logs would fail for it.
-    """
-
-    def __init__(self) -> None:
-        if sys.platform == "linux":
-            self._file: IO[bytes] = os.fdopen(os.memfd_create("log"), "r+b", buffering=0)
-        else:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-        self.descriptor = self._file.fileno()
-        # So that the child goes on at the new end when the file is emptied.
-        fcntl.fcntl(self.descriptor, fcntl.F_SETFL, fcntl.fcntl(self.descriptor, fcntl.F_GETFL) | os.O_APPEND)
-        self._emptied_at = 0
-        self._last_emptied = b""
-
-    def position(self) -> int:
-        """Return how many bytes were printed, up to now."""
-        return self._emptied_at + os.fstat(self.descriptor).st_size
-
-    def trim(self) -> None:
-        """Empty the file if it has grown too large, but for its end; what is printed meanwhile may be lost."""
-        size = os.fstat(self.descriptor).st_size
-        if size > STDERR_LARGEST:
-            self._last_emptied = os.pread(self.descriptor, STDERR_KEPT, size - STDERR_KEPT)
-            self._emptied_at += size
-            os.ftruncate(self.descriptor, 0)
-
-    def tail(self, since: int) -> str:
-        """Return the last `STDERR_KEPT` bytes of what was printed after position `since`, legible."""
-        size = os.fstat(self.descriptor).st_size
-        end = self._last_emptied + os.pread(self.descriptor, STDERR_KEPT, max(0, size - STDERR_KEPT))
-        wanted = min(STDERR_KEPT, self._emptied_at + size - since)
-        return legible(end[-wanted:].decode(errors="replace")) if wanted > 0 else ""
-
-    def close(self) -> None:
-        self._file.close()

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from conformance.sandbox.process import MARK
+from conformance.sandbox.process_group import MARK
 from conformance.sandbox.sandbox import Sandbox
 from tests.support.paths import ROOT
 from tests.support.questions import HONEST, gone, implementation, misdeed, pids, running

@@ -16,7 +16,8 @@ import pytest
 from conformance.adapters.protocol import Gradients, Stack
 from conformance.adapters.registry import Implementation
 from conformance.sandbox.deadline import TimeLimit
-from conformance.sandbox.process import STDERR_KEPT, STDERR_LARGEST, ChildProcess
+from conformance.sandbox.output_log import STDERR_KEPT, STDERR_LARGEST
+from conformance.sandbox.process import ChildProcess
 from conformance.sandbox.sandbox import Limits, Sandbox, StartError
 from conformance.sandbox.steps import (
     Build,
@@ -110,40 +111,7 @@ def test_large_arrays_cross_both_ways(shared: Sandbox) -> None:
     assert output.y[-1].tolist() == [x[-1, 0] * k + 1 for k in (1, 2, 3, 4)]
 
 
-# The bell
-
-
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How often the suite had nothing to do but to wait; it looks for itself only after a time no test has."""
-    seen: list[float] = []
-    wait = ChildProcess._wait
-
-    def counted(self: ChildProcess) -> None:
-        seen.append(time.monotonic())
-        wait(self)
-
-    monkeypatch.setattr(ChildProcess, "_wait", counted)
-    monkeypatch.setattr("conformance.sandbox.process.GLANCE", 60.0)
-    return seen
-
-
-def test_the_suite_is_woken_for_a_question_and_not_for_each_answer(
-    sandboxed: Callable[..., Sandbox], waits: list[float]
-) -> None:
-    with sandboxed(question=30.0) as sandbox:
-        sandbox.start()
-        waits.clear()
-        steps = (built(), *(Forward(label=f"output {number}", x=X) for number in range(40)))
-        started = time.monotonic()
-        assert sandbox.ask(steps).crash is None
-        assert time.monotonic() - started < 15.0, "it found out for itself, at the end of its patience"
-        assert len(waits) < 10
-
-
-def test_answers_that_do_not_fit_into_the_pipe_flow_through_it(
-    sandboxed: Callable[..., Sandbox], waits: list[float]
-) -> None:
+def test_answers_that_do_not_fit_into_the_pipe_flow_through_it(sandboxed: Callable[..., Sandbox]) -> None:
     x = np.arange(2**16, dtype=np.float32).reshape(-1, 1)  # 1 MiB back, each time
     steps = (built(), *(Forward(label=f"output {number}", x=x) for number in range(20)))
     with sandboxed(question=30.0) as sandbox:
@@ -151,13 +119,6 @@ def test_answers_that_do_not_fit_into_the_pipe_flow_through_it(
             transcript = sandbox.ask(steps)
             assert transcript.crash is None
             assert value(transcript, "output 19").y[-1].tolist() == [x[-1, 0] * k + 1 for k in (1, 2, 3, 4)]
-    assert waits
-
-
-def test_a_bell_that_was_not_heard_in_time_is_no_word(sandboxed: Callable[..., Sandbox], waits: list[float]) -> None:
-    with sandboxed(question=30.0) as sandbox:
-        for _ in range(200):  # the last answer is often read before the bell
-            assert sandbox.ask(HONEST).crash is None
 
 
 def test_what_raises_is_answered_and_the_process_lives(shared: Sandbox) -> None:

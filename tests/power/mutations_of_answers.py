@@ -74,18 +74,6 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
     *of(
         "sandbox.codec",
         (
-            "a reply of any length",
-            "<= total <= longest:",
-            "<= total:",
-            "codec::noise_is_garbage",
-        ),
-        (
-            "any number of arrays",
-            "if count > MOST_BUFFERS or not",
-            "if not",
-            "codec::noise_is_garbage",
-        ),
-        (
             "text as long as arrays",
             "if len(frame.body) > LARGEST_BODY:",
             "if False:",
@@ -120,6 +108,33 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             'answer: {answer.message}"\n        return Finding(check=check, outcome=VIOLATES',
             'answer: {answer.message}"\n        return Finding(check=check, outcome=CONFORMS',
             "checks::missing_evidence_violates",
+        ),
+    ),
+    *of(
+        "sandbox.frame",
+        (
+            "a reply of any length",
+            "<= total <= longest:",
+            "<= total:",
+            "codec::noise_is_garbage",
+        ),
+        (
+            "noise read as a header",
+            "if not MAGIC.startswith(bytes(received[: len(MAGIC)])):",
+            "if False:",
+            "codec::noise_is_garbage",
+        ),
+        (
+            "a frame whose end is not looked at",
+            "if bytes(frame[-len(TRAILER) :]) != TRAILER:",
+            "if False:",
+            "codec::bytes_slipped_into_a_message_are_noticed",
+        ),
+        (
+            "any number of arrays",
+            "if count > MOST_BUFFERS or not",
+            "if not",
+            "codec::noise_is_garbage",
         ),
     ),
 )

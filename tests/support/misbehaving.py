@@ -24,7 +24,7 @@ from typing import Any, Final, cast
 import numpy as np
 
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack, Unsupported
-from conformance.sandbox.codec import HEADER, MAGIC
+from conformance.sandbox.frame import HEADER, MAGIC
 
 MIB: Final = 2**20
 kept: list[object] = []
@@ -123,7 +123,7 @@ def speak_half_a_header() -> None:
 
 
 def speak_large_numbers() -> None:
-    _into_every_pipe(HEADER.pack(MAGIC, 2**63, 1, 2**62, 0))
+    _into_every_pipe(HEADER.pack(MAGIC, 2**63, 1, 2**62))
 
 
 def break_pipe() -> None:
