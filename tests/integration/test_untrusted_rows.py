@@ -138,7 +138,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Co
         (folder / name).mkdir()
         content = json.dumps({"description": words, "rows": rows})
         (folder / name / "rows.yaml").write_text(content, encoding="utf-8")
-        options = ("-itests.faulty:DropsBias", "-itests.faulty:Raises", "-n", "0", "-o", "out")
+        options = ("-itests.support.faulty:DropsBias", "-itests.support.faulty:Raises", "-n", "0", "-o", "out")
         done = conformance("run", "rows.yaml", *options, "--junit-xml", "junit.xml", cwd=folder / name)
         assert done.returncode == 1, done.stdout + done.stderr
         if name == "hostile":
