@@ -20,6 +20,11 @@ import yaml
 
 from conformance.table.core_schema import resolve
 
+if not yaml.__with_libyaml__:
+    raise ImportError(
+        "PyYAML was built without libyaml; install a wheel: pip install --force-reinstall --only-binary :all: pyyaml"
+    )
+
 MAX_BYTES: Final = 2**20
 """Largest file read; a table of this size has thousands of rows and takes seconds."""
 MAX_DEPTH: Final = 32

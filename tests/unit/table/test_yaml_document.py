@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from conformance.table.core_schema import dump, resolve
 from conformance.table.yaml_document import MAX_BYTES, MAX_DEPTH, Document, DocumentError, Fault, Place, read
+from tests.support.paths import ROOT
 
 Reading = Callable[[str | bytes], Document]
 
@@ -231,6 +234,13 @@ def test_a_hostile_file_is_refused_at_once(reading: Reading, content: str | byte
     document = reading(content)
     assert len(document.faults) == 1
     assert time.process_time() - started < 5
+
+
+def test_a_build_without_libyaml_is_refused_with_a_command() -> None:
+    code = "import yaml; yaml.__with_libyaml__ = False; import conformance.table.yaml_document"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "ImportError: PyYAML was built without libyaml; install a wheel: pip install" in done.stderr
 
 
 def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
