@@ -120,8 +120,8 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.performance $(BENCHMARKS)
 
 .PHONY: times
-# How long implementations take to start and cells to run, from a run of everything: what shards and schedules go by. A
-# time that is not clearly another stays as it is.
+# How long implementations take to start and cells to run, from a run of everything: shards and the number of workers go
+# by it. A time that is not clearly another stays as it is.
 TIMES ?= build/found/results.jsonl
 times: $(STAMP)
 	$(BIN)/python -m conformance.run.expected_times $(TIMES)

@@ -28,7 +28,7 @@ BENCHMARKS: Final = {
     "overhead": "What the suite adds to the frameworks' own work",
     "beside_keras": "Beside Keras's own test of a layer",
     "workers": "Two workers beside one",
-    "schedule": "Scheduling by recorded time",
+    "schedule": "Workers and shards",
     "sizes": "Cost of a cell in small and large runs",
     "collection": "Collection beside empty tests",
     "report": "The page",

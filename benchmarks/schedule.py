@@ -1,13 +1,13 @@
 """
-What scheduling by recorded time brings: recorded times replayed through the scheduler, and through the one before it.
+How well pytest-xdist's own scheduler spreads a run, by a replay of expected times, and the shards of the same cells.
 
     python -m benchmarks.schedule [RESULTS]
 
 The replay needs no framework: workers do what xdist's do, a test takes as long as in the RESULTS file (or, without one,
-as is expected of it, give or take a third), and a process that is not the worker's takes its start. `by count` is the
-scheduler that went by the number of tests (`benchmarks.schedule_by_count`). The lower bound is that of no schedule at
-all: each process started once, and the work spread evenly. Beside it a run of three implementations with two workers
-says what is left of that when cells run for real, and the shards of the same cells how equally long they are.
+as is expected of it, give or take a third), and a process that is not the worker's takes its start. The lower bound is
+that of no schedule at all: each process started once, and the work spread evenly. Beside it a run of three
+implementations with two workers says what is left of that when cells run for real. Shards are those of the suite, and
+beside them pieces of the list with equally many cells.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
-from benchmarks.schedule_by_count import GroupScheduling as ByCount
+from xdist.remote import Producer
+from xdist.scheduler import WorkStealingScheduling
+
 from benchmarks.spent import python
 from conformance.results import read
-from conformance.run.distributed.scheduler import GroupScheduling, group_of
 from conformance.run.expected_times import Times, of_results, recorded
 from conformance.run.selection import Selection
 from conformance.run.sharding import parts
@@ -41,17 +43,28 @@ class _Worker:
     """A worker of xdist: it begins a test when it knows the next one, or that there is none."""
 
     def __init__(self) -> None:
+        self.gateway = SimpleNamespace(id="worker")
         self.queue: list[int] = []
+        self.wanted: list[int] = []
         self.shutting_down = False
         self.at: int | None = None
-        self.group = ""
+        self.implementation = ""
         self.starts = 0
 
     def send_runtest_some(self, tests: list[int]) -> None:
         self.queue += tests
 
+    def send_steal(self, tests: list[int]) -> None:
+        self.wanted = tests
+
     def shutdown(self) -> None:
         self.shutting_down = True
+
+    def give_back(self) -> list[int]:
+        """Return the tests that were asked for, where none of them was begun, and forget them."""
+        given = self.wanted if set(self.wanted) <= set(self.queue) else []
+        self.wanted, self.queue = [], [each for each in self.queue if each not in set(given)]
+        return given
 
     def next_test(self) -> int | None:
         """Return the test it goes on to, None where it has to wait or is done."""
@@ -61,10 +74,12 @@ class _Worker:
         return None
 
 
-def replay(scheduler: Any, workers: int, tests: Mapping[str, float], start: Callable[[str], float]) -> dict[str, float]:
+def replay(workers: int, tests: Mapping[str, float], start: Callable[[str], float]) -> dict[str, float]:
     """Return how long the tests take with so many workers (seconds), and how many processes are started."""
     ids = list(tests)
     nodes = [_Worker() for _ in range(workers)]
+    config: Any = SimpleNamespace(getvalue=lambda _: [f"{workers}*popen"])
+    scheduler: Any = WorkStealingScheduling(config, Producer("replay", enabled=False))
     for node in nodes:
         scheduler.add_node(node)
         scheduler.add_node_collection(node, ids)
@@ -72,14 +87,16 @@ def replay(scheduler: Any, workers: int, tests: Mapping[str, float], start: Call
     events: list[tuple[float, int]] = []
     now = 0.0
     while True:
+        while wanted := [node for node in nodes if node.wanted]:
+            scheduler.remove_pending_tests_from_node(wanted[0], wanted[0].give_back())
         for number, node in enumerate(nodes):
             test = node.next_test()
             if test is None:
                 continue
             took = tests[ids[test]]
-            if (group := group_of(ids[test])) != node.group:
-                node.group, node.starts = group, node.starts + 1
-                took += start(group)
+            if (name := _implementation(ids[test])) != node.implementation:
+                node.implementation, node.starts = name, node.starts + 1
+                took += start(name)
             heapq.heappush(events, (now + took, number))
         if not events:
             break
@@ -95,27 +112,15 @@ def replay(scheduler: Any, workers: int, tests: Mapping[str, float], start: Call
 
 
 def measure(results: Path | None = None) -> dict[str, Any]:
-    """Return for each number of workers the time over the lower bound and the starts, both ways, and a real run."""
-    expected = recorded()
+    """Return for each number of workers the time over the lower bound and the starts, for shards theirs, and a run."""
     actual = _made_up() if results is None else _taken(results)
-    starts = (expected if results is None else of_results(results)).start
-    seconds = {name: expected.cell(*name.partition("[")[2][:-1].split("/", 2)[1:]) for name in actual}
-    groups = {group_of(name) for name in actual}
-    rounds = []
-    for workers in WORKERS:
-        work = sum(actual.values()) + sum(starts(_implementation(each)) for each in groups)
-        least = max(work / workers, max(actual.values()))
-        schedulers = {
-            "by count": ByCount(workers),
-            "by time": GroupScheduling(
-                workers, seconds=seconds.__getitem__, start=lambda group: expected.start(_implementation(group))
-            ),
-        }
-        told = {
-            name: replay(each, workers, actual, lambda group: starts(_implementation(group)))
-            for name, each in schedulers.items()
-        }
-        rounds.append({"workers": workers, "least": least, **told})
+    start = (recorded() if results is None else of_results(results)).start
+    groups = {_implementation(name) for name in actual}
+    work = sum(actual.values()) + sum(map(start, groups))
+    rounds = [
+        {"workers": workers, "least": max(work / workers, *actual.values()), **replay(workers, actual, start)}
+        for workers in WORKERS
+    ]
     found = {"cells": len(actual), "processes": len(groups), "rounds": rounds, "shards": _shards(list(actual))}
     return found | {"real": _real(), "real_target": 0.9}
 
@@ -136,20 +141,28 @@ def _dealt(cells: list[str], rows: list[str], count: int, times: Times) -> dict[
         return parts(processes, count, start=times.start, cell=lambda each: times.cell(*each.split("/", 2)[1:]))
 
     whole = deal(cells)
-    loads, started = [0.0] * count, {(part, each.split("/")[1]) for each, part in whole.items()}
-    for each, part in whole.items():
-        loads[part] += times.cell(*each.split("/", 2)[1:])
-    for part, name in started:
-        loads[part] += times.start(name)
+    pieces = {each: number * count // len(cells) for number, each in enumerate(cells)}
     moved = []
     for row in rows:
         left = deal([each for each in cells if each.split("/", 2)[2] != row])
         moved.append(sum(whole[each] != part for each, part in left.items()) / len(left))
-    return {"count": count, "longest": max(loads) * count / sum(loads), "processes": len(started), "moved": max(moved)}
+    longest, processes = _balance(whole, count, times)
+    by_count, _ = _balance(pieces, count, times)
+    return {"count": count, "longest": longest, "by_count": by_count, "processes": processes, "moved": max(moved)}
 
 
-def _implementation(group: str) -> str:
-    return group.partition("/")[2]
+def _balance(dealt: Mapping[str, int], count: int, times: Times) -> tuple[float, int]:
+    """Return how long the longest part takes over the mean, and how many processes all parts start."""
+    loads, started = [0.0] * count, {(part, each.split("/")[1]) for each, part in dealt.items()}
+    for each, part in dealt.items():
+        loads[part] += times.cell(*each.split("/", 2)[1:])
+    for part, name in started:
+        loads[part] += times.start(name)
+    return max(loads) * count / sum(loads), len(started)
+
+
+def _implementation(test_id: str) -> str:
+    return test_id.partition("[")[2].split("/")[1]
 
 
 def _made_up() -> dict[str, float]:
@@ -191,25 +204,26 @@ def _real() -> dict[str, float]:
 def lines(found: dict[str, Any]) -> list[str]:
     """Return what was measured, as Markdown."""
     rows = [
-        f"{found['cells']} cells of {found['processes']} implementations, replayed; time over that of no schedule at",
-        "all, and processes started:",
+        f"{found['cells']} cells of {found['processes']} implementations, replayed through xdist's work stealing; time",
+        "over that of no schedule at all, and processes started:",
         "",
-        "| workers | by count | starts | by time | starts |",
-        "|---:|---:|---:|---:|---:|",
+        "| workers | time / least | starts |",
+        "|---:|---:|---:|",
     ]
-    for each in found["rounds"]:
-        told = [
-            f"{each[way]['seconds'] / each['least']:.3f} | {each[way]['starts']}" for way in ("by count", "by time")
-        ]
-        rows.append(f"| {each['workers']} | {' | '.join(told)} |")
+    rows += [
+        f"| {each['workers']} | {each['seconds'] / each['least']:.3f} | {each['starts']} |" for each in found["rounds"]
+    ]
     rows += [
         "",
-        "Shards of the same cells, each balanced by what is expected; of ten rows the one whose loss moves most:",
+        "Shards of the same cells: the longest over the mean, balanced by expected time and in pieces of equally many",
+        "cells; the share of the cells that the loss of a row moves to another shard, the most of ten rows:",
+        "",
+        "| shards | by time | by count | processes | cells moved by a row |",
+        "|---:|---:|---:|---:|---:|",
     ]
-    rows += ["", "| shards | longest / mean | processes | cells moved by a row |", "|---:|---:|---:|---:|"]
     for each in found["shards"]:
-        moved = f"{100 * each['moved']:.2f} %"
-        rows.append(f"| {each['count']} | {each['longest']:.4f} | {each['processes']} | {moved} |")
+        balance = f"{each['longest']:.4f} | {each['by_count']:.2f}"
+        rows.append(f"| {each['count']} | {balance} | {each['processes']} | {100 * each['moved']:.2f} % |")
     real = found["real"]
     rows += [
         "",

@@ -47,7 +47,8 @@ def kill(seed: int, folder: Path, longest: float) -> tuple[str, str]:
         hit = _hit(process.pid, target)
         said, _ = process.communicate(timeout=300)
     now, wrong = judged(folder / "out" / "results.jsonl", said, process.returncode)
-    if hit and target in ("worker", "child") and now != "complete":
+    is_early = target == "worker" and "while it was started" in said  # before any cell ran
+    if hit and target in ("worker", "child") and now != "complete" and not is_early:
         wrong = wrong or f"a {target} was killed, and the run did not go on: {now}"
     where = f"{target} after {moment:.1f} s" if hit else "nothing"
     return f"{target if hit else 'nothing'}: {now}", wrong and f"{where}: {wrong}\n{said[-2000:]}"

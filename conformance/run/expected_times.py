@@ -1,5 +1,7 @@
 """
-How long processes take to start and cells to run, as far as an earlier run tells: what shards and schedules go by.
+How long processes take to start and cells to run, as far as an earlier run tells.
+
+Shards and the number of workers go by it.
 
 What is known comes with the package, in `times.json`, so that every machine of the same version expects the same and
 need not ask another; `python -m conformance.run.expected_times RESULTS` writes it anew. It holds a start and a usual

@@ -114,8 +114,10 @@ def pytest_configure(config: pytest.Config) -> None:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if config.getoption("--progress") and state.worker is None and reporter is not None:
         writer = config.get_terminal_writer()
-        state.progress = Progress(writer._file, lambda: state.tally.expected, live=is_coloured(writer._file))
-        config.pluginmanager.register(state.progress, "conformance-progress")
+        state.recorder.progress = Progress(
+            writer._file, lambda: state.recorder.tally.expected, live=is_coloured(writer._file)
+        )
+        config.pluginmanager.register(state.recorder.progress, "conformance-progress")
     if reporter is not None:
         light = LightReports(config, reporter, prints=state.worker is None)
         config.pluginmanager.register(light, "conformance-light-reports")
@@ -154,7 +156,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()
     state = session.config.stash[STATE]
     if state.worker is None and not session.config.option.collectonly:
-        state.writing(lambda: state.expect([item.nodeid for item in session.items]))
+        state.expect([item.nodeid for item in session.items])
 
 
 @pytest.hookimpl(wrapper=True)
@@ -216,7 +218,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Write results as they come; with xdist, this runs where the results file is."""
     state = _current
     if state is not None and state.worker is None and (report.when == "call" or report.failed):
-        state.writing(lambda: state.take(report))
+        state.recorder.take(report)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -237,17 +239,17 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitC
     state, _current = _current, None
     if state is None or state.worker is not None or session.config.option.collectonly:
         return
-    if state.progress is not None:
-        state.progress.end()
+    if state.recorder.progress is not None:
+        state.recorder.progress.end()
     try:
-        state.finish()
+        state.recorder.finish()
     except OutputError as error:
-        state.give_up(error)
+        state.recorder.give_up(error)
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
         return
-    if exitstatus != pytest.ExitCode.OK or not state.asked:
+    if exitstatus != pytest.ExitCode.OK or not state.recorder.asked:
         return
-    if not state.tally.has_run:
+    if not state.recorder.tally.has_run:
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
     elif state.idle or state.fails_by_ledger:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -256,24 +258,24 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitC
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Let go of a results file that the session never came to."""
     state = config.stash.get(STATE, None)
-    if state is not None and state.writer is not None:
-        state.writer.close()
+    if state is not None and state.recorder.writer is not None:
+        state.recorder.writer.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print counts per implementation, the slowest cells, and where the results are."""
     state = config.stash.get(STATE, None)
-    if state is not None and state.failure is not None:
+    if state is not None and state.recorder.failure is not None:
         # A summary of what is not in the file would be taken for one of what is.
-        terminalreporter.write_line(f"error: the results cannot be written: {state.failure}", red=True)
+        terminalreporter.write_line(f"error: the results cannot be written: {state.recorder.failure}", red=True)
         return
-    if state is None or state.worker is not None or not state.asked or config.option.collectonly:
+    if state is None or state.worker is not None or not state.recorder.asked or config.option.collectonly:
         return
     terminalreporter.section("conformance")
     lines = summarise(
-        state.tally,
+        state.recorder.tally,
         results=config.getoption("--results"),
-        versions=state.versions,
+        versions=state.recorder.versions,
         strict=state.is_strict,
         idle=state.idle,
         notes=state.unknown_globs,

@@ -1,5 +1,5 @@
 """
-What a run holds from its options to its footer: the selection, the cells, who runs them, and the results file.
+What a run is: its options, its plan (implementations, machines, cells), and its recorder.
 
 Knows the configuration of pytest, and none of its hooks: those are `conformance.run.plugin`'s.
 """
@@ -7,10 +7,8 @@ Knows the configuration of pytest, and none of its hooks: those are `conformance
 from __future__ import annotations
 
 import math
-import re
 import shlex
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,8 +20,6 @@ from conformance.checks.cell import Cell, unknown_globs
 from conformance.ledger import Behaviour
 from conformance.results import UNJUDGED
 from conformance.results.locked_file import OutputError, ResultsFile
-from conformance.results.measurements import Measured
-from conformance.results.record import decoded
 from conformance.run import resources
 from conformance.run.collection import ask_for_cells, files_of_tests
 from conformance.run.distributed import transfer
@@ -31,19 +27,17 @@ from conformance.run.distributed.hooks import WithXdist
 from conformance.run.distributed.machines import Machines, are_elsewhere
 from conformance.run.expected_times import Times
 from conformance.run.instruction_set import lacking
-from conformance.run.progress import Progress
+from conformance.run.recorder import Recorder
 from conformance.run.runner import DEFAULT_CACHE, Runner
 from conformance.run.selection import Selection, SelectionError, parse_shard
-from conformance.run.tally import Tally
 from conformance.sandbox.environment import cpu_features, usable
 from conformance.sandbox.sandbox import GIB, Limits
 
 _NO_ROW: Final = "no row of the selection is asked of it"
-_CELL: Final = re.compile(r"test_dense\[([^/]+/[^/]+/.+)\]$")
 
 
 class State:
-    """What a run holds: its selection, its cells, the process it talks to, and the results file it writes."""
+    """One run: what its options say, the plan that follows of them, and what records its results."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
@@ -85,18 +79,8 @@ class State:
         #: Globs of rows that match no implementation, each a line with its row.
         self.unknown_globs: tuple[str, ...] = ()
         self.behaviours: tuple[Behaviour, ...] = ()
-        self.asked = False
-        self.tally = Tally()
-        self.measured = Measured()
-        self.hellos: set[tuple[str, str | None]] = set()
-        #: Implementation -> distribution -> version, as the processes report them.
-        self.versions: dict[str, dict[str, str]] = {}
+        self.recorder = Recorder()
         self.is_strict = bool(config.getoption("--strict-ledger"))
-        self.xdist: WithXdist | None = None
-        self.writer: ResultsFile | None = None
-        self.failure: str | None = None
-        self.started = datetime.now(UTC)
-        self.progress: Progress | None = None
 
     def prepare(self) -> None:
         """
@@ -120,7 +104,7 @@ class State:
         target = self.config.getoption("--results")
         if target and not self.config.option.collectonly:
             try:
-                self.writer = ResultsFile.open(Path(target))
+                self.recorder.writer = ResultsFile.open(Path(target))
             except OutputError as error:
                 raise SelectionError(str(error)) from None
 
@@ -132,15 +116,22 @@ class State:
         elsewhere, only = are_elsewhere(self.config)
         if self.cpu_isa is not None and not only and (missing := lacking(self.cpu_isa, cpu_features())):
             raise SelectionError(f"--cpu-isa {self.cpu_isa}: the processor lacks {', '.join(missing)}")
-        self.chosen = self.selection.chosen(elsewhere=elsewhere) if self.reads_table else ()
+        if elsewhere and self.selection.device == "auto":
+            raise SelectionError("--device auto looks for a GPU on this machine alone: with --tx say cpu or gpu")
+        self.chosen = self.selection.chosen(elsewhere=only) if self.reads_table else ()
         self.machines = Machines(
-            self.chosen, device=self.selection.device, threads=self.threads, elsewhere=elsewhere, only=only
+            self.chosen,
+            named=self.selection.implementations,
+            device=self.selection.device,
+            threads=self.threads,
+            elsewhere=elsewhere,
+            only=only,
         )
         if not self.reads_table:
             return
         if not elsewhere and not self.config.option.collectonly:
             self.selection.check_adapters(self.chosen, self.limits)
-        devices = self.selection.devices(self.chosen, elsewhere=elsewhere)
+        devices = self.selection.devices(self.chosen, elsewhere=only)
         # Read here and not when tests are generated, where a fault would come with a traceback.
         cases = self.selection.table()
         cells = self.selection.every_cell(cases, self.chosen, devices)
@@ -188,22 +179,46 @@ class State:
         assert self.machines is not None
         limits = self.limits
         options: dict[str, object] = {"draws": self.draws, "deadline": limits.question}
-        unasked = {cell.id for cell in self.cells if cell.unsupported is not None}
-        apart = {cell.id for cell in self.cells if cell.case.environment} - unasked
         options |= {"start-deadline": limits.start, "hang": limits.hang, "memory": limits.memory / GIB}
         options |= {} if self.cpu_isa is None else {"cpu-isa": self.cpu_isa}
-        self.xdist = WithXdist(
+        found = WithXdist(
             self.config,
             self.machines,
             cells=lambda: transfer.pack(self.cells, self.behaviours),
             options=options,
-            named=self.selection.implementations,
-            times=self.times,
-            is_apart=lambda test_id: _is_cell(test_id) and _cell_id(test_id) in apart,
-            is_unasked=lambda test_id: _is_cell(test_id) and _cell_id(test_id) in unasked,
-            expect=lambda ids: self.writing(lambda: self.expect(ids)),
+            expect=self.expect,
         )
-        return self.xdist
+        self.recorder.place = found.place
+        return found
+
+    def expect(self, test_ids: Sequence[str]) -> None:
+        """Take note of the tests to come."""
+        self.recorder.expect(test_ids, self._header)
+
+    def _header(self) -> dict[str, Any]:
+        """Return what the header of the results file says of the run."""
+        return {
+            "distributions": dict(transfer.distributions()),
+            "platform": transfer.described(),
+            **self._spread(),
+            "selection": {
+                "cases": list(self.selection.cases) or ["default table"],
+                "implementations": [each.name for each in self.chosen],
+                "device": self.selection.device,
+                "tier": self.selection.tier,
+                "random": {"count": self.selection.random, "seed": self.selection.random_seed},
+                "shard": "/".join(map(str, self.selection.shard)),
+                "draws": self.draws,
+                "cpu_isa": self.cpu_isa,
+                "ledger": not self.config.getoption("--no-ledger"),
+                "limits": {
+                    "deadline": self.limits.question,
+                    "start_deadline": self.limits.start,
+                    "hang": self.limits.hang,
+                    "memory_gib": self.limits.memory / GIB,
+                },
+            },
+        }
 
     def _spread(self) -> dict[str, Any]:
         """Return what the header says of workers here, and of the other machines where there are any."""
@@ -213,91 +228,6 @@ class State:
         planned = self.planned or resources.fixed(max(here, 1), cpus=resources.cpus(), threads=self.threads)
         told: dict[str, Any] = {"machines": found} if found else {}
         return told if found and not here else {"workers": planned.facts(), **told}
-
-    def expect(self, test_ids: Sequence[str]) -> None:
-        """Take note of the tests to come, once, and write the header."""
-        if self.asked:
-            return
-        self.asked = any("test_dense[" in each for each in test_ids)
-        named = (_cell_id(each) for each in test_ids if _is_cell(each))
-        xdist = self.xdist
-        self.tally.expect(each for each in named if xdist is None or xdist.is_wanted("/".join(each.split("/", 2)[:2])))
-        if self.writer is not None:
-            self.writer.header(
-                started=self.started.isoformat(timespec="seconds").replace("+00:00", "Z"),
-                distributions=dict(transfer.distributions()),
-                platform=transfer.described(),
-                **self._spread(),
-                selection={
-                    "cases": list(self.selection.cases) or ["default table"],
-                    "implementations": [each.name for each in self.chosen],
-                    "device": self.selection.device,
-                    "tier": self.selection.tier,
-                    "random": {"count": self.selection.random, "seed": self.selection.random_seed},
-                    "shard": "/".join(map(str, self.selection.shard)),
-                    "draws": self.draws,
-                    "cpu_isa": self.cpu_isa,
-                    "ledger": not self.config.getoption("--no-ledger"),
-                    "limits": {
-                        "deadline": self.limits.question,
-                        "start_deadline": self.limits.start,
-                        "hang": self.limits.hang,
-                        "memory_gib": self.limits.memory / GIB,
-                    },
-                },
-                cells=self.tally.expected,
-            )
-
-    def take(self, report: pytest.TestReport) -> None:
-        """Write what a test's report carries."""
-        for hello in getattr(report, "conformance_hellos", ()):
-            self.versions.setdefault(hello["implementation"], {}).update(hello["versions"])
-            said = (hello["implementation"], hello.get("host"))
-            if said not in self.hellos:
-                self.hellos.add(said)
-                if self.writer is not None:
-                    self.writer.implementation(**hello)
-        if not _is_cell(report.nodeid):
-            return
-        cell = _cell_id(report.nodeid)
-        text = report.__dict__.pop("conformance", None)  # once: pytest may keep the report to the end
-        if self.tally.has(cell):
-            return
-        record = None if text is None else decoded(text.encode())
-        if record is None and report.failed:
-            place = None if self.xdist is None else self.xdist.place(report)
-            record = _unrun(cell, "crashed", f"the test itself failed: {report.longreprtext[-2000:]}", place)
-        if record is not None:
-            self.tally.take(record)
-            self.measured.add(record)
-            if self.writer is not None:
-                self.writer.cell(record)
-            if self.progress is not None:
-                self.progress.take(record["outcome"])
-
-    def finish(self) -> None:
-        """
-        Write a line for every cell that was not reached, and the footer.
-
-        A run that ends before its cells are known has neither: there is no header, and the earlier file stays.
-        """
-        missing = self.tally.missing
-        for cell in missing:
-            record = _unrun(cell, "not_run", "the run was stopped before this cell")
-            self.tally.take(record)
-            if self.writer is not None:
-                self.writer.cell(record)
-        if self.writer is None:
-            return
-        if self.writer.has_header:
-            seconds = (datetime.now(UTC) - self.started).total_seconds()
-            self.writer.footer(
-                complete=not missing,
-                seconds=round(seconds, 3),
-                behaviours=self.tally.behaviours.facts(),
-                measured=self.measured.facts(),
-            )
-        self.writer.close()
 
     @property
     def idle(self) -> dict[str, str]:
@@ -311,12 +241,12 @@ class State:
             name = each.name
             if name not in self.selection.implementations:
                 continue
-            outcomes = self.tally.outcomes_of(name)
+            outcomes = self.recorder.tally.outcomes_of(name)
             has_run = not outcomes <= set(UNJUDGED)
             is_elsewhere = name in self.askable and (not outcomes or ("not_run" not in outcomes and self._is_part))
             if not has_run and not is_elsewhere:
                 none = "it is asked by rows that name it alone, and none does" if each.by_name else _NO_ROW
-                found[name] = self.tally.reason_of(name) or none
+                found[name] = self.recorder.tally.reason_of(name) or none
         return found
 
     @property
@@ -326,7 +256,7 @@ class State:
     @property
     def fails_by_ledger(self) -> bool:
         """Whether the run is red because a known behaviour is gone, as `--strict-ledger` has it."""
-        return self.is_strict and bool(self.tally.behaviours.gone)
+        return self.is_strict and bool(self.recorder.tally.behaviours.gone)
 
     def alone(self, cell: str) -> str | None:
         """Return the command that runs a cell, `DEVICE/IMPLEMENTATION/CASE`, alone; None outside of a checkout."""
@@ -343,20 +273,6 @@ class State:
         options += ["--no-ledger"] if self.config.getoption("--no-ledger") else []
         return shlex.join(["pytest", f"{tests}::test_dense[{cell}]", *options])
 
-    def writing(self, write: Callable[[], None]) -> None:
-        """Do what writes results; where they can be written no more, end the run: going on would waste it."""
-        try:
-            write()
-        except OutputError as error:
-            pytest.exit(self.give_up(error), returncode=pytest.ExitCode.USAGE_ERROR)
-
-    def give_up(self, error: OutputError) -> str:
-        """Write nothing more, and return why in a line."""
-        if self.writer is not None:
-            self.writer.close()
-        self.writer, self.failure = None, str(error)
-        return self.failure
-
 
 def _limits(config: pytest.Config) -> Limits:
     """Return what a process may take, as the options say."""
@@ -370,22 +286,3 @@ def _limits(config: pytest.Config) -> Limits:
         hang=given["hang"],
         memory=max(1, round(given["memory"] * GIB)),
     )
-
-
-def _is_cell(test_id: str) -> bool:
-    return _CELL.search(test_id) is not None
-
-
-def _cell_id(test_id: str) -> str:
-    """Return `DEVICE/IMPLEMENTATION/CASE` of the test of a cell."""
-    found = _CELL.search(test_id)
-    assert found is not None, test_id
-    return found.group(1)
-
-
-def _unrun(cell: str, outcome: str, reason: str, place: str | None = None) -> dict[str, Any]:
-    """Return the record of a cell that has no result of its own; `place` is the other machine it was at."""
-    device, implementation, case = cell.split("/", 2)
-    named = {"case": case, "implementation": implementation, "device": device}
-    where, reason = ({}, reason) if place is None else ({"host": place}, f"{reason} (on {place})")
-    return {**named, "outcome": outcome, "checks": [], "reason": reason, "seconds": 0.0, **where}

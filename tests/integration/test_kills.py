@@ -26,14 +26,16 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def test_a_worker_that_is_killed_as_it_starts_is_replaced(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_as_it_starts_ends_the_run_in_a_line(tmp_path: Path) -> None:
+    """Before any cell ran, and without a trace in the earlier file."""
     with started(tmp_path) as process:
         run = psutil.Process(process.pid)
         until(run.children)
         run.children()[0].kill()
         said, _ = process.communicate()
-    assert (process.returncode, "Traceback" in said) == (0, False), said
-    assert judged(tmp_path / "out" / "results.jsonl", said, 0) == ("complete", "")
+    assert (process.returncode, "Traceback" in said) == (2, False), said
+    assert "a worker ended while it was started" in said
+    assert judged(tmp_path / "out" / "results.jsonl", said, 2) == ("the earlier file", "")
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])

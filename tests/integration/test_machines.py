@@ -26,10 +26,10 @@ PATIENCE = 120
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Host, Host]:
-    """Return two machines; one of them alone has the module `there`."""
+    """Return two machines with the same modules, but for `odd`, which one of them alone has."""
     folders = [tmp_path_factory.mktemp("machine") for _ in range(2)]
-    both = {"both": HONEST, "mine": WAITING}
-    return Host(folders[0], both), Host(folders[1], {**both, "there": HONEST})
+    both = {"both": HONEST, "there": HONEST, "mine": WAITING}
+    return Host(folders[0], both), Host(folders[1], {**both, "odd": HONEST})
 
 
 @pytest.fixture
@@ -62,8 +62,7 @@ def test_rows_travel_and_results_come_back_to_one_file(hosts: tuple[Host, Host],
     found = cells(folder / "far" / "results.jsonl")
     assert len(found) == header["cells"] == 36
     assert {each["host"] for each in found} == set(names.values())
-    # What one machine alone has runs there, and a row is named as it was here.
-    assert {each["host"] for each in found if each["implementation"] == "there:dense"} == {names[two]}
+    # A row is named as it was here.
     assert {each["row"] for each in found} == {"rows.yaml:1"}
     said = [
         (each["implementation"], each["host"])
@@ -150,6 +149,16 @@ def test_a_machine_with_another_source_takes_no_part(hosts: tuple[Host, Host], f
     assert "Traceback" not in done.stderr + done.stdout
 
 
+def test_a_machine_that_lacks_what_another_one_has_takes_no_part(hosts: tuple[Host, Host], folder: Path) -> None:
+    with hosts[0].serve() as (_, one), hosts[1].serve() as (_, two):
+        words = ("run", "rows.yaml", "-inumpy", "-iodd:dense", f"--tx=socket={two}", f"--tx=socket={one}", "-o", "out")
+        done = conformance(*words, cwd=folder)
+    assert done.returncode == 2, done.stdout
+    assert f"odd:dense was asked for, but is not installed on {one}: odd" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr + done.stdout
+    assert not (folder / "out" / "results.jsonl").exists()
+
+
 def test_a_machine_is_reached_by_ssh_with_its_own_interpreter(hosts: tuple[Host, Host], folder: Path) -> None:
     """By a program in place of ssh, which runs what it is told to run there: without a shell's settings, elsewhere."""
     program = folder / "bin" / "ssh"
@@ -159,7 +168,7 @@ def test_a_machine_is_reached_by_ssh_with_its_own_interpreter(hosts: tuple[Host,
     program.chmod(0o755)
     spec = f"2*ssh=node1//python={hosts[1].folder}/environment/bin/python//chdir=work"
     done = conformance(
-        *("run", "rows.yaml", "-ithere:dense", "-o", "out", f"--tx={spec}", "--tx=popen"),
+        *("run", "rows.yaml", "-inumpy", "-o", "out", f"--tx={spec}", "--tx=popen"),
         cwd=folder,
         PATH=f"{program.parent}:{os.environ['PATH']}",
     )
@@ -167,6 +176,9 @@ def test_a_machine_is_reached_by_ssh_with_its_own_interpreter(hosts: tuple[Host,
     header, *_ = lines(folder / "out" / "results.jsonl")
     assert [(each["address"], each["workers"]) for each in header["machines"]] == [("node1", 2)]
     assert header["workers"]["workers"] == 1
-    # The worker here has no such module, and is asked nothing.
-    assert {each["host"] for each in cells(folder / "out" / "results.jsonl")} == {header["machines"][0]["host"]}
+    # Workers there and the one here share the cells.
+    assert {each.get("host") for each in cells(folder / "out" / "results.jsonl")} == {
+        header["machines"][0]["host"],
+        None,
+    }
     assert set(outcomes(folder / "out" / "results.jsonl").values()) == {"conforms"}

@@ -10,7 +10,7 @@ import contextlib
 import re
 import shutil
 import subprocess
-import sysconfig
+import sys
 import tempfile
 import venv
 from collections.abc import Iterator, Mapping
@@ -50,7 +50,8 @@ class Host:
         venv.create(folder / "environment", symlinks=True)
         self.packages = next((folder / "environment" / "lib").glob("python*")) / "site-packages"
         # What the frameworks need, but not what is installed as editable: those files of paths are not read again.
-        (self.packages / "borrowed.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+        borrowed = "\n".join(each for each in sys.path if each.endswith("site-packages"))
+        (self.packages / "borrowed.pth").write_text(borrowed, encoding="utf-8")
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / "conformance", self.packages / "conformance", ignore=ignored)
         for name, source in modules.items():

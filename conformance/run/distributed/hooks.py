@@ -1,40 +1,39 @@
 """
-The hooks that exist only where pytest-xdist is loaded: what workers are sent, who runs what, and who replaces whom.
+The hooks that exist only where pytest-xdist is loaded: what workers are sent, and what becomes of lost ones.
 
-Loaded by `conformance.run.plugin`, which knows cells and results. This module knows xdist, and of a cell no more than
-the form of its test's id.
+Loaded by `conformance.run.plugin`, which knows cells and results. pytest-xdist itself hands out the tests, by its
+`WorkStealingScheduling`; docs/machines.md says what that costs.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import re
+import dataclasses
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
+import execnet
 import pytest
+from xdist.scheduler import WorkStealingScheduling
 
-from conformance.run.distributed.machines import UNREACHABLE, Machines, Replacement, arguments_for, with_arguments
-from conformance.run.distributed.scheduler import GroupScheduling
+from conformance.run.distributed.machines import (
+    UNREACHABLE,
+    Machines,
+    address,
+    arguments_for,
+    is_elsewhere,
+    is_reachable,
+    line,
+    move_here,
+)
 from conformance.run.errors import say_error
-from conformance.run.expected_times import Times
-
-_CELL: Final = re.compile(r"test_dense\[[^/\]]+/([^/\]]+)/(.+)\]$")
-DEVICES: Final = ("cpu/", "gpu/")
-#: How often in a row a worker may be killed before it answers.
-STARTS: Final = 3
-#: How long a test that is no cell is expected to take (seconds).
-ANY_TEST: Final = 0.1
 
 
 class WithXdist:
     """
     The hooks of one run; on a worker, none of them is called.
 
-    `machines` are those that take part, `cells` what workers are sent, `options` those that matter on other machines,
-    `named` the implementations a person named; `times` says how long what takes, `is_apart` which tests have a process
-    of their own, `is_unasked` which need none, and `expect` is told of the tests to come.
+    `machines` are those that take part, `cells` returns what workers are sent, `options` are those that matter on other
+    machines, and `expect` takes the ids of the tests to come.
     """
 
     def __init__(
@@ -44,10 +43,6 @@ class WithXdist:
         *,
         cells: Callable[[], bytes],
         options: Mapping[str, object],
-        named: Sequence[str],
-        times: Times,
-        is_apart: Callable[[str], bool],
-        is_unasked: Callable[[str], bool],
         expect: Callable[[Sequence[str]], None],
     ) -> None:
         self._config = config
@@ -55,54 +50,55 @@ class WithXdist:
         self._cells = cells
         self._sent: bytes | None = None
         self._options = options
-        self._named = named
-        self._times = times
-        self._is_apart = is_apart
-        self._is_unasked = is_unasked
         self._expect = expect
         self._first: tuple[str, list[str]] | None = None
         self._arguments = config.invocation_params.args
+        self._scheduler: WorkStealingScheduling | None = None
+        #: Workers that were started and have not ended.
+        self._up: set[Any] = set()
+        #: Whether some machine was lost.
+        self._is_short = False
 
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionstart(self, session: pytest.Session) -> Generator[None, Any, Any]:
-        """Say in a line which machine cannot be reached, or what none of them can do."""
-        distributed = self._config.pluginmanager.getplugin("dsession")
+        """Say in a line which machine cannot be reached, or why it takes no part."""
         try:
-            result = yield
-            fault = None
+            return (yield)
         except UNREACHABLE as error:
-            if distributed is None:
+            if not self._machines.workers:
                 raise
-            result, fault = None, self._machines.unreached(error)
+            fault = self._machines.unreached(error)
         except pytest.UsageError as error:
-            result, fault = None, str(error)
-        if distributed is not None:
-            fault = fault or self._machines.fault(self._named)
-            if fault and distributed.nodemanager is not None:
-                distributed.nodemanager.teardown_nodes()
-            Replacement(distributed, self._machines, self._tell)
-        if fault:
-            say_error(fault)
-            raise pytest.UsageError
-        return result
+            fault = str(error)
+        say_error(fault)
+        raise pytest.UsageError
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """End the run in a line where a worker ends while it is started in place of another one."""
+        try:
+            return (yield)
+        except (EOFError, ConnectionError, execnet.HostNotFound) as error:
+            if not self._machines.workers:
+                raise
+            pytest.exit(f"a worker could not be replaced: {line(error)}", returncode=pytest.ExitCode.INTERRUPTED)
 
     def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[Any]) -> None:
         """Take note of the workers to come, and let nothing be copied to other machines."""
         self._machines.expect(specs)
-        group = config.pluginmanager.getplugin("dsession").nodemanager.group
-        group.makegateway = functools.partial(_made, group.makegateway)
         if self._machines.are_elsewhere:
             # pytest itself, which is installed there: xdist would send this machine's.
             config.pluginmanager.getplugin("dsession").nodemanager.roots = []
 
     def pytest_xdist_newgateway(self, gateway: Any) -> None:
-        """Ask another machine what it is, and call pytest there in its own words."""
+        """Ask another machine what it is, and call pytest there with words of its own."""
         machine = self._machines.greet(gateway)
         words = self._arguments if machine is None else arguments_for(machine, self._options)
-        with_arguments(self._config, words)
+        self._config.invocation_params = dataclasses.replace(self._config.invocation_params, args=tuple(words))
 
     def pytest_configure_node(self, node: Any) -> None:
         """Send a worker its cells, so that it need not look for them."""
+        self._up.add(node)
         machine = self._machines.of(node.gateway)
         if self._sent is None:
             self._sent = self._cells()
@@ -113,21 +109,15 @@ class WithXdist:
             "junit": bool(self._config.getoption("xmlpath", None)),
         }
 
-    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> GroupScheduling | None:
-        """Group tests by process, unless another distribution was asked for by name."""
-        if config.getoption("dist") != "load":
-            return None
-        times = self._times
-        return GroupScheduling(
-            self._machines.workers,
-            seconds=lambda test_id: 0.0 if self._is_unasked(test_id) else _seconds(times, test_id),
-            is_apart=self._is_apart,
-            start=lambda group: times.start(group.partition("/")[2]) if group.startswith(DEVICES) else 0.0,
-            is_able=self._is_able,
-            is_wanted=self.is_wanted,
-            # A worker on this machine can be started again whatever happens; one elsewhere perhaps cannot.
-            together=self._machines.are_elsewhere,
-        )
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> WorkStealingScheduling | None:
+        """
+        Let each worker begin with a part of the list that is in one piece, unless another distribution was named.
+
+        The cells of a process lie side by side in the list, so that few processes are started twice.
+        """
+        if config.getoption("dist") == "load":
+            self._scheduler = WorkStealingScheduling(config, log)
+        return self._scheduler
 
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
         """Take note of the tests a worker collected; a worker that collected others is told from the rest in a line."""
@@ -142,20 +132,26 @@ class WithXdist:
             )
         self._expect(ids)
 
-    def is_wanted(self, group: str) -> bool:
-        """Return whether a group is to run: not on a GPU that is on no machine, where none was asked for by name."""
-        device, _, implementation = group.partition("/")
-        if device != "gpu" or self._config.getoption("--device") != "auto" or not self._machines.are_elsewhere:
-            return True
-        return self._machines.is_possible(device, implementation)
+    def pytest_testnodeready(self, node: Any) -> None:
+        """Give no tests to a worker on this machine in a run that is to use other machines alone."""
+        if self._machines.are_all_elsewhere and not is_elsewhere(node.gateway.spec):
+            node.shutdown()
 
-    def _is_able(self, node: Any, group: str) -> bool:
-        """Return whether a worker is the right one for a group; for what no machine can do, any is."""
-        device, _, implementation = group.partition("/")
-        if not self._machines.are_elsewhere or device not in ("cpu", "gpu"):
-            return True
-        able = self._machines.is_able(node.gateway, device, implementation)
-        return able or not self._machines.is_possible(device, implementation)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """
+        Go on without a machine that is lost; end the run where none is left.
+
+        xdist replaces each worker that is lost, and ends the run with a traceback where that fails. What replaces a
+        worker of a lost machine is therefore started on this machine.
+        """
+        self._up.discard(node)
+        spec = node.gateway.spec
+        if error and is_elsewhere(spec) and not is_reachable(spec):
+            self._tell(f"{address(spec)} is lost, the run goes on without it")
+            self._is_short = True
+            move_here(spec)
+        elif self._is_short and not self._up and self._scheduler is not None and self._scheduler.has_pending:
+            pytest.exit("no machine is left to run the rest", returncode=pytest.ExitCode.INTERRUPTED)
 
     def place(self, report: pytest.TestReport) -> str | None:
         """Return the other machine a report comes from, None for this one."""
@@ -167,21 +163,7 @@ class WithXdist:
         machine = self._machines.of(node.gateway)
         return f"worker {node.gateway.id}" if machine is None else f"worker {node.gateway.id} on {machine.name}"
 
-    def _tell(self, line: str) -> None:
+    def _tell(self, said: str) -> None:
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
         if reporter is not None:
-            reporter.write_line(line)
-
-
-def _made(make: Callable[[Any], Any], spec: Any) -> Any:
-    """Return the gateway that `make` makes, of a worker that is killed while it starts another one's."""
-    for _ in range(STARTS - 1):
-        with contextlib.suppress(EOFError):
-            return make(spec)
-    return make(spec)
-
-
-def _seconds(times: Times, test_id: str) -> float:
-    """Return how long a test is expected to take, the process of its group being up."""
-    cell = _CELL.search(test_id)
-    return ANY_TEST if cell is None else times.cell(cell.group(1), cell.group(2))
+            reporter.write_line(said)

@@ -1,17 +1,16 @@
 """
 The workers of a run on other machines, which pytest-xdist reaches through gateways of execnet.
 
-A machine is asked what it is before a worker is started there, and a worker is started from what is installed there:
-nothing is copied to it, and no path of this machine means anything on it. A machine that is lost costs the cell it was
-at; the others go on. This module knows gateways and nothing of how cells are run or judged.
+A machine is asked what it is before a worker is started there. A worker runs what is installed there: nothing is copied
+to it, and no path of this machine means anything on it. All machines of a run have the same implementations, so that
+any worker can run any cell. This module knows gateways and nothing of how cells are run or judged.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,36 +22,26 @@ from conformance.adapters.installation import told_missing
 from conformance.adapters.registry import Implementation
 from conformance.run import resources
 from conformance.run.distributed import transfer
-from conformance.run.selection import visible
 
 #: How long a machine may take to say what it is, and for each implementation whose devices it looks for (seconds).
 PATIENCE: Final = 60.0
 PATIENCE_FOR_DEVICES: Final = 130.0
-#: What becomes of a gateway to a machine that is not there, or that ends in the middle of a sentence.
+#: What is raised for a machine that is not there, or that ends in the middle of a message.
 UNREACHABLE: Final = (OSError, EOFError, execnet.HostNotFound, execnet.RemoteError, execnet.TimeoutError)
-#: After how many seconds of silence a connection is asked whether it is still there, how often, and how many times.
-_KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """
-    Another machine: its `name` in results, the `address` it is reached by, and what it said of itself.
-
-    `missing` are the packages each implementation lacks there, `devices` those its framework sees.
-    """
+    """Another machine: its `name` in results, the `address` it is reached by, and what it said of itself."""
 
     name: str
     address: str
+    #: Its address without a port: workers of one host share its CPUs.
+    host: str
     cpus: int
+    #: The folder of the package there.
     package: str
     facts: Mapping[str, Any]
-    missing: Mapping[str, Sequence[str]]
-    devices: Mapping[str, Sequence[str]]
-
-    def carries(self, implementation: str, device: str) -> bool:
-        """Return whether cells of an implementation on a device can run there."""
-        return not self.missing.get(implementation) and device in self.devices.get(implementation, (device,))
 
 
 def is_elsewhere(spec: Any) -> bool:
@@ -101,31 +90,44 @@ class Machines:
     """
     The machines of one run.
 
-    `chosen` are its implementations, `device` and `threads` what was asked for; `elsewhere` says whether some workers
-    run on other machines, `only` whether all do.
+    `chosen` are its implementations, `named` those of them that a person named; `device` and `threads` are what was
+    asked for. `elsewhere` says whether some workers run on other machines, `only` whether all do.
     """
 
     def __init__(
-        self, chosen: Sequence[Implementation], *, device: str, threads: int | None, elsewhere: bool, only: bool
+        self,
+        chosen: Sequence[Implementation],
+        *,
+        named: Sequence[str],
+        device: str,
+        threads: int | None,
+        elsewhere: bool,
+        only: bool,
     ) -> None:
-        self._chosen = {each.name: each for each in chosen}
+        self._chosen = tuple(chosen)
+        self._named = frozenset(named)
         self._device = device
         self._threads = threads
         self.are_elsewhere = elsewhere
-        self._only = only
+        self.are_all_elsewhere = only
         self._of: dict[str, Machine] = {}
-        self._here: dict[str, bool] = {}
-        self._specs: tuple[Any, ...] = ()
+        self._addresses: tuple[str, ...] = ()
+        self._sharing: Counter[str] = Counter()
         self._made = 0
+        #: The first machine of the run, by name, and the implementations it lacks.
+        self._first: tuple[str, set[str]] | None = None
+        if not only:
+            self._first = "this machine", {each.name for each in chosen if each.missing_packages()}
 
     def expect(self, specs: Sequence[Any]) -> None:
         """Take note of the gateways to come."""
-        self._specs = tuple(specs)
+        self._addresses = tuple(map(address, specs))
+        self._sharing = Counter(map(_host, specs))
 
     @property
     def workers(self) -> int:
         """How many workers take part from the start."""
-        return len(self._specs)
+        return len(self._addresses)
 
     @property
     def elsewhere(self) -> tuple[Machine, ...]:
@@ -136,24 +138,20 @@ class Machines:
         """Return the machine a gateway leads to, None for this one."""
         return self._of.get(gateway.id)
 
-    def lose(self, gateway: Any) -> None:
-        """Forget a gateway that is no more; a machine that none leads to carries nothing."""
-        self._of.pop(gateway.id, None)
-
     def threads(self, gateway: Any) -> int:
         """Return how many threads a process started by a worker is to have: as asked for, or its share there."""
-        return self._threads_at(gateway.spec, self.of(gateway))
+        machine = self.of(gateway)
+        return self._share(_host(gateway.spec), resources.cpus() if machine is None else machine.cpus)
 
-    def _threads_at(self, spec: Any, machine: Machine | None) -> int:
-        sharing = Counter(map(_host, self._specs))[_host(spec)]
-        return self._threads or resources.share(resources.cpus() if machine is None else machine.cpus, sharing)
+    def _share(self, host: str, cpus: int) -> int:
+        return self._threads or resources.share(cpus, self._sharing[host])
 
     def greet(self, gateway: Any) -> Machine | None:
         """
         Ask a machine what it is; None where the gateway leads nowhere else.
 
         Raises:
-            pytest.UsageError: it cannot take part: no package, another one, no answer.
+            pytest.UsageError: it cannot take part: no answer, no package or another one, other implementations, no GPU.
         """
         self._made += 1
         if not is_elsewhere(gateway.spec):
@@ -161,85 +159,64 @@ class Machines:
         where = address(gateway.spec)
         known = next((each for each in self.elsewhere if each.address == where), None)
         if known is None:
-            _keep_alive(gateway)
-            devices = self._device != "cpu"
-            patience = PATIENCE + (PATIENCE_FOR_DEVICES * len(self._chosen) if devices else 0)
-            try:
-                channel = gateway.remote_exec(transfer.GREETING)
-                channel.send(transfer.greeting(tuple(self._chosen.values()), devices=devices))
-                said = channel.receive(patience)
-                channel.waitclose(PATIENCE)
-            except UNREACHABLE as error:
-                raise pytest.UsageError(f"{where} does not answer as a machine of this run: {_line(error)}") from None
-            if "fault" in said:
-                raise pytest.UsageError(f"{where}: {said['fault']}")
-            known = self._met(where, said)
+            known = self._meet(gateway, where)
         self._of[gateway.id] = known
         return known
 
-    def _met(self, where: str, said: Mapping[str, Any]) -> Machine:
+    def _meet(self, gateway: Any, where: str) -> Machine:
+        devices = self._device == "gpu"
+        try:
+            channel = gateway.remote_exec(transfer.GREETING)
+            channel.send(transfer.greeting(self._chosen, devices=devices))
+            said = channel.receive(PATIENCE + (PATIENCE_FOR_DEVICES * len(self._chosen) if devices else 0))
+            channel.waitclose(PATIENCE)
+        except UNREACHABLE as error:
+            raise pytest.UsageError(f"{where} does not answer as a machine of this run: {line(error)}") from None
+        if "fault" in said:
+            raise pytest.UsageError(f"{where}: {said['fault']}")
+        self._check(where, said["missing"], said["devices"])
         taken = {each.name for each in self.elsewhere} | {socket.gethostname()}
         name = str(said["host"])
         return Machine(
             name=name if name not in taken else f"{name} ({where})",
             address=where,
+            host=_host(gateway.spec),
             cpus=int(said["cpus"]),
             package=str(said["package"]),
             facts=said["machine"],
-            missing=said["missing"],
-            devices=said["devices"],
         )
+
+    def _check(self, where: str, missing: Mapping[str, Sequence[str]], devices: Mapping[str, Sequence[str]]) -> None:
+        """Raise `pytest.UsageError` where a machine cannot run what was asked for, or what another one can."""
+        lacks = {name for name, packages in missing.items() if packages}
+        for name in sorted(lacks & self._named):
+            said = told_missing(missing[name])
+            raise pytest.UsageError(f"{name} was asked for, but is not installed on {where}: {said}")
+        first, lacks_first = self._first = self._first or (where, lacks)
+        for one, other, names in ((where, first, lacks - lacks_first), (first, where, lacks_first - lacks)):
+            if names:
+                raise pytest.UsageError(
+                    f"{one} lacks {', '.join(sorted(names))}, which {other} has: install the same on both, "
+                    "or name with -i what both have"
+                )
+        without = sorted(each.name for each in self._chosen if self._device not in (*devices[each.name], "cpu"))
+        if without:
+            raise pytest.UsageError(f"--device gpu: no GPU is visible to {', '.join(without)} on {where}")
 
     def unreached(self, error: BaseException) -> str:
         """Return in a line that the next gateway could not be made."""
-        where = address(self._specs[self._made]) if self._made < len(self._specs) else "a machine"
-        return f"{where} cannot be reached: {_line(error)}"
-
-    def fault(self, named: Sequence[str]) -> str | None:
-        """Return why the machines together cannot do what was asked, None where they can; `named` as by a person."""
-        if not self._only:
-            return None
-        machines = ", ".join(each.name for each in self.elsewhere)
-        for name in filter(self._chosen.__contains__, named):
-            if all(each.missing.get(name) for each in self.elsewhere):
-                missing = dict.fromkeys(p for each in self.elsewhere for p in each.missing[name])
-                return (
-                    f"{name} was asked for, but is not installed on any machine ({machines}): {told_missing(missing)}"
-                )
-        without = sorted(name for name in self._chosen if self._device == "gpu" and not self.is_possible("gpu", name))
-        return (
-            f"--device gpu: no GPU is visible to {', '.join(without)} on any machine: {machines}" if without else None
-        )
-
-    def is_possible(self, device: str, implementation: str) -> bool:
-        """Return whether any machine carries the cells of an implementation on a device."""
-        here = not self._only and self._is_possible_here(device, implementation)
-        return here or any(each.carries(implementation, device) for each in self.elsewhere)
-
-    def is_able(self, gateway: Any, device: str, implementation: str) -> bool:
-        """Return whether the machine a gateway leads to does."""
-        machine = self.of(gateway)
-        if machine is None:
-            return self._is_possible_here(device, implementation)
-        return machine.carries(implementation, device)
-
-    def _is_possible_here(self, device: str, implementation: str) -> bool:
-        """Return whether this machine does; a GPU is looked for once, by a process of the framework."""
-        asked = self._chosen[implementation]
-        if device == "cpu" or not self.are_elsewhere:
-            return not asked.missing_packages()
-        if implementation not in self._here:
-            self._here[implementation] = device in visible(asked)
-        return self._here[implementation]
+        where = self._addresses[self._made] if self._made < self.workers else "a machine"
+        if where == "this machine":
+            return f"a worker ended while it was started: {line(error)}; run again"
+        return f"{where} cannot be reached: {line(error)}"
 
     def facts(self) -> list[dict[str, Any]]:
         """Return what a results file says of the other machines."""
         found = []
         for each in self.elsewhere:
-            its = [spec for spec in self._specs if address(spec) == each.address]
-            threads = self._threads_at(its[0], each)
-            told = {"host": each.name, "address": each.address, "workers": len(its), "threads": threads}
-            found.append({**told, "cpus_usable": each.cpus, **each.facts})
+            told = {"host": each.name, "address": each.address, "workers": self._addresses.count(each.address)}
+            shared = {"threads": self._share(each.host, each.cpus), "cpus_usable": each.cpus}
+            found.append({**told, **shared, **each.facts})
         return found
 
 
@@ -248,19 +225,28 @@ def _host(spec: Any) -> str:
     return where.rpartition(":")[0] if spec.socket else where
 
 
-def _line(error: BaseException) -> str:
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+def line(error: BaseException) -> str:
+    """Return the last line of an error's text, or its type where it has none."""
+    lines = [each for each in str(error).strip().splitlines() if each.strip()]
     return lines[-1].strip() if lines else type(error).__name__
 
 
-def _keep_alive(gateway: Any) -> None:
-    """Let the system notice that the other end of a socket vanished without a word, as when a machine loses power."""
-    connection = getattr(getattr(gateway, "_io", None), "sock", None)
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _KEEPALIVE:
-            if hasattr(socket, name):
-                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+def is_reachable(spec: Any) -> bool:
+    """Return whether a machine that a worker was lost on takes another one."""
+    group = execnet.Group()
+    try:
+        group.makegateway(str(spec))
+    except (*UNREACHABLE, KeyError):  # KeyError: it is reached through a gateway that is lost as well
+        return False
+    finally:
+        group.terminate(timeout=5.0)
+    return True
+
+
+def move_here(spec: Any) -> None:
+    """Let what is started next by a specification be started on this machine."""
+    spec.ssh = spec.vagrant_ssh = spec.socket = spec.installvia = spec.via = spec.python = spec.chdir = None
+    spec.popen = True
 
 
 def arguments_for(machine: Machine, options: Mapping[str, object]) -> list[str]:
@@ -273,41 +259,3 @@ def arguments_for(machine: Machine, options: Mapping[str, object]) -> list[str]:
     words += ["-pno:cacheprovider", "-pconformance.run.plugin", "--import-mode=importlib", "-Werror", "-q", "--tb=no"]
     words += [f"--{name}={value}" for name, value in options.items()]
     return [*words, "--pyargs", "conformance.run.runner::test_dense"]
-
-
-class Replacement:
-    """
-    Replaces workers that were lost, where that is possible.
-
-    xdist starts a worker anew wherever the lost one was, and ends the whole run with a traceback where that machine is
-    gone. Here the others go on without it; when nobody is left the run ends in a line, saying which cells did not run.
-    """
-
-    def __init__(self, session: Any, machines: Machines, tell: Callable[[str], None]) -> None:
-        self._session = session
-        self._machines = machines
-        self._tell = tell
-        self._clone = session._clone_node
-        session._clone_node = self.replace
-
-    def replace(self, node: Any) -> None:
-        """Start a worker in place of one that was lost, or see that the run goes on without."""
-        session, scheduler = self._session, self._session.sched
-        self._machines.lose(node.gateway)
-        if scheduler.has_pending or not scheduler.collection_is_completed:
-            try:
-                self._clone(node)
-                return
-            except (*UNREACHABLE, pytest.UsageError) as error:
-                self._tell(f"{address(node.gateway.spec)} is lost, the run goes on without it: {_line(error)}")
-        scheduler.expect_one_less(node)
-        if session._active_nodes - {node}:
-            return
-        session.shuttingdown = True
-        if scheduler.has_pending or not scheduler.collection_is_completed:
-            session.shouldstop = "no machine is left to run the rest"
-
-
-def with_arguments(config: pytest.Config, words: Sequence[str]) -> None:
-    """Let the next worker be started with these words."""
-    config.invocation_params = dataclasses.replace(config.invocation_params, args=tuple(words))

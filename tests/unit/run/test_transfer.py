@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import execnet
 import pytest
-from xdist.dsession import DSession
 
 from conformance.adapters.registry import Implementation, registered
 from conformance.checks.cell import cell_of
 from conformance.ledger import load_ledger
-from conformance.run.distributed import transfer
+from conformance.run.distributed import hooks, transfer
+from conformance.run.distributed.hooks import WithXdist
 from conformance.run.distributed.machines import (
     Machines,
-    Replacement,
     address,
     are_elsewhere,
     arguments_for,
@@ -46,13 +49,6 @@ class Channel:
         pass
 
 
-class Node:
-    """A worker as the session of xdist keeps it."""
-
-    def __init__(self, gateway: Any) -> None:
-        self.gateway = gateway
-
-
 def gateway(number: int, spec: str, answers: Mapping[str, Any] | Exception) -> Any:
     channel = Channel(answers)
     return SimpleNamespace(id=f"gw{number}", spec=execnet.XSpec(spec), remote_exec=lambda _: channel)
@@ -73,12 +69,16 @@ def said(host: str, *, cpus: int = 8, **changed: object) -> dict[str, Any]:
 
 
 def machines(
-    specs: Mapping[str, Mapping[str, Any] | Exception], *, device: str = "cpu", threads: int | None = None
+    specs: Mapping[str, Mapping[str, Any] | Exception],
+    *,
+    named: Sequence[str] = (),
+    device: str = "cpu",
+    threads: int | None = None,
 ) -> tuple[Machines, list[Any]]:
     """Return machines that were asked, and the gateways to them."""
     gateways = [gateway(number, spec.partition("#")[0], each) for number, (spec, each) in enumerate(specs.items())]
     away = [is_elsewhere(each.spec) for each in gateways]
-    found = Machines((NUMPY, ABSENT), device=device, threads=threads, elsewhere=any(away), only=all(away))
+    found = Machines((NUMPY, ABSENT), named=named, device=device, threads=threads, elsewhere=any(away), only=all(away))
     found.expect([each.spec for each in gateways])
     for each in gateways:
         found.greet(each)
@@ -145,29 +145,36 @@ def test_a_machine_that_takes_no_part_is_named_with_the_reason(answer: Any, told
         machines({"ssh=far": answer})
 
 
-def test_what_no_machine_has_is_a_fault_where_it_was_named() -> None:
-    found, _ = machines({"ssh=one": said("one"), "ssh=two": said("two")})
-    assert found.fault(["numpy"]) is None
-    assert (
-        found.fault(["absent"]) == "absent was asked for, but is not installed on any machine (one, two): absent_module"
-    )
-    on_one, _ = machines({"ssh=one": said("one"), "ssh=two": said("two", missing={"numpy": [], "absent": []})})
-    assert on_one.fault(["absent"]) is None
+HAS_ALL: Mapping[str, Any] = {"numpy": [], "absent": []}
 
 
-def test_a_gpu_is_looked_for_where_the_workers_are() -> None:
+def test_what_a_machine_has_not_is_a_fault_where_it_was_named() -> None:
+    assert machines({"ssh=one": said("one"), "ssh=two": said("two")}, named=["numpy"])
+    with pytest.raises(pytest.UsageError, match=r"^absent was asked for, but is not installed on two: absent_module$"):
+        machines({"ssh=one": said("one", missing=HAS_ALL), "ssh=two": said("two")}, named=["absent"])
+
+
+@pytest.mark.parametrize(
+    ("specs", "told"),
+    [
+        ({"ssh=one": said("one"), "ssh=two": said("two", missing=HAS_ALL)}, "^one lacks absent, which two has: "),
+        ({"ssh=one": said("one", missing=HAS_ALL), "ssh=two": said("two")}, "^two lacks absent, which one has: "),
+        ({"popen": {}, "ssh=two": said("two", missing=HAS_ALL)}, "^this machine lacks absent, which two has: "),
+    ],
+)
+def test_machines_of_a_run_have_the_same_implementations(specs: dict[str, Any], told: str) -> None:
+    """Any worker is given any cell."""
+    with pytest.raises(pytest.UsageError, match=told):
+        machines(specs)
+
+
+def test_a_gpu_is_looked_for_on_each_machine() -> None:
     gpus = {"numpy": ["cpu", "gpu"], "absent": ["gpu"]}
-    host = said("host", devices=gpus, missing={"numpy": [], "absent": []})
-    found, (here, there) = machines({"ssh=login": said("login"), "ssh=host": host}, device="auto")
-    assert not found.is_able(here, "gpu", "numpy")
-    assert found.is_able(here, "cpu", "numpy")
-    assert found.is_able(there, "gpu", "numpy")
-    assert found.is_possible("gpu", "numpy")
-    # Once it is lost nobody has one, and whoever asks must not wait for it.
-    found.lose(there)
-    assert not found.is_possible("gpu", "numpy")
-    without, _ = machines({"ssh=login": said("login")}, device="gpu")
-    assert without.fault([]) == "--device gpu: no GPU is visible to absent, numpy on any machine: login"
+    host = said("host", devices=gpus, missing=HAS_ALL)
+    assert machines({"ssh=host": host}, device="gpu")
+    with pytest.raises(pytest.UsageError, match=r"^--device gpu: no GPU is visible to absent, numpy on login$"):
+        machines({"ssh=host": host, "ssh=login": said("login", missing=HAS_ALL)}, device="gpu")
+    assert machines({"ssh=login": said("login")}, device="cpu")
 
 
 def test_words_for_another_machine_name_nothing_of_this_one() -> None:
@@ -203,29 +210,69 @@ def test_another_source_is_a_fault_that_says_both() -> None:
     assert "0123456789ab" in fault
 
 
-def test_the_session_of_xdist_has_what_replaces_a_worker() -> None:
-    """It is not part of what xdist promises: where it is renamed, a lost machine would end the run again."""
-    assert callable(DSession._clone_node)
+def distribution(found: Machines) -> tuple[WithXdist, list[str]]:
+    """Return the hooks of a run on machines, and the lines they print."""
+    told: list[str] = []
+    manager = SimpleNamespace(getplugin=lambda _: SimpleNamespace(write_line=told.append))
+    parameters = SimpleNamespace(args=())
+    given: Any = SimpleNamespace(
+        invocation_params=parameters, pluginmanager=manager, getoption=lambda *_: None, getvalue=lambda _: ["popen"]
+    )
+    return WithXdist(given, found, cells=lambda: b"", options={}, expect=lambda _: None), told
+
+
+class Node:
+    """A worker as the hooks of xdist see it."""
+
+    def __init__(self, lost: Any) -> None:
+        self.gateway = lost
+        self.workerinput: dict[str, Any] = {}
+        self.is_ended = False
+
+    def shutdown(self) -> None:
+        self.is_ended = True
+
+
+def test_a_machine_that_is_not_there_is_not_reachable() -> None:
+    """In a process of its own: execnet leaves connections to be closed by whoever finds them."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+    specs = (f"socket=127.0.0.1:{port}", "socket//installvia=gw0", "popen")
+    code = "import sys; from execnet import XSpec; from conformance.run.distributed.machines import is_reachable\n"
+    code += "print([is_reachable(XSpec(each)) for each in sys.argv[1:]])"
+    words = [sys.executable, "-c", code, *specs]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == "[False, False, True]\n"
 
 
 @pytest.mark.parametrize(("others", "pending", "stopped"), [(1, True, False), (0, True, True), (0, False, False)])
-def test_who_is_left_goes_on_and_when_nobody_is_the_run_ends(others: int, pending: bool, stopped: bool) -> None:
+def test_who_is_left_goes_on_and_when_nobody_is_the_run_ends(
+    monkeypatch: pytest.MonkeyPatch, others: int, pending: bool, stopped: bool
+) -> None:
+    monkeypatch.setattr(hooks, "is_reachable", lambda _: False)
+    found, gateways = machines({"ssh=far": said("far"), "ssh=near": said("near")})
+    spread, told = distribution(found)
+    spread._scheduler = SimpleNamespace(has_pending=pending)
+    lost, left = map(Node, gateways)
+    for each in (lost, left)[: 1 + others]:
+        spread.pytest_configure_node(each)
+    spread.pytest_testnodedown(lost, "Not properly terminated")
+    assert told == ["far is lost, the run goes on without it"]
+    # What xdist starts in its place is here, and ends without a test.
+    assert not is_elsewhere(lost.gateway.spec)
+    here = Node(SimpleNamespace(id="gw9", spec=lost.gateway.spec))
+    spread.pytest_configure_node(here)
+    spread.pytest_testnodeready(here)
+    assert here.is_ended
+    with pytest.raises(pytest.exit.Exception, match="no machine is left") if stopped else nullcontext():
+        spread.pytest_testnodedown(here, None)
+
+
+def test_a_worker_that_is_lost_on_a_machine_that_is_there_is_replaced_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "is_reachable", lambda _: True)
     found, (lost,) = machines({"ssh=far": said("far")})
-    node = Node(lost)
-    told: list[str] = []
-    counted: list[Any] = []
-    scheduler = SimpleNamespace(has_pending=pending, collection_is_completed=True, expect_one_less=counted.append)
-
-    def clone(_: object) -> None:
-        raise ConnectionRefusedError("refused")
-
-    active = {node, *(Node(lost) for _ in range(others))}
-    session = SimpleNamespace(
-        sched=scheduler, _clone_node=clone, _active_nodes=active, shuttingdown=False, shouldstop=False
-    )
-    Replacement(session, found, told.append)
-    session._clone_node(node)
-    assert counted == [node]
-    assert bool(session.shouldstop) is stopped
-    assert session.shuttingdown is (others == 0)
-    assert told == (["far is lost, the run goes on without it: refused"] if pending else [])
+    spread, told = distribution(found)
+    spread.pytest_testnodedown(Node(lost), "Not properly terminated")
+    assert told == []
+    assert is_elsewhere(lost.spec)
