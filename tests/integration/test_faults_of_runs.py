@@ -57,7 +57,7 @@ def started(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
             start_new_session=True,
         )
         assert until((tmp_path / "reached").exists, 60), process.communicate()
-        assert until(lambda: len(cells(tmp_path / "out" / "results.jsonl")) == 1, 60)
+        assert until(lambda: len(cells(tmp_path / "out" / "results.jsonl")) >= 1, 60)
         assert marked(mark)
         return process
 
@@ -115,8 +115,10 @@ def test_a_run_that_is_killed_leaves_no_process_and_a_file_that_reads(
     process.communicate()
     found = read(folder / "out" / "results.jsonl")
     assert found.footer is None
-    assert found.counts["conforms"] == 1
-    assert found.counts["not_run"] == found.header["cells"] - 1 == 3
+    # Of two workers, the other one goes on.
+    ended = found.counts["conforms"]
+    assert ended == 1 if workers == "0" else 1 <= ended <= 3
+    assert found.counts["not_run"] == found.header["cells"] - ended == 4 - ended
     assert "broken off" in reported(folder)
 
 
@@ -129,7 +131,9 @@ def test_ctrl_c_ends_a_run_and_all_it_started(folder: Path, started: Callable[..
     assert "Traceback" not in said
     found = read(folder / "out" / "results.jsonl")
     assert not found.complete
-    assert found.counts == {**dict.fromkeys(found.counts, 0), "conforms": 1, "not_run": 3}
+    ended = found.counts["conforms"]
+    assert 1 <= ended <= 3
+    assert found.counts == {**dict.fromkeys(found.counts, 0), "conforms": ended, "not_run": 4 - ended}
     assert "broken off" in (folder / "out" / "index.html").read_text(encoding="utf-8")
 
 
