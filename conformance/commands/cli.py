@@ -60,12 +60,12 @@ def diff(old: Path, new: Path, form: str, partial: bool) -> None:
 
     A cell that is gone though its row is not counts as worse, unless --partial says that this was meant.
     """
-    from conformance.results import ResultsError, opened
+    from conformance.results import ResultsError, read
     from conformance.results.diff.compare import diff as changes
     from conformance.results.diff.text import as_json, as_markdown, as_text
 
     try:
-        found = changes(opened(old), opened(new), partial=partial)
+        found = changes(read(old), read(new), partial=partial)
     except ResultsError as error:
         raise CommandFault(str(error)) from None
     click.echo({"text": as_text, "markdown": as_markdown, "json": as_json}[form](found))
@@ -273,10 +273,10 @@ def reproduce(cell: str, results: Path, check: str | None) -> None:
 def badge(results: Path, output: Path) -> None:
     """Write into DIR a badge for each implementation of RESULTS: JSON for an endpoint of shields.io."""
     from conformance.commands.badge import write
-    from conformance.results import ResultsError, opened
+    from conformance.results import ResultsError, read
 
     try:
-        for each in write(opened(results), output):
+        for each in write(read(results), output):
             click.echo(each)
     except (ResultsError, OSError) as error:
         raise CommandFault(str(error)) from None
@@ -287,9 +287,9 @@ def badge(results: Path, output: Path) -> None:
 def triage(results: Path) -> None:
     """Draft a ledger entry for every red cell of RESULTS, why and link left blank."""
     from conformance.commands.triage.command import drafts
-    from conformance.results import ResultsError, opened
+    from conformance.results import ResultsError, read
 
     try:
-        click.echo(drafts(opened(results)), nl=False)
+        click.echo(drafts(read(results)), nl=False)
     except ResultsError as error:
         raise CommandFault(str(error)) from None

@@ -19,11 +19,11 @@ def write_page(results: list[Path], page: Path, against: Path | None = None, his
     import gc
 
     from conformance.report import write
-    from conformance.results import opened, without_collection
+    from conformance.results import read, without_collection
 
     with without_collection():
         # A page shows whatever there is; what changed can be told of whole records alone.
-        runs = [opened(each, strict=against is not None) for each in results]
+        runs = [read(each, strict=against is not None) for each in results]
         changes = None if against is None else _changes(against, runs)
         nights = None if history is None else _nights(history)
         write(runs, page, changes=changes, history=nights)
@@ -34,13 +34,13 @@ def write_page(results: list[Path], page: Path, against: Path | None = None, his
 
 def _changes(against: Path, runs: list[Run]) -> dict[str, Any]:
     """Return what changed from the results file `against` to the one run, as the page takes it."""
-    from conformance.results import opened
+    from conformance.results import read
     from conformance.results.diff.compare import diff as difference
     from conformance.results.diff.text import as_json
 
     if len(runs) != 1:
         raise CommandFault("--against compares with one results file, so give one alone")
-    old = opened(against)
+    old = read(against)
     since = f"{against.name}, started {old.header.get('started', 'at an unknown time')}"
     return {**json.loads(as_json(difference(old, runs[0]))), "since": since}
 

@@ -264,7 +264,6 @@ def _named(cell: Cell) -> tuple[str, ...]:
 
 def detail(cell: Cell, limit: int) -> Detail:
     """Return everything that is to be said of a cell, with so many characters of a crash's log."""
-    cell = cell.whole()
     divergence = cell.record.get("divergence")
     steps = cell.record.get("steps")
     reproduce = cell.record.get("reproduce")

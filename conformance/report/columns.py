@@ -16,7 +16,6 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from conformance.report import text
-from conformance.report.condensed_counts import beside
 from conformance.results import Record, Run
 
 #: Versions that a column is named by, where none of them is the framework's own.
@@ -76,8 +75,6 @@ def columns(runs: Sequence[Run]) -> dict[tuple[int, str, str], Column]:
     """
     cases: dict[tuple[str, str], dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
     for index, run in enumerate(runs):
-        for process, asked in beside(run).cases.items():
-            cases[process][index] |= asked
         for record in run.cells:
             cases[name(record, "implementation"), name(record, "device")][index].add(name(record, "case"))
     named = labels(runs)

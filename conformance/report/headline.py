@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from conformance.report import matrix, text
-from conformance.report.condensed_counts import beside, present
 from conformance.results import OUTCOMES, Run
 
 
@@ -98,9 +97,7 @@ def summary_line(runs: Sequence[Run], table: matrix.Table) -> tuple[str, ...]:
     """Return what was asked, when, for how long, of which versions, on what: in a line below the headline."""
     implementations = len({column.implementation for column in table.columns})
     devices = len({column.device for column in table.columns})
-    asked: set[str] = set().union(*(cases for run in runs for cases in beside(run).cases.values()))
-    asked |= {row.case for row in table.rows}
-    found = [_count(len(asked), "case"), _count(implementations, "implementation"), _count(devices, "device")]
+    found = [_count(len(table.rows), "case"), _count(implementations, "implementation"), _count(devices, "device")]
     if len(runs) != 1:
         return (*found, _count(len(runs), "results file"))
     (run,) = runs
@@ -134,7 +131,7 @@ def _count(count: int, noun: str) -> str:
 def warnings(run: Run, label: str) -> list[str]:
     """Return what makes a results file less than a whole account of a run."""
     found = []
-    announced, lines = matrix.announced(run), present(run)
+    announced, lines = matrix.announced(run), len(run.cells)
     if run.footer is None:
         found.append(f"{label} was broken off: it has no footer.")
     elif not run.complete:
@@ -144,9 +141,7 @@ def warnings(run: Run, label: str) -> list[str]:
     if announced < lines:
         found.append(f"{label} holds {lines:,} cells but set out to do {announced:,}.")
     said = run.footer.get("counts") if run.footer is not None else None
-    held = {
-        kind.name: count for kind, count in matrix.tally(map(matrix.kind, run.cells), others=beside(run).total).items()
-    }
+    held = {kind.name: count for kind, count in matrix.tally(map(matrix.kind, run.cells)).items()}
     if run.footer is not None and {**dict.fromkeys(OUTCOMES, 0), **_mapping(said)} != held:
         found.append(f"{label} contradicts itself: its footer counts {text.value(said)}, its lines {text.value(held)}.")
     return found

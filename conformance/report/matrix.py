@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from types import MappingProxyType
 from typing import Any, Final, TypeGuard
 
 from conformance.report import text
 from conformance.report.columns import Column, columns, name
-from conformance.report.condensed_counts import beside, present
-from conformance.results import FAILING, OUTCOMES, OnDisk, Record, Run
+from conformance.results import FAILING, OUTCOMES, Record, Run
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,26 +68,6 @@ class Seen:
     digest: str | None
 
 
-class Left(dict[str, Any]):
-    """
-    The record of a cell without what its detail alone shows, which is left in the file.
-
-    `seen` stands for its checks; of these it holds those alone that the implementation cannot answer.
-    """
-
-    __slots__ = ("_file", "_start", "seen")
-
-    def __init__(self, content: Mapping[str, Any], seen: Seen, file: OnDisk, start: int) -> None:
-        super().__init__(content)
-        self.seen = seen
-        self._file = file
-        self._start = start
-
-    def whole(self) -> Record:
-        """Return the record as the file has it."""
-        return self._file.at(self._start)
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cell:
     """One line of the results file numbered `run`, and its column; `copy` numbers lines for the same cell."""
@@ -111,19 +89,13 @@ class Cell:
 
     @cached_property
     def checks(self) -> tuple[Record, ...]:
-        """The cell's checks, those that are records; of one `Left` in the file, what is held of them."""
+        """The cell's checks, those that are records."""
         checks = self.record.get("checks")
         return tuple(filter(_is_record, checks)) if isinstance(checks, list | tuple) else ()
 
-    def whole(self) -> Cell:
-        """Return the cell with all that the file says of it."""
-        return replace(self, record=self.record.whole()) if isinstance(self.record, Left) else self
-
     @cached_property
     def seen(self) -> Seen:
-        """What there is to know of the checks without reading any in full: in one go, as there may be a million."""
-        if isinstance(self.record, Left):
-            return self.record.seen
+        """What there is to know of the checks without reading any in full, in one pass."""
         return seen_of(
             (
                 said := check.get("check"),
@@ -236,7 +208,7 @@ def seen_of(checks: Iterable[tuple[Any, Any, Any, Any, Any]]) -> Seen:
 
 @lru_cache(maxsize=1000)
 def _mark(said: Any, outcome: Any) -> tuple[str, Kind]:
-    """Return what a check is called and how it came out: of a million checks few are not alike."""
+    """Return what a check is called and how it came out: few of all checks are not alike."""
     record = {"check": said, "outcome": outcome}
     return name(record, "check"), kind(record)
 
@@ -255,29 +227,26 @@ def kind(record: Record) -> Kind:
         return UNKNOWN
 
 
-def tally(kinds: Iterable[Kind], missing: int = 0, others: Mapping[str, int] = MappingProxyType({})) -> dict[Kind, int]:
+def tally(kinds: Iterable[Kind], missing: int = 0) -> dict[Kind, int]:
     """
     Return how many cells there are of each kind, worst first, of the kinds of all cells.
 
-    `missing` cells never got a line and were not run; `others` are cells beside these, by the name of their kind.
+    `missing` cells never got a line and were not run.
     """
     counted = Counter(kinds)
     counted[KINDS["not_run"]] += missing
-    counted.update({KINDS.get(name, UNKNOWN): count for name, count in others.items()})
     shown = [*KINDS.values(), UNKNOWN] if counted[UNKNOWN] else list(KINDS.values())
     return {each: counted[each] for each in shown}
 
 
 def missing(run: Run) -> int:
     """Return how many cells of a run never got a line."""
-    return max(0, announced(run) - present(run))
+    return max(0, announced(run) - len(run.cells))
 
 
 def spent(run: Run) -> float:
     """Return the seconds spent in the cells of a run."""
-    return sum(
-        filter(None, (text.number(cell.get("seconds")) for cell in run.cells)), sum(beside(run).seconds.values())
-    )
+    return sum(filter(None, (text.number(cell.get("seconds")) for cell in run.cells)))
 
 
 def announced(run: Run) -> int:

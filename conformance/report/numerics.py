@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from conformance.report import text
 from conformance.report.columns import labels
-from conformance.report.condensed_counts import beside
 from conformance.report.matrix import Table
 from conformance.report.payload import margins
 from conformance.results import Record, Run
@@ -67,14 +66,9 @@ class Spread:
     largest: float | None
 
 
-def spreads(table: Table, runs: Sequence[Run]) -> tuple[Spread, ...]:
-    """Return how the margins of conforming cells are spread, by column and dtype, of those that are not shown too."""
+def spreads(table: Table) -> tuple[Spread, ...]:
+    """Return how the margins of conforming cells are spread, by column and dtype."""
     found = margins(table)
-    standing = {(cell.run, cell.column) for cell in table.cells}
-    columns = {(run, column.implementation, column.device): column.label for run, column in standing}
-    for index, run in enumerate(runs):
-        for (process, dtype), others in beside(run).margins.items():
-            found[columns[index, *process], dtype].extend(others)
     order = {column.label: index for index, column in enumerate(table.columns)}
     return tuple(
         _spread(*key, found[key]) for key in sorted(found, key=lambda key: (order[key[0]], text.natural(key[1])))

@@ -20,8 +20,6 @@ from markupsafe import Markup
 
 from conformance.report import addresses, cell_details, columns, headline, matrix, scripts, text
 from conformance.report.changes import changes as changed
-from conformance.report.condensed import condensed, told
-from conformance.report.condensed_counts import beside, present
 from conformance.report.history import history as nights
 from conformance.report.numerics import numerics, spreads
 from conformance.report.payload import payload, script_text
@@ -143,10 +141,8 @@ def render_with(
     history: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the page as `made` fills it."""
-    runs = condensed(runs)
     table = matrix.table(runs)
-    others: Counter[str] = sum((beside(run).total for run in runs), Counter())
-    counts = matrix.tally((cell.kind for cell in table.cells), sum(map(matrix.missing, runs)), others)
+    counts = matrix.tally((cell.kind for cell in table.cells), sum(map(matrix.missing, runs)))
     failures = cell_details.failures(table)
     warnings = (*itertools.chain(*map(headline.warnings, runs, columns.labels(runs))), *headline.oddities(table))
     complete = all(run.complete for run in runs)
@@ -173,12 +169,11 @@ def render_with(
         unlisted=sum(len(each.cells) for each in failures[LISTED:]),
         listed=NAMED,
         divergences=divergences,
-        spreads=spreads(table, runs),
+        spreads=spreads(table),
         numerics=numerics(runs),
         history=past,
         unasked=cell_details.unasked(table),
         unanswered=cell_details.unanswered(table),
-        condensed=told(runs),
         omitted=headline.omitted(len(table.cells), len(data["details"])),
     )
     data["history"] = None if past is None else past.plotted()
@@ -224,10 +219,7 @@ def _summaries(runs: Sequence[Run], table: matrix.Table) -> tuple[Summary, ...]:
 def _summary(runs: Sequence[Run], column: columns.Column, cells: Sequence[matrix.Cell]) -> Summary:
     seconds = (text.number(cell.record.get("seconds")) for cell in cells)
     indices = sorted({cell.run for cell in cells})
-    # Of cells that are not shown, those of this column are the ones of its runs, implementation and device.
-    others = [(beside(runs[index]), (column.implementation, column.device)) for index in indices]
-    margins = [margin for each, process in others for margin in each.worst(process)]
-    margins += [cell.margin for cell in cells if cell.margin is not None and cell.kind.name == "conforms"]
+    margins = [cell.margin for cell in cells if cell.margin is not None and cell.kind.name == "conforms"]
     said = [each for index in indices for each in columns.implementations(runs[index], column.implementation)]
     versions, settings = (
         tuple(dict.fromkeys(" ".join(pair) for each in said for pair in text.pairs(each.get(key))))
@@ -235,13 +227,9 @@ def _summary(runs: Sequence[Run], column: columns.Column, cells: Sequence[matrix
     )
     return Summary(
         column=column,
-        counts=matrix.tally(
-            (cell.kind for cell in cells),
-            others=sum((each.kinds.get(key, Counter()) for each, key in others), Counter()),
-        ),
+        counts=matrix.tally(cell.kind for cell in cells),
         margin=text.worst(margins),
-        seconds=sum(each for each in seconds if each is not None)
-        + sum(each.seconds.get(key, 0.0) for each, key in others),
+        seconds=sum(each for each in seconds if each is not None),
         versions=versions,
         settings=settings,
     )
@@ -254,7 +242,7 @@ def _origin(run: Run, label: str) -> Origin:
     if seconds is not None:
         facts.append(("took", text.duration(seconds)))
     facts.append(("time in cells", text.duration(matrix.spent(run))))
-    facts.append(("cells", f"{present(run):,} of {matrix.announced(run):,}"))
+    facts.append(("cells", f"{len(run.cells):,} of {matrix.announced(run):,}"))
     facts.append(("complete", "yes" if run.complete else "no"))
     known = ("type", "schema", "started", "distributions", "platform", "selection", "cells")
     return Origin(

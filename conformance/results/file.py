@@ -11,18 +11,17 @@ from __future__ import annotations
 import contextlib
 import gc
 import gzip
-import itertools
 import json
 import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final, cast, overload
+from typing import IO, Any, Final, cast
 
-from conformance.results.record import OUTCOMES, Record, decoded, fault, is_sound_cell
+from conformance.results.record import OUTCOMES, Record, decoded, fault
 
 SCHEMA: Final = 1
 
@@ -34,9 +33,6 @@ FAILING: Final = ("crashed", "timed_out", "violates")
 UNJUDGED: Final = ("unsupported", "not_run")
 #: How the field `reproduce` of a record begins where no script could be written.
 NO_SCRIPT: Final = "# No script could be written"
-#: How the line of a cell begins, as `Writer` writes it.
-_CELL: Final = b'{"type": "cell", '
-
 
 _HALF: Final = re.compile("[\ud800-\udfff]")
 
@@ -50,14 +46,13 @@ class Run:
     """
     One results file, read.
 
-    `footer` is None where the run was broken off; `cells` are in file order, and held in memory or, where the file was
-    `opened`, read anew whenever they are asked for.
+    `footer` is None where the run was broken off; `cells` are in file order.
     """
 
     path: str
     header: Record
     implementations: tuple[Record, ...]
-    cells: Sequence[Record]
+    cells: tuple[Record, ...]
     footer: Record | None
 
     @property
@@ -136,7 +131,7 @@ def _finite(value: Any) -> Any:
 
 def read(path: Path, *, strict: bool = True) -> Run:
     """
-    Read one results file into memory, which takes about ten times as much as the file.
+    Read one results file into memory, which takes about four times as much as the file: see `docs/scale.md`.
 
     A last line that was cut in the middle of being written is dropped, as the run was then broken off. A file whose
     name ends with `.gz` is unpacked, as nights are kept so. Who is not `strict`, as a page that shows whatever there
@@ -149,10 +144,7 @@ def read(path: Path, *, strict: bool = True) -> Run:
     with without_collection():
         lines = _lines(path)
         header = _header(path, lines, strict=strict)
-        records = [
-            _record(path, number, line, strict=False) if record is None else record
-            for number, line, record in _body(path, lines, strict=strict)
-        ]
+        records = list(_body(path, lines, strict=strict))
     return Run(
         path=str(path),
         header=header,
@@ -167,57 +159,19 @@ def header_of(path: Path) -> Record:
     return _header(path, _lines(path), strict=True)
 
 
-def opened(path: Path, *, strict: bool = True) -> Run:
-    """
-    Read one results file and keep all of it but its cells, so that a file of a million takes no more memory than one.
-
-    Every line is held to its form here, as `read` does it, and decoded anew whenever cells are asked for; who is not
-    `strict` learns when they ask of a line that is no record. Who reads a file while it is written sees it as it was
-    when it was opened.
-
-    Raises:
-        ResultsError: as `read`.
-    """
-    if not path.is_file():
-        return read(path, strict=strict)  # a pipe can be read once; what cannot be read at all is told by the other
-    lines = _lines(path)
-    header = _header(path, lines, strict=strict)
-    implementations: list[Record] = []
-    footer: Record | None = None
-    cells = 0
-    last = 1
-    for number, _, record in _body(path, lines, strict=strict):
-        last = number
-        if record is None or record["type"] == "cell":
-            cells += 1
-        elif record["type"] == "implementation":
-            implementations.append(record)
-        elif record["type"] == "footer":
-            footer = footer or record
-    on_disk = OnDisk(path, last, cells)
-    return Run(path=str(path), header=header, implementations=tuple(implementations), cells=on_disk, footer=footer)
-
-
-def _body(
-    path: Path, lines: Iterator[tuple[int, int, bytes]], *, strict: bool
-) -> Iterator[tuple[int, bytes, Record | None]]:
-    """
-    Yield the lines after the header, each after its number and with its record; None for a sound cell's, not decoded.
-
-    Who is not `strict` takes for a cell what begins and ends as one.
-    """
+def _body(path: Path, lines: Iterator[tuple[int, bytes]], *, strict: bool) -> Iterator[Record]:
+    """Yield the records after the header, up to a line that was cut in the middle of being written."""
     ended = False
-    for number, _, line in lines:
-        sound = is_sound_cell(line) if strict else line.startswith(_CELL) and line.endswith(b"}\n")
-        record = None if sound else _record(path, number, line, strict=strict)
-        kind = "cell" if record is None else record.get("type")
+    for number, line in lines:
+        record = _record(path, number, line, strict=strict)
+        kind = record.get("type")
         if strict and (ended or kind == "header"):
             what = "a line after the footer" if ended else "a second header"
             raise ResultsError(f"{path}:{number}: {what}: a results file is of one run")
-        if kind is None:  # cut, and perhaps still being written
+        if kind is None:
             return
         ended = kind == "footer"
-        yield number, line, record
+        yield record
 
 
 @contextlib.contextmanager
@@ -232,81 +186,22 @@ def without_collection() -> Iterator[None]:
             gc.enable()
 
 
-class OnDisk(Sequence[Record]):
-    """So many cells of a file, up to its line numbered `last`, decoded anew each time."""
-
-    def __init__(self, path: Path, last: int, cells: int) -> None:
-        self._path = path
-        self._last = last
-        self._cells = cells
-        #: Whether one line can be read without all before it.
-        self.seeks = path.suffix != ".gz"
-
-    def __len__(self) -> int:
-        return self._cells
-
-    def __iter__(self) -> Iterator[Record]:
-        return (record for number, _, line in self.lines() for record in self.records(number, line))
-
-    def lines(self) -> Iterator[tuple[int, int, bytes]]:
-        """Yield the lines, those of cells and others, each after its number and its place (bytes), which `at` takes."""
-        return itertools.takewhile(lambda each: each[0] <= self._last, _lines(self._path))
-
-    def records(self, number: int, line: bytes) -> Iterator[Record]:
-        """
-        Yield the record of a line where it is a cell.
-
-        Raises:
-            ResultsError: the line is no record.
-        """
-        record = _record(self._path, number, line, strict=False)
-        if record.get("type") == "cell":
-            yield record
-
-    def at(self, start: int) -> Record:
-        """
-        Return the cell whose line begins there, of a file that `seeks`.
-
-        Raises:
-            ResultsError: another line begins there by now.
-        """
-        try:
-            with self._path.open("rb") as stream:
-                stream.seek(start)
-                record: Record = decoded(stream.readline())
-        except (OSError, ValueError):
-            raise ResultsError(f"{self._path}: changed while it was read") from None
-        return record
-
-    @overload
-    def __getitem__(self, index: int) -> Record: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Record]: ...
-    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
-        wanted = range(len(self))[index]
-        if isinstance(wanted, int):
-            return next(itertools.islice(self, wanted, None))
-        return [self[each] for each in wanted]
-
-
-def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Yield the lines that are not blank, each after its number from 1 and its place (bytes); raises `ResultsError`."""
-    start = 0
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that are not blank, each after its number from 1; raises `ResultsError`."""
     try:
         with cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb") as stream:
             for number, line in enumerate(stream, start=1):
                 if not line.isspace():
-                    yield number, start, line
-                start += len(line)
+                    yield number, line
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ResultsError(f"{path}: cannot be unpacked: {error}") from None
     except OSError as error:
         raise ResultsError(f"{path}: {error.strerror}") from None
 
 
-def _header(path: Path, lines: Iterator[tuple[int, int, bytes]], *, strict: bool) -> Record:
+def _header(path: Path, lines: Iterator[tuple[int, bytes]], *, strict: bool) -> Record:
     """Return the first record, the header."""
-    number, _, line = next(lines, (1, 0, b""))
+    number, line = next(lines, (1, b""))
     try:
         record = decoded(line)
     except ValueError:

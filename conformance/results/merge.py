@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from conformance.results import Run, Writer, opened
+from conformance.results import Run, Writer, read
 from conformance.results.behaviours import BehaviourCounts
 from conformance.results.measurements import Measured
 
@@ -43,7 +43,7 @@ def merge(paths: Sequence[Path], output: Path) -> int:
         ResultsError: a file cannot be read.
         OSError: the output cannot be written.
     """
-    runs = sorted((opened(each) for each in paths), key=lambda run: _shard(run)[0])
+    runs = sorted((read(each) for each in paths), key=lambda run: _shard(run)[0])
     _same_run(runs)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.{os.getpid()}.part")

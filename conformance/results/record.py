@@ -176,42 +176,6 @@ class Footer(Part, tag_field="type", tag="footer"):
     behaviours: dict[str, Any] = {}
 
 
-class _Bits(msgspec.Struct):
-    bits: Any = None
-
-
-class ConformingCheck(msgspec.Struct):
-    """A check of a cell that conforms, one that no entry of the ledger knows of."""
-
-    check: str
-    outcome: str
-    margin: float | str | None = None
-    message: Any = None
-    reason: Any = None
-    divergence: None = None
-    facts: _Bits | None = None
-
-
-class Conforming(msgspec.Struct):
-    """A cell that conforms as far as a page shows it without its detail, in a third of a whole record's time."""
-
-    type: Literal["cell"]
-    outcome: Literal["conforms"]
-    case: str
-    implementation: str
-    device: str
-    checks: list[ConformingCheck]
-    question: dict[str, Any] | None = None
-    seconds: Any = None
-    row: Any = None
-    why: Any = None
-    source: Any = None
-    crash: None = None
-    divergence: None = None
-    covered: list[Any] | None = None
-    gone: list[Any] | None = None
-
-
 def decoded(line: bytes) -> Any:
     """
     Return what a line says, as plain data.
@@ -252,23 +216,6 @@ def fault(line: bytes) -> str | None:
     return None
 
 
-def is_sound_cell(line: bytes) -> bool:
-    """Return whether a line is a cell with all that readers rely on; where it is not, `decoded` and `fault` say why."""
-    try:
-        _CELL(line)
-    except _REFUSED:
-        return False
-    return line.count(b"[") + line.count(b"{") <= DEEPEST
-
-
-def conforming(line: bytes) -> Conforming | None:
-    """Return a line that is a cell that conforms, without what its detail alone shows; None for any other line."""
-    try:
-        return _CONFORMING(line)
-    except _REFUSED:
-        return None
-
-
 def _without_halves(line: bytes) -> bytes:
     """Return a line of JSON with the escape of U+FFFD for that of half of a surrogate pair."""
     return _ESCAPE.sub(lambda found: rb"\ufffd" if found["half"] else found[0], line)
@@ -289,6 +236,3 @@ _ESCAPE: Final = re.compile(
 )
 _DECODE: Final = msgspec.json.Decoder().decode
 _TYPED: Final = msgspec.json.Decoder(Header | Implementation | Cell | Footer).decode
-_CELL: Final = msgspec.json.Decoder(Cell).decode
-_CONFORMING: Final = msgspec.json.Decoder(Conforming).decode
-_REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from conformance.results import Record, ResultsError, opened
+from conformance.results import Record, ResultsError, read
 
 FILE: Final = Path(__file__).parent / "times.json"
 
@@ -94,7 +94,7 @@ def of_results(path: Path) -> Times:
     Raises:
         ResultsError: it cannot be read.
     """
-    return of_records(opened(path).cells)
+    return of_records(read(path).cells)
 
 
 def of_records(cells: Iterable[Record]) -> Times:

@@ -50,11 +50,11 @@ def run(output: Path, strict_ledger: bool, arguments: tuple[str, ...]) -> None:
 
 def _is_any_gone(results: Path) -> bool:
     """Return whether a run says of any known behaviour that it is gone."""
-    from conformance.results import ResultsError, opened
+    from conformance.results import ResultsError, read
     from conformance.results.behaviours import gone_in
 
     try:
-        return any(True for cell in opened(results).cells for _ in gone_in(cell))
+        return any(True for cell in read(results).cells for _ in gone_in(cell))
     except ResultsError as error:
         raise CommandFault(str(error)) from None
 

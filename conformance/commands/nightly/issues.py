@@ -84,7 +84,6 @@ def causes(found: Diff, old: Run, new: Run, environment: str) -> list[Cause]:
     red = [each for each in found.appeared if each.after in FAILING]
     worse = (*found.worse, *found.lost, *found.unchecked, *red)
     named = {(each.device, each.implementation, each.case) for each in worse}
-    # Of a million cells few got worse, and only these are kept.
     keys = ((str(each["device"]), str(each["implementation"]), str(each["case"])) for each in new.cells)
     records = {key: each for key, each in zip(keys, new.cells, strict=True) if key in named}
     groups: dict[tuple[str, str, str], list[Change]] = defaultdict(list)

@@ -2,10 +2,9 @@
 What changed from one run to another: cells that got worse or better, came or went, versions, margins that drifted, and
 behaviours of the ledger that are gone or back.
 
-Knows results files alone, and of each cell the little that is compared, so that runs of a million cells are; how it is
-told is `conformance.results.diff.text`'s. Inputs follow from a case's content, so a margin moves only where the
-implementation or the machine did. What counts as the drift of one cell is said by `DRIFT` and `NOTICED`; a small one of
-many cells in one direction is found by a sign test, whose false alarms `CHANCE` bounds.
+Knows results files alone; `conformance.results.diff.text` writes it. Inputs follow from a case's content, so a margin
+moves only where the implementation or the machine did. What counts as the drift of one cell is said by `DRIFT`
+and `NOTICED`; a small one of many cells in one direction is found by a sign test, whose false alarms `CHANCE` bounds.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import Final
 
 from conformance.results import FAILING, UNJUDGED, Run, without_collection
 from conformance.results.behaviours import Counts
-from conformance.results.diff.condensed import Brief, Briefs, rank
+from conformance.results.diff.cells import Cell, Cells, rank
 
 #: A margin drifts when it grows or shrinks by more than this factor ...
 DRIFT: Final = 1.5
@@ -134,8 +133,7 @@ def diff(old: Run, new: Run, *, partial: bool = False) -> Diff:
     Where `new` asked for less on purpose (one implementation, a shard), `partial` says so, and no cell counts as lost.
     """
     with without_collection():
-        before = Briefs(old.cells)
-        after = Briefs(new.cells, before.shared)
+        before, after = Cells(old.cells), Cells(new.cells)
     found: dict[str, list[Change]] = {name: [] for name in SECTIONS}
     alive = _rows_alive(before, after)
     for device, implementation in sorted(before.found.keys() | after.found.keys()):
@@ -157,7 +155,7 @@ def diff(old: Run, new: Run, *, partial: bool = False) -> Diff:
     )
 
 
-def _turns(before: Briefs, after: Briefs, *, is_gone: bool) -> Iterator[Turn]:
+def _turns(before: Cells, after: Cells, *, is_gone: bool) -> Iterator[Turn]:
     """Yield the behaviours that are gone from cells now and were from none, or the other way about."""
     earlier, later = before.behaviours, after.behaviours
     names = later.gone.keys() - earlier.gone.keys() if is_gone else earlier.gone.keys() - later.gone.keys()
@@ -173,7 +171,7 @@ def _turns(before: Briefs, after: Briefs, *, is_gone: bool) -> Iterator[Turn]:
             )
 
 
-def _rows_alive(before: Briefs, after: Briefs) -> frozenset[str]:
+def _rows_alive(before: Cells, after: Cells) -> frozenset[str]:
     """
     Return the rows of the old run that the new one still has.
 
@@ -185,7 +183,7 @@ def _rows_alive(before: Briefs, after: Briefs) -> frozenset[str]:
     return frozenset(each.row for process in processes for case, each in process.items() if case in cases)
 
 
-def _change(device: str, implementation: str, case: str, old: Brief | None, new: Brief | None) -> Change:
+def _change(device: str, implementation: str, case: str, old: Cell | None, new: Cell | None) -> Change:
     margins = None if old is None else old.margin, None if new is None else new.margin
     return Change(
         device=device,
@@ -198,7 +196,7 @@ def _change(device: str, implementation: str, case: str, old: Brief | None, new:
     )
 
 
-def _section(old: Brief | None, new: Brief | None, *, alive: frozenset[str]) -> str | None:
+def _section(old: Cell | None, new: Cell | None, *, alive: frozenset[str]) -> str | None:
     """Return the list a cell belongs to, None where nothing changed; `alive` are the rows none of which may be lost."""
     if (old is None or old.outcome == "unsupported") and (new is None or new.outcome == "unsupported"):
         return None  # an implementation that cannot be asked a row loses nothing without its cell
@@ -220,7 +218,7 @@ def _section(old: Brief | None, new: Brief | None, *, alive: frozenset[str]) -> 
     return "worse" if after in UNJUDGED and before in _WELL else "other"
 
 
-def _section_of_same(old: Brief, new: Brief) -> str | None:
+def _section_of_same(old: Cell, new: Cell) -> str | None:
     """Return the list of a cell whose outcome is what it was."""
     if new.outcome in FAILING:
         return "worse" if new.with_outcome(FAILING) - old.with_outcome(FAILING) else None
@@ -229,9 +227,9 @@ def _section_of_same(old: Brief, new: Brief) -> str | None:
     return "drifted" if new.outcome == "conforms" and _drifted(old.margin, new.margin) else None
 
 
-def _unchecked(old: Brief, new: Brief) -> list[str]:
+def _unchecked(old: Cell, new: Cell) -> list[str]:
     """Return the checks that were held and are not any more, of a cell that is well in both runs."""
-    if old.marks is new.marks or old.outcome not in _WELL or new.outcome not in _WELL:
+    if old.outcome not in _WELL or new.outcome not in _WELL:
         return []
     return sorted(old.with_outcome(_WELL) - new.with_outcome((*_WELL, *FAILING)))
 
@@ -243,7 +241,7 @@ def _drifted(before: float | None, after: float | None) -> bool:
     return high > DRIFT * low
 
 
-def _shifts(before: Briefs, after: Briefs) -> Iterator[Shift]:
+def _shifts(before: Cells, after: Cells) -> Iterator[Shift]:
     """Yield where the margins of many cells moved one way by more than chance and the jitter of each explain."""
     ratios: dict[tuple[str, str, str, str], array[float]] = defaultdict(lambda: array("d"))
     for device, implementation in before.found.keys() & after.found.keys():
@@ -275,7 +273,7 @@ def _sign_test(heads: int, throws: int) -> float:
     return 1.0 if throws == 0 else min(1.0, 2 * math.exp(-2 * throws * (heads / throws - 0.5) ** 2))
 
 
-def _said(old: Brief | None, new: Brief) -> str:
+def _said(old: Cell | None, new: Cell) -> str:
     """Return the first reason a cell gives for its outcome, or which checks it lacks."""
     if old is not None and old.outcome == new.outcome and (missing := _unchecked(old, new)):
         return f"no longer checked: {', '.join(missing)}"

@@ -17,7 +17,7 @@ from typing import Any, Final
 from conformance.adapters.registry import Implementation, RegistryError, select
 from conformance.checks.question import Question, question, refusal
 from conformance.reference.lanes.draws import NoDraw
-from conformance.results import Run, finite, opened
+from conformance.results import Run, finite, read
 from conformance.run.instruction_set import NAMES, limited
 from conformance.run.reproduce.symptom import NotShown, Record
 from conformance.run.reproduce.writer import row_fields, script
@@ -46,7 +46,7 @@ def reproduce(cell: str, results: Path, check: str | None = None) -> str:
         NotShown: nothing of the cell fails, or the check named does not.
         ResultsError: the file cannot be read.
     """
-    run = opened(results)
+    run = read(results)
     record = find(cell, run)
     selection = run.header.get("selection", {})
     draws = min(selection.get("draws", 1), _MOST_DRAWS)

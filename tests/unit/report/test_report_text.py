@@ -132,7 +132,7 @@ STYLES = {
 HOLES = list(re.finditer(r"\{\{-? (.+?) -?\}\}", SOURCE))
 #: Holes filled with words, numbers and anchors of our own, or with an address that was found to be one.
 OUR_OWN = re.compile(
-    r"(facts|chip|bar|links|group|member_list|change_list)\(|^(file|policy|matrix|omitted|condensed)$|kind\.|count|total|headline\.|loop\.|unlisted"
+    r"(facts|chip|bar|links|group|member_list|change_list)\(|^(file|policy|matrix|omitted)$|kind\.|count|total|headline\.|loop\.|unlisted"
     r"|anchor|place|entry|length|\|short|\|commas|duration|group\.link"
 )
 REACHED = [hole for hole in HOLES if not OUR_OWN.search(hole[1])]
