@@ -116,8 +116,8 @@ def of_files(folder: Path, source: Path, cells: int) -> Iterator[tuple[str, Take
     nights = folder / "nights"
     nights.mkdir()
     old, new = nights / "1.jsonl", nights / "2.jsonl"
-    grown(source, old, cells, started="2026-01-01T00:00:00Z", red_every=1000)
-    grown(source, new, cells, started="2026-01-02T00:00:00Z", red_every=900)
+    grown(source, old, cells, started="2026-01-01T00:00:00Z", red_every=max(1, cells // 100))
+    grown(source, new, cells, started="2026-01-02T00:00:00Z", red_every=max(1, cells // 110))
     page = ("-o", str(folder / "page.html"))
     yield "report", taken(*_COMMAND, "report", str(new), *page)
     yield "report --against", taken(*_COMMAND, "report", str(new), "--against", str(old), *page)
