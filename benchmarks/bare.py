@@ -25,11 +25,12 @@ from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
 from conformance.ledger.step import Surroundings, asked_steps
 from conformance.reference.lanes.draws import NoDraw
-from conformance.run.runner import DEFAULT_CACHE
+from conformance.run.cell_runner import DEFAULT_CACHE
 from conformance.run.selection import Selection
 from conformance.sandbox import environment
 from conformance.sandbox.child import load
-from conformance.sandbox.steps import Step, perform
+from conformance.sandbox.execution import perform
+from conformance.sandbox.steps import Step
 
 
 def asked(names: Sequence[str], cases: Sequence[str] = ()) -> tuple[Cell, ...]:

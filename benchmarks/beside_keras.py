@@ -23,7 +23,7 @@ from benchmarks.bare import asked
 from benchmarks.spent import python
 from conformance.adapters.registry import select
 from conformance.checks.cell import checks_asked
-from conformance.run.runner import Runner
+from conformance.run.cell_runner import Runner
 from conformance.sandbox import environment
 from conformance.table.case import Layer
 

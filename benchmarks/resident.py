@@ -20,7 +20,7 @@ from typing import Final
 import psutil
 import pytest
 
-from conformance.checks.question import question
+from conformance.checks.references import question
 
 #: What is imported late and what is bounded from the start (caches, pools) is there by the first mark.
 MARKS: Final = (250, 500, 1000, 2000, 4000, 8000, 16000)

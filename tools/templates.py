@@ -21,7 +21,8 @@ import numpy as np
 
 from conformance.adapters.registry import Implementation, registered
 from conformance.checks.cell import checks_asked, concerns
-from conformance.checks.question import Question, question
+from conformance.checks.question import Question
+from conformance.checks.references import question
 from conformance.reference.enclosure import Enclosure
 from conformance.run.reproduce.symptom import symptom
 from conformance.run.reproduce.writer import script

@@ -108,7 +108,7 @@ def of_function(path: str, framework: str = "numpy", *, name: str | None = None)
     arrays = FRAMEWORKS[framework]
     return Implementation(
         name=name or f"{path}@{framework}",
-        adapter="conformance.adapters.function:FunctionAdapter",
+        adapter="conformance.adapters.function.adapter:FunctionAdapter",
         mode=f"{path}@{framework}",
         packages=(path.partition(":")[0].partition(".")[0], framework),
         environment=arrays.environment,

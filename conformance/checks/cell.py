@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 
 from conformance.adapters.registry import Implementation, fault_of_glob, registered
 from conformance.checks.metamorphic import RELATIONS, relations_asked
-from conformance.checks.question import Question, question, refusal
+from conformance.checks.question import Question
+from conformance.checks.references import question
+from conformance.checks.refusal import refusal
 from conformance.table.case import CHECKS, SHAPE_CHECKS, Case
 
 

@@ -1,45 +1,31 @@
 """
-What a case asks of an implementation: the steps, and what each of them is held to.
+What a case asks of an implementation: its draws as the steps of `conformance.sandbox.steps`.
 
-Turns a case and its draws into the steps of `conformance.sandbox.steps`, and remembers which reference belongs to the
-label of which step. It asks; judging is `conformance.checks`'.
+`conformance.checks.references` adds the reference of each step.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
-import cachetools
 import numpy as np
 
-from conformance.adapters.protocol import Array, Dense, Stack, Units
-from conformance.checks.metamorphic import (
-    BROADCAST,
-    Relations,
-    computing,
-    first_repeated,
-    moved_enclosure,
-    relations,
-)
-from conformance.checks.rounding_behaviour import Ways, conducts
-from conformance.reference import Reference, answer
-from conformance.reference.formats import FORMATS, dtype_of
-from conformance.reference.lanes.draws import Draw, NoDraw, draws
+from conformance.adapters.protocol import Array, Dense, Stack
+from conformance.checks.metamorphic import Relations, computing, relations
+from conformance.checks.rounding_behaviour import Ways
+from conformance.reference import Reference
+from conformance.reference.formats import dtype_of
+from conformance.reference.lanes.draws import Draw, draws
 from conformance.sandbox.steps import Build, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Step
-from conformance.stream import Stream
 from conformance.table.case import Case
 
 #: The step that is fed another number of samples.
 OTHER_BATCH: Final = "output, other batch"
 #: Calls on the same buffer that `repeatable` compares.
 REPEATED: Final = ("output", "output again", "output once more")
-#: Memory that questions of the past may take.
-MOST_BYTES_KEPT: Final = 2**29
 #: Single samples fed alone where the input has no positions but the batch.
 MOST_ALONE: Final = 4
 
@@ -72,84 +58,6 @@ class Question:
     kept: Mapping[str, int] = field(default_factory=dict)
     after: frozenset[str] = frozenset()
     relations: Relations = field(default_factory=Relations)
-
-
-def _bytes_held(asked: Question) -> int:
-    """Return about how much memory a question takes: what its steps feed, and what their answers are held to."""
-    fed = {id(each): each.nbytes for step in asked.steps for each in _fed(step)}
-    references = {id(each): each for group in _references(asked) for each in group.values()}
-    return 10_000 + sum(fed.values()) + sum(each.nbytes for each in references.values())
-
-
-def _fed(step: Step) -> Iterator[Array]:
-    match step:
-        case Forward(x=x):
-            yield x
-        case Differentiate(x=x, dy=dy):
-            yield x
-            yield dy
-        case Build(stack=stack) | SetWeights(stack=stack):
-            yield from (layer.kernel for layer in stack.layers if layer.kernel is not None)
-
-
-def _references(asked: Question) -> Iterator[Mapping[str, Reference]]:
-    yield from (asked.outputs, asked.gradients, asked.related)
-
-
-#: Every implementation is asked the same: its questions, with their references, are kept as long as there is room.
-_KEPT: Final[cachetools.LRUCache[Any, Question]] = cachetools.LRUCache(MOST_BYTES_KEPT, getsizeof=_bytes_held)
-
-
-def forget_questions() -> None:
-    """Keep none of the questions asked so far."""
-    _KEPT.clear()
-
-
-@cachetools.cached(_KEPT)
-def question(case: Case, device: str, index: int = 0) -> Question:
-    """
-    Return the question of a case that expects an answer.
-
-    Raises:
-        NoDraw: no values of the lane exist for the case.
-        NotImplementedError: there is no exact answer to it.
-    """
-    asked = unanswered(case, device, index)
-    if case.lane == "shapes":
-        return asked
-    references = _References(case, asked.draws)
-    first = references["output"]
-    _hold_to_what_is_expected(case, first)
-    outputs = {label: references[label] for label in asked.arrays}
-    gradients = {label: references[label] for label in asked.differentiated}
-    _hold_to_bounds((*outputs.values(), *gradients.values()), FORMATS[case.dtype].maximum)
-    related = {label: references[label] for label in (*asked.relations.read_back, *asked.relations.layouts)}
-    if BROADCAST in related:
-        # Equal samples have equal errors, of which chance says nothing: `moved_enclosure` leaves that out.
-        related[BROADCAST] = replace(first, y=moved_enclosure(first.y, first_repeated))
-    # Each set of weights has one output by which right implementations differ.
-    distinct: dict[int, str] = {}
-    for label in asked.arrays:
-        if label != OTHER_BATCH:
-            distinct.setdefault(id(asked.draws[label]), label)
-    conducts = _conducts(case, {label: asked.draws[label] for label in distinct.values()})
-    return replace(asked, outputs=outputs, gradients=gradients, related=related, conducts=conducts)
-
-
-class _References(dict[str, Reference]):
-    """The reference of each step that computes, worked out once for each draw."""
-
-    def __init__(self, case: Case, given: Mapping[str, Draw]) -> None:
-        self._activations = [layer.activation for layer in case.layers]
-        self._dtype = case.dtype
-        self._given = given
-        self._found: dict[int, Reference] = {}
-
-    def __missing__(self, label: str) -> Reference:
-        draw = self._given[label]
-        if id(draw) not in self._found:
-            self._found[id(draw)] = answer(draw, self._activations, self._dtype)
-        return self._found[id(draw)]
 
 
 def unanswered(case: Case, device: str, index: int = 0, drawn: Sequence[Draw] | None = None) -> Question:
@@ -223,28 +131,6 @@ def unanswered(case: Case, device: str, index: int = 0, drawn: Sequence[Draw] | 
     )
 
 
-@functools.lru_cache(maxsize=64)
-def refusal(case: Case, device: str) -> Question:
-    """Return the question of a case that must be refused: the case, and a legal sibling that must not be."""
-    legal = _legal_sibling(case)
-    sibling = draws(replace(legal, lane="uniform"))[0]
-    fed = Stream(case.digest, "refused").uniform(case.fed_shape).astype(FORMATS[case.dtype].dtype)
-    stack = stack_of(case, None)
-    if None not in case.input_shape:
-        # A wrong input to a legal layer: built with weights, as the layer's users would. Others have no weights.
-        with contextlib.suppress(NoDraw):
-            stack = stack_of(case, draws(replace(case, feed_shape=None, lane="uniform"))[0])
-    return Question(
-        steps=(
-            Build(label="sibling build", model="sibling", stack=stack_of(legal, sibling), device=device),
-            Forward(label="sibling output", model="sibling", x=sibling.x),
-            Build(label="build", stack=stack, device=device),
-            *([InferShapes(label="infer", batch=None)] if stack.leading_axes == 1 else []),
-            Forward(label="output", x=fed),
-        )
-    )
-
-
 def _shapes_alone(case: Case, device: str) -> Question:
     """Return the question of a case of which shapes and counts are asked, and nothing is computed."""
     (batch,) = case.leading
@@ -257,50 +143,10 @@ def _shapes_alone(case: Case, device: str) -> Question:
     return Question(steps=steps, inferred={"infer": None, f"infer, batch {batch}": batch})
 
 
-def _hold_to_what_is_expected(case: Case, reference: Reference) -> None:
-    """
-    Hold that the answer is finite, unless the row says otherwise.
-
-    Raises:
-        NoDraw: the row says so and it is finite, or the row does not and it is not.
-    """
-    gradients = [each for pair in reference.layers for each in pair if each is not None]
-    finite = all(bool(np.isfinite(each.exact).all()) for each in (reference.y, reference.dx, *gradients))
-    if finite == case.expect.nonfinite:
-        raise NoDraw(
-            "the answer is finite" if finite else "the answer is not finite: expect: {nonfinite: true} says so"
-        )
-
-
-def _hold_to_bounds(references: Iterable[Reference], maximum: float) -> None:
-    """
-    Hold that every element has a bound, and one within the format, whose largest number is `maximum`.
-
-    Where an intermediate value may overflow anything might be right; where an answer may, so is an infinity.
-
-    Raises:
-        NoDraw: some element has none.
-    """
-    for reference in {id(each): each for each in references}.values():
-        gradients = [each for pair in reference.layers for each in pair if each is not None]
-        for each in (reference.y, reference.dx, *gradients):
-            if not np.isfinite(each.allowed).all():
-                raise NoDraw("an intermediate value may overflow, and the answer has no bound")
-            if (np.isfinite(each.exact) & (each.largest > maximum)).any():
-                raise NoDraw("a right answer may overflow, or may not")
-
-
 def _expected(case: Case, draw: Draw) -> Array | None:
     """Return the output the row itself gives."""
     given = case.expect.output
     return None if given is None else np.broadcast_to(np.array(given, np.float64), draw.dy.shape)
-
-
-def _conducts(case: Case, drawn: Mapping[str, Draw]) -> Mapping[str, Mapping[str, Ways]]:
-    """Return by the label of each output what different right implementations would give, where that differs."""
-    activations = [layer.activation for layer in case.layers]
-    told = {label: conducts(draw, activations, case.dtype) for label, draw in drawn.items()}
-    return {label: ways for label, ways in told.items() if ways}
 
 
 def _fed_as(dtype: str | None, steps: Sequence[Step]) -> Iterator[Step]:
@@ -370,15 +216,3 @@ def _fed_alone(case: Case, x: Array) -> Iterator[tuple[str, tuple[int, ...], Arr
     else:
         for position in range(min(positions, MOST_ALONE)):
             yield f"sample {position} alone", (position,), flat[position : position + 1]
-
-
-def _legal_sibling(case: Case) -> Case:
-    """Return a case near by that every framework takes: illegal units become 3, an absent last axis 4, no batch 2."""
-    layers = tuple(layer if _is_count(layer.units) else replace(layer, units=3) for layer in case.layers)
-    shape = tuple(4 if axis is None or axis <= 0 else axis for axis in case.input_shape) or (4,)
-    batch = 2 if case.batch is None else case.batch
-    return replace(case, input_shape=shape, layers=layers, feed_shape=None, batch=batch)
-
-
-def _is_count(units: Units) -> bool:
-    return isinstance(units, int) and not isinstance(units, bool) and units > 0

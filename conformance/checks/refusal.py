@@ -1,14 +1,23 @@
-"""The check that the framework refuses what the rule forbids."""
+"""The check that the framework refuses what the rule forbids, and the question it asks."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+from dataclasses import replace
 from typing import Final
 
+from conformance.adapters.protocol import Units
 from conformance.checks.comparison import compare, worst_of
 from conformance.checks.finding import VIOLATES, Finding, first_line, raised_inside, raised_record
+from conformance.checks.question import Question, stack_of
 from conformance.checks.subject import Subject
 from conformance.ledger.expectation import Expectation
-from conformance.sandbox.steps import Malformed, NoValue, Output, Raised, Unreached
+from conformance.reference.formats import FORMATS
+from conformance.reference.lanes.draws import NoDraw, draws
+from conformance.sandbox.steps import Build, Forward, InferShapes, Malformed, NoValue, Output, Raised, Unreached
+from conformance.stream import Stream
+from conformance.table.case import Case
 
 REFUSAL_STEPS: Final = ("build", "infer", "output")
 SIBLING_STEPS: Final = ("sibling build", "sibling output")
@@ -72,3 +81,37 @@ class Refused:
             message = f"accepted: an output of dtype {accepted.y.dtype}, expected {wanted.dtypes['output']}"
             return Finding(check=self.name, outcome=VIOLATES, message=message)
         return compare(self.name, "output", accepted.y, wanted.reference.y, wanted.reference.line)
+
+
+@functools.lru_cache(maxsize=64)
+def refusal(case: Case, device: str) -> Question:
+    """Return the question of a case that must be refused: the case, and a legal sibling that must not be."""
+    legal = _legal_sibling(case)
+    sibling = draws(replace(legal, lane="uniform"))[0]
+    fed = Stream(case.digest, "refused").uniform(case.fed_shape).astype(FORMATS[case.dtype].dtype)
+    stack = stack_of(case, None)
+    if None not in case.input_shape:
+        # A wrong input to a legal layer: built with weights, as the layer's users would. Others have no weights.
+        with contextlib.suppress(NoDraw):
+            stack = stack_of(case, draws(replace(case, feed_shape=None, lane="uniform"))[0])
+    return Question(
+        steps=(
+            Build(label="sibling build", model="sibling", stack=stack_of(legal, sibling), device=device),
+            Forward(label="sibling output", model="sibling", x=sibling.x),
+            Build(label="build", stack=stack, device=device),
+            *([InferShapes(label="infer", batch=None)] if stack.leading_axes == 1 else []),
+            Forward(label="output", x=fed),
+        )
+    )
+
+
+def _legal_sibling(case: Case) -> Case:
+    """Return a case near by that every framework takes: illegal units become 3, an absent last axis 4, no batch 2."""
+    layers = tuple(layer if _is_count(layer.units) else replace(layer, units=3) for layer in case.layers)
+    shape = tuple(4 if axis is None or axis <= 0 else axis for axis in case.input_shape) or (4,)
+    batch = 2 if case.batch is None else case.batch
+    return replace(case, input_shape=shape, layers=layers, feed_shape=None, batch=batch)
+
+
+def _is_count(units: Units) -> bool:
+    return isinstance(units, int) and not isinstance(units, bool) and units > 0

@@ -19,7 +19,9 @@ import numpy as np
 from conformance.adapters.registry import Implementation, registered
 from conformance.checks.cell import cell_of, concerns
 from conformance.checks.expectations import Declared
-from conformance.checks.question import question, refusal, unanswered
+from conformance.checks.question import unanswered
+from conformance.checks.references import question
+from conformance.checks.refusal import refusal
 from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
 from conformance.ledger.expectation import Conflict, Covering, check_agreement, width

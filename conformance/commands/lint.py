@@ -21,7 +21,8 @@ from conformance.adapters.registry import Implementation, fault_of_glob, registe
 from conformance.checks.cell import checks_asked, concerns
 from conformance.checks.comparison import compare
 from conformance.checks.finding import VIOLATES
-from conformance.checks.question import REPEATED, question
+from conformance.checks.question import REPEATED
+from conformance.checks.references import question
 from conformance.checks.scope import Scope, faults_of_scope, scopes_of
 from conformance.ledger import load_ledger
 from conformance.reference.lanes.draws import NoDraw, draws

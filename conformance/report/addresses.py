@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from conformance.report import text
-from conformance.report.cell_details import Group
 from conformance.report.columns import Column
+from conformance.report.groups import Group
 from conformance.report.matrix import Cell, Kind, Table
 
 

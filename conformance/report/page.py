@@ -18,7 +18,7 @@ from typing import Any, Final
 from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from conformance.report import addresses, cell_details, columns, headline, matrix, scripts, text
+from conformance.report import addresses, columns, groups, headline, matrix, scripts, text
 from conformance.report.changes import changes as changed
 from conformance.report.history import history as nights
 from conformance.report.numerics import numerics, spreads
@@ -143,11 +143,11 @@ def render_with(
     """Return the page as `made` fills it."""
     table = matrix.table(runs)
     counts = matrix.tally((cell.kind for cell in table.cells), sum(map(matrix.missing, runs)))
-    failures = cell_details.failures(table)
+    failures = groups.failures(table)
     warnings = (*itertools.chain(*map(headline.warnings, runs, columns.labels(runs))), *headline.oddities(table))
     complete = all(run.complete for run in runs)
     behaviours, powerless = _behaviours(runs, table)
-    divergences = cell_details.divergences(table, behaviours)
+    divergences = groups.divergences(table, behaviours)
     known = addresses.Places.among(table)
     past = None if history is None else nights(history, known)
     data = payload(table, divergences)
@@ -172,8 +172,8 @@ def render_with(
         spreads=spreads(table),
         numerics=numerics(runs),
         history=past,
-        unasked=cell_details.unasked(table),
-        unanswered=cell_details.unanswered(table),
+        unasked=groups.unasked(table),
+        unanswered=groups.unanswered(table),
         omitted=headline.omitted(len(table.cells), len(data["details"])),
     )
     data["history"] = None if past is None else past.plotted()

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from conformance.report import cell_details, question_details, text
+from conformance.report.groups import Group, unasked_anchor
 from conformance.report.matrix import KINDS, UNKNOWN, Cell, Kind, Row, Table
 
 #: Bytes of detail on one page: of all cells together, and of cells that merely conform.
@@ -50,7 +51,7 @@ class Strings:
         return [[self(key), self(each)] for key, each in content]
 
 
-def payload(table: Table, entries: Sequence[cell_details.Group]) -> dict[str, Any]:
+def payload(table: Table, entries: Sequence[Group]) -> dict[str, Any]:
     """Return the table's cells for the page's script, and the entries of the ledger that know of them."""
     strings = Strings()
     known = {group.anchor: index for index, group in enumerate(entries)}
@@ -140,7 +141,7 @@ def _signature(cell: Cell, known: Mapping[str, int]) -> tuple[Any, ...]:
     elif cell.kind.name in ("crashed", "timed_out", "not_run", "unsupported"):
         reason = text.head(text.value(cell.record.get("reason") or ""), 200)
     if cell.kind.name in ("not_run", "unsupported"):
-        place = text.place("unasked", at=cell_details.unasked_anchor(cell))
+        place = text.place("unasked", at=unasked_anchor(cell))
     entries = tuple([_entry(each, known) for each in cell.seen.entries])
     return reason, cell.seen.marks, entries, _entry(cell.record.get("divergence"), known), place
 

@@ -17,11 +17,12 @@ import pytest
 
 from conformance.results import finite
 from conformance.results.locked_file import OutputError
+from conformance.run.cell_runner import Runner
 from conformance.run.errors import say_error
 from conformance.run.instruction_set import NAMES
 from conformance.run.light_reports import LightReports
 from conformance.run.progress import Progress
-from conformance.run.runner import RECORD, Runner
+from conformance.run.runner import RECORD
 from conformance.run.selection import DEVICES, SelectionError
 from conformance.run.state import State
 from conformance.run.summary import summarise

@@ -21,6 +21,7 @@ from conformance.ledger import Behaviour
 from conformance.results import UNJUDGED
 from conformance.results.locked_file import OutputError, ResultsFile
 from conformance.run import resources
+from conformance.run.cell_runner import DEFAULT_CACHE, Runner
 from conformance.run.collection import ask_for_cells, files_of_tests
 from conformance.run.distributed import transfer
 from conformance.run.distributed.hooks import WithXdist
@@ -28,7 +29,6 @@ from conformance.run.distributed.machines import Machines, are_elsewhere
 from conformance.run.expected_times import Times
 from conformance.run.instruction_set import lacking
 from conformance.run.recorder import Recorder
-from conformance.run.runner import DEFAULT_CACHE, Runner
 from conformance.run.selection import Selection, SelectionError, parse_shard
 from conformance.sandbox.environment import cpu_features, usable
 from conformance.sandbox.sandbox import GIB, Limits

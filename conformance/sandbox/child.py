@@ -22,8 +22,9 @@ from typing import Final, TypedDict
 
 from conformance.adapters.protocol import Adapter
 from conformance.sandbox.codec import decode_question, encode_reply
+from conformance.sandbox.execution import describe, perform, raised
 from conformance.sandbox.frame import Inbox
-from conformance.sandbox.steps import GREETING, Answer, Reply, describe, perform, raised
+from conformance.sandbox.steps import GREETING, Answer, Reply
 
 _PR_SET_PDEATHSIG = 1
 

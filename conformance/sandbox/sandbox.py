@@ -20,9 +20,10 @@ from conformance.adapters.registry import Implementation
 from conformance.sandbox.codec import encode_question
 from conformance.sandbox.crash_bisection import Culprit, Investigated, Investigator
 from conformance.sandbox.deadline import TimeLimit
+from conformance.sandbox.execution import room
 from conformance.sandbox.in_process import InProcess
 from conformance.sandbox.process import GIB, ChildProcess, Ended, StartError
-from conformance.sandbox.steps import GREETING, Crash, Hello, Raised, Reply, Step, Transcript, room
+from conformance.sandbox.steps import GREETING, Crash, Hello, Raised, Reply, Step, Transcript
 
 __all__ = [
     "GIB",

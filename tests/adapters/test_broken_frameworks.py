@@ -12,7 +12,8 @@ import pytest
 
 from conformance.adapters.registry import BUILT_IN, registered
 from conformance.checks.cell import Cell, checks_asked
-from conformance.run.runner import Runner, explanation
+from conformance.run.cell_runner import Runner
+from conformance.run.runner import explanation
 from conformance.table.case import Case, Layer
 from tests.support.broken_frameworks import FAULTS, FAULTY, PLANTS, faults
 

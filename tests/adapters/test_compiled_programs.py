@@ -7,7 +7,7 @@ from typing import Any
 
 from conformance.adapters.registry import select
 from conformance.checks.cell import cell_of
-from conformance.run.runner import Runner
+from conformance.run.cell_runner import Runner
 from conformance.run.selection import Selection
 
 ROWS = """\

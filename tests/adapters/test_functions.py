@@ -18,12 +18,14 @@ import pytest
 
 from conformance.adapters.registry import BUILT_IN, UnknownImplementation, select
 from conformance.checks.cell import cell_of, checks_asked, concerns
-from conformance.run.runner import Runner
+from conformance.run.cell_runner import Runner
 from conformance.table.case import Case, Layer
 from conformance.table.loader import default_cases, load
 from tests.support.paths import ROOT
 
 EXAMPLES = ROOT / "docs" / "examples"
+#: The adapter that holds plain functions.
+HELD = "conformance.adapters.function.adapter:FunctionAdapter"
 JOINING = ROOT / "tests" / "support" / "joining"
 #: Two layers over two axes: every check there is but refusal and permuted positions.
 CASE = Case(input_shape=(3, 2), layers=(Layer(units=4), Layer(units=5)), lane="exact")
@@ -130,8 +132,8 @@ ERROR = replace(CASE.expect, error=True)
 @pytest.mark.parametrize(
     ("name", "adapter"),
     [
-        ("tests.support.plain_functions:dense", "conformance.adapters.function:FunctionAdapter"),
-        ("tests.support.plain_functions:without_a_default@jax", "conformance.adapters.function:FunctionAdapter"),
+        ("tests.support.plain_functions:dense", HELD),
+        ("tests.support.plain_functions:without_a_default@jax", HELD),
         ("tests.support.plain_functions:makes_an_adapter", "tests.support.plain_functions:makes_an_adapter"),
         ("tests.support.plain_functions:Settings", "tests.support.plain_functions:Settings"),
         ("tests.support.plain_functions:built", "tests.support.plain_functions:built"),

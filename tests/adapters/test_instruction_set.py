@@ -17,10 +17,10 @@ import threadpoolctl
 from conformance.adapters.implementation import Implementation
 from conformance.adapters.registry import select
 from conformance.checks.cell import Cell
-from conformance.run import runner
+from conformance.run import cell_runner
+from conformance.run.cell_runner import Runner
 from conformance.run.instruction_set import INSTRUCTION_SETS, NAMES, lacking, limited
 from conformance.run.reproduce.from_results import reproduce
-from conformance.run.runner import Runner
 from conformance.sandbox import environment
 from conformance.sandbox.environment import cpu_features
 from conformance.table.case import DTYPES, LANES, Case, Layer
@@ -92,7 +92,7 @@ def test_a_processor_lacks_what_an_instruction_set_needs() -> None:
 
 
 def test_a_cell_is_not_run_where_the_processor_lacks_the_instruction_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "cpu_features", lambda: frozenset({"sse4_1", "sse4_2", "popcnt"}))
+    monkeypatch.setattr(cell_runner, "cpu_features", lambda: frozenset({"sse4_1", "sse4_2", "popcnt"}))
     record = Runner(cpu_isa="avx").run(Cell(case=CASE, implementation=select(["numpy"])[0], device="cpu"))
     assert (record["outcome"], record["reason"]) == ("not_run", "--cpu-isa avx: the processor lacks avx, f16c")
 

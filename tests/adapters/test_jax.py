@@ -14,7 +14,7 @@ import pytest
 
 from conformance.adapters.registry import BUILT_IN, Implementation, select
 from conformance.checks.cell import cell_of, concerns
-from conformance.run.runner import DEFAULT_CACHE, Runner
+from conformance.run.cell_runner import DEFAULT_CACHE, Runner
 from conformance.table.case import Case, Layer
 from conformance.table.loader import default_cases, load
 

@@ -8,7 +8,7 @@ import pytest
 
 from conformance.adapters.registry import registered
 from conformance.checks.cell import cell_of, concerns
-from conformance.run.runner import Runner
+from conformance.run.cell_runner import Runner
 from conformance.table.case import Case, Layer
 
 SMALL = Case(input_shape=(3, 5), layers=(Layer(units=4, activation="tanh"), Layer(units=2)), batch=2, lane="uniform")

@@ -2,8 +2,8 @@
 Each adapter against NumPy, in a process of its own with the environment the registry gives it.
 
 Run as a script with the name of an implementation, this file is that process: it puts many questions to one adapter
-through `conformance.sandbox.steps.perform` and prints what did not come out as NumPy says. The bounds that matter live
-elsewhere; here small integers must come out exact, and the rest close.
+through `conformance.sandbox.execution.perform` and prints what did not come out as NumPy says. The bounds that matter
+live elsewhere; here small integers must come out exact, and the rest close.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import pytest
 
 from conformance.adapters.protocol import Adapter, Array, Dense, Gradients, Parameter, Stack
 from conformance.adapters.registry import BUILT_IN, Implementation
+from conformance.sandbox.execution import perform
 from conformance.sandbox.layouts import arrange
 from conformance.sandbox.steps import (
     Answer,
@@ -39,7 +40,6 @@ from conformance.sandbox.steps import (
     ReadParameters,
     SetWeights,
     Step,
-    perform,
 )
 from tests.support.paths import ROOT
 

@@ -11,7 +11,7 @@ import pytest
 
 from conformance.adapters.registry import BUILT_IN, Implementation, select
 from conformance.checks.cell import cell_of, checks_asked, concerns
-from conformance.run.runner import Runner
+from conformance.run.cell_runner import Runner
 from conformance.table.case import Case, Layer
 from conformance.table.loader import default_cases, load
 

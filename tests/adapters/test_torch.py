@@ -20,7 +20,7 @@ import pytest
 from conformance.adapters.registry import Implementation, select
 from conformance.checks.cell import Cell, concerns
 from conformance.ledger import load_ledger
-from conformance.run.runner import Runner
+from conformance.run.cell_runner import Runner
 from conformance.table.case import Case
 from conformance.table.loader import default_cases, load
 from tests.support.paths import ROOT

@@ -16,7 +16,8 @@ from conformance.ledger import load_ledger
 from conformance.ledger.behaviour import ACCEPTANCES, SHAPES
 from conformance.reference.deviation import PADDINGS
 from conformance.reference.enclosure import DECLARED_ULPS
-from conformance.run.runner import Runner, explanation
+from conformance.run.cell_runner import Runner
+from conformance.run.runner import explanation
 from conformance.table.case import ACTIVATIONS, CHECKS
 from conformance.table.loader import default_cases, load
 from tests.support.paths import ROOT

@@ -18,7 +18,8 @@ from click.testing import CliRunner
 
 from conformance.commands.badge import file_name
 from conformance.commands.cli import main
-from conformance.commands.nightly.publish import Night, cover, publish, unfit
+from conformance.commands.nightly.pages import cover
+from conformance.commands.nightly.publish import Night, publish, unfit
 from conformance.results import read
 from conformance.results.diff.compare import Diff, diff
 from conformance.results.history.store import open_nights
@@ -176,7 +177,7 @@ def test_the_oldest_nights_go_and_the_good_one_stays(tmp_path: Path, site: Path)
 def test_older_nights_are_thinned_and_tell_a_diff_and_a_history_the_same(
     tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("conformance.commands.nightly.publish.WHOLE", 2)
+    monkeypatch.setattr("conformance.commands.nightly.archive.WHOLE", 2)
     heavy = {"reproduce": "x" * 1000, "why": "because", "steps": {"build": 0.1}}
     cells = [{**each, **heavy} for each in (*GOOD, cell("c", "not_run", reason="stopped"))]
     whole = []
@@ -251,7 +252,7 @@ def test_the_command_says_what_became_of_each_night_and_exits_with_the_worst(tmp
 def test_what_was_kept_and_is_damaged_makes_no_night_worse(
     damaged: str, tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("conformance.commands.nightly.publish.WHOLE", 1)
+    monkeypatch.setattr("conformance.commands.nightly.archive.WHOLE", 1)
     for number in range(3):
         night(tmp_path, GOOD, number)
         code, said = command(tmp_path, site)

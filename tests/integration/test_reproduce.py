@@ -16,15 +16,16 @@ from click.testing import CliRunner
 
 from conformance.adapters.registry import Implementation, registered, select
 from conformance.checks.cell import cell_of, concerns
-from conformance.checks.question import question, refusal
+from conformance.checks.references import question
+from conformance.checks.refusal import refusal
 from conformance.commands.cli import main
 from conformance.reference.lanes.draws import draws
 from conformance.results import finite
+from conformance.run.cell_runner import Runner
 from conformance.run.reproduce import NotShown, script
 from conformance.run.reproduce.arrays import Arrays, _value
 from conformance.run.reproduce.from_results import asked, case_of
 from conformance.run.reproduce.writer import _SHAPES_ALONE, _family, row_of
-from conformance.run.runner import Runner
 from conformance.run.selection import Selection
 from conformance.table.case import Case, Data, Expect, Layer
 from conformance.table.loader import load

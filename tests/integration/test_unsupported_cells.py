@@ -16,8 +16,8 @@ from conformance.commands.badge import badges
 from conformance.commands.cli import main
 from conformance.results import Run, read
 from conformance.results.diff.compare import diff
+from conformance.run.cell_runner import Runner
 from conformance.run.expected_times import of_records
-from conformance.run.runner import Runner
 from conformance.run.selection import Selection
 from conformance.run.summary import summarise
 from conformance.run.tally import Tally

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from conformance.adapters.registry import registered
-from conformance.checks.question import refusal
+from conformance.checks.refusal import refusal
 from conformance.run.reproduce import script
 from conformance.table.case import SWITCHES, Case, Expect, Layer
 from conformance.table.loader import lint

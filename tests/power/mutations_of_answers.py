@@ -87,7 +87,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
     ),
     *of(
-        "sandbox.steps",
+        "sandbox.execution",
         (
             "no room for a wide layer",
             "* max(widest, x.shape[-1])",

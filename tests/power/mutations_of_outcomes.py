@@ -11,18 +11,6 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
     *of(
         "run.runner",
         (
-            "the best draw is the outcome",
-            'if worst is None or OUTCOMES.index(judged["outcome"]) < OUTCOMES',
-            'if worst is None or OUTCOMES.index(judged["outcome"]) > OUTCOMES',
-            "runner::the_worst_of_several_draws_is_the_outcome",
-        ),
-        (
-            "the first draw is the outcome",
-            'if worst is None or OUTCOMES.index(judged["outcome"]) < OUTCOMES.index(worst["outcome"]):',
-            "if worst is None:",
-            "runner::the_worst_of_several_draws_is_the_outcome",
-        ),
-        (
             "an outcome that is not known passes",
             "if outcome != CONFORMS:\n        pytest.fail",
             "if outcome == VIOLATES:\n        pytest.fail",
@@ -74,5 +62,20 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "results::a_file_cut_at_any_byte_reads_as_far_as_its_last_whole_line",
         ),
         ("any schema", "if schema != SCHEMA:", "if False:", "results::what_cannot_be_read_is_said_with_file_and_line"),
+    ),
+    *of(
+        "run.cell_runner",
+        (
+            "the best draw is the outcome",
+            'if worst is None or OUTCOMES.index(judged["outcome"]) < OUTCOMES',
+            'if worst is None or OUTCOMES.index(judged["outcome"]) > OUTCOMES',
+            "runner::the_worst_of_several_draws_is_the_outcome",
+        ),
+        (
+            "the first draw is the outcome",
+            'if worst is None or OUTCOMES.index(judged["outcome"]) < OUTCOMES.index(worst["outcome"]):',
+            "if worst is None:",
+            "runner::the_worst_of_several_draws_is_the_outcome",
+        ),
     ),
 )

@@ -114,15 +114,6 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
     ),
     *of(
-        "checks.question",
-        (
-            "broadcast held to all samples",
-            "related[BROADCAST] = replace(first, y=moved_enclosure(first.y, first_repeated))",
-            "related[BROADCAST] = first",
-            "metamorphic::a_right_layer_satisfies_every_relation",
-        ),
-    ),
-    *of(
         "table.rule",
         (
             "m for d",
@@ -257,6 +248,15 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             'if implementation.shapes_only and case.lane != "shapes":',
             "if False:",
             "runner::one_of_the_names_of_a_row_is_enough_and_who_infers_shapes_is_asked_for_shapes",
+        ),
+    ),
+    *of(
+        "checks.references",
+        (
+            "broadcast held to all samples",
+            "related[BROADCAST] = replace(first, y=moved_enclosure(first.y, first_repeated))",
+            "related[BROADCAST] = first",
+            "metamorphic::a_right_layer_satisfies_every_relation",
         ),
     ),
 )

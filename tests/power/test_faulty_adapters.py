@@ -9,7 +9,7 @@ import pytest
 from conformance.adapters.registry import select
 from conformance.checks.cell import Cell
 from conformance.results import FAILING
-from conformance.run.runner import Runner
+from conformance.run.cell_runner import Runner
 from conformance.sandbox.sandbox import Limits
 from conformance.table.case import Case
 from conformance.table.loader import default_cases, load

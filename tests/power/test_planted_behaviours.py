@@ -18,7 +18,8 @@ from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, St
 from conformance.adapters.registry import Implementation
 from conformance.checks.cell import Cell
 from conformance.checks.outcome import Verdict
-from conformance.checks.question import question, refusal
+from conformance.checks.references import question
+from conformance.checks.refusal import refusal
 from conformance.checks.verdict import Trial
 from conformance.ledger.behaviour import Behaviour, Exactly, Instead, Refusal
 from conformance.ledger.expectation import Conflict, check_agreement
@@ -26,7 +27,8 @@ from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import Surroundings
 from conformance.reference.deviation import Deviation
 from conformance.reference.formats import FORMATS
-from conformance.sandbox.steps import Crash, Transcript, perform
+from conformance.sandbox.execution import perform
+from conformance.sandbox.steps import Crash, Transcript
 from conformance.table.case import Case, Data, Expect, Layer
 from tests.support.faulty import Honest, NumPyAdapter, times
 

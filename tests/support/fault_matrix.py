@@ -15,9 +15,12 @@ from conformance.checks.cell import Cell
 from conformance.checks.expectations import Expected
 from conformance.checks.finding import VIOLATES
 from conformance.checks.judge import judge
-from conformance.checks.question import Question, question, refusal
+from conformance.checks.question import Question
+from conformance.checks.references import question
+from conformance.checks.refusal import refusal
 from conformance.reference.lanes.draws import NoDraw
-from conformance.sandbox.steps import Transcript, perform
+from conformance.sandbox.execution import perform
+from conformance.sandbox.steps import Transcript
 from conformance.table.case import Case
 from tests.support.faulty import NumPyAdapter
 

@@ -16,7 +16,9 @@ from conformance.checks.expectations import Expected
 from conformance.checks.finding import Evidence, Finding
 from conformance.checks.judge import judge
 from conformance.checks.outcome import Verdict
-from conformance.checks.question import Question, question, refusal
+from conformance.checks.question import Question
+from conformance.checks.references import question
+from conformance.checks.refusal import refusal
 from conformance.checks.subject import Subject
 from conformance.checks.verdict import Trial
 from conformance.ledger.behaviour import Behaviour, Instead
@@ -24,7 +26,8 @@ from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import Surroundings
 from conformance.reference import Deviation, Reference
 from conformance.reference.enclosure import Enclosure
-from conformance.sandbox.steps import Answer, Output, Reply, Transcript, perform
+from conformance.sandbox.execution import perform
+from conformance.sandbox.steps import Answer, Output, Reply, Transcript
 from conformance.table.case import Case, Layer
 
 IMPLEMENTATION = Implementation(name="tests.support.faulty:x", adapter="tests.support.faulty:x", packages=("tests",))

@@ -1,30 +1,37 @@
 """
 PyTorch: `nn.Linear` and activation modules in an `nn.Sequential`, eager, compiled, exported, or on the meta device.
 
-Everything the suite knows of PyTorch is here. The module must not import torch before it is asked for, compute a shape
-of its own, or check what PyTorch is there to check.
+The module must not import torch before it is asked for, compute a shape of its own, or check what PyTorch is there to
+check.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
-from itertools import count
-from types import SimpleNamespace
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import ml_dtypes
-import numpy as np
-
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack, Units, Unsupported
+from conformance.adapters.torch.arrays import (
+    DEVICES,
+    activations,
+    devices,
+    examples,
+    from_numpy,
+    inferred_shapes,
+    known,
+    parameter_of,
+    placement_of,
+    set_flags,
+    settings,
+    strides_of,
+    to_numpy,
+    versions,
+)
+from conformance.adapters.torch.compilation import compiled_call, compiler
 
 if TYPE_CHECKING:
     import torch
-    from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-DEVICES: Final = {"cpu": "cpu", "gpu": "cuda"}
 MODES: Final = (None, "compile", "export", "meta")
 
 
@@ -40,50 +47,25 @@ class TorchAdapter:
     """
 
     def __init__(self, *, mode: str | None = None) -> None:
-        import torch
-
         if mode not in MODES:
             raise ValueError(f"no such mode: {mode!r}")
         self._mode = mode
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
-        if threads := os.environ.get("CONFORMANCE_THREADS"):
-            torch.set_num_threads(int(threads))
+        set_flags()
         if mode == "compile":
-            _compiler()
+            compiler()
 
     def versions(self) -> Mapping[str, str]:
         """Return the versions of torch and of what carries arrays to it."""
-        return {each: importlib.metadata.version(each) for each in ("torch", "numpy", "ml_dtypes")}
+        return versions()
 
     def settings(self) -> Mapping[str, object]:
         """Return the flags that bear on values and on their repeatability, read back from torch."""
-        import torch
-
-        return {
-            "float32_matmul_precision": torch.get_float32_matmul_precision(),
-            "cuda.matmul.allow_tf32": torch.backends.cuda.matmul.allow_tf32,
-            "cudnn.allow_tf32": torch.backends.cudnn.allow_tf32,
-            "cuda.matmul.allow_fp16_reduced_precision_reduction": (
-                torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction
-            ),
-            "cuda.matmul.allow_bf16_reduced_precision_reduction": (
-                torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
-            ),
-            "mkldnn": torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled,
-            "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
-            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-            "threads": torch.get_num_threads(),
-            "interop_threads": torch.get_num_interop_threads(),
-            **({"compile_backend": _compiler().name, "dynamic": False} if self._mode == "compile" else {}),
-        }
+        compiling = {"compile_backend": compiler().name, "dynamic": False} if self._mode == "compile" else {}
+        return {**settings(), **compiling}
 
     def devices(self) -> Sequence[str]:
         """Return `cpu`, and `gpu` where torch sees a CUDA device."""
-        import torch
-
-        return ("cpu", "gpu") if torch.cuda.is_available() else ("cpu",)
+        return devices()
 
     def build(self, stack: Stack, *, device: str) -> TorchModel:
         """Return the stack as an `nn.Sequential` on `device`, treated as the mode says."""
@@ -99,7 +81,7 @@ class TorchModel:
         self._stack = stack
         self._device = device
         self._dtype = getattr(torch, stack.dtype)
-        activations = _activations()
+        following = activations()
         modules: list[torch.nn.Module] = []
         # nn.Linear is told its input width. A scalar has no last axis to read it from: one number, one feature.
         width: Units = stack.input_shape[-1] if stack.input_shape else 1
@@ -107,7 +89,7 @@ class TorchModel:
             modules.append(
                 torch.nn.Linear(width, layer.units, bias=layer.use_bias, dtype=self._dtype, device=self._device)
             )
-            modules += activations[layer.activation]()
+            modules += following[layer.activation]()
             width = layer.units
         self._written = self._module = torch.nn.Sequential(*modules)
         self._program: torch.export.ExportedProgram | None = None
@@ -115,7 +97,7 @@ class TorchModel:
             # One program for every batch: leading axes stay unknown, as do those of the input that are.
             self._program = self._export((*(None,) * stack.leading_axes, *stack.input_shape))
             self._module = self._program.module()
-        self._call = _compiled(self._module) if mode == "compile" else self._module
+        self._call = compiled_call(self._module) if mode == "compile" else self._module
         # An exported module keeps the layers' places and parameters, and not their classes.
         owners = {name.partition(".")[0] for name, _ in self._module.named_parameters()}
         self._linears = {name: each for name, each in self._module.named_children() if name in owners}
@@ -125,33 +107,31 @@ class TorchModel:
 
     def infer_output_shapes(self, batch: int | None) -> Sequence[Shape]:
         """Return the shapes as they leave each layer: an exported program's own, else those of fake tensors."""
-        import torch
-        from torch._subclasses.fake_tensor import FakeTensorMode
-        from torch.fx.experimental.symbolic_shapes import ShapeEnv
-
         shape = (batch, *self._stack.input_shape)
         if self._program is not None:
             # What was exported with an unknown batch is asked as it is.
             alike = batch is None and self._stack.leading_axes == 1
             return _exported_shapes(self._program if alike else self._export(shape), shape, self._written)
-        symbols = ShapeEnv()
-        sizes = _sizes(shape, symbols, taken=self._units())
-        outputs: list[torch.Tensor] = []
-        with torch.no_grad(), FakeTensorMode(shape_env=symbols, allow_non_fake_inputs=True):
-            y = torch.empty(sizes, dtype=self._dtype, device=self._device)
-            for module in self._written:
-                y = module(y)
-                if not isinstance(module, torch.nn.Linear):
-                    outputs.pop()  # an activation belongs to the layer before it
-                outputs.append(y)
-        unknown = [size.node.expr for size in sizes if isinstance(size, torch.SymInt)]
-        return [tuple(_axis(size, unknown) for size in y.shape) for y in outputs]
+        taken = self._units()
+        return inferred_shapes(self._layer_outputs, shape, taken=taken, dtype=self._dtype, device=self._device)
+
+    def _layer_outputs(self, x: torch.Tensor) -> Sequence[torch.Tensor]:
+        """Return what leaves each layer, its activation included."""
+        import torch
+
+        found: list[torch.Tensor] = []
+        for module in self._written:
+            x = module(x)
+            if not isinstance(module, torch.nn.Linear):
+                found.pop()  # an activation belongs to the layer before it
+            found.append(x)
+        return found
 
     def _export(self, shape: Shape) -> torch.export.ExportedProgram:
         """Return the program for inputs of `shape`, whose unknown axes stay so."""
         import torch
 
-        example = torch.zeros(_examples(shape, taken=self._units()), dtype=self._dtype, device=self._device)
+        example = torch.zeros(examples(shape, taken=self._units()), dtype=self._dtype, device=self._device)
         unknown = {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(shape) if size is None}
         return torch.export.export(self._written, (example,), dynamic_shapes=(unknown,))
 
@@ -160,16 +140,8 @@ class TorchModel:
 
     def parameters(self) -> Sequence[Parameter]:
         """Return weight (m, d) and bias (m,) of each `nn.Linear`, under the names `state_dict` has for them."""
-        names = {"weight": "kernel", "bias": "bias"}
         return [
-            Parameter(
-                layer=index,
-                name=names.get(own, own),
-                shape=tuple(each.shape),
-                dtype=str(each.dtype).removeprefix("torch."),
-                trainable=each.requires_grad,
-                reported=f"{prefix}.{own}",
-            )
+            parameter_of(each, layer=index, own=own, reported=f"{prefix}.{own}")
             for index, (prefix, linear) in enumerate(self._linears.items())
             for own, each in linear.named_parameters()
         ]
@@ -206,7 +178,7 @@ class TorchModel:
         if self._device == "meta":
             raise Unsupported("a tensor on the meta device has no values")
         handed = from_numpy(x, self._device)
-        self._handed = tuple(stride * handed.element_size() for stride in handed.stride())
+        self._handed = strides_of(handed)
         return handed
 
     def set_weights(self, stack: Stack) -> None:
@@ -222,103 +194,11 @@ class TorchModel:
 
     def placement(self) -> str:
         """Return the device the last output was on."""
-        if self._output is None:
-            raise RuntimeError("nothing has been computed yet")
         return placement_of(self._output)
 
     def handed_strides(self) -> tuple[int, ...] | None:
         """Return the strides in bytes of the tensor the last input became."""
         return self._handed
-
-
-def from_numpy(array: Array, device: str = "cpu") -> torch.Tensor:
-    """Return a tensor of the shape, dtype and strides of `array` on `device`, on the CPU over the same memory."""
-    import torch
-
-    # torch knows no NumPy bfloat16: its bits cross as integers of the same width, which keeps the strides.
-    bits = array.view(np.int16) if array.dtype == ml_dtypes.bfloat16 else array
-    if not bits.flags.writeable:
-        # A broadcast array is read-only, of which torch would warn. The memory is never written to here.
-        interface = {**bits.__array_interface__, "data": (bits.__array_interface__["data"][0], False)}
-        bits = np.asarray(SimpleNamespace(__array_interface__=interface, owner=bits))
-    tensor = torch.from_numpy(bits)
-    if tensor.device.type != device:
-        # A plain copy to a device closes gaps and undoes broadcasting: move the memory, then lay the same view over it.
-        extent = 1 + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
-        memory = tensor.as_strided((extent if tensor.numel() else 0,), (1,)).to(device)
-        tensor = memory.as_strided(tensor.shape, tensor.stride())
-    return tensor.view(torch.bfloat16) if array.dtype == ml_dtypes.bfloat16 else tensor
-
-
-def to_numpy(tensor: torch.Tensor) -> Array:
-    """Return an array of the tensor's shape and dtype, bfloat16 as that of `ml_dtypes`."""
-    import torch
-
-    here = tensor.detach().cpu()
-    if here.dtype == torch.bfloat16:
-        return here.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-    return here.numpy()
-
-
-def placement_of(tensor: torch.Tensor) -> str:
-    """Return `cpu`, `gpu`, or torch's own word for a device that is neither."""
-    return {own: word for word, own in DEVICES.items()}.get(tensor.device.type, tensor.device.type)
-
-
-def _activations() -> Mapping[str, Callable[[], list[torch.nn.Module]]]:
-    from torch import nn
-
-    class Exponential(nn.Module):  # type: ignore[misc]  # torch is not typed here
-        """torch.exp, for which torch.nn has no module."""
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x.exp()
-
-    return {
-        "linear": list,
-        "relu": lambda: [nn.ReLU()],
-        "sigmoid": lambda: [nn.Sigmoid()],
-        "softmax": lambda: [nn.Softmax(dim=-1)],
-        "tanh": lambda: [nn.Tanh()],
-        "leaky_relu": lambda: [nn.LeakyReLU(negative_slope=0.01)],
-        "elu": lambda: [nn.ELU(alpha=1.0)],
-        "selu": lambda: [nn.SELU()],
-        "softplus": lambda: [nn.Softplus(beta=1.0, threshold=20.0)],
-        "softsign": lambda: [nn.Softsign()],
-        "silu": lambda: [nn.SiLU()],
-        "gelu": lambda: [nn.GELU(approximate="none")],
-        "gelu_tanh": lambda: [nn.GELU(approximate="tanh")],
-        "hard_sigmoid": lambda: [nn.Hardsigmoid()],
-        "log_softmax": lambda: [nn.LogSoftmax(dim=-1)],
-        "exponential": lambda: [Exponential()],
-    }
-
-
-def _sizes(shape: Shape, symbols: ShapeEnv, taken: Iterable[Units]) -> Sequence[int | torch.SymInt]:
-    """Return `shape` with a symbol of its own for each unknown axis."""
-    from torch._dynamo.source import ConstantSource
-    from torch.fx.experimental.symbolic_shapes import DimDynamic
-
-    # A symbol carries an example size.
-    return [
-        symbols.create_unspecified_symint_and_symbol(example, ConstantSource(f"axis_{axis}"), DimDynamic.DYNAMIC)
-        if size is None
-        else size
-        for axis, (size, example) in enumerate(zip(shape, _examples(shape, taken), strict=True))
-    ]
-
-
-def _examples(shape: Shape, taken: Iterable[Units]) -> Sequence[int]:
-    """Return `shape` with an example size of its own for each unknown axis."""
-    # 0 and 1 would be taken for constants, and an example like another axis could hide that a batch was bound to it.
-    avoided = {*shape, *taken}
-    examples = (size for size in count(2) if size not in avoided)
-    return [next(examples) if size is None else size for size in shape]
-
-
-def _axis(size: int | torch.SymInt, unknown: Sequence[object]) -> int | None:
-    """Return None for an unknown axis, else the constant: that to which torch bound it, if it bound a symbol."""
-    return None if not isinstance(size, int) and size.node.expr in unknown else int(size)
 
 
 def _exported_shapes(
@@ -336,62 +216,10 @@ def _exported_shapes(
         if node.meta.get("nn_module_stack"):
             place, _ = list(node.meta["nn_module_stack"].values())[-1]
             outputs[place] = node.meta["val"].shape
-    unknown = [size.node.expr for size, known in zip(sizes, shape, strict=True) if known is None]
+    symbols = [size for size, given in zip(sizes, shape, strict=True) if given is None]
     found: list[Any] = []
     for place, module in written.named_children():
         if not isinstance(module, torch.nn.Linear):
             found.pop()  # an activation belongs to the layer before it
         found.append(outputs[place])
-    return [tuple(_axis(size, unknown) for size in each) for each in found]
-
-
-class _Compiler:
-    """The backend that `torch.compile` is given: torch's own, with a count of how often what it compiled was run."""
-
-    def __init__(self) -> None:
-        import torch._dynamo as dynamo
-        from torch._inductor.cpp_builder import get_cpp_compiler
-        from torch._inductor.exc import InvalidCxxCompiler
-
-        try:
-            get_cpp_compiler()
-            self.name = "inductor"
-        except InvalidCxxCompiler:
-            self.name = "aot_eager"
-        self.runs = 0
-        self._backend = dynamo.lookup_backend(self.name)
-        # Every model and every shape is compiled anew; beyond its limits torch would go on in eager mode.
-        dynamo.config.recompile_limit = dynamo.config.accumulated_recompile_limit = 2**31
-        dynamo.config.fail_on_recompile_limit_hit = True
-
-    def __call__(self, graph: Any, inputs: Any) -> Callable[..., Any]:
-        compiled = self._backend(graph, inputs)
-
-        def run(*arguments: Any) -> Any:
-            self.runs += 1
-            return compiled(*arguments)
-
-        return run
-
-
-@cache
-def _compiler() -> _Compiler:
-    """Return the one backend of this process, so that models of equal structure share what was compiled."""
-    return _Compiler()
-
-
-def _compiled(module: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return the compiled call of a module; it raises RuntimeError where no compiled graph was run."""
-    import torch
-
-    compiler = _compiler()
-    call = torch.compile(module, backend=compiler, fullgraph=True, dynamic=False)
-
-    def compiled(x: torch.Tensor) -> torch.Tensor:
-        before = compiler.runs
-        y = call(x)
-        if compiler.runs == before:
-            raise RuntimeError("no compiled graph was run: torch went back to eager mode")
-        return y
-
-    return compiled
+    return known(found, symbols)

@@ -74,6 +74,8 @@ def publish(folder: Path, site: Path, issues: Path | None, expect: tuple[str, ..
     kept aside, as it was broken off, nothing ran or everything failed; what was published before stays.
     """
     from conformance.commands.nightly import publish as nights
+    from conformance.commands.nightly.archive import NightlyError
+    from conformance.commands.nightly.pages import cover
     from conformance.results import ResultsError
 
     found = {each.parent.name: each for each in sorted(folder.glob(f"*/{_RESULTS}"))}
@@ -82,9 +84,9 @@ def publish(folder: Path, site: Path, issues: Path | None, expect: tuple[str, ..
         raise CommandFault(f"{folder}: no night: no folder in it has a {_RESULTS}")
     try:
         told = [nights.publish(wanted[name], site, accept=accept, keep=keep) for name in sorted(wanted)]
-        nights.cover(site)
+        cover(site)
         written = [] if issues is None else nights.write_issues(told, issues)
-    except (nights.NightlyError, ResultsError) as error:
+    except (NightlyError, ResultsError) as error:
         raise CommandFault(str(error)) from None
     except OSError as error:
         raise CommandFault(f"{error.filename}: {error.strerror}") from None

@@ -18,12 +18,12 @@ import numpy as np
 
 from conformance.adapters.registry import Implementation
 from conformance.checks.cell import cell_of, concerns
-from conformance.checks.question import question
+from conformance.checks.references import question
 from conformance.commands.search.strategies import Row
 from conformance.ledger import Behaviour
 from conformance.reference.lanes.draws import NoDraw
 from conformance.run import resources
-from conformance.run.runner import DEFAULT_CACHE, Runner
+from conformance.run.cell_runner import DEFAULT_CACHE, Runner
 from conformance.sandbox.sandbox import Limits
 from conformance.sandbox.steps import Output
 from conformance.table.case import Case

@@ -68,7 +68,7 @@ def search(
         raise CommandFault("a search needs Hypothesis: pip install 'dense-conformance[search]'")
     from conformance.commands.search import search as searched
     from conformance.commands.search.output import lines, write
-    from conformance.run.runner import DEFAULT_CACHE
+    from conformance.run.cell_runner import DEFAULT_CACHE
     from conformance.run.selection import Selection, SelectionError
     from conformance.sandbox.sandbox import Limits
 

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from conformance.adapters.registry import Implementation, RegistryError, select
-from conformance.checks.question import Question, question, refusal
+from conformance.checks.question import Question
+from conformance.checks.references import question
+from conformance.checks.refusal import refusal
 from conformance.reference.lanes.draws import NoDraw
 from conformance.results import Run, finite, read
 from conformance.run.instruction_set import NAMES, limited

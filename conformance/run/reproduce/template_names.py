@@ -88,7 +88,7 @@ def layers_of(stack: Stack) -> list[Layer]:
 
 
 def arranged(expression: str, array: Array, layout: str) -> str:
-    """Return the expression of an array in a memory layout of `conformance.sandbox.steps.arrange`."""
+    """Return the expression of an array in a memory layout of `conformance.sandbox.layouts.arrange`."""
     if layout == "transposed":
         leading = array.ndim - 1
         reverse = (*range(leading - 1, -1, -1), leading)

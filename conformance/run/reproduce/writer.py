@@ -38,7 +38,7 @@ _FAMILIES: Final = {
     "jax.haiku": "haiku",
     "jax.numpy": "arrays",
     "numpy": "arrays",
-    "function": "arrays",
+    "function.adapter": "arrays",
     "onnxruntime": "onnxruntime",
     "tensorflow.module": "tensorflow",
     "tensorflow.v1": "tensorflow_v1",
@@ -170,7 +170,7 @@ def _family(implementation: Implementation) -> str | None:
 def _function(implementation: Implementation) -> tuple[str, Mapping[str, str] | None]:
     """Return whose arrays are computed with, and the module and name of someone's own function, if it is one."""
     module = implementation.adapter.partition(":")[0].removeprefix("conformance.adapters.")
-    if module == "function" and implementation.mode is not None:
+    if module == "function.adapter" and implementation.mode is not None:
         path, _, library = implementation.mode.partition("@")
         of, _, name = path.partition(":")
         return library, {"module": of, "name": name}

@@ -12,7 +12,7 @@ from conformance.adapters.protocol import Gradients, Parameter
 from conformance.checks.cell import checks_asked
 from conformance.checks.comparison import bits, compare, worst_of
 from conformance.checks.finding import Finding, Missing, raised_record
-from conformance.checks.question import question
+from conformance.checks.references import question
 from conformance.checks.refusal import Refused
 from conformance.checks.shapes import ParameterCounts
 from conformance.reference.enclosure import Enclosure
@@ -277,7 +277,7 @@ LEGAL: dict[str, Answer] = {"sibling build": Done(), "sibling output": OUTPUT}
 REFUSED = Raised(
     type="ValueError",
     message="no",
-    modules=("conformance.sandbox.steps", "conformance.adapters.keras.keras3", "keras.src.x"),
+    modules=("conformance.sandbox.execution", "conformance.adapters.keras.keras3", "keras.src.x"),
     traceback="",
 )
 

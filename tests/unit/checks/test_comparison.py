@@ -355,7 +355,7 @@ def test_a_refusal_may_come_at_inference_and_is_no_declining() -> None:
 
 
 def test_a_call_back_into_the_adapter_is_no_frame_of_the_framework() -> None:
-    back = replace(REFUSED, modules=("conformance.sandbox.steps", "keras.x", "conformance.adapters.keras.keras3"))
+    back = replace(REFUSED, modules=("conformance.sandbox.execution", "keras.x", "conformance.adapters.keras.keras3"))
     assert Refused().judge(subject({**BUILT, "build": back})).outcome == "violates"
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from conformance.checks.expectations import Declared, Expected, Satisfies, flattened, rows
-from conformance.checks.question import Question, question
+from conformance.checks.question import Question
+from conformance.checks.references import question
 from conformance.ledger.behaviour import Behaviour, Exactly, Refusal
 from conformance.ledger.expectation import Conflict, Expectation, deviations_of, dtypes_of_rule, inferred, width
 from conformance.ledger.predicate import Predicate

@@ -12,7 +12,7 @@ import pytest
 from conformance.adapters.protocol import Array, Stack
 from conformance.checks.cell import checks_asked
 from conformance.checks.metamorphic import RELATIONS, Rearrangement, Relations, relations, relations_asked
-from conformance.checks.question import question
+from conformance.checks.references import question
 from conformance.checks.relations import LinearInX, MemoryLayouts, Rearranged
 from conformance.checks.weights import WeightsReadBack
 from conformance.reference.draw import Draw

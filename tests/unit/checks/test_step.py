@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack
-from conformance.checks.question import question
+from conformance.checks.references import question
 from conformance.checks.step import are_apart, satisfies
 from conformance.ledger.behaviour import Refusal
 from conformance.ledger.expectation import Expectation, dtypes_of_rule

@@ -14,12 +14,13 @@ import pytest
 
 from conformance.adapters.protocol import Array, Gradients, Stack
 from conformance.checks.outcome import Verdict
-from conformance.checks.question import question
+from conformance.checks.references import question
 from conformance.checks.verdict import Trial
 from conformance.ledger.behaviour import Behaviour, Refusal
 from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import Surroundings
-from conformance.run.runner import asked_last, explanation
+from conformance.run.cell_runner import asked_last
+from conformance.run.runner import explanation
 from conformance.sandbox.steps import Build, Crash, Declined, Forward, Raised, Step, Transcript
 from conformance.table.case import Case, Data, Expect, Layer
 from tests.support.faulty import Honest, NumPyAdapter, _DropsBias, _Float64Output, _Raises, times

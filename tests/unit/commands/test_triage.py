@@ -18,7 +18,7 @@ from conformance.commands.triage.command import NOTHING, drafts
 from conformance.commands.triage.common_fields import distinction, facts
 from conformance.ledger import Behaviour, LedgerError, load_ledger
 from conformance.results import FAILING, Run, Writer, read
-from conformance.run.runner import Runner
+from conformance.run.cell_runner import Runner
 from conformance.table.case import Case, Expect, Layer
 
 CASE = Case(input_shape=(4,), layers=(Layer(units=3),), lane="exact")

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from conformance.checks.question import question
+from conformance.checks.references import question
 from conformance.reference.enclosure import Enclosure
 from conformance.reference.formats import FORMATS, dtype_of
 from conformance.reference.lanes.draws import draws

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conformance.checks.question import question
+from conformance.checks.references import question
 from conformance.reference import answer
 from conformance.reference.lanes.draws import NoDraw, draws
 from conformance.table.case import Data, Expect, Layer

@@ -11,7 +11,7 @@ from conformance.adapters.registry import Implementation
 from conformance.checks.cell import Cell
 from conformance.checks.expectations import Expected
 from conformance.checks.judge import judge
-from conformance.checks.question import question
+from conformance.checks.references import question
 from conformance.reference.probabilistic_bound import (
     ARRAYS,
     ELEMENTS,
@@ -21,7 +21,8 @@ from conformance.reference.probabilistic_bound import (
     root_mean_square,
     roundings,
 )
-from conformance.sandbox.steps import Transcript, perform
+from conformance.sandbox.execution import perform
+from conformance.sandbox.steps import Transcript
 from conformance.table.case import Case, Layer
 from tests.support import faulty
 from tests.support.faulty import rounded

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from conformance.checks.comparison import compare
 from conformance.checks.finding import CONFORMS, VIOLATES
-from conformance.checks.question import question
+from conformance.checks.references import question
 from conformance.reference.enclosure import Enclosure
 from conformance.reference.formats import FORMATS
 from conformance.reference.lanes.draws import Draw, as_matrix, draws

@@ -12,7 +12,7 @@ from conformance.adapters.protocol import Array
 from conformance.adapters.registry import select
 from conformance.checks.cell import Cell
 from conformance.results.measurements import Measured
-from conformance.run.runner import Runner
+from conformance.run.cell_runner import Runner
 from conformance.table.case import Case, Layer
 from tests.support.faulty import Honest, NumPyAdapter, times
 

@@ -10,7 +10,7 @@ import pytest
 
 from conformance.results import Writer, read
 from conformance.results.merge import MergeError, merge
-from conformance.run.runner import Runner
+from conformance.run.cell_runner import Runner
 from conformance.run.selection import Selection
 from tests.support.runs import EXACT, cells, conformance, lines, table
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from conformance.adapters.registry import registered
+from conformance.run.cell_runner import Runner
 from conformance.run.expected_times import (
     FILE,
     USUAL_CELL,
@@ -20,7 +21,6 @@ from conformance.run.expected_times import (
     recorded,
     updated,
 )
-from conformance.run.runner import Runner
 from conformance.run.selection import Selection, SelectionError
 from tests.support.runs import EXACT, table
 

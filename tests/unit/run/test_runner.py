@@ -14,14 +14,15 @@ import pytest
 from conformance.adapters.implementation import AxisLimit
 from conformance.adapters.protocol import Array
 from conformance.adapters.registry import Implementation, select
-from conformance.checks import question as questions
+from conformance.checks import references
 from conformance.checks.cell import Cell, concerns
 from conformance.checks.expectations import Expected
 from conformance.checks.judge import judge
-from conformance.checks.question import forget_questions, question
+from conformance.checks.references import forget_questions, question
 from conformance.run import runner as module
-from conformance.run.runner import Runner
-from conformance.sandbox.steps import Transcript, perform
+from conformance.run.cell_runner import Runner
+from conformance.sandbox.execution import perform
+from conformance.sandbox.steps import Transcript
 from conformance.table.case import Case, Expect, Layer
 from tests.support.faulty import Exact, Honest, NumPyAdapter
 
@@ -86,7 +87,7 @@ def test_what_a_row_does_not_ask_is_not_computed() -> None:
 
 
 def test_questions_are_kept_for_the_next_implementation_as_long_as_there_is_room() -> None:
-    kept = cachetools.LRUCache[Any, Any](30_000, getsizeof=questions._KEPT.getsizeof)
+    kept = cachetools.LRUCache[Any, Any](30_000, getsizeof=references._KEPT.getsizeof)
     asked = cachetools.cached(kept)(question.__wrapped__)
     cases = [replace(CASE, batch=batch) for batch in (2, 3, 4)]
     first, *_ = (asked(each, "cpu") for each in cases)

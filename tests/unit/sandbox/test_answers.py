@@ -21,21 +21,8 @@ from conformance.sandbox.answers import (
     text,
     type_name,
 )
-from conformance.sandbox.steps import (
-    SPARE_ROOM,
-    Build,
-    Declined,
-    Forward,
-    Hello,
-    Inferred,
-    InferShapes,
-    Output,
-    Reply,
-    Step,
-    describe,
-    perform,
-    room,
-)
+from conformance.sandbox.execution import SPARE_ROOM, describe, perform, room
+from conformance.sandbox.steps import Build, Declined, Forward, Hello, Inferred, InferShapes, Output, Reply, Step
 from tests.support.faulty import Honest, NumPyAdapter, NumPyModel
 from tests.support.hostile import Dimension, Raising, nest
 

@@ -18,7 +18,7 @@ from conformance.checks.cell import cell_of, concerns
 from conformance.commands.cli import main
 from conformance.reference.lanes.draws import draws
 from conformance.results import Run, read
-from conformance.run.runner import Runner
+from conformance.run.cell_runner import Runner
 from conformance.run.selection import Selection, SelectionError
 from conformance.table.case import ACTIVATIONS, DTYPES, LAYOUTS, MAX_RANK
 from conformance.table.loader import TableError, load, read_rows

@@ -13,7 +13,7 @@ import pytest
 from conformance.adapters.protocol import Array, Shape, Stack
 from conformance.adapters.registry import Implementation, select
 from conformance.checks.cell import cell_of, checks_asked, concerns
-from conformance.run.runner import Runner
+from conformance.run.cell_runner import Runner
 from conformance.run.selection import Selection
 from conformance.sandbox.layouts import arrange
 from conformance.table.case import Case, Layer
