@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from conformance.ledger.behaviour import Behaviour
-from conformance.ledger.fields import EntryFields, LedgerFile, behaviour_of, problems_of
+from conformance.ledger.entry import behaviour_of, problems_of
+from conformance.ledger.fields import EntryFields, LedgerFile
 from conformance.table.files import LEDGER_KEY, is_ledger, named
 from conformance.table.validation import validate
 from conformance.table.yaml_document import Document, DocumentError, Fault, Faults, Place, read

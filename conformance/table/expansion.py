@@ -1,46 +1,21 @@
 """
-From one row, its fields already of the right types, to its cases: what the fields mean together.
+From one row, its fields already of the right types, to its cases: one for each lane.
 
-A row is held against the rule here: what the rule forbids is legal only where the row expects an error, and a literal
-worked by hand must say what the rule gives. Nothing here knows files, defaults or other rows.
+Nothing here knows files, defaults or other rows.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Iterator, Sequence, Set
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from conformance.table.case import (
-    DEFAULT_LANES,
-    EXACT_ACTIVATIONS,
-    INTEGER_DTYPES,
-    LINEAR_LANES,
-    MAX_BYTES,
-    SHAPE_CHECKS,
-    Case,
-    Expect,
-    Layer,
-)
-from conformance.table.literal import data_of, data_problems
-from conformance.table.rule import RuleError, output_shapes, parameter_counts
-from conformance.table.schema import MAX_ID, SAFE_ID, Row
-from conformance.table.validation import shown
+from conformance.table.case import DEFAULT_LANES, EXACT_ACTIVATIONS, INTEGER_DTYPES, Case, Expect, Layer
+from conformance.table.contradictions import contradictions, lengths, listed
+from conformance.table.literal import data_of
+from conformance.table.schema import Row
 from conformance.table.yaml_document import Place
 
 Note = Callable[[Place, str], None]
-Problem = tuple[Place, str]
-
-#: Bytes of one element as it crosses to a framework.
-_ITEM_BYTES: Final = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
-#: How many axes before the last an input needs for a layout to be another one than the next simpler.
-_AXES_NEEDED: Final = {"strided": 0, "broadcast": 1, "transposed": 2}
-#: What a lane and a twin add to the longest id a row may give itself.
-_MAX_CASE_ID: Final = MAX_ID + len("-linear-cancelling")
-#: Checks that ask for no gradient.
-_WITHOUT_GRADIENTS: Final = (*SHAPE_CHECKS, "output_dtype", "placement", "output")
-_ONLY_ERRORS: Final = "only a row that expects an error may say so"
 
 
 def cases_of(row: Row, place: Place, note: Note, where: str) -> tuple[Case, ...]:
@@ -49,35 +24,18 @@ def cases_of(row: Row, place: Place, note: Note, where: str) -> tuple[Case, ...]
 
     `where` is the row's own `file:line`.
     """
-    problems = [*_lengths(row, place)]
+    problems = [*lengths(row, place)]
     cases: tuple[Case, ...] = ()
     if not problems:
         cases = tuple(_lanes(row, where))
-        # Lanes differ in nothing that is looked at here but the id and what they themselves ask for.
-        problems += [
-            *_contradicting_batch(cases[0], row, place),
-            *_legality(cases[0], row, place),
-            *_selection(cases[0], place),
-            *_ids(cases, place),
-        ]
-        problems += [problem for case in cases for problem in _lane(case, place)]
-        problems += _without_effect(cases, row, place)
-    if not problems:
-        problems += [*_literals(cases[0], row, place), *_sizes(cases[0], place), *data_problems(cases[0], place)]
+        problems = contradictions(cases, row, place)
     for problem in problems:
         note(*problem)
     return () if problems else cases
 
 
-def _lengths(row: Row, place: Place) -> Iterator[Problem]:
-    layers = len(_listed(row.units))
-    for name, value in (("activation", row.activation), ("use_bias", row.use_bias)):
-        if isinstance(value, list) and len(value) != layers:
-            yield place.at(name), f"{name} has {_entries(len(value))}, units has {_entries(layers)}"
-
-
 def _lanes(row: Row, where: str) -> Iterator[Case]:
-    units = _listed(row.units)
+    units = listed(row.units)
     activations = row.activation if isinstance(row.activation, list) else [row.activation] * len(units)
     biases = row.use_bias if isinstance(row.use_bias, list) else [row.use_bias] * len(units)
     fields: dict[str, Any] = {
@@ -119,88 +77,10 @@ def _lane_names(row: Row) -> list[str]:
     if row.expect is not None and row.expect.error:
         return ["uniform"]
     if row.values is not None:
-        return _listed(row.values)
+        return listed(row.values)
     if row.data is not None:
         return ["literal"]
     return ["exact"] if row.input_dtype in INTEGER_DTYPES else list(DEFAULT_LANES)
-
-
-def _lane(case: Case, place: Place) -> Iterator[Problem]:
-    """Yield why a case cannot have the lane it asks for."""
-    values, expect = place.at("values"), place.at("expect")
-    if (case.lane == "literal") != (case.data is not None):
-        where = place.at("data") if case.data is not None else values
-        yield where, "data is for the lane literal, and that lane for data"
-    if case.lane in LINEAR_LANES and any(layer.activation != "linear" for layer in case.layers):
-        yield values, f"{case.lane} exists for linear layers alone"
-    if case.lane == "special" and not case.expect.nonfinite:
-        yield values, "a row with special values says so: expect: {nonfinite: true}"
-    if case.expect.nonfinite and case.lane not in ("special", "literal"):
-        yield expect.at("nonfinite"), f"on the lane {case.lane} everything is finite"
-    if case.lane == "cancelling" and not _can_cancel(case):
-        yield values, "nothing can cancel: a layer without a bias needs two features or more"
-    if case.expect.output is not None and case.data is None:
-        yield expect.at("output"), "an output is expected of data, and the row gives none"
-    yield from _input(case, place)
-    yield from _shapes_alone(case, place)
-
-
-def _without_effect(cases: Sequence[Case], row: Row, place: Place) -> Iterator[Problem]:
-    """Yield the fields of a row that its other fields leave without effect."""
-    case, given = cases[0], row.model_fields_set
-    for each in cases:
-        if each.twin and row.values is not None:
-            index = _listed(row.values).index("exact")
-            name = next(name for name in _listed(row.activation) if name not in EXACT_ACTIVATIONS)
-            advice = "leave values out for uniform and an exact twin of linear layers, or name other values"
-            said = f"exact exists for {' and '.join(EXACT_ACTIVATIONS)} alone, not for {name}: {advice}"
-            yield place.at("values", index), said
-    unused = {"values", "layout", "input_dtype"} if case.expect.error else set()
-    for name in sorted(unused & given):
-        yield place.at(name), f"{name} has no effect on a row that expects an error: leave it out"
-    if case.expect.error:
-        return
-    leading = case.leading if "batch" in given else (Row.model_fields["batch"].default,)
-    if case.feed_shape is not None and case.feed_shape == (*leading, *case.input_shape):
-        yield place.at("feed_shape"), "batch and input_shape say the same: leave it out"
-    checks = set(case.checks or ())
-    if case.layout != "contiguous" and (
-        all(each.lane == "shapes" for each in cases) or _is_within(checks, SHAPE_CHECKS)
-    ):
-        yield place.at("layout"), "layout has no effect where nothing is computed: leave it out"
-    if case.data is not None and case.data.dy is not None and _is_within(checks, _WITHOUT_GRADIENTS):
-        yield place.at("data", "dy"), "dy has no effect: none of these checks asks for gradients"
-
-
-def _is_within(checks: Set[str], names: Sequence[str]) -> bool:
-    """Return whether a row names checks, and all of them are among `names`."""
-    return bool(checks) and checks <= set(names)
-
-
-def _input(case: Case, place: Place) -> Iterator[Problem]:
-    """Yield why a case cannot have an input of the dtype it asks for."""
-    if case.input_dtype == case.dtype:
-        yield place.at("input_dtype"), f"the layer's own dtype is {case.dtype} already"
-    if case.input_dtype is not None and case.lane not in ("exact", "uniform", "literal"):
-        yield place.at("values"), f"{case.lane} exists for inputs of the layer's own dtype alone"
-    if case.input_dtype in INTEGER_DTYPES and case.lane not in ("exact", "literal"):
-        yield place.at("values"), f"{case.input_dtype} holds integers: its lanes are exact and literal"
-
-
-def _shapes_alone(case: Case, place: Place) -> Iterator[Problem]:
-    """Yield why shapes alone cannot be asked of a case."""
-    if case.lane != "shapes":
-        return
-    if case.leading_axes != 1 or None in case.input_shape:
-        yield place.at("values"), "shapes are inferred for one batch axis, and axes that are known"
-    for index, check in enumerate(case.checks or ()):
-        if check not in SHAPE_CHECKS:
-            yield place.at("checks", index), f"{check} needs values, and the lane shapes has none"
-
-
-def _can_cancel(case: Case) -> bool:
-    features = [case.input_shape[-1], *_units(case)]
-    return all(layer.use_bias or (n or 0) > 1 for layer, n in zip(case.layers, features, strict=False))
 
 
 def _expect(row: Row) -> Expect:
@@ -218,156 +98,5 @@ def _expect(row: Row) -> Expect:
     )
 
 
-def _legality(case: Case, row: Row, place: Place) -> Iterator[Problem]:
-    forbidden = _forbidden(case, place)
-    if not case.expect.error:
-        if forbidden:
-            yield forbidden
-        elif case.feed_shape is None and None in case.input_shape:
-            axis = place.at("input_shape", case.input_shape.index(None))
-            yield axis, "an unknown axis needs a feed_shape that says its length"
-        else:
-            yield from _unfit(case, place.at("feed_shape"))
-        return
-    if row.expect and row.expect.model_fields_set != {"error"}:
-        yield place.at("expect"), "a row that expects an error expects nothing else"
-    if not forbidden:
-        yield place.at("expect", "error"), "expects an error, and the rule forbids nothing of this row"
-
-
-def _unfit(case: Case, place: Place) -> Iterator[Problem]:
-    """
-    Yield where a legal input is not one the model is built for.
-
-    The rule gives every input with the right last axis an output. Whether a model takes one of another rank, or other
-    lengths of the axes it knows, is no question of a dense layer.
-    """
-    fed, built = case.fed_shape, (*(None,) * case.leading_axes, *case.input_shape)
-    if len(fed) != len(built):
-        axes = f"{list(fed)} has {_entries(len(fed), 'axis', 'axes')}, and the model is built for {len(built)}"
-        yield place, f"{axes}: batch and input_shape say what it is built for"
-        return
-    for index, (length, known) in enumerate(zip(fed, built, strict=True)):
-        if known not in (None, length):
-            yield (
-                place.at(index),
-                f"{length} is fed, and the model is built for {known}: null in input_shape takes any length",
-            )
-
-
-def _contradicting_batch(case: Case, row: Row, place: Place) -> Iterator[Problem]:
-    """Yield where a batch is not what the row says is fed."""
-    if case.feed_shape is None or "batch" not in row.model_fields_set:
-        return
-    fed = case.feed_shape[: len(case.leading)]
-    if fed != case.leading[: len(fed)]:
-        yield place.at("batch"), f"contradicts feed_shape, which begins with {shown(list(fed))}"
-
-
-def _forbidden(case: Case, place: Place) -> Problem | None:
-    """Return the first thing the rule forbids of a case, or None."""
-    try:
-        output_shapes(case.input_shape, _units(case))
-    except RuleError as error:
-        return place.at("input_shape", len(case.input_shape) - 1), f"{error}; {_ONLY_ERRORS}"
-    fed, built = case.feed_shape, case.input_shape[-1]
-    if fed is not None and fed[-1:] != (built,):
-        last = f"the last axis fed is {fed[-1]}" if fed else "rank 0 is fed"
-        return place.at("feed_shape", len(fed) - 1), f"{last}, and the layer is built for {built}; {_ONLY_ERRORS}"
-    return None
-
-
-def _selection(case: Case, place: Place) -> Iterator[Problem]:
-    """Yield what is wrong with how a case is laid out and which checks it asks for."""
-    before_last = len(case.fed_shape) - 1
-    if before_last < (needed := _AXES_NEEDED.get(case.layout, before_last)):
-        yield place.at("layout"), f"{case.layout} needs {needed} axes before the last, {list(case.fed_shape)} has fewer"
-    for index, check in enumerate(case.checks or ()):
-        if (check == "refusal") != case.expect.error:
-            asked = "rows that expect an error are asked refusal, and no other row is"
-            yield place.at("checks", index), f"{check} is not asked here: {asked}"
-
-
-def _ids(cases: Sequence[Case], place: Place) -> Iterator[Problem]:
-    for case in cases:
-        if not re.fullmatch(SAFE_ID, case.id):
-            yield place.at("units"), f"makes the id {shown(case.id)}, which is not safe everywhere: give the row an id"
-            return
-        if len(case.id) > _MAX_CASE_ID:
-            yield place, f"makes an id of {len(case.id)} characters: give the row an id of up to {MAX_ID}"
-            return
-
-
-def _literals(case: Case, row: Row, place: Place) -> Iterator[Problem]:
-    """Yield where a literal of the row is not what the rule gives."""
-    expect, place = case.expect, place.at("expect")
-    if row.expect is None or expect.error:
-        return
-    if row.expect.output_shape is not None and (row.expect.output_shapes is not None or len(case.layers) > 1):
-        yield place.at("output_shape"), "output_shape is for one layer; output_shapes has one for each of a stack's"
-        return
-    biases = [layer.use_bias for layer in case.layers]
-    counts = parameter_counts(case.input_shape, _units(case), biases)
-    if expect.output_shapes is not None:
-        shapes = output_shapes(case.input_shape, _units(case), leading_axes=len(case.leading))
-        if row.expect.output_shape is not None:
-            yield from _differing(place.at("output_shape"), shapes[0], expect.output_shapes[0])
-        else:
-            yield from _differing_each(place.at("output_shapes"), shapes, expect.output_shapes)
-    if expect.parameters is not None:
-        yield from _differing_each(place.at("parameters"), counts, expect.parameters)
-    if expect.total_parameters is not None:
-        yield from _differing(place.at("total_parameters"), sum(counts), expect.total_parameters)
-
-
-def _differing_each(place: Place, given: Sequence[object], said: Sequence[object]) -> Iterator[Problem]:
-    if len(given) != len(said):
-        yield from _differing(place, given, said)
-    else:
-        for index, (right, literal) in enumerate(zip(given, said, strict=True)):
-            yield from _differing(place.at(index), right, literal)
-
-
-def _differing(place: Place, given: object, said: object) -> Iterator[Problem]:
-    if given != said:
-        yield place, f"the rule gives {shown(given)}, the row says {shown(said)}"
-
-
-def _sizes(case: Case, place: Place) -> Iterator[Problem]:
-    """Yield the arrays of a case that would be too large; a layer that is not legal has none."""
-    if case.lane == "shapes":
-        return
-    item = _ITEM_BYTES[case.dtype]
-    fed = case.fed_shape
-    if math.prod(fed) * item > MAX_BYTES:
-        yield place.at("input_shape" if case.feed_shape is None else "feed_shape"), _too_large("the input", fed)
-        return
-    features = 4 if not case.input_shape or case.input_shape[-1] is None else case.input_shape[-1]
-    for index, units in enumerate(_units(case)):
-        if not isinstance(units, int) or isinstance(units, bool) or units < 0:
-            return
-        for what, shape in (("the kernel", (features, units)), ("the output", (*fed[:-1], units))):
-            if math.prod(shape) * item > MAX_BYTES:
-                yield place.at("units", index), _too_large(what, shape)
-                return
-        features = units
-
-
-def _too_large(what: str, shape: Sequence[int]) -> str:
-    return f"{what}, {shown(list(shape))}, would take more than {MAX_BYTES // 2**20} MiB"
-
-
-def _units(case: Case) -> list[Any]:
-    return [layer.units for layer in case.layers]
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
 def _tuple(value: list[Any] | None) -> tuple[Any, ...] | None:
     return None if value is None else tuple(value)
-
-
-def _entries(count: int, one: str = "entry", more: str = "entries") -> str:
-    return f"{count} {one if count == 1 else more}"

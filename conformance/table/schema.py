@@ -1,7 +1,7 @@
 """
 What a file of the table and a row of it may say: fields, types and the words that explain them.
 
-The models check one field at a time; what fields mean together is `conformance.table.expansion`'s. Editors get their
+The models check one field at a time; `conformance.table.contradictions` checks them together. Editors get their
 completion from them too: `schema` is written to `conformance/table/case.schema.json`. No rule and no file is known
 here.
 """

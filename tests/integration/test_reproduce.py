@@ -24,8 +24,9 @@ from conformance.results import finite
 from conformance.run.cell_runner import Runner
 from conformance.run.reproduce import NotShown, script
 from conformance.run.reproduce.arrays import Arrays, _value
+from conformance.run.reproduce.family import SHAPES_ALONE, family_of
 from conformance.run.reproduce.from_results import asked, case_of
-from conformance.run.reproduce.writer import _SHAPES_ALONE, _family, row_of
+from conformance.run.reproduce.row import row_of
 from conformance.run.selection import Selection
 from conformance.table.case import Case, Data, Expect, Layer
 from conformance.table.loader import load
@@ -86,7 +87,7 @@ def test_every_implementation_has_scripts_that_are_python(name: str) -> None:
         text = script(record, question(case, "cpu"), case=case, implementation=implementation)
         names = {each.names[0].name for each in ast.walk(ast.parse(text)) if isinstance(each, ast.Import)}
         assert "conformance" not in names, "the framework and NumPy alone"
-        shown = implementation.mode not in _SHAPES_ALONE and _family(implementation) is not None
+        shown = implementation.mode not in SHAPES_ALONE and family_of(implementation) is not None
         if shown and record["checks"][0]["check"] == "output":
             assert "There is no script for" not in text
             # A model with a call of its own takes ten lines.

@@ -21,8 +21,9 @@ from conformance.checks.refusal import refusal
 from conformance.reference.lanes.draws import NoDraw
 from conformance.results import Run, finite, read
 from conformance.run.instruction_set import NAMES, limited
+from conformance.run.reproduce.row import row_fields
 from conformance.run.reproduce.symptom import NotShown, Record
-from conformance.run.reproduce.writer import row_fields, script
+from conformance.run.reproduce.writer import script
 from conformance.table.case import Case, Expect
 from conformance.table.loader import TableError, read_rows
 

@@ -1,7 +1,7 @@
 """
 What templates are told of a question: its layers and arrays by name, its steps, and the shapes they write.
 
-Names and text alone; which template is taken, and what is shown, is `conformance.run.reproduce.writer`'s.
+Names and text alone; which template is taken is `conformance.run.reproduce.family`'s.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ write them. Text of records and rows enters a script as comments of one line or 
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -21,33 +20,13 @@ from conformance.adapters.protocol import Array, Stack
 from conformance.adapters.registry import Implementation
 from conformance.checks.question import Question
 from conformance.run.reproduce.arrays import Arrays
+from conformance.run.reproduce.family import SHAPES_ALONE, check_words, family_of, function_of
+from conformance.run.reproduce.row import row_of
 from conformance.run.reproduce.symptom import NotShown, Record, Symptom, needed, symptom
 from conformance.run.reproduce.template_names import Layer, Lines, Tensor, arranged, layers_of, names_of
 from conformance.sandbox.steps import Build, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Step
 from conformance.table.case import INTEGER_DTYPES, Case
 
-#: Module of a built-in adapter -> the template that says how its framework's users write a layer.
-_FAMILIES: Final = {
-    "keras.keras3": "keras",
-    "keras.keras2": "keras2",
-    "torch.linear": "torch",
-    "torch.equivalents": "torch",
-    "jax.flax_linen": "flax_linen",
-    "jax.flax_nnx": "flax_nnx",
-    "jax.equinox": "equinox",
-    "jax.haiku": "haiku",
-    "jax.numpy": "arrays",
-    "numpy": "arrays",
-    "function.adapter": "arrays",
-    "onnxruntime": "onnxruntime",
-    "tensorflow.module": "tensorflow",
-    "tensorflow.v1": "tensorflow_v1",
-}
-#: Modes that hold no values: a script of theirs would be their adapter over again.
-_SHAPES_ALONE: Final = ("symbolic", "meta", "abstract")
-#: Templates that cannot say what a framework infers for an unknown batch in a few lines.
-_INFERS_NOT: Final = ("torch", "equinox", "haiku", "arrays", "onnxruntime")
-_HOLDS_NO_PARAMETERS: Final = ("arrays", "onnxruntime")
 #: Symptoms that no weight plays a part in, and templates whose layers have initial weights of their own.
 _OF_NO_VALUES: Final = ("dtype", "shape", "inferred", "parameters")
 _HOLDING: Final = ("keras", "keras2", "torch", "flax_linen", "flax_nnx", "equinox", "haiku", "tensorflow_v1")
@@ -88,18 +67,18 @@ def script(
 
 
 def _render(record: Record, asked: Question, shown: Symptom, case: Case, implementation: Implementation) -> str:
-    family = _family(implementation)
-    if family is None or implementation.mode in _SHAPES_ALONE:
+    family = family_of(implementation)
+    if family is None or implementation.mode in SHAPES_ALONE:
         raise NotShown(f"{implementation.name} has no template")
     steps = needed(asked, shown.steps)
-    _hold_to_what_is_written(family, implementation, steps)
+    check_words(family, implementation, steps)
     arrays = Arrays(case.digest if case.data is None else None)
     first = next(each for each in steps if isinstance(each, Build)).stack
     layers = layers_of(first)
     weightless = shown.kind in _OF_NO_VALUES and family in _HOLDING and implementation.mode != "functional"
     lines, answers = _lines(steps, layers, arrays, case, weightless=weightless)
     names = names_of(layers)
-    library, function = _function(implementation)
+    library, function = function_of(implementation)
     differentiates = any(isinstance(each, Differentiate) for each in steps)
     strided = any(getattr(each, "layout", "contiguous") != "contiguous" for each in steps)
     environment = _environment(record, implementation, case)
@@ -139,47 +118,9 @@ def _render(record: Record, asked: Question, shown: Symptom, case: Case, impleme
     return text
 
 
-def _hold_to_what_is_written(family: str, implementation: Implementation, steps: Sequence[Step]) -> None:
-    """
-    Hold that a template has words for the steps.
-
-    Raises:
-        NotShown: it has none for one of them.
-    """
-    kinds = {type(each) for each in steps}
-    if family in _INFERS_NOT and InferShapes in kinds:
-        raise NotShown(f"{family} says nothing of an unknown batch")
-    if family in _HOLDS_NO_PARAMETERS and ReadParameters in kinds:
-        raise NotShown(f"{family} holds no parameters")
-    backend = implementation.environment.get("KERAS_BACKEND", "")
-    differentiates = {
-        "keras": backend in ("tensorflow", "jax", "torch") and implementation.mode != "predict",
-        "arrays": _function(implementation)[0] != "numpy",
-        "onnxruntime": False,
-    }.get(family, True)
-    if Differentiate in kinds and not differentiates:
-        raise NotShown(f"{implementation.name} does not differentiate")
-
-
-def _family(implementation: Implementation) -> str | None:
-    module = implementation.adapter.partition(":")[0]
-    prefix = "conformance.adapters."
-    return _FAMILIES.get(module.removeprefix(prefix)) if module.startswith(prefix) else None
-
-
-def _function(implementation: Implementation) -> tuple[str, Mapping[str, str] | None]:
-    """Return whose arrays are computed with, and the module and name of someone's own function, if it is one."""
-    module = implementation.adapter.partition(":")[0].removeprefix("conformance.adapters.")
-    if module == "function.adapter" and implementation.mode is not None:
-        path, _, library = implementation.mode.partition("@")
-        of, _, name = path.partition(":")
-        return library, {"module": of, "name": name}
-    return ("jax" if module == "jax.numpy" else "numpy"), None
-
-
 def _versions(implementation: Implementation, library: str) -> tuple[str, ...]:
     known = [_DISTRIBUTIONS.get(each, each) for each in implementation.packages]
-    if _function(implementation)[1] is not None:
+    if function_of(implementation)[1] is not None:
         known = [each for each in implementation.packages if each in _FRAMEWORKS]
     return tuple(dict.fromkeys([*known, "numpy"]))
 
@@ -303,35 +244,6 @@ def _one_line(text: str) -> str:
     """Return printable text of one line: what is not printable would end a comment, or show another script."""
     line = text.strip().split("\n", 1)[0][:160]
     return "".join(each if each.isprintable() else "?" for each in line)
-
-
-def row_of(case: Case) -> str:
-    """Return a row of the table that asks the case, in the part of YAML that is JSON."""
-    row = row_fields(case.question)
-    if case.expect.nonfinite:
-        row["expect"] = {"nonfinite": True}
-    return json.dumps(row).replace("NaN", ".nan").replace("-Infinity", "-.inf").replace("Infinity", ".inf")
-
-
-def row_fields(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a row that asks a question, given in its canonical form."""
-    row: dict[str, Any] = {key: asked[key] for key in ("input_shape", "units", "activation", "use_bias", "dtype")}
-    row |= {key: asked[key] for key in ("batch", "layout", "feed_shape", "input_dtype", "environment") if key in asked}
-    # What a row says though it is so anyway has no effect, and is a fault where nothing of its kind is asked.
-    for name, default in (("feed_shape", None), ("layout", "contiguous")):
-        if row.get(name, default) == default:
-            row.pop(name, None)
-    given = asked.get("data")
-    if asked["error"]:
-        row["expect"] = {"error": True}
-    elif given is None:
-        row["values"] = [asked["lane"]]
-    else:
-        data = {"x": given["x"], "kernel": given["kernels"], "bias": given["biases"], "dy": given["dy"]}
-        if len(asked["units"]) == 1:
-            data |= {key: data[key][0] for key in ("kernel", "bias")}
-        row["data"] = {key: value for key, value in data.items() if value is not None}
-    return row
 
 
 def _tidy(text: str) -> str:
