@@ -111,9 +111,9 @@ rules: $(STAMP)
 # What was found and measured: a run of everything, the README's table and docs/measured.md from it.
 found: $(STAMP)
 	$(BIN)/conformance run --tier nightly -o build/found || true
-	$(BIN)/python -m tools.found build/found/results.jsonl
-	$(BIN)/python -m tools.measured build/found/results.jsonl
-	$(BIN)/python -m tools.reproduced build/found/results.jsonl
+	$(BIN)/python -m tools.findings build/found/results.jsonl
+	$(BIN)/python -m tools.measurements build/found/results.jsonl
+	$(BIN)/python -m tools.reproductions build/found/results.jsonl
 
 # What the suite costs: docs/performance.md. Takes most of an hour, and means something on an idle machine alone.
 bench: $(STAMP)

@@ -4,8 +4,8 @@ Large tables and files: CPU time and memory of what reads 100,000 cases or 100,0
     python -m benchmarks.large [CASES [CELLS [RUN]]]
 
 The tables are made up: single rows, no two alike, and rows that are products of lists. The results files are those of
-`benchmarks/grown.py`. A run is looked at while it runs: what its processes hold may not grow with the cells that ended.
-`LIMITS` are what these commands may take; a limit that is exceeded makes the exit code 1.
+`benchmarks/growth.py`. A run is looked at while it runs: what its processes hold may not grow with the cells that
+ended. `LIMITS` are what these commands may take; a limit that is exceeded makes the exit code 1.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.grown import grown, real
+from benchmarks.cpu_time import ROOT
+from benchmarks.growth import grown, real
 from benchmarks.sizes import singles
-from benchmarks.spent import ROOT
 
 CASES: Final = 100_000
 CELLS: Final = 100_000
@@ -132,7 +132,7 @@ def of_a_run(folder: Path, cells: int) -> dict[str, dict[int, int]]:
     """Return the bytes resident in each process of a run as cells end, by process and number of cells ended."""
     told = folder / "resident.jsonl"
     rows = f"--cases={singles(folder / 'run', cells)}"
-    options = ["-p", "benchmarks.resident", "-n", "1", rows, f"--results={folder / 'run.jsonl'}"]
+    options = ["-p", "benchmarks.resident_memory", "-n", "1", rows, f"--results={folder / 'run.jsonl'}"]
     taken(*_COLLECT, *options, environment={"RESIDENT_FILE": str(told)})
     found: dict[str, dict[int, int]] = {}
     for line in told.read_text(encoding="utf-8").splitlines():

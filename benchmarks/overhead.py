@@ -4,8 +4,9 @@
     python -m benchmarks.overhead [ROUNDS]
 
 A round is one run of the suite over the default table with two workers, a bare loop per implementation, two at a time
-(`benchmarks.bare`), and as many empty tests as there are cells with two workers of xdist's own scheduler. CPU time is
-that of all processes of a run, from the first import to the last. Compiled programs of JAX are kept between them all.
+(`benchmarks.bare_loop`), and as many empty tests as there are cells with two workers of xdist's own scheduler. CPU
+time is that of all processes of a run, from the first import to the last. Compiled programs of JAX are kept between
+them all.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.bare import asked, bare
-from benchmarks.spent import Spent, python
+from benchmarks.bare_loop import asked, bare
+from benchmarks.cpu_time import Spent, python
 
 WORKERS: Final = "2"
 #: How often everything is measured; what is said is the median.

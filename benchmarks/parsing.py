@@ -20,8 +20,8 @@ from unittest import mock
 
 import yaml
 
+from benchmarks.cpu_time import ROOT, python
 from benchmarks.sizes import singles
-from benchmarks.spent import ROOT, python
 from conformance.table.yaml_document import read
 
 SIZES: Final = (10_000, 100_000)

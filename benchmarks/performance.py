@@ -26,7 +26,7 @@ DOCUMENT: Final = ROOT / "docs" / "performance.md"
 #: Title -> the module that measures it, in the order of the document.
 BENCHMARKS: Final = {
     "overhead": "What the suite adds to the frameworks' own work",
-    "beside_keras": "Beside Keras's own test of a layer",
+    "keras_layer_test": "Beside Keras's own test of a layer",
     "workers": "Two workers beside one",
     "schedule": "Workers and shards",
     "sizes": "Cost of a cell in small and large runs",

@@ -3,7 +3,7 @@
 
     python -m benchmarks.report [CELLS...]
 
-The files are those of `benchmarks/grown.py`, of twenty implementations.
+The files are those of `benchmarks/growth.py`, of twenty implementations.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.grown import grown, real
-from benchmarks.spent import python
+from benchmarks.cpu_time import python
+from benchmarks.growth import grown, real
 
 SIZES: Final = (20_000, 100_000)
 TIMES: Final = 3

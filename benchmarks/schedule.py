@@ -26,7 +26,7 @@ from typing import Any, Final
 from xdist.remote import Producer
 from xdist.scheduler import WorkStealingScheduling
 
-from benchmarks.spent import python
+from benchmarks.cpu_time import python
 from conformance.results import read
 from conformance.run.expected_times import Times, of_results, recorded
 from conformance.run.selection import Selection

@@ -142,7 +142,7 @@ def answered(data: bytes, folder: Path) -> str:
     from conformance.commands.triage.command import drafts
     from conformance.ledger import load_ledger
     from conformance.results import ResultsError, read
-    from conformance.results.diff.compare import diff
+    from conformance.results.diff.comparison import diff
     from conformance.table.loader import load
     from conformance.table.yaml_document import DocumentError
 

@@ -27,7 +27,7 @@ from conformance.reference.enclosure import Enclosure
 from conformance.run.reproduce.symptom import symptom
 from conformance.run.reproduce.writer import script
 from conformance.table.case import Case, Layer
-from tools.reproduced import Task, run
+from tools.reproductions import Task, run
 
 TWO = (Layer(units=4, activation="relu"), Layer(units=3))
 

@@ -61,7 +61,7 @@ def diff(old: Path, new: Path, form: str, partial: bool) -> None:
     A cell that is gone though its row is not counts as worse, unless --partial says that this was meant.
     """
     from conformance.results import ResultsError, read
-    from conformance.results.diff.compare import diff as changes
+    from conformance.results.diff.comparison import diff as changes
     from conformance.results.diff.text import as_json, as_markdown, as_text
 
     try:
@@ -258,8 +258,8 @@ def reproduce(cell: str, results: Path, check: str | None) -> None:
     """
     from conformance.results import ResultsError
     from conformance.run.reproduce import NotShown
-    from conformance.run.reproduce.from_results import NoSuchCell
-    from conformance.run.reproduce.from_results import reproduce as written
+    from conformance.run.reproduce.recorded_cells import NoSuchCell
+    from conformance.run.reproduce.recorded_cells import reproduce as written
 
     try:
         click.echo(written(cell, results, check), nl=False)

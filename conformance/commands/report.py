@@ -35,7 +35,7 @@ def write_page(results: list[Path], page: Path, against: Path | None = None, his
 def _changes(against: Path, runs: list[Run]) -> dict[str, Any]:
     """Return what changed from the results file `against` to the one run, as the page takes it."""
     from conformance.results import read
-    from conformance.results.diff.compare import diff as difference
+    from conformance.results.diff.comparison import diff as difference
     from conformance.results.diff.text import as_json
 
     if len(runs) != 1:

@@ -20,7 +20,7 @@ from conformance.checks.cell import Cell
 from conformance.run import cell_runner
 from conformance.run.cell_runner import Runner
 from conformance.run.instruction_set import INSTRUCTION_SETS, NAMES, lacking, limited
-from conformance.run.reproduce.from_results import reproduce
+from conformance.run.reproduce.recorded_cells import reproduce
 from conformance.sandbox import environment
 from conformance.sandbox.environment import cpu_features
 from conformance.table.case import DTYPES, LANES, Case, Layer

@@ -13,7 +13,7 @@ from conformance.ledger import Behaviour
 from conformance.results import Run, read
 from conformance.run.selection import Selection
 from tests.support.paths import ROOT
-from tools.found import seen, summary_of, table, told, written
+from tools.findings import seen, summary_of, table, told, written
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

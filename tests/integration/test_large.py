@@ -16,7 +16,7 @@ import pytest
 from benchmarks.large import products
 from benchmarks.sizes import singles
 from conformance.results import read
-from conformance.results.diff.compare import diff
+from conformance.results.diff.comparison import diff
 from conformance.run.summary import summarise
 from conformance.run.tally import Tally
 from conformance.table.loader import load

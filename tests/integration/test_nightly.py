@@ -21,7 +21,7 @@ from conformance.commands.cli import main
 from conformance.commands.nightly.pages import cover
 from conformance.commands.nightly.publish import Night, publish, unfit
 from conformance.results import read
-from conformance.results.diff.compare import Diff, diff
+from conformance.results.diff.comparison import Diff, diff
 from conformance.results.history.store import open_nights
 from tests.support.nights import cell, started, written
 from tests.support.paths import ROOT

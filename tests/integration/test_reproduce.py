@@ -25,12 +25,12 @@ from conformance.run.cell_runner import Runner
 from conformance.run.reproduce import NotShown, script
 from conformance.run.reproduce.arrays import Arrays, _value
 from conformance.run.reproduce.family import SHAPES_ALONE, family_of
-from conformance.run.reproduce.from_results import asked, case_of
+from conformance.run.reproduce.recorded_cells import asked, case_of
 from conformance.run.reproduce.row import row_of
 from conformance.run.selection import Selection
 from conformance.table.case import Case, Data, Expect, Layer
 from conformance.table.loader import load
-from tools import reproduced, templates
+from tools import reproductions, templates
 
 CASE = Case(input_shape=(4,), layers=(Layer(units=3),))
 #: The implementations whose diverging cells are asked here, in pieces that take seconds; `make found` asks all.
@@ -53,27 +53,29 @@ def test_the_script_of_a_diverging_cell_shows_what_was_reported(name: str) -> No
     runner.close()
     assert {each["outcome"] for each in records} == {"diverges"}
     assert all("reproduce" in each for each in records)
-    found = list(reproduced.tasks(records))
-    told = reproduced.run(found)
-    faults = [f"{each.name}: {why}" for each in found if (why := reproduced.fault(each, told[each.name])) is not None]
+    found = list(reproductions.tasks(records))
+    told = reproductions.run(found)
+    faults = [
+        f"{each.name}: {why}" for each in found if (why := reproductions.fault(each, told[each.name])) is not None
+    ]
     print(f"{len(found)} scripts of {name} were run")
     assert not faults
     assert len(found) >= len(SAMPLED[name])
     # What is held above would be seen: each is given the output of another.
     others = [told[each.name] for each in [*found[1:], found[0]]]
-    assert any(reproduced.fault(each, other) for each, other in zip(found, others, strict=True))
+    assert any(reproductions.fault(each, other) for each, other in zip(found, others, strict=True))
 
 
 def test_scripts_build_the_layer_and_get_the_exact_answer() -> None:
     """Of NumPy here; `python -m tools.templates` asks every implementation."""
     (numpy,) = select(["numpy"])
     found = list(templates.tasks(numpy))
-    told = reproduced.run(found)
+    told = reproductions.run(found)
     assert [templates.fault(each, told[each.name]) for each in found] == [None] * len(found)
     assert len(found) > 10
     wrong = replace(found[0], text=found[0].text.replace(" + bias", ""))
     assert wrong.text != found[0].text
-    assert templates.fault(wrong, reproduced.run([wrong])[wrong.name]) is not None
+    assert templates.fault(wrong, reproductions.run([wrong])[wrong.name]) is not None
 
 
 @pytest.mark.parametrize("name", sorted(registered()))

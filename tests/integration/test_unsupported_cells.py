@@ -15,7 +15,7 @@ from conformance.checks.cell import Cell, is_named
 from conformance.commands.badge import badges
 from conformance.commands.cli import main
 from conformance.results import Run, read
-from conformance.results.diff.compare import diff
+from conformance.results.diff.comparison import diff
 from conformance.run.cell_runner import Runner
 from conformance.run.expected_times import of_records
 from conformance.run.selection import Selection

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from conformance.results import FAILING, Record, Run
-from conformance.results.diff.compare import Change, Diff
+from conformance.results.diff.comparison import Change, Diff
 from conformance.text import code, printable
 
 #: Cells named in an issue, for each environment.

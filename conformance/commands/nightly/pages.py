@@ -14,7 +14,7 @@ from conformance.commands import badge
 from conformance.commands.nightly.archive import POINTER, read_pointer
 from conformance.report import write
 from conformance.results import Run, read
-from conformance.results.diff.compare import Diff
+from conformance.results.diff.comparison import Diff
 from conformance.results.diff.text import as_json, as_markdown
 from conformance.results.history.queries import summary
 from conformance.text import printable

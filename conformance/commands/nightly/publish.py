@@ -31,7 +31,7 @@ from conformance.commands.nightly.archive import (
 from conformance.commands.nightly.issues import Cause, causes, issues, kept_aside
 from conformance.commands.nightly.pages import write_pages
 from conformance.results import ResultsError, Run, read
-from conformance.results.diff.compare import Diff, diff
+from conformance.results.diff.comparison import Diff, diff
 from conformance.text import printable
 
 #: Nights kept aside; older ones are of no use to anybody.

@@ -25,7 +25,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.errors import Unsatisfiable
 
 from conformance.adapters.registry import Implementation
-from conformance.commands.search.ask import Answers, Asking
+from conformance.commands.search.oracle import Answers, Asking
 from conformance.commands.search.sign import Sign, sign_of
 from conformance.commands.search.strategies import Row, rows
 from conformance.ledger import Behaviour

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from conformance.results import finite
-from conformance.results.diff.compare import SECTIONS, Change, Diff, Shift, Turn
+from conformance.results.diff.comparison import SECTIONS, Change, Diff, Shift, Turn
 from conformance.text import code, printable
 
 #: Cells named in text; JSON has all.

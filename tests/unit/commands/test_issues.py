@@ -16,7 +16,7 @@ from conformance.commands.cli import main
 from conformance.commands.nightly.github import TrackerError, open_or_update, read_issues
 from conformance.commands.nightly.issues import Cause, Issue, causes, issues, mark, pattern
 from conformance.results import read
-from conformance.results.diff.compare import diff
+from conformance.results.diff.comparison import diff
 from tests.support.nights import cell, started, written
 
 OFF = "output[{}] = 0.5, expected 0.25 (|difference| 2.5e-01 > allowed 1.2e-07); {} of 80 elements are off"

@@ -9,7 +9,7 @@ import pytest
 
 from conformance.adapters.registry import select
 from conformance.commands.search import search
-from conformance.commands.search.ask import Answers, Asking
+from conformance.commands.search.oracle import Answers, Asking
 from conformance.commands.search.output import lines
 from conformance.table.case import Case, Layer
 from tests.support.verdicts import behaviour

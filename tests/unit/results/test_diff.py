@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from conformance.commands.cli import main
 from conformance.results import Run, Writer, read
-from conformance.results.diff.compare import SECTIONS, Diff, diff
+from conformance.results.diff.comparison import SECTIONS, Diff, diff
 from conformance.results.diff.text import as_json, as_markdown, as_text
 
 

@@ -1,7 +1,7 @@
 """
 Runs the script of every diverging and red cell of a results file, and holds that each shows what its record says.
 
-`python -m tools.reproduced RESULTS [GLOB]` prints the counts by implementation, and every script that shows
+`python -m tools.reproductions RESULTS [GLOB]` prints the counts by implementation, and every script that shows
 something else; exit code 1 where one does, or where none was run. Frameworks are imported by the scripts alone, in
 processes of their own.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from conformance.adapters.registry import select
 from conformance.results import read
-from conformance.run.reproduce.from_results import asked, case_of
+from conformance.run.reproduce.recorded_cells import asked, case_of
 from conformance.run.reproduce.symptom import NotShown, Record, Symptom, symptom
 from conformance.run.reproduce.writer import script
 

@@ -1,5 +1,6 @@
 """
-A plugin of pytest that writes how much memory each process of a run holds, as cells end: `-p benchmarks.resident`.
+A plugin of pytest that writes how much memory each process of a run holds, as cells end: `-p
+benchmarks.resident_memory`.
 
 Questions that a process keeps for the next implementation fill a cache of a fixed size, half a GiB, which would hide
 what grows beside it: it is emptied again and again, so that it never gets large.

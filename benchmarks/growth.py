@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.spent import python
+from benchmarks.cpu_time import python
 from conformance.adapters.registry import registered
 
 #: Those of the real run, which start at once and answer fast.

@@ -1,7 +1,7 @@
 """
 (b) The suite beside Keras's own `run_layer_test`, on Dense over the four shapes of the question, on TensorFlow.
 
-    python -m benchmarks.beside_keras [ROUNDS]
+    python -m benchmarks.keras_layer_test [ROUNDS]
 
 Both are asked of one layer of 4 units, in one process each that has imported Keras, after one case that is not counted;
 wall time per case, which here is a cell: a row of the table is two, of exact and of uniform values. Keras's test is
@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.bare import asked
-from benchmarks.spent import python
+from benchmarks.bare_loop import asked
+from benchmarks.cpu_time import python
 from conformance.adapters.registry import select
 from conformance.checks.cell import checks_asked
 from conformance.run.cell_runner import Runner
@@ -45,7 +45,7 @@ def measure(rounds: int = 5) -> dict[str, Any]:
         variables = environment.of_process(
             implementation.environment, os.environ, threads=1, home=Path(home), cache=None
         )
-        told = python("-m", "benchmarks.beside_keras", "--keras", str(rounds), environment=variables)
+        told = python("-m", "benchmarks.keras_layer_test", "--keras", str(rounds), environment=variables)
     theirs = json.loads(told.output.splitlines()[-1])
     ours, held = _ours(rounds)
     return {

@@ -1,7 +1,7 @@
 """
 A bare loop over the calls that the suite makes: the same adapters, the same cases, the same steps, and nothing around.
 
-    python -m benchmarks.bare IMPLEMENTATION...
+    python -m benchmarks.bare_loop IMPLEMENTATION...
 
 Prints for each implementation how many cells it answered and what that cost (CPU seconds): the import of its framework
 and the calls. What the suite adds, such as drawing values, references, transport, judging and pytest, is left out.
@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.spent import python
+from benchmarks.cpu_time import python
 from conformance.checks.cell import Cell, questions_of
 from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
@@ -56,7 +56,9 @@ def bare(name: str, cases: Sequence[str] = ()) -> dict[str, Any]:
                 home=Path(home),
                 cache=DEFAULT_CACHE.expanduser(),
             )
-            spent = python("-m", "benchmarks.bare", "--here", name, str(number), *cases, environment=variables, ends=())
+            spent = python(
+                "-m", "benchmarks.bare_loop", "--here", name, str(number), *cases, environment=variables, ends=()
+            )
         told = json.loads(spent.output.splitlines()[-1])
         found["cells"] += told["cells"]
         found["cpu"] += told["cpu"]
