@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.cpu_time import python
-from benchmarks.sizes import singles
+from tools.large_tables import singles
 
 #: Rows, each asked of the seven implementations of the default tier: about 2,000 and 20,000 tests.
 SIZES: Final = (286, 2858)

@@ -22,12 +22,11 @@ from typing import Any, Final
 
 from benchmarks.cpu_time import ROOT
 from benchmarks.growth import grown, real
-from benchmarks.sizes import singles
+from tools.large_tables import products, singles
 
 CASES: Final = 100_000
 CELLS: Final = 100_000
 RUN: Final = 8_000
-_UNITS: Final = 25
 _COMMAND: Final = ("-m", "conformance")
 _COLLECT: Final = ("-m", "pytest", "tests/test_dense.py", "-p", "no:cacheprovider", "-q", "--implementation=numpy")
 
@@ -80,26 +79,6 @@ def taken(*arguments: str, ends: tuple[int, ...] = (0,), environment: dict[str, 
             said = printed.read().decode(errors="replace")[-2000:]
             raise RuntimeError(f"{arguments}: exit status {process.returncode}\n{said}")
     return Taken(cpu=used.ru_utime + used.ru_stime, peak=used.ru_maxrss * 1024)
-
-
-def products(folder: Path, cases: int) -> Path:
-    """Write a folder of the table with a row for every thousand cases, or fewer for the last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, first in enumerate(range(0, cases, 1000)):
-        units = min(_UNITS, (cases - first) // 40) or 1
-        (folder / f"products-{number}.yaml").write_text(
-            "description: Rows that are products.\n"
-            "rows:\n"
-            f"  - input_shape: [{2 + number}]\n"
-            "    values: uniform\n"
-            "    each:\n"
-            f"      units: [{', '.join(str(2 + each) for each in range(units))}]\n"
-            "      batch: [1, 2, 3, 4, 5]\n"
-            "      use_bias: [true, false]\n"
-            "      dtype: [float64, float32, float16, bfloat16]\n",
-            encoding="utf-8",
-        )
-    return folder
 
 
 def of_tables(folder: Path, cases: int) -> Iterator[tuple[str, Taken]]:

@@ -21,8 +21,8 @@ from unittest import mock
 import yaml
 
 from benchmarks.cpu_time import ROOT, python
-from benchmarks.sizes import singles
 from conformance.table.yaml_document import read
+from tools.large_tables import singles
 
 SIZES: Final = (10_000, 100_000)
 TIMES: Final = 3

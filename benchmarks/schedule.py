@@ -12,25 +12,21 @@ beside them pieces of the list with equally many cells.
 
 from __future__ import annotations
 
-import heapq
 import json
 import math
 import random
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Final
-
-from xdist.remote import Producer
-from xdist.scheduler import WorkStealingScheduling
 
 from benchmarks.cpu_time import python
 from conformance.results import read
 from conformance.run.expected_times import Times, of_results, recorded
 from conformance.run.selection import Selection
 from conformance.run.sharding import parts
+from tools.replay import implementation_of, replay
 
 WORKERS: Final = (2, 4, 8, 16)
 SHARDS: Final = (2, 4, 8)
@@ -39,83 +35,11 @@ REAL: Final = ("numpy", "torch", "keras-torch")
 SPREAD: Final = 0.3
 
 
-class _Worker:
-    """A worker of xdist: it begins a test when it knows the next one, or that there is none."""
-
-    def __init__(self) -> None:
-        self.gateway = SimpleNamespace(id="worker")
-        self.queue: list[int] = []
-        self.wanted: list[int] = []
-        self.shutting_down = False
-        self.at: int | None = None
-        self.implementation = ""
-        self.starts = 0
-
-    def send_runtest_some(self, tests: list[int]) -> None:
-        self.queue += tests
-
-    def send_steal(self, tests: list[int]) -> None:
-        self.wanted = tests
-
-    def shutdown(self) -> None:
-        self.shutting_down = True
-
-    def give_back(self) -> list[int]:
-        """Return the tests that were asked for, where none of them was begun, and forget them."""
-        given = self.wanted if set(self.wanted) <= set(self.queue) else []
-        self.wanted, self.queue = [], [each for each in self.queue if each not in set(given)]
-        return given
-
-    def next_test(self) -> int | None:
-        """Return the test it goes on to, None where it has to wait or is done."""
-        if self.at is None and (len(self.queue) > 1 or (self.shutting_down and self.queue)):
-            self.at = self.queue.pop(0)
-            return self.at
-        return None
-
-
-def replay(workers: int, tests: Mapping[str, float], start: Callable[[str], float]) -> dict[str, float]:
-    """Return how long the tests take with so many workers (seconds), and how many processes are started."""
-    ids = list(tests)
-    nodes = [_Worker() for _ in range(workers)]
-    config: Any = SimpleNamespace(getvalue=lambda _: [f"{workers}*popen"])
-    scheduler: Any = WorkStealingScheduling(config, Producer("replay", enabled=False))
-    for node in nodes:
-        scheduler.add_node(node)
-        scheduler.add_node_collection(node, ids)
-    scheduler.schedule()
-    events: list[tuple[float, int]] = []
-    now = 0.0
-    while True:
-        while wanted := [node for node in nodes if node.wanted]:
-            scheduler.remove_pending_tests_from_node(wanted[0], wanted[0].give_back())
-        for number, node in enumerate(nodes):
-            test = node.next_test()
-            if test is None:
-                continue
-            took = tests[ids[test]]
-            if (name := _implementation(ids[test])) != node.implementation:
-                node.implementation, node.starts = name, node.starts + 1
-                took += start(name)
-            heapq.heappush(events, (now + took, number))
-        if not events:
-            break
-        now, number = heapq.heappop(events)
-        done, nodes[number].at = nodes[number].at, None
-        assert done is not None
-        scheduler.mark_test_complete(nodes[number], done, tests[ids[done]])
-        if scheduler.tests_finished:
-            for node in nodes:
-                node.shutdown()
-    assert not scheduler.has_pending
-    return {"seconds": now, "starts": sum(node.starts for node in nodes)}
-
-
 def measure(results: Path | None = None) -> dict[str, Any]:
     """Return for each number of workers the time over the lower bound and the starts, for shards theirs, and a run."""
     actual = _made_up() if results is None else _taken(results)
     start = (recorded() if results is None else of_results(results)).start
-    groups = {_implementation(name) for name in actual}
+    groups = {implementation_of(name) for name in actual}
     work = sum(actual.values()) + sum(map(start, groups))
     rounds = [
         {"workers": workers, "least": max(work / workers, *actual.values()), **replay(workers, actual, start)}
@@ -159,10 +83,6 @@ def _balance(dealt: Mapping[str, int], count: int, times: Times) -> tuple[float,
     for part, name in started:
         loads[part] += times.start(name)
     return max(loads) * count / sum(loads), len(started)
-
-
-def _implementation(test_id: str) -> str:
-    return test_id.partition("[")[2].split("/")[1]
 
 
 def _made_up() -> dict[str, float]:

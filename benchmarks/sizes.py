@@ -9,9 +9,7 @@ what costs; no worker, so that nothing is started twice.
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
 import statistics
 import sys
 import tempfile
@@ -19,40 +17,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.overhead import suite
+from tools.large_tables import singles
 
 SIZES: Final = (200, 2000, 20_000)
-#: What every dozen of rows has in common: shape of a sample without its last axis, batch, lane.
-_KINDS: Final = tuple(itertools.product(([], [3], [2, 3]), (2, 4), ("uniform", "exact")))
 
-#: How many lengths features and units have, each from 8 up, in tables of up to 20,000 rows.
-_SIDE: Final = 41
-_GOLDEN: Final = (math.sqrt(5) - 1) / 2
-#: No file of the table may have more than 1 MiB.
-_ROWS_OF_A_FILE: Final = 5000
 #: How often each size is measured, in turn with the others, as a machine is faster now and slower then; what is said
 #: is the median. What is larger than `SMALL` is measured once, in the middle.
 TIMES: Final = 5
 SMALL: Final = 2000
-
-
-def singles(folder: Path, count: int) -> Path:
-    """
-    Write a folder of the table with so many rows, no two alike: features and units tell them apart.
-
-    They walk over a square of lengths by the golden ratio, so that few rows are as large, on average, as many.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    side = max(_SIDE, math.isqrt(count // len(_KINDS)) + 1)
-    step = next(each for each in itertools.count(round(side**2 * _GOLDEN)) if math.gcd(each, side) == 1)
-    for first in range(0, count, _ROWS_OF_A_FILE):
-        lines = ["description: Rows made up to see what a cell costs.", "rows:"]
-        for number in range(first, min(first + _ROWS_OF_A_FILE, count)):
-            shape, batch, lane = _KINDS[number % len(_KINDS)]
-            units, features = divmod(number // len(_KINDS) * step % side**2, side)
-            shown = ", ".join(map(str, [*shape, 8 + features]))
-            lines.append(f"  - {{input_shape: [{shown}], units: {8 + units}, batch: {batch}, values: {lane}}}")
-        (folder / f"rows-{first}.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder
 
 
 def measure(*sizes: int) -> dict[str, Any]:

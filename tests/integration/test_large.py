@@ -13,14 +13,13 @@ from typing import Any
 
 import pytest
 
-from benchmarks.large import products
-from benchmarks.sizes import singles
 from conformance.results import read
 from conformance.results.diff.comparison import diff
 from conformance.run.summary import summarise
 from conformance.run.tally import Tally
 from conformance.table.loader import load
 from tests.support.paths import ROOT
+from tools.large_tables import products, singles
 
 PROCESSES = ("torch", "flax-nnx", "keras-jax", "numpy")
 CHECKS = ("output_shape", "parameters", "output_dtype", "output", "gradients", "repeatable", "weights_live")

@@ -9,9 +9,9 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import WorkStealingScheduling
 
-from benchmarks.schedule import replay
 from conformance.run.distributed.hooks import WithXdist
 from conformance.run.distributed.machines import Machines
+from tools.replay import replay
 
 SECONDS = {"fast": 0.01, "usual": 0.05, "slow": 0.5}
 
