@@ -19,9 +19,9 @@ WORDS = ("run", "rows.yaml", f"-i{EXACT}", "-o", "out")
 #: Runs the command with a fault planted in the suite itself.
 BROKEN = """
 import sys
-from conformance.run import {module}
+import conformance.{module} as target
 def planted(*args, **kwargs): raise RuntimeError("planted")
-{module}.{name} = planted
+target.{name} = planted
 from conformance.commands.cli import main
 main()
 """
@@ -97,7 +97,7 @@ def test_a_fault_of_the_command_leaves_results_and_page_as_they_were(folder: Pat
 
 
 def test_a_page_that_cannot_be_written_leaves_none_of_another_run(folder: Path) -> None:
-    script = BROKEN.format(module="run_command", name="write_page").replace("RuntimeError", "OSError")
+    script = BROKEN.format(module="commands.run", name="write_page").replace("RuntimeError", "OSError")
     words = [sys.executable, "-c", script, *WORDS, "-n", "0"]
     done = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "error: planted\n")
@@ -105,7 +105,8 @@ def test_a_page_that_cannot_be_written_leaves_none_of_another_run(folder: Path) 
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [("tally", "Tally.take"), ("selection", "Selection.table"), ("run_command", "_workers")]
+    ("module", "name"),
+    [("run.tally", "Tally.take"), ("run.selection", "Selection.table"), ("commands.run", "_workers")],
 )
 def test_an_error_of_the_suite_has_exit_code_4(folder: Path, module: str, name: str) -> None:
     words = [sys.executable, "-c", BROKEN.format(module=module, name=name), *WORDS, "-n", "0"]
