@@ -32,7 +32,8 @@ COLLECTING = "import pytest; pytest.main(['--collect-only', '-q', 'tests/test_de
 COMMANDS = """
 from click.testing import CliRunner
 from conformance.commands.cli import main
-for command in (["lint"], ["list", "implementations"], ["explain", "--input-shape", "784", "--units", "4"]):
+EXPLAIN = ["explain", "--input-shape", "784", "--units", "4"]
+for command in (["lint", "cases/seed.yaml"], ["list", "implementations"], EXPLAIN):
     assert CliRunner().invoke(main, command).exit_code == 0, command
 """
 

@@ -2,12 +2,15 @@
 Runs mutations of the package: `python -m tests.power.mutation_runner` all of them, with names of modules those of these
 alone.
 
-One process imports what every run needs but nothing of the package, and is forked for each mutation: the child takes
-the module from its changed source, runs the tests that must notice, and ends. No file is written.
+One process imports what every run needs, and of the package only what the changed module imports itself: imports go one
+way, so that none of that imports the module. It is forked for each mutation: the child takes the module from its
+changed source, runs the tests that must notice, and ends. No file is written.
 """
 
 from __future__ import annotations
 
+import ast
+import gc
 import json
 import os
 import sys
@@ -36,6 +39,7 @@ PRELOADED = (
     "numpy.random",
     "psutil",
     "pydantic",
+    "_hypothesis_pytestplugin",
     "pytest",
     "xdist.plugin",
     "yaml",
@@ -79,7 +83,8 @@ def _run(tests: Sequence[str], mutation: Mutation | None) -> int:
         sys.meta_path.insert(0, _Finder(mutation))
     # A test of random examples notices what it happens to meet: none counts, so that no result hangs on luck. And the
     # package's own plugin is left out, since it reads the table of cases, which finds fault with some mutations first.
-    options = ["-x", "-q", "--tb=line", "--assert=plain", "-p", "no:cacheprovider", "-m", "not hypothesis"]
+    options = ["-x", "-q", "--tb=line", "--assert=plain", "-p", "no:cacheprovider"]
+    options += ["-p", "_hypothesis_pytestplugin", "-m", "not hypothesis"]
     settings = ["--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"), "-o", "addopts=--import-mode=importlib"]
     code = int(pytest.main([*options, *settings, *tests]))
     package = sys.modules.get("conformance")
@@ -113,22 +118,57 @@ def forked(tests: Sequence[str], mutation: Mutation | None = None) -> tuple[int,
     return os.waitstatus_to_exitcode(status), words
 
 
-def main(names: Sequence[str]) -> None:
-    """Print one JSON object a line: that of the tests without a mutation, then one for each mutation."""
-    chosen = [each for each in MUTATIONS if not names or each.module.removeprefix("conformance.") in names]
-    for name in PRELOADED:
-        import_module(name)
-    every = sorted({each.test for each in chosen})
-    code, words = forked(every)
+def below(path: Path) -> list[str]:
+    """Return the modules of the package that a file imports when it is imported itself."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {each.name for each in node.names}
+    files = {each: ROOT / each.replace(".", "/") for each in found if each.startswith("conformance.")}
+    return sorted(name for name, file in files.items() if file.is_dir() or file.with_suffix(".py").is_file())
+
+
+def of_module(mutations: Sequence[Mutation]) -> None:
+    """Print one JSON object a line: that of the tests without a mutation, then one for each mutation of one module."""
+    own = ".".join(mutations[0].module.split(".")[:2])
+    opens = (ROOT / own.replace(".", "/") / "__init__.py").read_text(encoding="utf-8")
+    for name in below(mutations[0].path):
+        # A room that has its modules imported when it is imported itself would bring the changed one.
+        if "import " not in opens or not name.startswith(own):
+            import_module(name)
+    assert mutations[0].module not in sys.modules
+    gc.freeze()  # else each child walks all that was imported, several times
+    code, words = forked(sorted({each.test for each in mutations}))
     print(json.dumps({"name": None, "code": code, "words": words}), flush=True)
-    for each in chosen:
+    for each in mutations:
         started = time.perf_counter()
         code, words = forked([each.test], each)
         seconds = round(time.perf_counter() - started, 2)
         print(json.dumps({"name": each.name, "code": code, "words": words, "seconds": seconds}), flush=True)
 
 
+def main(names: Sequence[str]) -> int:
+    """Run the mutations of modules, of each in a process of its own; return 2 where a name is none of them."""
+    known = {each.module.removeprefix("conformance.") for each in MUTATIONS}
+    if unknown := sorted({*names} - known):
+        print(f"error: no mutation is of {', '.join(unknown)}", file=sys.stderr)
+        return 2
+    for name in PRELOADED:
+        import_module(name)
+    for module in sorted({*names} or known):
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            of_module([each for each in MUTATIONS if each.module == f"conformance.{module}"])
+            os._exit(0)
+        if os.waitpid(child, 0)[1]:
+            return 1
+    return 0
+
+
 if __name__ == "__main__":
-    # Threads do not survive a fork.
-    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    main(sys.argv[1:])
+    # Threads do not survive a fork, and plugins that are installed are no part of these tests.
+    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    sys.exit(main(sys.argv[1:]))
