@@ -72,17 +72,12 @@ class Trial:
         self, under_rule: Sequence[Finding], applied: Sequence[Behaviour], declared: Declared, gone: Sequence[Behaviour]
     ) -> Verdict:
         """Return the verdict where all holds as declared, naming for each check the behaviours it fails without."""
+        named = self._fewest(applied)
         needed: dict[str, list[Behaviour]] = {}
-        all_needed: list[Behaviour] = []
-        for each in applied:
-            fewer = self._declared([other for other in applied if other is not each])
-            found = self._judged(fewer) if len(applied) > 1 else under_rule
-            if not self._holds(found, fewer):
-                all_needed.append(each)
-                for finding in found:
-                    if finding.outcome == VIOLATES:
-                        needed.setdefault(finding.check, []).append(each)
-        named = all_needed or list(applied)
+        for each in named if len(named) > 1 else ():
+            for finding in self._judged(self._declared([other for other in named if other is not each])):
+                if finding.outcome == VIOLATES:
+                    needed.setdefault(finding.check, []).append(each)
         records = tuple(
             {**each.record(), "outcome": "diverges", "divergence": _divergence(needed.get(each.check) or named)}
             if each.outcome == VIOLATES
@@ -99,6 +94,16 @@ class Trial:
             gone=tuple(map(_divergence_of, gone)),
             widths=self._widths(declared),
         )
+
+    def _fewest(self, behaviours: Sequence[Behaviour]) -> list[Behaviour]:
+        """Return those of some behaviours without which the cell fails; of two that explain the same, one."""
+        found = list(behaviours)
+        for each in reversed(behaviours):
+            fewer = [other for other in found if other is not each]
+            declared = self._declared(fewer)
+            if fewer and self._holds(self._judged(declared), declared):
+                found = fewer
+        return found
 
     def _violates(self, under_rule: Sequence[Finding], found: Sequence[Finding], declared: Declared) -> Verdict:
         """Return the verdict where something is neither as the rule says nor as declared."""

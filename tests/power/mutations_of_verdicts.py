@@ -275,6 +275,12 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
     *of(
         "checks.verdict",
         (
+            "of behaviours that explain a cell the last is named",
+            "if fewer and self._holds(self._judged(declared), declared):",
+            "if fewer:",
+            "verdict::of_behaviours_that_explain_a_cell_alone_one_is_named_and_none_that_it_does_not_show",
+        ),
+        (
             "any behaviour covers",
             "each for each in behaviours if any(each.covers(step, around, case) for step in self._steps.values())",
             "each for each in behaviours",
@@ -306,8 +312,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "what nothing needs is named",
-            "                all_needed.append(each)",
-            "                pass",
+            "named = self._fewest(applied)",
+            "named = list(applied)",
             "verdict::a_behaviour_that_nothing_needs_is_not_named",
         ),
         (

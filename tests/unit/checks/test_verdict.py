@@ -164,6 +164,13 @@ def test_a_behaviour_that_nothing_needs_is_not_named() -> None:
     assert set(verdict.covered) == {"loses", "wide"}
 
 
+def test_of_behaviours_that_explain_a_cell_alone_one_is_named_and_none_that_it_does_not_show() -> None:
+    gives_up = behaviour("gives up", sometimes="chance", refuses=Refusal(type="E", message=("no",)))
+    loses = (behaviour("loses", loses_bias=True), behaviour("loses too", sometimes="chance", loses_bias=True))
+    verdict = tried(NumPyAdapter(_DropsBias()), CASE, gives_up, *loses)
+    assert (verdict.outcome, verdict.behaviours) == ("diverges", ("loses",))
+
+
 class _ComputesInFloat32(Honest):
     def operand(self, x: Array) -> Array:
         return x.astype(np.float32)
