@@ -18,7 +18,7 @@ from conformance.ledger.step import AskedStep
 from conformance.reference import Reference, answer
 from conformance.reference.deviation import NO_DEVIATION, Deviation
 from conformance.reference.draw import Draw
-from conformance.reference.enclosure import Enclosure
+from conformance.reference.enclosure import Enclosure, Float64
 from conformance.reference.formats import FORMATS
 
 #: A step of a behaviour, with the layers it applies to there.
@@ -229,5 +229,11 @@ def _width(each: Enclosure) -> float:
     judged = np.isfinite(each.exact) & np.isfinite(each.allowed)
     if not judged.any():
         return float("inf")
-    allowed, exact = (float(np.sqrt(np.mean(np.square(part[judged])))) for part in (each.allowed, each.exact))
+    allowed, exact = (_root_mean_square(part[judged]) for part in (each.allowed, each.exact))
     return 0.0 if allowed == 0.0 else allowed / exact if exact else float("inf")
+
+
+def _root_mean_square(numbers: Float64) -> float:
+    """Return the root mean square of numbers whose squares may overflow or vanish."""
+    largest = float(np.abs(numbers).max())
+    return largest * float(np.sqrt(np.mean(np.square(numbers / largest)))) if largest else 0.0

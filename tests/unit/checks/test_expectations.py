@@ -354,8 +354,10 @@ def test_the_width_of_bounds_is_beside_the_answer_as_a_whole() -> None:
         ([0.0], [0.0], 0.0),
         ([0.0], [0.5], np.inf),
         ([], [], 0.0),
+        ([1e300, -1e300], [1e299, 1e299], 0.1),  # whose squares overflow
+        ([1e-300], [1e-301], 0.1),  # whose squares vanish
     ],
 )
 def test_the_width_of_bounds_at_their_ends(exact: list[float], allowed: list[float], expected: float) -> None:
     y = Enclosure(exact=np.array(exact), allowed=np.array(allowed))
-    assert width(Reference(y=y, dx=y, layers=(), line="proven"), "forward") == expected
+    assert width(Reference(y=y, dx=y, layers=(), line="proven"), "forward") == pytest.approx(expected)
