@@ -91,7 +91,7 @@ def _made_up() -> dict[str, float]:
     chosen = [each for each in selection.chosen() if each.name in recorded().implementations]
     generator = random.Random(1)
     return {
-        f"suite.py::test_dense[{cell.id}]": recorded().cell(cell.implementation.name, cell.case.id)
+        f"runner.py::test_dense[{cell.id}]": recorded().cell(cell.implementation.name, cell.case.id)
         * math.exp(generator.gauss(0.0, SPREAD))
         for cell in selection.cells(selection.table(), chosen, selection.devices(chosen))
     }
@@ -106,7 +106,7 @@ def _taken(results: Path) -> dict[str, float]:
         # The first cell of a file that does not say so waited for its process.
         usual = times.cell(each["implementation"], each["case"])
         took = usual if took > times.start(each["implementation"]) + usual else took
-        found[f"suite.py::test_dense[{each['device']}/{each['implementation']}/{each['case']}]"] = took
+        found[f"runner.py::test_dense[{each['device']}/{each['implementation']}/{each['case']}]"] = took
     return found
 
 

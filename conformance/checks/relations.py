@@ -14,6 +14,7 @@ import numpy as np
 
 from conformance.checks.comparison import between, compare, worst_of
 from conformance.checks.finding import VIOLATES, Finding
+from conformance.checks.metamorphic import moved_enclosure
 from conformance.checks.subject import Subject
 from conformance.checks.values import compared_outputs
 from conformance.reference.enclosure import Enclosure
@@ -106,7 +107,6 @@ class Rearranged:
                 findings.append(compare(self.name, label, answer.y, own, line))
             if main is not None:
                 move = moves[label]
-                tail = None if enclosure.tail is None else move(enclosure.tail)
-                moved = Enclosure(exact=move(enclosure.exact), allowed=move(enclosure.allowed), tail=tail)
+                moved = moved_enclosure(enclosure, move)
                 findings.append(between(self.name, label, (answer.y, own), (move(main), moved), line))
         return worst_of(self.name, findings)

@@ -72,12 +72,7 @@ class Trial:
         self, under_rule: Sequence[Finding], applied: Sequence[Behaviour], declared: Declared, gone: Sequence[Behaviour]
     ) -> Verdict:
         """Return the verdict where all holds as declared, naming for each check the behaviours it fails without."""
-        named = self._fewest(applied)
-        needed: dict[str, list[Behaviour]] = {}
-        for each in named if len(named) > 1 else ():
-            for finding in self._judged(self._declared([other for other in named if other is not each])):
-                if finding.outcome == VIOLATES:
-                    needed.setdefault(finding.check, []).append(each)
+        named, needed = self._fewest(applied)
         records = tuple(
             {**each.record(), "outcome": "diverges", "divergence": _divergence(needed.get(each.check) or named)}
             if each.outcome == VIOLATES
@@ -95,15 +90,27 @@ class Trial:
             widths=self._widths(declared),
         )
 
-    def _fewest(self, behaviours: Sequence[Behaviour]) -> list[Behaviour]:
-        """Return those of some behaviours without which the cell fails; of two that explain the same, one."""
+    def _fewest(self, behaviours: Sequence[Behaviour]) -> tuple[list[Behaviour], Mapping[str, list[Behaviour]]]:
+        """
+        Return those of some behaviours without which the cell fails, and for each check those without which it fails.
+
+        Of two that explain the same, one is among them.
+        """
         found = list(behaviours)
+        needed: dict[str, list[Behaviour]] = {}
         for each in reversed(behaviours):
             fewer = [other for other in found if other is not each]
+            if not fewer:
+                break
             declared = self._declared(fewer)
-            if fewer and self._holds(self._judged(declared), declared):
+            judged = self._judged(declared)
+            if self._holds(judged, declared):
                 found = fewer
-        return found
+                continue
+            for finding in judged:
+                if finding.outcome == VIOLATES:
+                    needed.setdefault(finding.check, []).insert(0, each)
+        return found, needed
 
     def _violates(self, under_rule: Sequence[Finding], found: Sequence[Finding], declared: Declared) -> Verdict:
         """Return the verdict where something is neither as the rule says nor as declared."""

@@ -32,13 +32,13 @@ def product(arithmetic: Arithmetic, left: Enclosure, right: Enclosure, bias: Enc
 
         |got - y| <= [ u_out |y| + e u_out |p| + f(K) u_acc B ] (1 + u_out) + floor,  f(K) <= K+2
 
-    f(K) is K+2 or, where sums are rounded in the format itself, what chance allows if less (`chance.roundings`).
-    (K+2) u_acc B: K products, K-1 sums and the bias in any order, at most (K+1) u_acc B after Jeannerod and Rump, who
-    count the bias as one more product by 1; the last unit covers forming B and y from members. e u_out |p|: the product
-    rounded to the output format before the bias is added, which where u_out = u_acc is one of the roundings already
-    counted. floor: each operand, product and the result may be flushed to zero, and the result, or the product before
-    its bias, rounded below the normal range. The reference's own error is added where float64 is not what is tested;
-    where it is, the centre is replaced (`_centred`).
+    f(K) is K+2 or, where sums are rounded in the format itself, what chance allows if less
+    (`probabilistic_bound.roundings`). (K+2) u_acc B: K products, K-1 sums and the bias in any order, at most (K+1)
+    u_acc B after Jeannerod and Rump, who count the bias as one more product by 1; the last unit covers forming B and y
+    from members. e u_out |p|: the product rounded to the output format before the bias is added, which where u_out =
+    u_acc is one of the roundings already counted. floor: each operand, product and the result may be flushed to zero,
+    and the result, or the product before its bias, rounded below the normal range. The reference's own error is added
+    where float64 is not what is tested; where it is, `conformance.reference.answer` replaces the centre.
     """
     if not all(np.isfinite(each.exact).all() for each in (left, right, *([] if bias is None else [bias]))):
         return _not_finite(arithmetic, left, right, bias)

@@ -398,12 +398,6 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "metamorphic::permuted_outputs_differ_by_both_bounds_at_most",
         ),
         (
-            "permuted radius",
-            "allowed=move(enclosure.allowed), tail",
-            "allowed=move(enclosure.allowed) * 1e9, tail",
-            "metamorphic::permuted_outputs_differ_by_both_bounds_at_most",
-        ),
-        (
             "no strides recorded",
             'return replace(found, facts={**found.facts, "strides": strides} if strides else found.facts)',
             "return found",
@@ -435,6 +429,15 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "return worst_of(self.name, compared_outputs(self.name, subject.evidence, labels, {}))",
             "return worst_of(self.name, compared_outputs(self.name, subject.evidence, labels[:1], {}))",
             "metamorphic::every_output_read_back_and_of_every_layout_is_looked_at",
+        ),
+    ),
+    *of(
+        "checks.metamorphic",
+        (
+            "permuted radius",
+            "allowed=move(enclosure.allowed), tail",
+            "allowed=move(enclosure.allowed) * 1e9, tail",
+            "metamorphic::permuted_outputs_differ_by_both_bounds_at_most",
         ),
     ),
 )

@@ -276,8 +276,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         "checks.verdict",
         (
             "of behaviours that explain a cell the last is named",
-            "if fewer and self._holds(self._judged(declared), declared):",
-            "if fewer:",
+            "if self._holds(judged, declared):",
+            "if True:",
             "verdict::of_behaviours_that_explain_a_cell_alone_one_is_named_and_none_that_it_does_not_show",
         ),
         (
@@ -312,8 +312,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "what nothing needs is named",
-            "named = self._fewest(applied)",
-            "named = list(applied)",
+            "                found = fewer\n                continue",
+            "                continue",
             "verdict::a_behaviour_that_nothing_needs_is_not_named",
         ),
         (

@@ -151,8 +151,24 @@ class ReadsBitsAsIntegers(Honest):
 class MultipliesPadding(Honest):
     def product(self, x: Array, kernel: Array) -> Array:
         p = times(x, kernel)
-        p[~np.isfinite(x[..., -1].astype(np.float32))] = np.nan
+        if x.shape[-1] % 2:
+            p[~np.isfinite(x[..., -1].astype(np.float32))] = np.nan
         return p
+
+    def kernel_gradient(self, a: Array, dz: Array) -> Array:
+        gradient = super().kernel_gradient(a, dz)
+        if len(a) % 2:
+            gradient[~np.isfinite(a[-1].astype(np.float32))] = np.nan
+        return gradient
+
+
+class MultipliesPaddingOfPositions(Honest):
+    """Of samples of 2 positions: the gradient of the kernel is a sum over samples for each of them."""
+
+    def kernel_gradient(self, a: Array, dz: Array) -> Array:
+        gradient = super().kernel_gradient(a, dz)
+        gradient[~np.isfinite(a[-2:].astype(np.float32)).all(axis=0)] = np.nan
+        return gradient
 
 
 class LeakySlopeOfFloat32(Honest):
@@ -270,6 +286,16 @@ PLANTED: dict[str, Planted] = {
         instead=of_deviation(multiplies_padding="last_term"),
         layer=MultipliesPadding,
         case=case("bfloat16", "special", input_shape=(1,), batch=4, expect=SPECIAL.expect),
+    ),
+    "multiplies_padding, gradients": Planted(
+        instead=of_deviation(multiplies_padding="last_term"),
+        layer=MultipliesPadding,
+        case=case("bfloat16", "special", input_shape=(2,), batch=3, expect=SPECIAL.expect),
+    ),
+    "multiplies_padding, each position": Planted(
+        instead=of_deviation(multiplies_padding="last_sample"),
+        layer=MultipliesPaddingOfPositions,
+        case=case("bfloat16", "special", input_shape=(2, 2), batch=1, expect=SPECIAL.expect),
     ),
     "constants": Planted(
         instead=of_deviation(constants={"slope": float(np.float32(0.01))}),

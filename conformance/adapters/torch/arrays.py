@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
@@ -130,6 +131,7 @@ def parameter_of(tensor: torch.Tensor, *, layer: int, own: str, reported: str) -
     )
 
 
+@cache
 def activations() -> Mapping[str, Callable[[], list[torch.nn.Module]]]:
     """Return what makes the modules that follow a layer, none or one, by the name of its activation."""
     from torch import nn
