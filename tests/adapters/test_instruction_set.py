@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -97,30 +98,37 @@ def test_a_cell_is_not_run_where_the_processor_lacks_the_instruction_set(monkeyp
     assert (record["outcome"], record["reason"]) == ("not_run", "--cpu-isa avx: the processor lacks avx, f16c")
 
 
-@needs_avx2
-@pytest.mark.parametrize(("limit", "seen"), [("sse4.2", "DEFAULT"), ("avx2", "AVX2")])
-@pytest.mark.parametrize("name", ["torch", "keras-torch"])
-def test_kernels_of_torch_keep_to_the_limit(name: str, limit: str, seen: str) -> None:
-    assert settings(name, limit)["cpu_capability"] == seen
+TORCH = """
+import hashlib, numpy as np, torch
+torch.nn.Conv1d(8, 16, 3)(torch.ones(2, 8, 32))
+print("capability", torch.backends.cpu.get_cpu_capability())
+x = torch.from_numpy(np.random.default_rng(0).standard_normal((300, 300), dtype=np.float32))
+print("product", hashlib.sha256((x @ x).numpy().tobytes()).hexdigest())
+"""
+
+
+@cache
+def torch_with(limit: str | None) -> str:
+    """Return what torch prints of its kernels, oneDNN's and the bits of a product of MKL's."""
+    return child(TORCH, "torch", limit, ONEDNN_VERBOSE="1")
 
 
 @needs_avx2
-@pytest.mark.parametrize(("limit", "seen"), [("sse4.2", "sse41"), ("avx", "avx"), ("avx2", "avx2")])
-def test_onednn_in_torch_keeps_to_the_limit(limit: str, seen: str) -> None:
-    code = "import torch\ntorch.nn.Conv1d(8, 16, 3)(torch.ones(2, 8, 32))"
-    verbose = child(code, "torch", limit, ONEDNN_VERBOSE="1")
-    assert f"convolution,jit:{seen}," in verbose
+@pytest.mark.parametrize(
+    ("limit", "kernels", "onednn"),
+    [("sse4.2", "DEFAULT", "sse41"), ("avx", "DEFAULT", "avx"), ("avx2", "AVX2", "avx2")],
+)
+def test_torch_and_its_onednn_keep_to_the_limit(limit: str, kernels: str, onednn: str) -> None:
+    assert f"capability {kernels}\n" in torch_with(limit)
+    assert f"convolution,jit:{onednn}," in torch_with(limit)
+    assert variables("torch", limit).items() <= variables("keras-torch", limit).items()
 
 
 @needs_avx2
 def test_mkl_in_torch_computes_without_fused_multiply_adds() -> None:
     """MKL does not say which kernels it takes; sums of numbers with many bits differ in the last of them."""
-    code = """
-import hashlib, numpy as np, torch
-x = torch.from_numpy(np.random.default_rng(0).standard_normal((300, 300), dtype=np.float32))
-print(hashlib.sha256((x @ x).numpy().tobytes()).hexdigest())
-"""
-    assert child(code, "torch", "sse4.2") != child(code, "torch", None)
+    limited, own = (torch_with(each).split("product ")[1].split()[0] for each in ("sse4.2", None))
+    assert limited != own
 
 
 @needs_avx2

@@ -33,7 +33,7 @@ from conformance.table.case import Case, Data, Expect, Layer
 from tests.support.faulty import Honest, NumPyAdapter, times
 
 BFLOAT16 = FORMATS["bfloat16"].dtype
-NAME = "tests.support.broken_frameworks"
+NAME = "tests.support.faulty"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,34 +1,34 @@
 """
-Adapters whose framework is at fault: each breaks the framework's own dense layer, and asks it through the real adapter.
+Frameworks at fault: each plant breaks the framework's own dense layer, which is then asked through the real adapter.
 
 What `tests.support.faulty` plants in an implementation of its own, this module plants inside Keras, PyTorch, Flax and
 TensorFlow, to show that an adapter reports what its framework does and not what it should do. The adapter is the
-suite's, untouched; only classes of the framework are patched.
-
-Each time that a process is asked for a stack of an input of rank 2, its framework is given the next of the `faults` in
-place of the one before; the model for single positions, of rank 1, belongs to the question being asked and shares its
-fault. So the very same cell is asked once per fault, and starting a framework is paid for once.
+suite's, untouched; only attributes of the framework are patched, as long as `planted` lasts.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from importlib import import_module
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 from unittest.mock import patch
 
-from conformance.adapters.protocol import Adapter, Model, Stack
-from conformance.adapters.registry import registered
+from conformance.table.case import Case, Layer
 
 #: The layer that is at fault is the one of this many units; any other in the stack is as the framework made it.
 FAULTY: Final = 5
+#: What frameworks at fault are asked.
+CASE: Final = Case(
+    input_shape=(3, 2),
+    layers=(Layer(units=4), Layer(units=FAULTY)),
+    lane="exact",
+    checks=("output_shape", "parameters", "output_dtype", "output", "gradients", "repeatable", "weights_live"),
+)
+NO_FAULT: Final = "nothing"
 #: What a layer may do wrong.
 FAULTS: Final = (
-    "infers its last axis doubled",
-    "infers an axis too few",
-    "infers a batch of two",
+    "infers another shape",
     "holds more parameters",
     "counts more parameters",
     "gives another output",
@@ -36,58 +36,38 @@ FAULTS: Final = (
     "gives another gradient of its kernel",
     "gives another gradient of its bias",
 )
-Replace = Callable[[Any, str, Callable[..., Any]], None]
-"""Puts a function in place of the attribute of a class, until the next fault."""
+Replace = Callable[[Any, str, Any], None]
+"""Puts something in place of an attribute of a class or module, until the fault ends."""
 
 
 def faults(implementation: str) -> tuple[str, ...]:
-    """Return what is wrong with the framework at each question, in order: nothing at first, and at last again."""
-    given = [each for each in FAULTS if each != "counts more parameters" or PLANTS[implementation] in COUNTING]
-    return ("nothing", *given, "nothing any more")
+    """Return what can be wrong with the framework of an implementation."""
+    return tuple(each for each in FAULTS if each != "counts more parameters" or PLANTS[implementation] in COUNTING)
 
 
-class Planted:
-    """The real adapter of an implementation, in a process whose framework is given one fault after the other."""
+@contextmanager
+def planted(implementation: str, fault: str) -> Iterator[None]:
+    """Give the framework of an implementation a fault while the context lasts; `NO_FAULT` is none."""
+    with ExitStack() as stack:
 
-    def __init__(self, implementation: str) -> None:
-        module, _, name = registered()[implementation].adapter.partition(":")
-        self._adapter: Adapter = getattr(import_module(module), name)()
-        self._plant = PLANTS[implementation]
-        self._planted = ExitStack()
-        self._faults = iter(faults(implementation))
+        def replace(owner: Any, name: str, by: Any) -> None:
+            stack.enter_context(patch.object(owner, name, by))
 
-    def versions(self) -> Mapping[str, str]:
-        return self._adapter.versions()
+        PLANTS[implementation](fault, replace)
+        _forget_compiled_programs()
+        yield
+    _forget_compiled_programs()
 
-    def settings(self) -> Mapping[str, object]:
-        return self._adapter.settings()
 
-    def devices(self) -> Sequence[str]:
-        return self._adapter.devices()
-
-    def build(self, stack: Stack, *, device: str) -> Model:
-        if len(stack.input_shape) == 2:
-            self._planted.close()
-            fault = next(self._faults)
-            self._plant(fault, self._replace)
-            if not fault.startswith(("infers", "counts")) and (jax := sys.modules.get("jax")):
-                jax.clear_caches()  # what was compiled from the layer as it was, where it now computes something else
-        return self._adapter.build(stack, device=device)
-
-    def _replace(self, kind: Any, name: str, function: Callable[..., Any]) -> None:
-        self._planted.enter_context(patch.object(kind, name, function))
+def _forget_compiled_programs() -> None:
+    """Drop what JAX compiled from a layer that now computes something else."""
+    if jax := sys.modules.get("jax"):
+        jax.clear_caches()
 
 
 def _misshapen(fault: str, shape: Sequence[Any]) -> tuple[Any, ...] | None:
-    """Return the shape that a layer at fault infers in place of `shape`, or None if that is not its fault."""
-    match fault:
-        case "infers its last axis doubled":
-            return (*shape[:-1], 2 * shape[-1])
-        case "infers an axis too few":
-            return (shape[0], *shape[2:])
-        case "infers a batch of two":
-            return (2, *shape[1:])
-    return None
+    """Return what a layer at fault infers: a batch of two, an axis too few, twice the units; None without it."""
+    return (2, *shape[2:-1], 2 * shape[-1]) if fault == "infers another shape" else None
 
 
 def _amended(fault: str, x: Any, kernel: Any, bias: Any, y: Any, *, matmul: Any, stop: Any) -> Any:
@@ -302,7 +282,26 @@ def _keras2_calls_another(fault: str, kind: Any, replace: Replace) -> None:
     replace(kind, "call", called)
 
 
-#: How each implementation's framework is given a fault; one that is not in `FAULTS` leaves it sound.
+def _torch_functions(fault: str, replace: Replace) -> None:
+    import torch
+    from torch.nn import functional
+
+    def doubled(honest: Any) -> Any:
+        return lambda x, weight, *rest: honest(x, 2 * weight, *rest)
+
+    def flat(honest: Any) -> Any:
+        return lambda x, *rest: honest(x, *rest).flatten(0, 1)
+
+    if fault == "computes a double":
+        replace(functional, "linear", doubled(functional.linear))
+        replace(functional, "conv1d", doubled(functional.conv1d))
+    elif fault == "flattens its output":
+        replace(functional, "linear", flat(functional.linear))
+    elif fault == "compiles nothing":
+        replace(torch, "compile", lambda module, **_: module)
+
+
+#: How each implementation's framework is given a fault; `NO_FAULT` leaves it sound.
 PLANTS: Final[Mapping[str, Callable[[str, Replace], None]]] = {
     "keras-tensorflow": _keras,
     "keras-jax": _keras,
@@ -312,13 +311,9 @@ PLANTS: Final[Mapping[str, Callable[[str, Replace], None]]] = {
     "flax-nnx": _flax_nnx,
     "tensorflow-v1": _tensorflow_v1,
     "keras2": _keras2,
+    **dict.fromkeys(
+        (f"torch:{mode}" for mode in ("lazy", "functional", "export", "conv1d", "meta", "compile")), _torch_functions
+    ),
 }
 #: Only Keras counts its parameters itself.
 COUNTING: Final = (_keras, _keras2)
-
-
-def __getattr__(name: str) -> object:
-    """Return a callable that makes the adapter of an implementation, written with `_` for its `-`."""
-    if (implementation := name.replace("_", "-")) in PLANTS:
-        return lambda: Planted(implementation)
-    raise AttributeError(name)
