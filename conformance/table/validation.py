@@ -39,7 +39,8 @@ _TUPLE: Final = r"[(\[]?((?:[0-9]+|none|null)(?:\s*,\s*(?:[0-9]+|none|null))*\s*
 class Model(BaseModel):
     """Base of all models: strict types (true is not 1), unknown fields refused."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    # A validator is built when it is first used: most processes of a run read no table.
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
 
 @dataclass(frozen=True)

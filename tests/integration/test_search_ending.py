@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from hypothesis import settings
 
 from conformance.commands.cli import main
-from conformance.commands.search import Found, Search
 from conformance.commands.search import loop as of_search
+from conformance.commands.search.loop import Found, Search
 from conformance.commands.search.oracle import Answers, Asking
 from conformance.commands.search.output import document, lines, write
 from conformance.commands.search.strategies import Row

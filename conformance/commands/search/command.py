@@ -18,7 +18,7 @@ import click
 from conformance.run.errors import CommandFault, OutputPath
 
 if TYPE_CHECKING:
-    from conformance.commands.search import Found
+    from conformance.commands.search.loop import Found
 
 #: 128 and the number of SIGINT, as shells have it.
 INTERRUPTED: Final = 130
@@ -66,7 +66,7 @@ def search(
     """
     if importlib.util.find_spec("hypothesis") is None:
         raise CommandFault("a search needs Hypothesis: pip install 'dense-conformance[search]'")
-    from conformance.commands.search import search as searched
+    from conformance.commands.search.loop import search as searched
     from conformance.commands.search.output import lines, write
     from conformance.run.cell_runner import DEFAULT_CACHE
     from conformance.run.selection import Selection, SelectionError

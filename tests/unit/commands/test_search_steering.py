@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from conformance.adapters.registry import select
-from conformance.commands.search import search
+from conformance.commands.search.loop import search
 from conformance.commands.search.oracle import Answers, Asking
 from conformance.commands.search.output import lines
 from conformance.table.case import Case, Layer
