@@ -53,8 +53,8 @@ FAULTS = (
     Fault("segfault", "crashed", "output: SIGSEGV"),
     Fault("shoot_itself", "crashed", "output: SIGKILL"),
     Fault("vanish", "crashed", "output: exit status 0 without an answer"),
-    Fault("spin", "timed_out", "output: no answer within 4 s of CPU time"),
-    Fault("spin_in_regex", "timed_out", "output: no answer within 4 s of CPU time"),
+    Fault("spin", "timed_out", "output: no answer within 2 s of CPU time"),
+    Fault("spin_in_regex", "timed_out", "output: no answer within 2 s of CPU time"),
     Fault("wait_in_native_code", "timed_out", r"output: hangs: gained 0\.\d\d s of CPU time in 4 s; .*--hang 8"),
     Fault("grow", "crashed", r"output: killed: more than 0\.5 GiB resident"),
     Fault("flood", "conforms", ""),
@@ -64,7 +64,7 @@ FAULTS = (
 HONEST = ("honest-first", "honest-middle", "honest-last")
 STARTS = {
     "aborts_on_import": ("crashed", "the process did not start: SIGABRT"),
-    "never_ends_to_import": ("crashed", "the process did not start: not up within 10 s of CPU time"),
+    "never_ends_to_import": ("crashed", "the process did not start: not up within 5 s of CPU time"),
     "waits_on_import": ("crashed", r"the process did not start: hangs: gained 0\.\d\d s of CPU time in 4 s"),
     "speaks_on_import": ("crashed", "the process did not start: spoke out of turn: b'hello"),
     "imports_slowly": ("conforms", ""),
@@ -92,7 +92,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedP
     rows = [honest[0], *misdeeds[:2], honest[1], *misdeeds[2:], honest[2]]
     (folder / "rows.yaml").write_text(table(*rows), encoding="utf-8")
     chosen = [f"-i{each}" for each in (UNRULY, EXACT, *(f"{name}:Adapter" for name in STARTS))]
-    limits = ("--deadline", "4", "--start-deadline", "10", "--hang", "4", "--memory", "0.5")
+    limits = ("--deadline", "2", "--start-deadline", "5", "--hang", "4", "--memory", "0.5")
     done = conformance("run", "rows.yaml", *chosen, *limits, "-n", "2", "-o", "out", cwd=folder)
     return done, folder / "out"
 
@@ -140,7 +140,7 @@ def test_the_run_says_it_in_words_and_shows_nothing_that_steers_a_terminal(run: 
 
 def test_the_limits_are_on_record(run: Run) -> None:
     limits = read(run[1] / "results.jsonl").header["selection"]["limits"]
-    assert limits == {"deadline": 4.0, "start_deadline": 10.0, "hang": 4.0, "memory_gib": 0.5}
+    assert limits == {"deadline": 2.0, "start_deadline": 5.0, "hang": 4.0, "memory_gib": 0.5}
 
 
 @pytest.mark.parametrize("option", ["--deadline", "--start-deadline", "--hang", "--memory"])
