@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 EXTRAS ?= all,dev
 CONSTRAINT ?= --constraint constraints.txt
 
-.PHONY: report nightly nightly-run nightly-publish nightly-issues history test lint lint-workflows schema power rules found bench soak fuzz wheel vendor browser clean
+.PHONY: report nightly nightly-run nightly-publish nightly-issues history test lint lint-workflows schema power rules found bench soak fuzz wheel bundle browser clean
 
 # The whole default table on the CPU; results and page under reports/. A red cell makes the exit code 1.
 report: $(STAMP)
@@ -171,14 +171,15 @@ LARGE ?= 100000 100000 8000
 large: $(STAMP)
 	$(BIN)/python -m benchmarks.large $(LARGE)
 
-# The parts of d3 that the page's plots use, built anew from exactly the versions in its recipe, and checked against the
-# sums that are committed. After a change of the recipe the new sums are written into SHA256SUMS. Needs npm.
-VENDORED := conformance/report/assets/vendor
-vendor:
-	rm -rf build/vendor && mkdir -p build && cp -r $(VENDORED)/recipe build/vendor
-	cd build/vendor && npm install --silent --ignore-scripts --no-package-lock && node build.js
-	cp build/vendor/d3.min.js build/vendor/d3.LICENSE $(VENDORED)
-	cd $(VENDORED) && sha256sum --check SHA256SUMS
+# The page's modules and the parts of d3 that they import, bundled into one script with exactly the versions in the recipe.
+# SHA256SUMS names the script and all that it is made of; a unit test holds that it is current. Needs npm.
+ASSETS := conformance/report/assets
+bundle:
+	rm -rf build/bundle && mkdir -p build/bundle/modules
+	cp $(ASSETS)/bundle/recipe/* build/bundle && cp $(ASSETS)/*.js build/bundle/modules
+	cd build/bundle && npm install --silent --ignore-scripts --no-package-lock && node build.js
+	cp build/bundle/page.min.js build/bundle/LICENSE $(ASSETS)/bundle
+	cd $(ASSETS) && LC_ALL=C sh -c 'sha256sum *.js bundle/recipe/* bundle/page.min.js bundle/LICENSE' > bundle/SHA256SUMS
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page
 
-import conformance.report
 from conformance.report import write
 from tests.support.browser import Opener, launched
 from tests.support.pages import HISTORY, OUTPUT, Maker, cell
@@ -61,12 +60,6 @@ def plot(page: Page, title: str) -> Locator:
     found = page.locator(f"svg[aria-label^='{title}']")
     assert found.count() == 1
     return found
-
-
-def test_the_page_has_of_d3_what_its_scripts_use(page: Page) -> None:
-    entry = (Path(conformance.report.__file__).parent / "assets/vendor/recipe/entry.js").read_text(encoding="utf-8")
-    names = {each for line in re.findall(r"\{(.*)\}", entry) for each in line.replace(" ", "").split(",")}
-    assert set(page.evaluate("Object.keys(d3)")) == names
 
 
 def test_a_box_has_the_quartiles_and_the_whiskers_of_the_margins(page: Page) -> None:

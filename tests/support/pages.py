@@ -26,6 +26,8 @@ ENTRY = {
 }
 #: What a cell says of a behaviour that is gone.
 GONE = {**ENTRY, "id": "adds-in-float16", "where": "cases/divergences/jax.yaml:5", "why": "sums are float16"}
+#: Views that the page's script makes, so that the file itself has no element of theirs.
+SCRIPTED = {"matrix", "case", "cell", "rule"}
 #: The rest of a cell's record, by outcome.
 EVIDENCE: Mapping[str, Mapping[str, Any]] = {
     "conforms": {"checks": [SHAPE, OUTPUT, {"check": "gradients", "outcome": "unsupported", "message": "no tape"}]},
@@ -319,7 +321,7 @@ class Page(HTMLParser):
         return [self._said(each) for each in numbers] if isinstance(numbers, list) else self.data["strings"][numbers]
 
     def leads(self, address: str) -> bool:
-        """Whether an address on this page names a view of it, and in it what there is."""
+        """Return whether an address on this page names a view and, of its parameters, things that the page has."""
         view, _, query = address.removeprefix("#/").partition("?")
         state = {key: value for key, (value,) in parse_qs(query, strict_parsing=bool(query)).items()}
         ids = {each.attributes.get("id") for each in self.root.walk()}
@@ -331,7 +333,7 @@ class Page(HTMLParser):
             "outcome": {kind[0] for kind in self.data["kinds"]},
         }
         keys = [key for key in known if key in state]
-        return address.startswith("#/") and view in ids and all(state[key] in known[key] for key in keys)
+        return address.startswith("#/") and view in ids | SCRIPTED and all(state[key] in known[key] for key in keys)
 
     @property
     def marks(self) -> list[tuple[str, str, str]]:

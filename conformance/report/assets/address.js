@@ -1,20 +1,24 @@
-// The page's address says which view is shown and in which state, so that what one sees can be sent to somebody else:
-// #/matrix?outcome=violates&text=784
+// Addresses within the page: the name of a view and its parameters.
 
-/** Return view and state of an address; the view is "" where it names none. */
-export function parsed(hash) {
-  const found = /^#\/([a-z]+)(?:\?(.*))?$/s.exec(hash);
-  if (found === null) return { view: "", state: {} };
-  return { view: found[1], state: Object.fromEntries(new URLSearchParams(found[2] ?? "")) };
+/** Return view and parameters of an address; the view is "" where the address names none. */
+export function parsedAddress(hash) {
+  const match = /^#\/([a-z]+)(?:\?(.*))?$/s.exec(hash);
+  if (match === null) return { view: "", parameters: {} };
+  return { view: match[1], parameters: Object.fromEntries(new URLSearchParams(match[2] ?? "")) };
 }
 
-/** Return the address of a view in a state; what is empty is left out. */
-export function address(view, state = {}) {
-  const said = Object.entries(state)
+/** Return the address of a view with parameters; empty parameters are left out. */
+export function address(view, parameters = {}) {
+  const query = Object.entries(parameters)
     .filter(([, value]) => value !== "" && value !== null && value !== undefined && value !== false)
-    .map(([key, value]) => `${key}=${quoted(String(value))}`)
+    .map(([name, value]) => `${name}=${quoted(String(value))}`)
     .join("&");
-  return `#/${view}${said === "" ? "" : `?${said}`}`;
+  return `#/${view}${query === "" ? "" : `?${query}`}`;
+}
+
+/** Return the address of a cell's view. */
+export function addressOf(cell) {
+  return address("cell", { case: cell.case.name, column: cell.column.name, copy: cell.copy || "" });
 }
 
 function quoted(text) {
@@ -22,9 +26,4 @@ function quoted(text) {
     .replaceAll("%2F", "/")
     .replaceAll("%3A", ":")
     .replaceAll("%2C", ",");
-}
-
-/** Put a state into the page's address without a new entry in the browser's history: for what changes as one types. */
-export function replaceAddress(view, state) {
-  history.replaceState(null, "", address(view, state));
 }

@@ -1,9 +1,12 @@
-// What the page is about, read once from the data that stands in it. Everything here is plain values: no element.
+// What the page is about, read once from the JSON in the page. Nothing here changes, and nothing is an element. The form
+// of the JSON is that of conformance/report/payload.py.
 
-const given = JSON.parse(document.getElementById("data").textContent);
+const payload = JSON.parse(document.getElementById("data").textContent);
+const texts = (numbers) => numbers.map((each) => payload.strings[each]);
+const pairs = (numbers) => numbers.map(texts);
 
-/** Outcomes, worst first. */
-export const kinds = given.kinds.map(([name, glyph, words, meaning, fails], number) => ({
+/** Kinds of outcome, worst first. */
+export const kinds = payload.kinds.map(([name, glyph, words, meaning, fails], number) => ({
   name,
   glyph,
   words,
@@ -13,7 +16,7 @@ export const kinds = given.kinds.map(([name, glyph, words, meaning, fails], numb
 }));
 
 /** Columns of the matrix: an implementation on a device. */
-export const columns = given.columns.map(([label, implementation, device, source, family, name], number) => ({
+export const columns = payload.columns.map(([label, implementation, device, source, family, name], number) => ({
   label,
   implementation,
   device,
@@ -23,65 +26,70 @@ export const columns = given.columns.map(([label, implementation, device, source
   number,
 }));
 
-export const files = given.files;
+/** Names of the files of rows. */
+export const files = payload.files;
 
-/** Entries of the ledger that know of a cell: the place where each is shown, and its reason. */
-export const entries = given.entries.map(([anchor, title]) => ({ anchor, title }));
+/** Entries of the ledger that cover a cell: where the page shows each, and its title. */
+export const entries = payload.entries.map(([anchor, title]) => ({ anchor, title }));
 
-export const nights = given.history;
+/** What the page shows of earlier nights, null where it shows none. */
+export const history = payload.history;
 
-const strings = (numbers) => numbers.map((each) => given.strings[each]);
-const pairs = (numbers) => numbers.map(strings);
+/** Cases in the order of the matrix. `first` and `count` say which of `cells` are the case's. */
+export const cases = readCases();
 
-let next = 0;
-/** Cases in the order of the matrix; the cells of each are `cells.slice(first, first + count)`. */
-export const cases = given.cases.map(([id, name, file, line, count, dtype, rank, ways], number) => {
-  const first = next;
-  next += count;
-  return { id, name: name || id, file, line, count, first, dtype: given.strings[dtype], rank, ways, number };
-});
+/** All cells, row by row. A margin is a number, NaN where the file has NaN, or null. */
+export const cells = readCells();
 
-/** Return what a case asks, once for each way in which the files have it. */
-export function questions(each) {
-  return each.ways.map(([words, yaml, why, row, source, isLink]) => ({
-    words: strings(words),
-    yaml: strings(yaml).join("\n"),
-    why: given.strings[why],
-    row: given.strings[row],
-    source: given.strings[source],
+function readCases() {
+  let next = 0;
+  return payload.cases.map(([id, name, file, line, count, dtype, rank, questions], number) => {
+    const first = next;
+    next += count;
+    return { id, name: name || id, file, line, count, first, dtype: payload.strings[dtype], rank, questions, number };
+  });
+}
+
+function readCells() {
+  const kindOfLetter = new Map([...payload.letters].map((letter, number) => [letter, kinds[number]]));
+  const signatures = payload.signatures.map(([reason, checks, entry, place]) => ({
+    reason: payload.strings[reason],
+    checks: checks.map(([name, kind, entry]) => ({ name: payload.strings[name], kind: kinds[kind], entry })),
+    entry,
+    place: payload.strings[place],
+  }));
+  return cases.flatMap((each) =>
+    Array.from({ length: each.count }, (_, index) => {
+      const number = each.first + index;
+      return {
+        number,
+        case: each,
+        column: columns[payload.column[number]],
+        kind: kindOfLetter.get(payload.kind[number]),
+        margin: readMargin(payload.margin[number]),
+        signature: signatures[payload.signature[number]],
+        copy: payload.copies[number] ?? 0,
+        bits: payload.bits.length ? payload.bits[number] : -1,
+      };
+    }),
+  );
+}
+
+function readMargin(margin) {
+  if (typeof margin !== "string") return margin;
+  return { inf: Infinity, "-inf": -Infinity }[margin] ?? NaN;
+}
+
+/** Return the questions of a case: one for each form that it has in the files. */
+export function questionsOf(each) {
+  return each.questions.map(([words, yaml, why, row, source, isLink]) => ({
+    words: texts(words),
+    yaml: texts(yaml).join("\n"),
+    why: payload.strings[why],
+    row: payload.strings[row],
+    source: payload.strings[source],
     isLink: isLink === 1,
   }));
-}
-
-const signatures = given.signatures.map(([reason, checks, entry, place]) => ({
-  reason: given.strings[reason],
-  checks: checks.map(([name, kind, known]) => ({ name: given.strings[name], kind: kinds[kind], entry: known })),
-  entry,
-  place: given.strings[place],
-}));
-
-const byLetter = new Map([...given.letters].map((letter, number) => [letter, kinds[number]]));
-
-/** All cells, row by row. A margin is a number, NaN where the file says so, or null. */
-export const cells = [];
-for (const each of cases) {
-  for (let index = each.first; index < each.first + each.count; index += 1) {
-    cells.push({
-      number: index,
-      case: each,
-      column: columns[given.column[index]],
-      kind: byLetter.get(given.kind[index]),
-      margin: margin(given.margin[index]),
-      signature: signatures[given.signature[index]],
-      copy: given.copies[index] ?? 0,
-      bits: given.bits.length ? given.bits[index] : -1,
-    });
-  }
-}
-
-function margin(said) {
-  if (typeof said !== "string") return said;
-  return { inf: Infinity, "-inf": -Infinity }[said] ?? NaN;
 }
 
 /** Return the cells of a case. */
@@ -90,38 +98,26 @@ export function cellsOf(each) {
 }
 
 /** Return the detail of a cell, or null where the page has none. */
-export function detail(cell) {
-  const found = given.details[cell.number];
-  if (found === undefined) return null;
-  const [summary, checks, ended, steps, reproduce, others, entry] = found;
+export function detailOf(cell) {
+  const detail = payload.details[cell.number];
+  if (detail === undefined) return null;
+  const [summary, checks, crash, steps, script, others, entry] = detail;
   return {
-    summary: given.strings[summary],
-    checks: checks.map(([name, kind, message, numbers, more, known]) => ({
-      name: given.strings[name],
+    summary: payload.strings[summary],
+    checks: checks.map(([name, kind, message, findings, facts, entry]) => ({
+      name: payload.strings[name],
       kind: kinds[kind],
-      message: given.strings[message],
-      found: pairs(numbers),
-      facts: pairs(more),
-      entry: known,
+      message: payload.strings[message],
+      findings: pairs(findings),
+      facts: pairs(facts),
+      entry,
     })),
-    ended: ended && { facts: pairs(ended[0]), notes: strings(ended[1]), stderr: given.strings[ended[2]] },
+    crash: crash && { facts: pairs(crash[0]), notes: texts(crash[1]), stderr: payload.strings[crash[2]] },
     steps: pairs(steps),
-    reproduce: given.strings[reproduce],
+    script: payload.strings[script],
     others: pairs(others),
     entry,
   };
-}
-
-/** Return a margin in two significant digits; what is below the limit is never rounded up to it. */
-export function short(value) {
-  if (value === null || value === undefined) return "";
-  if (value === 0 || !Number.isFinite(value)) return String(value).replace("Infinity", "inf").replace("NaN", "nan");
-  if (value > 0.99 && value < 1) return ">0.99";
-  const digits = Math.abs(value) < 100 ? 2 : 3;
-  const exponent = Math.floor(Math.log10(Math.abs(Number(value.toPrecision(digits)))));
-  if (exponent >= -4 && exponent < digits) return String(Number(value.toPrecision(digits)));
-  const [head, power] = value.toExponential(digits - 1).split("e");
-  return `${Number(head)}e${power.replace(/^([+-])(\d)$/, "$10$2")}`;
 }
 
 /** Return whether a cell was judged. */
@@ -129,40 +125,8 @@ export function isJudged(cell) {
   return cell.kind.fails || cell.kind.name === "diverges" || cell.kind.name === "conforms";
 }
 
-/** Return whether the implementations that were judged on a case did not all fare the same. */
+/** Return whether the judged implementations of a case differ in their outcome. */
 export function disagrees(each) {
-  const found = new Set(
-    cellsOf(each)
-      .filter(isJudged)
-      .map((cell) => cell.kind),
-  );
-  return found.size > 1;
-}
-
-/** Return a cell's outcome in words, for whoever cannot tell the sign or the colour. */
-export function titleOf(cell) {
-  const words = [cell.kind.words];
-  if (cell.margin !== null) words.push(`margin ${short(cell.margin)}`);
-  if (cell.signature.reason) words.push(cell.signature.reason);
-  const named = (wanted) => cell.signature.checks.filter(wanted).map((check) => check.name);
-  const failed = named((check) => !["conforms", "unsupported"].includes(check.kind.name));
-  if (failed.length) words.push(`in ${failed.join(", ")}`);
-  const unanswered = named((check) => check.kind.name === "unsupported");
-  if (unanswered.length) words.push(`cannot answer ${unanswered.join(", ")}`);
-  return words.join(", ");
-}
-
-/** Return what stands in a cell: the sign, and the margin unless it has nothing to do with the outcome. */
-export function signOf(cell) {
-  const beyond = cell.kind.name === "violates" && cell.margin !== null && !(cell.margin <= 1);
-  const said = beyond || cell.kind.name === "conforms" ? short(cell.margin) : "";
-  const partly =
-    cell.kind.name !== "unsupported" && cell.signature.checks.some((each) => each.kind.name === "unsupported");
-  return `${cell.kind.glyph} ${said}`.trimEnd() + (partly ? "*" : "");
-}
-
-/** Return the class that shades a conforming cell by how near it came to what is allowed, in quarters. */
-export function shadeOf(cell) {
-  if (cell.kind.name !== "conforms" || !(cell.margin > 0)) return "";
-  return ` m${Math.min(4, 1 + Math.floor(cell.margin * 4))}`;
+  const judged = cellsOf(each).filter(isJudged);
+  return new Set(judged.map((cell) => cell.kind)).size > 1;
 }

@@ -1,9 +1,13 @@
-// Elements made of text. This is the only way in which anything of a results file enters the page: as a text node or
-// as the value of an attribute that cannot run, never as markup.
+// Elements made of text. Nothing of a results file enters the page in another way: it becomes a text node or the value of
+// an attribute that cannot run, never markup.
+
+/** Rows of a list of definitions that need the whole width, since their values are long. */
+const WIDE = new Set(["expected", "observed", "exact", "got", "line of the bound"]);
 
 /**
- * Return a new element. `attributes` are set as they are, but for `class`, and `on...` which is a function; children
- * are elements, or anything else as text. What is null or false is left out.
+ * Return a new element. A function among `attributes` becomes a listener: its name is `on` and an event. Attributes and
+ * children that are null, undefined or false are left out. A child is an element, a list of children, or anything else
+ * as text.
  */
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -16,20 +20,20 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** Return a new element of a drawing. */
-export function drawn(tag, attributes = {}, ...children) {
+/** Return a new element of an SVG drawing. */
+export function svg(tag, attributes = {}, ...children) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   made.append(...children.flat(3));
   return made;
 }
 
-/** Return a link to a view of this page. */
+/** Return a link to an address within the page. */
 export function inner(address, text, attributes = {}) {
   return element("a", { href: address, ...attributes }, text);
 }
 
-/** Return a link to a web address, or its text where it is not one that may be followed. */
+/** Return a link to a web address, or its text where the address is not one of the web. */
 export function outer(address) {
   if (!/^https?:\/\//i.test(address)) return address;
   return element("a", { href: address, rel: "noopener noreferrer" }, address);
@@ -42,14 +46,10 @@ export function chip(kind) {
 
 /** Return pairs of name and value as a list of definitions. */
 export function facts(pairs, className = "facts") {
-  const wide = new Set(["expected", "observed", "exact", "got", "line of the bound"]);
-  return element(
-    "dl",
-    { class: className },
-    pairs.map(([name, value]) =>
-      element("div", { class: wide.has(name) ? "wide" : null }, element("dt", {}, name), element("dd", {}, value)),
-    ),
+  const rows = pairs.map(([name, value]) =>
+    element("div", { class: WIDE.has(name) ? "wide" : null }, element("dt", {}, name), element("dd", {}, value)),
   );
+  return element("dl", { class: className }, rows);
 }
 
 /** Return a table of texts or elements; the first column heads its rows. */
@@ -77,20 +77,20 @@ export function table(label, heads, rows, className = "list") {
 /** Return a block of code with a button that copies it. */
 export function code(text, label) {
   const block = element("pre", { tabindex: "0", "aria-label": label }, text);
-  const said = element("span", { role: "status", class: "copied" });
-  const copy = async () => {
-    said.textContent = (await copied(text, block)) ? "copied" : "selected: copy it with the keyboard";
+  const status = element("span", { role: "status", class: "copied" });
+  const onclick = async () => {
+    status.textContent = (await copy(text, block)) ? "copied" : "selected: copy it with the keyboard";
   };
   return element(
     "div",
     { class: "code" },
-    element("p", { class: "tools" }, element("button", { type: "button", onclick: copy }, `Copy ${label}`), " ", said),
+    element("p", { class: "tools" }, element("button", { type: "button", onclick }, `Copy ${label}`), " ", status),
     block,
   );
 }
 
-/** Copy text, or select it where a browser does not let a page copy. */
-async function copied(text, block) {
+/** Copy text, or select it where the browser lets no page copy; return whether it was copied. */
+async function copy(text, block) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
@@ -100,8 +100,8 @@ async function copied(text, block) {
   }
 }
 
-/** Return a count as people write it. */
+/** Return a number with commas between thousands, and with `noun` a count of it: "1 cell", "2 cells". */
 export function counted(number, noun) {
-  const said = number.toLocaleString("en-US");
-  return noun === undefined ? said : `${said} ${noun}${number === 1 ? "" : "s"}`;
+  const digits = number.toLocaleString("en-US");
+  return noun === undefined ? digits : `${digits} ${noun}${number === 1 ? "" : "s"}`;
 }

@@ -1,20 +1,21 @@
-// What a case asks: in words, and as the row of a case table that asks it again.
+// The question of a case: in words, and as the row of a case table that states it.
 
-import { questions } from "./data.js";
+import { questionsOf } from "./data.js";
 import { code, element, outer } from "./dom.js";
 
-/** Return the elements that say what a case asks, once for each way in which the results files have it. */
-export function questionOf(each) {
-  return questions(each).map((asked) => [
-    asked.words.length ? element("p", { class: "asked" }, `${asked.words.join("; ")}.`) : null,
-    asked.why ? element("p", { class: "why" }, asked.why) : null,
+/** Return the elements of a case's question, once for each form that it has in the results files. */
+export function question(each) {
+  const parts = questionsOf(each).flatMap(({ words, yaml, why, row, source, isLink }) => [
+    words.length ? element("p", { class: "question" }, `${words.join("; ")}.`) : null,
+    why ? element("p", { class: "why" }, why) : null,
     element(
       "p",
       { class: "quiet" },
-      asked.row || "no row named",
-      asked.source ? " · " : null,
-      asked.isLink ? outer(asked.source) : asked.source,
+      row || "no row named",
+      source ? " · " : null,
+      isLink ? outer(source) : source,
     ),
-    asked.yaml ? code(asked.yaml, "row") : null,
+    yaml ? code(yaml, "row") : null,
   ]);
+  return parts.filter(Boolean);
 }
