@@ -75,7 +75,7 @@ def inspect(cases: Sequence[str]) -> Inspection:
         table = error.sound
     faults.update(_faults_of_selection(table))
     faults.update(_faults_of_values(table))
-    is_whole = not faults.found()
+    is_whole = not faults.all()
     scopes: list[Scope] = []
     if not cases:
         try:
@@ -87,7 +87,7 @@ def inspect(cases: Sequence[str]) -> Inspection:
             scopes = scopes_of(behaviours, table.cases) if is_whole else []
             faults.update(faults_of_scope(scopes))
     rows = len({case.row for case in table.cases})
-    return Inspection(faults=faults.found(), rows=rows, cases=len(table.cases), scopes=scopes)
+    return Inspection(faults=faults.all(), rows=rows, cases=len(table.cases), scopes=scopes)
 
 
 def _faults_of_selection(table: Table) -> Iterator[Fault]:

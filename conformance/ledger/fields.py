@@ -18,7 +18,7 @@ from conformance.ledger.step import CALLS
 from conformance.reference.deviation import OPERANDS, OWN_DTYPE, PADDINGS, SUMS
 from conformance.reference.formulas import FORMULA_NAMES
 from conformance.table.case import ACTIVATIONS, DTYPES, INPUT_DTYPES, LAYOUTS
-from conformance.table.validation import Globs, Link, Maybe, Model, Several, Word, about, one_of, shown, wrong
+from conformance.table.validation import Globs, Link, Maybe, Model, Several, Word, about, excerpt, field_error, one_of
 
 #: Compared with what a framework says, so kept to the letter.
 Verbatim = Annotated[str, Field(min_length=1)]
@@ -31,17 +31,17 @@ def _wanted(value: Any) -> Any:
     if isinstance(value, dict):
         unknown = [name for name in value if name not in _OPERATORS]
         if unknown or not value:
-            raise wrong(f"{shown(value)} is no value: a mapping has {', '.join(_OPERATORS)}")
+            raise field_error(f"{excerpt(value)} is no value: a mapping has {', '.join(_OPERATORS)}")
         for name, argument in value.items():
             if name in ("min", "max") and (isinstance(argument, bool) or not isinstance(argument, int | float)):
-                raise wrong(f"{name} is a number, not {shown(argument)}")
+                raise field_error(f"{name} is a number, not {excerpt(argument)}")
             if name == "odd" and not isinstance(argument, bool):
-                raise wrong(f"odd is true or false, not {shown(argument)}")
+                raise field_error(f"odd is true or false, not {excerpt(argument)}")
             if name == "not":
                 _wanted(argument)
     elif isinstance(value, list):
         if not value:
-            raise wrong("an empty list matches nothing")
+            raise field_error("an empty list matches nothing")
         for each in value:
             _wanted(each)
     return value
@@ -53,7 +53,7 @@ def _among(kind: str, names: tuple[str, ...]) -> AfterValidator:
     def check(value: Any) -> Any:
         for each in _scalars(value):
             if each not in names:
-                raise wrong(f"no such {kind}: {shown(each)}; there are {', '.join(names)}")
+                raise field_error(f"no such {kind}: {excerpt(each)}; there are {', '.join(names)}")
         return value
 
     return AfterValidator(check)
@@ -73,7 +73,7 @@ def _specifier(text: str) -> SpecifierSet:
     try:
         return SpecifierSet(text)
     except InvalidSpecifier:
-        raise wrong(f"{shown(text)} is not a range of versions, such as '<2.22'") from None
+        raise field_error(f"{excerpt(text)} is not a range of versions, such as '<2.22'") from None
 
 
 _Distribution = Annotated[str, *one_of("distribution", DISTRIBUTIONS)]

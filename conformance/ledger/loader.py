@@ -9,7 +9,7 @@ from typing import Final
 from conformance.ledger.behaviour import Behaviour
 from conformance.ledger.entry import behaviour_of, problems_of
 from conformance.ledger.fields import EntryFields, LedgerFile
-from conformance.table.files import LEDGER_KEY, is_ledger, named
+from conformance.table.files import LEDGER_KEY, is_ledger, source_files
 from conformance.table.validation import validate
 from conformance.table.yaml_document import Document, DocumentError, Fault, Faults, Place, read
 
@@ -36,10 +36,10 @@ def load_ledger(
     faults = Faults()
     for path in paths:
         for folder in (path, path / FOLDER) if path.is_dir() else (path,):
-            for file in named(folder) if folder == path or folder.is_dir() else ():
+            for file in source_files(folder) if folder == path or folder.is_dir() else ():
                 if is_ledger(file.path) or not path.is_dir():
-                    _read_entries(read(file.path, file.shown), fault_of_glob, found, faults)
-    if said := faults.found():
+                    _read_entries(read(file.path, file.name), fault_of_glob, found, faults)
+    if said := faults.all():
         raise LedgerError(said)
     return tuple(found)
 

@@ -1,7 +1,7 @@
 """
 A case: one fully specified question about a stack of dense layers.
 
-Frozen data and the names that follow from it: its id, its canonical form, its digest.
+A case is frozen data; its id, its canonical form and its digest follow from it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from conformance.adapters.protocol import Units
@@ -37,22 +37,22 @@ ACTIVATIONS: Final = (
 #: Activations that map integers to integers, so that a whole stack of them can be exact.
 EXACT_ACTIVATIONS: Final = ("linear", "relu")
 DTYPES: Final = ("float64", "float32", "float16", "bfloat16")
-#: What an input may be where it is not of the layer's own dtype.
+#: Integer dtypes of an input; the layer itself has a dtype of `DTYPES`.
 INTEGER_DTYPES: Final = ("bool", "uint8", "int8", "int32", "int64")
 INPUT_DTYPES: Final = (*DTYPES, *INTEGER_DTYPES)
 LANES: Final = ("exact", "uniform", "wide", "cancelling", "special", "denormal", "literal", "shapes")
 #: The lanes of a row that names none.
 DEFAULT_LANES: Final = ("exact", "uniform")
-#: Environment variables a row may set: switches of the frameworks that change what is computed, and no others.
+#: Environment variables that a row may set: switches of the frameworks that change what they compute.
 SWITCHES: Final = (
     "JAX_DEFAULT_MATMUL_PRECISION",
     "JAX_ENABLE_X64",
     "TF_ENABLE_ONEDNN_OPTS",
     "TF_USE_LEGACY_KERAS",
 )
-#: What a row may need of the machine to say anything.
+#: Hardware that a row may need.
 NEEDS: Final = ("cuda", "mps", "arm")
-#: Lanes whose answers are worked out for layers without an activation alone.
+#: Lanes that exist for linear layers only, as their answers are derived for those.
 LINEAR_LANES: Final = ("special", "denormal")
 LAYOUTS: Final = ("contiguous", "transposed", "strided", "broadcast")
 TIERS: Final = ("quick", "full", "nightly")
@@ -73,7 +73,7 @@ CHECKS: Final = (
     "memory_layouts",
     "refusal",
 )
-"""Every check, in the order in which a cell reports them; `refusal` is asked of rows that expect an error, alone."""
+"""Every check, in the order in which a cell reports them. Rows that expect an error have the check `refusal` only."""
 #: The checks of the lane `shapes`, for which nothing is computed.
 SHAPE_CHECKS: Final = ("output_shape", "parameters")
 
@@ -84,10 +84,18 @@ MAX_BYTES: Final = 2**30
 Numbers = float | tuple["Numbers", ...]
 
 
+def shape_of(array: Numbers) -> tuple[int, ...]:
+    """Return the shape of nested tuples, () for a number."""
+    if not isinstance(array, tuple):
+        return ()
+    return (len(array), *(shape_of(array[0]) if array else ()))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layer:
-    """One dense layer of a stack: how many units, what is applied to its pre-activation, and whether it has a bias."""
+    """One dense layer of a stack."""
 
+    #: Number of output features. Anything but an integer of 0 or more is legal only where the row expects an error.
     units: Units
     activation: str = "linear"
     use_bias: bool = True
@@ -95,99 +103,102 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expect:
-    """
-    Literals worked by hand that pin the rule itself, or `error`: the framework must refuse.
+    """Literals worked by hand that pin the rule itself, or the expectation that the framework refuses."""
 
-    `nonfinite` says that the answer holds infinities or NaN, without which no case may have any. `output` is the output
-    that another suite or a bug report gives for the case's data, as nested tuples.
-    """
-
+    #: The output shape of each layer; None in front of a shape is an unknown batch.
     output_shapes: tuple[tuple[int | None, ...], ...] | None = None
+    #: The parameter count of each layer.
     parameters: tuple[int, ...] | None = None
     total_parameters: int | None = None
+    #: The framework must refuse.
     error: bool = False
+    #: The answer holds infinities or NaN. The answer of any other case is finite.
     nonfinite: bool = False
+    #: The output for the case's data that another suite or a bug report gives.
     output: Numbers | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Data:
-    """
-    Arrays given by a row itself: nested tuples, or one number that fills the array.
+    """Arrays that a row itself gives: nested tuples, or one number that fills the array."""
 
-    `x` has the shape fed, `kernels` one (d, m) per layer, `biases` one (m,) per layer or None, `dy` the output's shape;
-    without it dy is drawn.
-    """
-
+    #: The input, of the shape fed.
     x: Numbers
+    #: One array of shape (d, m) per layer.
     kernels: tuple[Numbers, ...]
+    #: One array of shape (m,) per layer, None for a layer without a bias.
     biases: tuple[Numbers | None, ...]
+    #: The gradient of the output, of the output's shape. Without it one is drawn.
     dy: Numbers | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    """
-    One fully specified question.
+    """One fully specified question."""
 
-    `input_shape` is the shape of one sample without batch, `batch` an integer, a tuple of leading axes, or None for no
-    batch axis at all. `lane` says how values are drawn, `data` holds them where the lane is `literal`. `input_dtype` is
-    that of the input where it is not `dtype`, which is that of weights, arithmetic and output. `feed_shape` is the full
-    shape fed at the call, batch included, where the row is about feeding something else than the layer was built for:
-    how the model is built follows from `input_shape` and `batch` alone.
-    `environment` holds switches the process is started with beside the implementation's own, as (name, value). `name`
-    is the row's own id, if it has one. `row` is where the case comes from, as `file:line`.
-    """
-
+    #: Shape of one sample, without batch; None is an unknown axis.
     input_shape: tuple[int | None, ...]
     layers: tuple[Layer, ...]
+    #: Dtype of weights, arithmetic and output, and of the input unless `input_dtype` says otherwise.
     dtype: str = "float32"
+    #: Number of samples, a tuple of leading axes, or None for no batch axis at all.
     batch: int | tuple[int, ...] | None = 2
     input_dtype: str | None = None
+    #: How inputs and weights are drawn.
     lane: str = "uniform"
+    #: Inputs and weights of the lane `literal`.
     data: Data | None = None
+    #: Memory layout of the input.
     layout: str = "contiguous"
+    #: Environment variables that the process is started with beside the implementation's own: pairs of name and value.
     environment: tuple[tuple[str, str], ...] = ()
+    #: Hardware without which the case is not run.
     needs: str | None = None
+    #: The full shape fed at the call, batch included, where it is not the one that the model is built for.
+    #: How the model is built follows from `input_shape` and `batch`.
     feed_shape: tuple[int, ...] | None = None
     expect: Expect = field(default_factory=Expect)
+    #: Globs of the names of implementations that have a cell of the case.
     implementations: tuple[str, ...] = ("*",)
+    #: Names of the checks, None for all that apply.
     checks: tuple[str, ...] | None = None
     tier: str = "full"
+    #: The row's own id.
     name: str | None = None
     why: str | None = None
     source: str | None = None
     tags: tuple[str, ...] = ()
+    #: Where the case comes from, as `file:line`.
     row: str = ""
+    #: The exact twin of a row with another activation: all of its activations are linear.
     twin: bool = False
-    """True where a row with another activation was given an exact twin, all of its activations set to linear."""
 
     @property
     def leading(self) -> tuple[int, ...]:
-        """The leading axes the case is fed with: `(2,)` for batch 2, `(2, 3)` for batch [2, 3], `()` for none."""
+        """The leading axes of the input: `(2,)` for batch 2, `(2, 3)` for batch [2, 3], `()` for no batch."""
         if self.batch is None:
             return ()
         return self.batch if isinstance(self.batch, tuple) else (self.batch,)
 
     @property
     def leading_axes(self) -> int:
-        """How many axes the model is built with before a sample: 0 for no batch, 1 normally, 2 for batch [2, 3]."""
+        """Number of axes before a sample: 0 for no batch, 1 normally, 2 for batch [2, 3]."""
         return len(self.leading)
 
     @property
     def fed_shape(self) -> tuple[int, ...]:
-        """The full shape of the array fed at the call; an unknown axis is fed as 4."""
+        """The full shape of the array fed at the call; an unknown axis has the length 4."""
         if self.feed_shape is not None:
             return self.feed_shape
         return (*self.leading, *(4 if axis is None else axis for axis in self.input_shape))
 
     def asks(self, check: str) -> bool:
-        """Return whether the row asks a check: all that apply, unless it names some."""
+        """Return whether the row has a check: all that apply, unless it names some."""
         return self.checks is None or check in self.checks
 
     @property
     def id(self) -> str:
-        """The case's id: every way in which it is not the default, and always its shape, units and lane."""
+        """The case's id: its shape, units and lane, and each field that is not the default."""
         stem = self.name if self.name is not None else _content_id(self)
         if self.expect.error:
             return stem if self.name is not None else f"{stem}-error"
@@ -195,9 +206,9 @@ class Case:
         return f"{stem}{twin}-{self.lane}"
 
     @property
-    def question(self) -> Mapping[str, Any]:
-        """The canonical form of what is asked, without words, selection or expectation of values."""
-        asked: dict[str, Any] = {
+    def question(self) -> Mapping[str, object]:
+        """The canonical form of the question, without `why`, `source` and `tags`, selection and expected values."""
+        fields: dict[str, object] = {
             "input_shape": list(self.input_shape),
             "units": [layer.units for layer in self.layers],
             "activation": [layer.activation for layer in self.layers],
@@ -209,24 +220,24 @@ class Case:
             "feed_shape": None if self.feed_shape is None else list(self.feed_shape),
             "error": self.expect.error,
         }
-        # Left out where they say nothing, so that cases without them draw what they always drew.
+        # Cases without these fields keep their digest, and with it the draw, that they had before the fields existed.
         if self.input_dtype is not None:
-            asked["input_dtype"] = self.input_dtype
+            fields["input_dtype"] = self.input_dtype
         if self.environment:
-            asked["environment"] = dict(self.environment)
+            fields["environment"] = dict(self.environment)
         if self.data is not None:
-            asked["data"] = dataclasses.asdict(self.data)
-        return asked
+            fields["data"] = dataclasses.asdict(self.data)
+        return fields
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of the canonical form: seeds the draw, so that any two machines ask the same question."""
+        """SHA-256 of the canonical form. It seeds the draw, so that all machines draw the same values."""
         text = json.dumps(self.question, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).digest()
 
 
 def _content_id(case: Case) -> str:
-    """Return the part of an id that follows from content, without lane or error suffix."""
+    """Return the part of an id that follows from the fields, without the suffix for lane or error."""
     activations = [layer.activation for layer in case.layers]
     biases = [layer.use_bias for layer in case.layers]
     parts = ["x".join(_axis(axis) for axis in case.input_shape) or "scalar"]

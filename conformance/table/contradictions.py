@@ -1,8 +1,8 @@
 """
-What the fields of a row say against each other and against the rule.
+What is wrong with a row whose fields are right one by one: contradictions between fields, or of a field to the rule.
 
-What the rule forbids is legal only where the row expects an error, and a literal worked by hand must say what the rule
-gives.
+What the rule forbids is legal only where the row expects an error. A literal worked by hand must be the value that the
+rule gives.
 """
 
 from __future__ import annotations
@@ -10,23 +10,27 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence, Set
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from conformance.table.case import EXACT_ACTIVATIONS, INTEGER_DTYPES, LINEAR_LANES, MAX_BYTES, SHAPE_CHECKS, Case
 from conformance.table.literal import data_problems
 from conformance.table.rule import RuleError, output_shapes, parameter_counts
 from conformance.table.schema import MAX_ID, SAFE_ID, Row
-from conformance.table.validation import shown
+from conformance.table.validation import excerpt
 from conformance.table.yaml_document import Place
 
+if TYPE_CHECKING:
+    from conformance.adapters.protocol import Units
+
+T = TypeVar("T")
 Problem = tuple[Place, str]
-#: Bytes of one element as it crosses to a framework.
+#: Bytes of one element as a framework gets it.
 _ITEM_BYTES: Final = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
-#: How many axes before the last an input needs for a layout to be another one than the next simpler.
+#: Number of axes before the last without which a layout is the same as a simpler one.
 _AXES_NEEDED: Final = {"strided": 0, "broadcast": 1, "transposed": 2}
-#: What a lane and a twin add to the longest id a row may give itself.
+#: Longest id of a case: lane and twin add to the id of its row.
 _MAX_CASE_ID: Final = MAX_ID + len("-linear-cancelling")
-#: Checks that ask for no gradient.
+#: Checks that need no gradient.
 _WITHOUT_GRADIENTS: Final = (*SHAPE_CHECKS, "output_dtype", "placement", "output")
 _ONLY_ERRORS: Final = "only a row that expects an error may say so"
 
@@ -35,14 +39,14 @@ def contradictions(cases: Sequence[Case], row: Row, place: Place) -> list[Proble
     """
     Return what is wrong with a row whose `cases` are one for each lane.
 
-    Literals and sizes are looked at only where nothing else is wrong.
+    Literals and sizes are examined only where nothing else is wrong.
     """
-    # Lanes differ in nothing that is looked at here but the id and what they themselves ask for.
+    # The cases of a row differ in their id and their lane only, which have functions of their own here.
     case = cases[0]
     problems = [
         *_contradicting_batch(case, row, place),
         *_legality(case, row, place),
-        *_selection(case, place),
+        *_layout_and_checks(case, place),
         *_ids(cases, place),
         *(problem for each in cases for problem in _lane(each, place)),
         *_without_effect(cases, row, place),
@@ -50,16 +54,16 @@ def contradictions(cases: Sequence[Case], row: Row, place: Place) -> list[Proble
     return problems or [*_literals(case, row, place), *_sizes(case, place), *data_problems(case, place)]
 
 
-def lengths(row: Row, place: Place) -> Iterator[Problem]:
+def length_problems(row: Row, place: Place) -> Iterator[Problem]:
     """Yield the fields of a row that have another number of entries than its units."""
-    layers = len(listed(row.units))
+    layers = len(as_list(row.units))
     for name, value in (("activation", row.activation), ("use_bias", row.use_bias)):
         if isinstance(value, list) and len(value) != layers:
             yield place.at(name), f"{name} has {_entries(len(value))}, units has {_entries(layers)}"
 
 
 def _lane(case: Case, place: Place) -> Iterator[Problem]:
-    """Yield why a case cannot have the lane it asks for."""
+    """Yield why a case cannot have its lane."""
     values, expect = place.at("values"), place.at("expect")
     if (case.lane == "literal") != (case.data is not None):
         where = place.at("data") if case.data is not None else values
@@ -75,25 +79,25 @@ def _lane(case: Case, place: Place) -> Iterator[Problem]:
     if case.expect.output is not None and case.data is None:
         yield expect.at("output"), "an output is expected of data, and the row gives none"
     yield from _input(case, place)
-    yield from _shapes_alone(case, place)
+    yield from _shapes_lane(case, place)
 
 
 def _without_effect(cases: Sequence[Case], row: Row, place: Place) -> Iterator[Problem]:
-    """Yield the fields of a row that its other fields leave without effect."""
-    case, given = cases[0], row.model_fields_set
+    """Yield the fields of a row that have no effect because of its other fields."""
+    case, names = cases[0], row.model_fields_set
     for each in cases:
         if each.twin and row.values is not None:
-            index = listed(row.values).index("exact")
-            name = next(name for name in listed(row.activation) if name not in EXACT_ACTIVATIONS)
+            index = as_list(row.values).index("exact")
+            name = next(name for name in as_list(row.activation) if name not in EXACT_ACTIVATIONS)
             advice = "leave values out for uniform and an exact twin of linear layers, or name other values"
-            said = f"exact exists for {' and '.join(EXACT_ACTIVATIONS)} alone, not for {name}: {advice}"
-            yield place.at("values", index), said
+            message = f"exact exists for {' and '.join(EXACT_ACTIVATIONS)} alone, not for {name}: {advice}"
+            yield place.at("values", index), message
     unused = {"values", "layout", "input_dtype"} if case.expect.error else set()
-    for name in sorted(unused & given):
+    for name in sorted(unused & names):
         yield place.at(name), f"{name} has no effect on a row that expects an error: leave it out"
     if case.expect.error:
         return
-    leading = case.leading if "batch" in given else (Row.model_fields["batch"].default,)
+    leading = case.leading if "batch" in names else (Row.model_fields["batch"].default,)
     if case.feed_shape is not None and case.feed_shape == (*leading, *case.input_shape):
         yield place.at("feed_shape"), "batch and input_shape say the same: leave it out"
     checks = set(case.checks or ())
@@ -111,7 +115,7 @@ def _is_within(checks: Set[str], names: Sequence[str]) -> bool:
 
 
 def _input(case: Case, place: Place) -> Iterator[Problem]:
-    """Yield why a case cannot have an input of the dtype it asks for."""
+    """Yield why a case cannot have an input of its `input_dtype`."""
     if case.input_dtype == case.dtype:
         yield place.at("input_dtype"), f"the layer's own dtype is {case.dtype} already"
     if case.input_dtype is not None and case.lane not in ("exact", "uniform", "literal"):
@@ -120,8 +124,8 @@ def _input(case: Case, place: Place) -> Iterator[Problem]:
         yield place.at("values"), f"{case.input_dtype} holds integers: its lanes are exact and literal"
 
 
-def _shapes_alone(case: Case, place: Place) -> Iterator[Problem]:
-    """Yield why shapes alone cannot be asked of a case."""
+def _shapes_lane(case: Case, place: Place) -> Iterator[Problem]:
+    """Yield why a case cannot have the lane `shapes`."""
     if case.lane != "shapes":
         return
     if case.leading_axes != 1 or None in case.input_shape:
@@ -132,8 +136,12 @@ def _shapes_alone(case: Case, place: Place) -> Iterator[Problem]:
 
 
 def _can_cancel(case: Case) -> bool:
+    """Return whether every layer has two terms that can cancel: products of two features, or one and the bias."""
     features = [case.input_shape[-1], *_units(case)]
-    return all(layer.use_bias or (n or 0) > 1 for layer, n in zip(case.layers, features, strict=False))
+    return all(
+        layer.use_bias or (isinstance(count, int) and count > 1)
+        for layer, count in zip(case.layers, features, strict=False)
+    )
 
 
 def _legality(case: Case, row: Row, place: Place) -> Iterator[Problem]:
@@ -145,7 +153,7 @@ def _legality(case: Case, row: Row, place: Place) -> Iterator[Problem]:
             axis = place.at("input_shape", case.input_shape.index(None))
             yield axis, "an unknown axis needs a feed_shape that says its length"
         else:
-            yield from _unfit(case, place.at("feed_shape"))
+            yield from _feed_shape(case, place.at("feed_shape"))
         return
     if row.expect and row.expect.model_fields_set != {"error"}:
         yield place.at("expect"), "a row that expects an error expects nothing else"
@@ -153,12 +161,12 @@ def _legality(case: Case, row: Row, place: Place) -> Iterator[Problem]:
         yield place.at("expect", "error"), "expects an error, and the rule forbids nothing of this row"
 
 
-def _unfit(case: Case, place: Place) -> Iterator[Problem]:
+def _feed_shape(case: Case, place: Place) -> Iterator[Problem]:
     """
-    Yield where a legal input is not one the model is built for.
+    Yield where a legal input has a shape that the model is not built for.
 
-    The rule gives every input with the right last axis an output. Whether a model takes one of another rank, or other
-    lengths of the axes it knows, is no question of a dense layer.
+    The rule gives an output for every input with the right last axis. Whether a model accepts another rank, or another
+    length of an axis that it knows, is not a property of a dense layer.
     """
     fed, built = case.fed_shape, (*(None,) * case.leading_axes, *case.input_shape)
     if len(fed) != len(built):
@@ -174,16 +182,16 @@ def _unfit(case: Case, place: Place) -> Iterator[Problem]:
 
 
 def _contradicting_batch(case: Case, row: Row, place: Place) -> Iterator[Problem]:
-    """Yield where a batch is not what the row says is fed."""
+    """Yield where a batch contradicts the shape fed."""
     if case.feed_shape is None or "batch" not in row.model_fields_set:
         return
     fed = case.feed_shape[: len(case.leading)]
     if fed != case.leading[: len(fed)]:
-        yield place.at("batch"), f"contradicts feed_shape, which begins with {shown(list(fed))}"
+        yield place.at("batch"), f"contradicts feed_shape, which begins with {excerpt(list(fed))}"
 
 
 def _forbidden(case: Case, place: Place) -> Problem | None:
-    """Return the first thing the rule forbids of a case, or None."""
+    """Return the first thing in a case that the rule forbids, or None."""
     try:
         output_shapes(case.input_shape, _units(case))
     except RuleError as error:
@@ -195,21 +203,24 @@ def _forbidden(case: Case, place: Place) -> Problem | None:
     return None
 
 
-def _selection(case: Case, place: Place) -> Iterator[Problem]:
-    """Yield what is wrong with how a case is laid out and which checks it asks for."""
+def _layout_and_checks(case: Case, place: Place) -> Iterator[Problem]:
+    """Yield what is wrong with the layout and the checks of a case."""
     before_last = len(case.fed_shape) - 1
     if before_last < (needed := _AXES_NEEDED.get(case.layout, before_last)):
         yield place.at("layout"), f"{case.layout} needs {needed} axes before the last, {list(case.fed_shape)} has fewer"
     for index, check in enumerate(case.checks or ()):
         if (check == "refusal") != case.expect.error:
-            asked = "rows that expect an error are asked refusal, and no other row is"
-            yield place.at("checks", index), f"{check} is not asked here: {asked}"
+            reason = "rows that expect an error are asked refusal, and no other row is"
+            yield place.at("checks", index), f"{check} is not asked here: {reason}"
 
 
 def _ids(cases: Sequence[Case], place: Place) -> Iterator[Problem]:
     for case in cases:
         if not re.fullmatch(SAFE_ID, case.id):
-            yield place.at("units"), f"makes the id {shown(case.id)}, which is not safe everywhere: give the row an id"
+            yield (
+                place.at("units"),
+                f"makes the id {excerpt(case.id)}, which is not safe everywhere: give the row an id",
+            )
             return
         if len(case.id) > _MAX_CASE_ID:
             yield place, f"makes an id of {len(case.id)} characters: give the row an id of up to {MAX_ID}"
@@ -217,7 +228,7 @@ def _ids(cases: Sequence[Case], place: Place) -> Iterator[Problem]:
 
 
 def _literals(case: Case, row: Row, place: Place) -> Iterator[Problem]:
-    """Yield where a literal of the row is not what the rule gives."""
+    """Yield where a literal of the row is not the value that the rule gives."""
     expect, place = case.expect, place.at("expect")
     if row.expect is None or expect.error:
         return
@@ -229,30 +240,30 @@ def _literals(case: Case, row: Row, place: Place) -> Iterator[Problem]:
     if expect.output_shapes is not None:
         shapes = output_shapes(case.input_shape, _units(case), leading_axes=len(case.leading))
         if row.expect.output_shape is not None:
-            yield from _differing(place.at("output_shape"), shapes[0], expect.output_shapes[0])
+            yield from _difference(place.at("output_shape"), shapes[0], expect.output_shapes[0])
         else:
-            yield from _differing_each(place.at("output_shapes"), shapes, expect.output_shapes)
+            yield from _differences(place.at("output_shapes"), shapes, expect.output_shapes)
     if expect.parameters is not None:
-        yield from _differing_each(place.at("parameters"), counts, expect.parameters)
+        yield from _differences(place.at("parameters"), counts, expect.parameters)
     if expect.total_parameters is not None:
-        yield from _differing(place.at("total_parameters"), sum(counts), expect.total_parameters)
+        yield from _difference(place.at("total_parameters"), sum(counts), expect.total_parameters)
 
 
-def _differing_each(place: Place, given: Sequence[object], said: Sequence[object]) -> Iterator[Problem]:
-    if len(given) != len(said):
-        yield from _differing(place, given, said)
+def _differences(place: Place, values: Sequence[object], literals: Sequence[object]) -> Iterator[Problem]:
+    if len(values) != len(literals):
+        yield from _difference(place, values, literals)
     else:
-        for index, (right, literal) in enumerate(zip(given, said, strict=True)):
-            yield from _differing(place.at(index), right, literal)
+        for index, (value, literal) in enumerate(zip(values, literals, strict=True)):
+            yield from _difference(place.at(index), value, literal)
 
 
-def _differing(place: Place, given: object, said: object) -> Iterator[Problem]:
-    if given != said:
-        yield place, f"the rule gives {shown(given)}, the row says {shown(said)}"
+def _difference(place: Place, value: object, literal: object) -> Iterator[Problem]:
+    if value != literal:
+        yield place, f"the rule gives {excerpt(value)}, the row says {excerpt(literal)}"
 
 
 def _sizes(case: Case, place: Place) -> Iterator[Problem]:
-    """Yield the arrays of a case that would be too large; a layer that is not legal has none."""
+    """Yield the arrays of a case that would be too large. A layer that the rule forbids has no arrays."""
     if case.lane == "shapes":
         return
     item = _ITEM_BYTES[case.dtype]
@@ -272,15 +283,15 @@ def _sizes(case: Case, place: Place) -> Iterator[Problem]:
 
 
 def _too_large(what: str, shape: Sequence[int]) -> str:
-    return f"{what}, {shown(list(shape))}, would take more than {MAX_BYTES // 2**20} MiB"
+    return f"{what}, {excerpt(list(shape))}, would take more than {MAX_BYTES // 2**20} MiB"
 
 
-def _units(case: Case) -> list[Any]:
+def _units(case: Case) -> list[Units]:
     return [layer.units for layer in case.layers]
 
 
-def listed(value: Any) -> list[Any]:
-    """Return a value as a list: a field may give one value for all layers."""
+def as_list(value: T | list[T]) -> list[T]:
+    """Return the value of a field as a list: a field may have one value for all layers."""
     return value if isinstance(value, list) else [value]
 
 

@@ -1,19 +1,22 @@
 """
-The core schema of YAML 1.2: what a plain scalar says, and plain data as a text that says it.
+The core schema of YAML 1.2: plain scalars to data, and data to text.
 
-libyaml, by way of PyYAML, finds the scalars and their places. PyYAML's own reading of them is not used: it is that of
-YAML 1.1, in which `no` is false and `1e-6` is text.
+PyYAML, through libyaml, finds the scalars and their places. Its own types of scalars are not used, since they are those
+of YAML 1.1, in which `no` is false and `1e-6` is text.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
 MAX_DIGITS: Final = 18
-"""Longest integer read: no length, count or index of an array has as many digits."""
+"""Longest integer that is read. No length, count or index of an array has as many digits."""
+
+#: What a scalar is read as.
+Scalar = str | int | float | bool | None
 
 #: YAML 1.2 section 10.3.2: words are looked up, numbers matched.
 _WORDS: Final[dict[str, bool | None]] = {
@@ -28,9 +31,9 @@ _FLOAT: Final = re.compile(
 _TAGS: Final = {str: "str", bool: "bool", int: "int", float: "float", type(None): "null"}
 
 
-def resolve(text: str) -> str | int | float | bool | None:
+def resolve(text: str) -> Scalar:
     """
-    Return what a plain scalar says under the core schema of YAML 1.2: `1e-6` is a number, `no` a string.
+    Return the value of a plain scalar under the core schema of YAML 1.2: `1e-6` is a number, `no` a string.
 
     Raises:
         ValueError: an integer of more than `MAX_DIGITS` digits.
@@ -48,13 +51,13 @@ def resolve(text: str) -> str | int | float | bool | None:
     return text
 
 
-def dump(data: Any, *, width: int = 110, flow: bool | None = None, ascii_only: bool = False) -> str:
+def dump(data: object, *, width: int = 110, flow: bool | None = None, ascii_only: bool = False) -> str:
     """
     Return plain data as YAML, without anchors and aliases.
 
     - `width`: preferred length of a line.
-    - `flow`: whether collections are in brackets; by default those alone that hold no collection.
-    - `ascii_only`: write each other character as its number.
+    - `flow`: whether collections are in brackets. By default only those that hold no collection are.
+    - `ascii_only`: whether each character outside ASCII is written as its number.
     """
     text: str = yaml.dump(
         data,
@@ -67,17 +70,17 @@ def dump(data: Any, *, width: int = 110, flow: bool | None = None, ascii_only: b
     return text
 
 
-class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
-    """Puts a text in quotes where it would say something else as a plain scalar of YAML 1.2."""
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML comes without types
+    """A dumper that puts a text in quotes where YAML 1.2 would read the plain text as something else."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
 
-    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+    def resolve(self, kind: type[yaml.Node], value: str, implicit: tuple[bool, bool]) -> str:
         if kind is not yaml.ScalarNode or not implicit[0]:
             return str(super().resolve(kind, value, implicit))
         try:
-            found = type(resolve(value))
+            scalar_type = type(resolve(value))
         except ValueError:
-            found = int
-        return f"tag:yaml.org,2002:{_TAGS[found]}"
+            scalar_type = int
+        return f"tag:yaml.org,2002:{_TAGS[scalar_type]}"

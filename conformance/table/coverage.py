@@ -1,8 +1,8 @@
 """
-Which ways of being different the table combines: pairs of values of two factors, covered or not.
+The pairs of values of two factors that the table covers, such as a rank and a dtype.
 
-A fault that needs two things at once, a rank and a dtype, is seen only by a row that has both. So every pair of values
-of two factors is counted, over the cases that expect an answer; pairs that the format excludes are not asked for.
+Some faults need two values at once and show only on a row that has both. So every pair is counted, over the cases that
+expect an answer. Pairs that the format excludes do not count.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ FACTORS: Final[Mapping[str, tuple[tuple[str, ...], Callable[[Case], str]]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """Which pairs there are, and which of them some case has."""
+    """All pairs, and those that some case has."""
 
     pairs: frozenset[Pair]
     covered: frozenset[Pair]
@@ -73,7 +73,7 @@ class Coverage:
 
 
 def coverage(cases: Sequence[Case]) -> Coverage:
-    """Return the pairs that cases which expect an answer cover, of all there may be."""
+    """Return the coverage of the cases that expect an answer."""
     pairs = frozenset(_pairs())
     found: set[Pair] = set()
     for case in cases:
@@ -100,7 +100,7 @@ def _excluded(pair: Mapping[str, str]) -> bool:
         return True
     if depth == "1" and (activation == "mixed" or pair.get("bias") == "mixed"):
         return True
-    # Without a batch a vector has no axis before its last that memory could be permuted or repeated along.
+    # A vector without a batch has no axis before its last, along which these layouts permute or repeat.
     flat = pair.get("rank") == "1" or pair.get("batch") == "none"
     return flat and pair.get("layout") == "transposed" and pair.get("rank") in (None, "1") and pair.get("batch") is None
 
@@ -111,7 +111,7 @@ def _order(pair: Pair) -> tuple[int, ...]:
 
 
 def document(found: Coverage) -> str:
-    """Return how many pairs are covered, by two factors, and all that are not."""
+    """Return a text with the number of covered pairs for any two factors, and all pairs that are not covered."""
     lines = [f"{len(found.covered)} of {len(found.pairs)} pairs of values are covered by some case.", ""]
     for one, other in itertools.combinations(FACTORS, 2):
         wanted = {pair for pair in found.pairs if (pair[0][0], pair[1][0]) == (one, other)}

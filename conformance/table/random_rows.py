@@ -1,8 +1,8 @@
 """
-Random cases: rows that nobody chose, read as the rows of the table are, so that a seed names them on any machine.
+Random cases: rows drawn from a seed, the same on every machine, and read as the rows of the table are.
 
-They are the other direction of the table. A row of it shows that a fault is caught; random rows in great number show
-that nothing right is called wrong, and that what a framework is declared to do instead of the rule it does on any row.
+The rows of the table show that faults are caught. Random rows in great number show that there are no false alarms, and
+that frameworks show their declared divergences on every row that a divergence covers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from conformance.stream import Stream
 from conformance.table.case import ACTIVATIONS, EXACT_ACTIVATIONS, Case
@@ -45,45 +45,42 @@ _LANES: Final = {"uniform": 3, "exact": 1}
 
 def random_cases(count: int, seed: int) -> tuple[Case, ...]:
     """
-    Return the first `count` random cases of a seed, the same on every machine; where each is from is `random:SEED:I`.
+    Return the first `count` random cases of a seed, the same on every machine. `row` of each is `random:SEED:I`.
 
     Raises:
-        TableError: a row has a fault, as it would be found in a file.
+        TableError: a row has a fault.
     """
     rows = random_rows(count, seed)
     return read_rows(rows, f"random:{seed}").cases if rows else ()
 
 
-def random_rows(count: int, seed: int) -> tuple[Mapping[str, Any], ...]:
-    """Return the rows of `random_cases`, as a file of the table would hold them: no two ask the same."""
-    rows: list[Mapping[str, Any]] = []
-    asked: set[str] = set()
+def random_rows(count: int, seed: int) -> tuple[Mapping[str, object], ...]:
+    """Return the rows of `random_cases`, as a file of the table holds them; no two have the same question."""
+    rows: list[Mapping[str, object]] = []
+    texts: set[str] = set()
     for index in range(1, count + 1):
         digest = hashlib.sha256(f"random {seed} {index}".encode()).digest()
         candidates = (_row(digest, turn) for turn in itertools.count())
-        row = next(each for each in candidates if repr(each) not in asked)
-        asked.add(repr(row))
+        row = next(each for each in candidates if repr(each) not in texts)
+        texts.add(repr(row))
         rows.append({"id": f"random-{seed}-{index}", **row})
     return tuple(rows)
 
 
 def document(count: int, seed: int) -> str:
     """Return a file of the table with the rows of `random_cases`."""
-    described = f"{count} random rows of the seed {seed}, from `conformance list random`."
-    return dump({"description": described, "rows": [dict(each) for each in random_rows(count, seed)]})
+    description = f"{count} random rows of the seed {seed}, from `conformance list random`."
+    return dump({"description": description, "rows": [dict(each) for each in random_rows(count, seed)]})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Kind:
-    """
-    What a row is about, chosen before its sizes, so that no kind is rare because its rows are large.
-
-    `leading` counts the axes in front of a sample: none without a batch, one for a number of samples, or more.
-    """
+    """What a row is about, chosen before its sizes, so that no kind is rare because its rows are large."""
 
     dtype: str
     lane: str
     layout: str
+    #: Number of axes in front of a sample: 0 without a batch, 1 for a number of samples, or more.
     leading: int
     rank: int
     activations: tuple[str, ...]
@@ -91,7 +88,7 @@ class _Kind:
 
 
 class _Choice:
-    """Choices from a stream of bits, by integers alone: no machine rounds them differently."""
+    """Choices from a stream of bits. They use integers only, so that no machine rounds them differently."""
 
     def __init__(self, digest: bytes, *purpose: object) -> None:
         self._stream = Stream(digest, "random", *purpose)
@@ -102,9 +99,10 @@ class _Choice:
 
     def length(self, most: int) -> int:
         """
-        Return a length from 1 to `most`, as likely in one octave as in another.
+        Return a length from 1 to `most`; every octave has the same probability.
 
-        One in four is a power of two, and one in eight lies beside one: kernels differ where vectors and tiles end.
+        One in four is a power of two and one in eight a power of two plus 1, as kernels treat the ends of vectors and
+        tiles differently.
         """
         power: int = 1 << self.integer(0, most.bit_length() - 1)
         how = self.integer(0, 7)
@@ -113,7 +111,7 @@ class _Choice:
         return min(most, power + 1 if how == 2 else self.integer(power, 2 * power - 1))
 
     def of(self, weights: Mapping[T, int]) -> T:
-        """Return one of the keys, each as often as its weight says."""
+        """Return one of the keys, each with a probability in proportion to its weight."""
         left = self.integer(0, sum(weights.values()) - 1)
         for name, weight in weights.items():
             left -= weight
@@ -122,16 +120,16 @@ class _Choice:
         raise AssertionError("the weights have been used up")
 
 
-def _row(digest: bytes, turn: int) -> Mapping[str, Any]:
-    """Return the row that follows from a digest, with the first sizes that are within the bounds."""
+def _row(digest: bytes, turn: int) -> Mapping[str, object]:
+    """Return the row of a digest, with the first sizes that are within the bounds."""
     kind = _kind(_Choice(digest, "kind", turn))
     sizes = (_sizes(kind, _Choice(digest, "sizes", turn, attempt)) for attempt in itertools.count())
     shape, batch, units = next(each for each in sizes if _within(kind, *each))
-    row: dict[str, Any] = {"input_shape": shape, "units": _one_of_one(units)}
+    row: dict[str, object] = {"input_shape": shape, "units": _value_or_list(units)}
     if set(kind.activations) != {"linear"}:
-        row["activation"] = _one_of_one(kind.activations)
+        row["activation"] = _value_or_list(kind.activations)
     if not all(kind.use_bias):
-        row["use_bias"] = _one_of_one(kind.use_bias)
+        row["use_bias"] = _value_or_list(kind.use_bias)
     if kind.dtype != "float32":
         row["dtype"] = kind.dtype
     row["batch"] = batch
@@ -141,7 +139,7 @@ def _row(digest: bytes, turn: int) -> Mapping[str, Any]:
     return row
 
 
-def _one_of_one(values: Sequence[T]) -> T | list[T]:
+def _value_or_list(values: Sequence[T]) -> T | list[T]:
     """Return the value of a single layer, or the list of a stack's."""
     return values[0] if len(values) == 1 else list(values)
 
@@ -153,10 +151,10 @@ def _kind(choice: _Choice) -> _Kind:
     leading = {"samples": 1, "leading axes": choice.integer(2, 3), "none": 0}[batch]
     allowed = {name: weight for name, weight in _ACTIVATIONS.items() if lane != "exact" or name in EXACT_ACTIVATIONS}
     activations = [choice.of(allowed) for _ in range(layers)]
-    # Of exponentials of exponentials some are not finite.
+    # An exponential of an exponential may not be finite.
     activations[:-1] = ["linear" if each == "exponential" else each for each in activations[:-1]]
     biases = tuple(choice.integer(0, 3) > 0 for _ in range(layers))
-    # What lies before the last axis is permuted, or repeated: there must be something.
+    # These layouts permute or repeat axes before the last, so there must be some.
     if leading + rank < {"transposed": 3, "broadcast": 2}.get(layout, 1):
         layout = "strided"
     return _Kind(
@@ -182,12 +180,12 @@ def _sizes(kind: _Kind, choice: _Choice) -> tuple[list[int], int | list[int] | N
 
 
 def _within(kind: _Kind, shape: list[int], batch: int | list[int] | None, units: list[int]) -> bool:
-    """Return whether a row of these sizes is neither too dear to ask nor too small to say anything."""
+    """Return whether a row of these sizes is neither too expensive nor too small to show a fault."""
     leading = batch if isinstance(batch, list) else [1 if batch is None else batch]
     positions = math.prod((*leading, *shape[:-1]))
     widths = [shape[-1], *units]
     kernels = sum(features * width for features, width in itertools.pairwise(widths))
-    # In the layout `broadcast` the input repeats itself along its first axis.
+    # In the layout `broadcast` all elements along the first axis of the input are equal.
     repeated = (shape[0] if batch is None else leading[0]) if kind.layout == "broadcast" else 1
     if positions // repeated * min(units) < FEWEST_RESULTS:
         return False

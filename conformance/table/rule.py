@@ -1,10 +1,10 @@
 """
-The last-axis rule, stated once: what a dense layer does to a shape, and how many parameters it has.
+The last-axis rule: the output shape of a dense layer, and its number of parameters.
 
     input (d1, ..., dn, d), units m  ->  output (d1, ..., dn, m), parameters d*m + m
 
-Everything the suite expects of a shape or a count comes from here, so this module must stay small enough to be checked
-by eye: it knows no adapter, no file and no array, and imports nothing but the vocabulary of a case.
+Every shape and count that the suite expects comes from this module. So it must stay small enough to be checked by eye,
+and it imports nothing of the suite at run time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Shape = tuple[Axis, ...]
 
 
 class RuleError(ValueError):
-    """A layer the rule forbids: it has no last axis, an unknown or impossible one, or units that are not a count."""
+    """A layer that the rule forbids: its last axis is missing, unknown or no length, or its units are no count."""
 
 
 def output_shape(input_shape: Sequence[Axis], units: Units) -> Shape:
@@ -90,7 +90,7 @@ def _counts(fed: Sequence[Shape], units: Sequence[Units], biases: Sequence[bool]
 
 
 def _features(shape: Sequence[Axis]) -> int:
-    """Return the length of the last axis, having looked at all of them."""
+    """Return the length of the last axis, after all axes are checked."""
     if not shape:
         raise RuleError("rank 0 has no last axis")
     for axis in shape:

@@ -1,16 +1,16 @@
 """
-What a file of the table and a row of it may say: fields, types and the words that explain them.
+The fields of a file of the table and of its rows: their types, and the words that explain them.
 
-The models check one field at a time; `conformance.table.contradictions` checks them together. Editors get their
-completion from them too: `schema` is written to `conformance/table/case.schema.json`. No rule and no file is known
-here.
+The models check one field at a time; `conformance.table.contradictions` checks fields together. Editors complete rows
+from the JSON Schema that `schema` returns and `make schema` writes to `conformance/table/case.schema.json`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
+from pydantic.json_schema import JsonSchemaValue
 
 from conformance.table.case import (
     ACTIVATIONS,
@@ -23,6 +23,8 @@ from conformance.table.case import (
     NEEDS,
     SWITCHES,
     TIERS,
+    Numbers,
+    shape_of,
 )
 from conformance.table.validation import (
     Globs,
@@ -33,69 +35,67 @@ from conformance.table.validation import (
     Several,
     Word,
     about,
+    excerpt,
+    field_error,
+    omit,
     one_of,
-    shown,
-    without,
-    wrong,
 )
 
 MAX_ID: Final = 100
-#: An id is a file's name, an anchor on a page and a word in a terminal.
+#: An id is also the name of a file, an anchor on a page and a word in a terminal.
 SAFE_ID: Final = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _DEVICES: Final = frozenset(
     ("CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10)))
 )
 _MAX_FED: Final = 2 * MAX_RANK
-#: Fields that make a row that row: they can be neither a default nor one of `each`.
+#: Fields of a single row. They can be neither a default nor one of `each`.
 OWN_FIELDS: Final = ("each", "id")
 
 
 def _distinct(names: list[str]) -> list[str]:
     for index, name in enumerate(names):
         if name in names[:index]:
-            raise wrong(f"{name} is named twice")
+            raise field_error(f"{name} is named twice")
     return names
 
 
 def _file_name(name: str) -> str:
-    """Return an id that names a file on every system; on Windows some names, whatever their ending, are devices."""
+    """Return an id that can name a file on every system. On Windows some names are devices, with any ending."""
     if name.partition(".")[0].upper() in _DEVICES or name.endswith("."):
-        raise wrong(f"{shown(name)} names no file on Windows")
+        raise field_error(f"{excerpt(name)} names no file on Windows")
     return name
 
 
-def _array(value: Any) -> Any:
-    """Return nested lists of numbers as nested tuples of float; one number stands for an array filled with it."""
+def _array(value: object) -> Numbers:
+    """Return nested lists of numbers as nested tuples of float. One number stands for an array filled with it."""
     if isinstance(value, bool) or not isinstance(value, int | float | list):
-        raise wrong(f"{shown(value)} is not a number, nor a list of them")
+        raise field_error(f"{excerpt(value)} is not a number, nor a list of them")
     if not isinstance(value, list):
         return float(value)
     inner = tuple(map(_array, value))
-    if len({_lengths_of(each) for each in inner}) > 1:
-        raise wrong("the lists of an array are not of one length")
+    if len({shape_of(each) for each in inner}) > 1:
+        raise field_error("the lists of an array are not of one length")
     return inner
 
 
-def _lengths_of(array: Any) -> tuple[int, ...]:
-    """Return the shape of nested tuples that are known to have one."""
-    if not isinstance(array, tuple):
-        return ()
-    return (len(array), *(_lengths_of(array[0]) if array else ()))
-
-
-def _arrays(value: Any) -> Any:
-    """Return an array, or a list of arrays one per layer, None among them where a layer has no bias."""
+def _arrays(value: object) -> Numbers | tuple[Numbers | None, ...]:
+    """Return an array, or one array per layer, None for a layer without a bias."""
     if isinstance(value, list) and None in value:
         return tuple(None if each is None else _array(each) for each in value)
-    if isinstance(value, list) and len({_lengths_of(_array(each)) for each in value}) > 1:
+    if isinstance(value, list) and len({shape_of(_array(each)) for each in value}) > 1:
         return tuple(map(_array, value))
     return _array(value)
 
 
 Axis = NaturalNumber | None
-_NUMBERS: Final = {"type": ["number", "array"]}
-Array = Annotated[Any, AfterValidator(_array), Field(json_schema_extra=_NUMBERS)]
-Arrays = Annotated[Any, AfterValidator(_arrays), Field(json_schema_extra=_NUMBERS)]
+if TYPE_CHECKING:
+    Array = Numbers
+    Arrays = Numbers | tuple[Numbers | None, ...]
+else:
+    # pydantic takes no recursive alias: it validates any value by the function.
+    _NUMBERS: Final = {"type": ["number", "array"]}
+    Array = Annotated[Any, AfterValidator(_array), Field(json_schema_extra=_NUMBERS)]
+    Arrays = Annotated[Any, AfterValidator(_arrays), Field(json_schema_extra=_NUMBERS)]
 Activation = Annotated[str, *one_of("activation", ACTIVATIONS)]
 Check = Annotated[str, *one_of("check", CHECKS)]
 Lane = Annotated[str, *one_of("lane", LANES)]
@@ -154,10 +154,10 @@ class Data(Model):
 
 
 class Family(Model):
-    """The part of a row that makes many of it."""
+    """The field of a row that makes a family of rows."""
 
     each: Annotated[
-        Maybe[dict[str, Annotated[Several[Any], Field(min_length=1)]]],
+        Maybe[dict[str, Annotated[Several[object], Field(min_length=1)]]],
         *about(
             "Field to list of values; the row expands to their Cartesian product.",
             "a mapping of fields, each to a list of one value or more",
@@ -264,7 +264,7 @@ class Row(Family):
 class RefusedRow(Row):
     """A row with `expect: {error: true}`: it may hold what the rule forbids."""
 
-    units: Annotated[  # type: ignore[assignment]
+    units: Annotated[  # type: ignore[assignment]  # the one field that is wider than in its base
         AnyUnits,
         *about("An integer, or a list; here also what is not legal.", "a finite number, a word, or a list of them"),
     ]
@@ -280,30 +280,30 @@ class TableFile(Model):
 
     description: Annotated[Maybe[Word], *about("What the rows have in common.", "text")] = None
     defaults: Annotated[
-        Maybe[dict[str, Any]], *about("Fields that every row has unless it says otherwise.", "a mapping of fields")
+        Maybe[dict[str, object]], *about("Fields that every row has unless it says otherwise.", "a mapping of fields")
     ] = None
     rows: Annotated[
-        Annotated[Several[dict[str, Any]], Field(min_length=1)],
+        Annotated[Several[dict[str, object]], Field(min_length=1)],
         *about("One entry per question, or per family of questions.", "a list of rows, each a mapping"),
     ]
 
 
 class _TypedTableFile(TableFile):
-    """The table file with its rows typed, for the schema alone: rows are checked one by one, with their defaults."""
+    """A file with typed rows, for the JSON Schema only. Rows are validated one by one, together with their defaults."""
 
-    defaults: Defaults  # type: ignore[assignment]
-    rows: Annotated[list[Row | RefusedRow], Field(min_length=1)]  # type: ignore[assignment]
+    defaults: Defaults  # type: ignore[assignment]  # a model in place of a mapping
+    rows: Annotated[list[Row | RefusedRow], Field(min_length=1)]  # type: ignore[assignment]  # models, not mappings
 
 
-def schema() -> dict[str, Any]:
+def schema() -> JsonSchemaValue:
     """Return the JSON Schema of a file of the table."""
-    generated: dict[str, Any] = _plain(_TypedTableFile.model_json_schema())
+    generated = _plain(_TypedTableFile.model_json_schema())
     definitions = generated["$defs"]
     for name in ("Row", "RefusedRow", "Defaults"):
-        # What a row does not say, its file's defaults or its own `each` may.
-        definitions[name] = without(definitions[name], "required")
+        # A field that a row leaves out may be in its file's defaults or its own `each`.
+        definitions[name] = omit(definitions[name], "required")
     definitions["RefusedRow"]["required"] = ["expect"]
-    shared = without(definitions["Row"]["properties"], *OWN_FIELDS)
+    shared = omit(definitions["Row"]["properties"], *OWN_FIELDS)
     definitions["Defaults"]["properties"] = shared
     for name in ("Row", "RefusedRow"):
         definitions[name]["properties"]["each"]["propertyNames"] = {"enum": list(shared)}
@@ -316,15 +316,17 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _plain(schema: Any) -> Any:
-    """Return a schema without what pydantic adds, and adds differently from version to version."""
-    if isinstance(schema, list):
-        return [_plain(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
+def _plain(schema: JsonSchemaValue) -> JsonSchemaValue:
+    """Return a schema without the keys that pydantic adds in some versions only."""
     if len(schema.get("allOf", ())) == 1:
-        schema = schema["allOf"][0] | without(schema, "allOf")
-    # Titles are field names again, a default of none is no default, and one constant needs no list.
+        schema = schema["allOf"][0] | omit(schema, "allOf")
+    # A title repeats the name of its field, a default of null is no default, and a constant needs no list of one value.
     noise = [key for key, value in schema.items() if (key == "title" and isinstance(value, str)) or value is None]
     noise += ["enum"] if "const" in schema else []
-    return {key: _plain(value) for key, value in schema.items() if key not in noise}
+    return {key: _plain_value(value) for key, value in schema.items() if key not in noise}
+
+
+def _plain_value(value: object) -> object:
+    if isinstance(value, list):
+        return [_plain_value(each) for each in value]
+    return _plain(value) if isinstance(value, dict) else value

@@ -1,9 +1,8 @@
 """
-Strict models of what a file may say, and pydantic's errors turned into faults with a place.
+Strict models of the content of a file, and pydantic's errors turned into faults with a place.
 
-Shared by the table and the ledger, which differ in their fields and agree in everything else: an unknown field is
-refused, nothing is coerced, nothing is null unless its field says so, and a fault is one clear sentence at the key or
-value it is about. Knows no field of either.
+The table and the ledger differ in their fields and share these rules: an unknown field is refused, no value is
+converted, no value is null unless its field allows it, and a fault is one sentence at the key or value that is wrong.
 """
 
 from __future__ import annotations
@@ -13,9 +12,10 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, TypeVar, get_args
+from typing import Annotated, Final, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
@@ -25,7 +25,8 @@ T = TypeVar("T")
 M = TypeVar("M", bound="Model")
 
 _LINK: Final = r"""https?://[^\s<>"'`\\]+"""
-_SHOWN: Final = 60
+#: Characters of a value that a message quotes.
+_EXCERPT: Final = 60
 #: Words for true and false that YAML 1.2 reads as text.
 _BOOLEANS: Final = {
     **dict.fromkeys(("yes", "on", "y", "1"), "true"),
@@ -45,97 +46,97 @@ class Model(BaseModel):
 
 @dataclass(frozen=True)
 class Wants:
-    """What a field takes, in words that end the sentence "it must be ..."."""
+    """The values that a field takes, in words that end the sentence "it must be ..."."""
 
     text: str
 
 
-def wrong(message: str) -> PydanticCustomError:
-    """Return an error whose message is already the whole sentence."""
-    # Braces would be taken for fields of a format.
+def field_error(message: str) -> PydanticCustomError:
+    """Return an error of a field whose message is a whole sentence."""
+    # The message is an argument of the format, since its own braces would be read as fields of one.
     return PydanticCustomError("whole_sentence", "{sentence}", {"sentence": message})
 
 
-def _given(value: Any) -> Any:
+def _not_null(value: object) -> object:
     if value is None:
-        raise wrong("empty: say something, or leave the field out")
+        raise field_error("empty: say something, or leave the field out")
     return value
 
 
 def _word(text: str) -> str:
     text = " ".join(text.split())
     if not text:
-        raise wrong("blank: say something, or leave the field out")
+        raise field_error("blank: say something, or leave the field out")
     return text
 
 
 def _link(text: str) -> str:
     if not re.fullmatch(_LINK, text):
-        raise wrong(f"{shown(text)} is not an http or https link")
+        raise field_error(f"{excerpt(text)} is not an http or https link")
     return text
 
 
-#: A field that may be left out, and is None then, but may not be null.
-Maybe = Annotated[T | SkipJsonSchema[None], BeforeValidator(_given)]
-#: Words for people: not blank, runs of white space made one space.
+#: A field that may be left out and is None then. Null is an error.
+Maybe = Annotated[T | SkipJsonSchema[None], BeforeValidator(_not_null)]
+#: Text for people: not blank; each run of white space becomes one space.
 Word = Annotated[str, AfterValidator(_word)]
 Link = Annotated[str, AfterValidator(_link), Field(json_schema_extra={"pattern": f"^{_LINK}$"})]
 NaturalNumber = Annotated[int, Field(ge=0)]
-#: A list of which the first bad item is a fault: a file has room for 500,000 of them.
+#: A list of which only the first bad item is a fault, since a file has room for 500,000 bad items.
 Several = Annotated[list[T], Field(fail_fast=True)]
 Globs = Annotated[Several[Word], Field(min_length=1)]
 
 
-def one_of(kind: str, names: Sequence[str]) -> tuple[AfterValidator, Any]:
-    """Return the annotations that make a string one of `names`, each a `kind`."""
+def one_of(kind: str, names: Sequence[str]) -> tuple[AfterValidator, FieldInfo]:
+    """Return the annotations that make a string one of `names`; `kind` is the word for such a name in messages."""
 
-    def known(name: str) -> str:
+    def member(name: str) -> str:
         if name not in names:
-            raise wrong(f"no such {kind}: {shown(name)}{did_you_mean(name, names)}")
+            raise field_error(f"no such {kind}: {excerpt(name)}{did_you_mean(name, names)}")
         return name
 
-    return AfterValidator(known), Field(json_schema_extra={"enum": list(names)})
+    return AfterValidator(member), Field(json_schema_extra={"enum": list(names)})
 
 
-def about(description: str, wants: str) -> tuple[Any, Wants]:
-    """Return the annotations that explain a field: to an editor, and to someone who got it wrong."""
+def about(description: str, wants: str) -> tuple[FieldInfo, Wants]:
+    """Return the annotations that explain a field: `description` in editors, `wants` in the message of a fault."""
     return Field(description=description), Wants(wants)
 
 
 def did_you_mean(name: str, names: Collection[str]) -> str:
-    """Return the end of a sentence that names the nearest of `names`, or else all of them where they are few."""
+    """Return the end of a sentence that names the nearest of `names`, or else all of them if there are up to 6."""
     if near := nearest(name, names):
         return f"; did you mean {near!r}?"
     return f"; there are {', '.join(sorted(names))}" if len(names) <= 6 else ""
 
 
 def nearest(name: str, names: Collection[str]) -> str | None:
-    """Return the one of `names` that `name` may be a slip for."""
-    # A slip of case alone first: by letters `Relu` is nearer to elu than to relu.
+    """Return the one of `names` that `name` may be a misspelling of."""
+    # First a name that differs in case only, since `Relu` has more letters in common with elu than with relu.
     same = [each for each in names if each.casefold() == name.casefold()]
     return next(iter(same or difflib.get_close_matches(name, names, n=1)), None)
 
 
-def shown(value: Any) -> str:
-    """Return `value` as a table would say it, cut where it is long."""
+def excerpt(value: object) -> str:
+    """Return `value` as a table writes it, cut to 60 characters."""
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
         text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    return text if len(text) <= _EXCERPT else f"{text[: _EXCERPT - 3]}..."
 
 
 def validate(model: type[M], data: object, place: Place, note: Callable[[Place, str], None]) -> M | None:
-    """Return `data` as a `model`, or None after having noted each field's first fault at its place."""
+    """Return `data` as a `model`, or None after the first fault of each field is passed to `note`."""
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        for where, message in _explained(model, place, error.errors(include_url=False, include_context=False)):
+        for where, message in _faults(model, place, error.errors(include_url=False, include_context=False)):
             note(where, message)
         return None
 
 
-def _explained(model: type[Model], place: Place, errors: Sequence[ErrorDetails]) -> Iterator[tuple[Place, str]]:
+def _faults(model: type[Model], place: Place, errors: Sequence[ErrorDetails]) -> Iterator[tuple[Place, str]]:
     by_field: dict[tuple[str, ...], list[tuple[Place, ErrorDetails]]] = {}
     missing: dict[str, Place] = {}
     meant: set[str | None] = set()
@@ -146,30 +147,30 @@ def _explained(model: type[Model], place: Place, errors: Sequence[ErrorDetails])
             around = place.at(*steps[:-1])
             known = list((_model_at(model, steps[:-1]) or model).model_fields)
             meant.add(nearest(name, known))
-            yield around.keys.get(name, around), f"unknown field {shown(name)}{did_you_mean(name, known)}"
+            yield around.keys.get(name, around), f"unknown field {excerpt(name)}{did_you_mean(name, known)}"
         elif error["type"] == "missing":
             missing[name] = where
-        elif error["type"] != "none_required":  # which every field that may be left out says beside its own
+        elif error["type"] != "none_required":  # an optional field has this error beside its other one
             field = tuple(step for step in steps if isinstance(step, str))
             by_field.setdefault(field, []).append((where, error))
-    # A field that was misspelt is not missing as well.
+    # A field that is misspelled is unknown, and not also missing.
     yield from ((where, f"{name} is missing") for name, where in missing.items() if name not in meant)
-    for field, found in by_field.items():
-        # The branches of a union each say their own; a whole sentence says most, and then the innermost.
-        where, error = max(found, key=lambda each: (each[1]["type"] == "whole_sentence", len(each[1]["loc"])))
-        whole = error["type"] == "whole_sentence"
-        if whole:
+    for field, field_errors in by_field.items():
+        # Each branch of a union has an error. The most helpful is a whole sentence, and then the innermost.
+        where, error = max(field_errors, key=lambda each: (each[1]["type"] == "whole_sentence", len(each[1]["loc"])))
+        if error["type"] == "whole_sentence":
             yield where, error["msg"]
             continue
-        wanted, types = _wanted(model, field), {each["type"] for _, each in found}
-        yield where, f"{wanted}, not {shown(error['input'])}{_to_write(error['input'], types, wanted)}"
+        wanted, types = _wanted(model, field), {each["type"] for _, each in field_errors}
+        yield where, f"{wanted}, not {excerpt(error['input'])}{_correction(error['input'], types, wanted)}"
 
 
-def _to_write(value: Any, types: Set[str], wanted: str) -> str:
+def _correction(value: object, types: Set[str], wanted: str) -> str:
     """
-    Return what to write in place of a value that another language would take, as the end of a sentence.
+    Return what to write in place of a value that another language accepts, as the end of a sentence.
 
-    `types` are pydantic's types of its errors, `wanted` the words for what should be there.
+    - `types`: the types of pydantic's errors of the value.
+    - `wanted`: the words for the values that the field takes.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     meant: str | None = None
@@ -181,8 +182,8 @@ def _to_write(value: Any, types: Set[str], wanted: str) -> str:
             meant = "null"
         elif types & {"int_type", "float_type"} and re.fullmatch("[0-9]+", word):
             meant = word
-        elif "list_type" in types and (found := re.fullmatch(_TUPLE, word)):
-            inner = [each.strip() for each in found[1].split(",") if each.strip()]
+        elif "list_type" in types and (match := re.fullmatch(_TUPLE, word)):
+            inner = [each.strip() for each in match[1].split(",") if each.strip()]
             meant = f"[{', '.join('null' if each == 'none' else each for each in inner)}]"
     elif is_number and "list_type" in types and "int_type" not in types:
         meant = f"[{value}]"
@@ -190,7 +191,7 @@ def _to_write(value: Any, types: Set[str], wanted: str) -> str:
 
 
 def _walk(place: Place, loc: Sequence[str | int]) -> tuple[list[str | int], Place]:
-    """Return the steps of a pydantic location that are in the data, without its names for union branches."""
+    """Return the steps of a pydantic location that are in the data, without the names of union branches."""
     steps = []
     for step in loc:
         if step in place.items:
@@ -210,7 +211,7 @@ def _model_at(model: type[Model], path: Sequence[str | int]) -> type[Model] | No
 
 
 def _wanted(model: type[Model], path: Sequence[str]) -> str:
-    """Return what should be at `path`, in the words of the innermost field on the way there that has any."""
+    """Return what should be at `path`, in the words of the innermost field of the path that has any."""
     for end in range(len(path), 0, -1):
         name, around = path[end - 1], _model_at(model, path[: end - 1])
         if around and name in around.model_fields:
@@ -219,6 +220,6 @@ def _wanted(model: type[Model], path: Sequence[str]) -> str:
     return "this must be a mapping"
 
 
-def without(mapping: Mapping[str, T], *keys: str) -> dict[str, T]:
+def omit(mapping: Mapping[str, T], *keys: str) -> dict[str, T]:
     """Return a copy of `mapping` without `keys`."""
     return {key: value for key, value in mapping.items() if key not in keys}

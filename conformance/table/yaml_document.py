@@ -1,9 +1,9 @@
 """
-Reads one YAML 1.2 file into plain data, with the line and column of every key and value.
+One YAML 1.2 file as plain data, with the line and column of every key and value.
 
-A table is written by people and may come from anywhere, so whatever a file holds, the answer is data or a list of
-faults, each with file, line and column, and never a traceback. libyaml parses, and its events become dicts, lists and
-scalars: no loader that could build an object is involved. This module knows nothing of cases or of any field's meaning.
+Files are written by people and may come from anywhere. For every file the result is data, or a list of faults with
+file, line and column; no content causes a traceback. libyaml parses a file to events, which become dicts, lists and
+scalars. No loader that builds other objects is used.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
-from conformance.table.core_schema import resolve
+from conformance.table.core_schema import Scalar, resolve
 
 if not yaml.__with_libyaml__:
     raise ImportError(
@@ -26,32 +26,34 @@ if not yaml.__with_libyaml__:
     )
 
 MAX_BYTES: Final = 2**20
-"""Largest file read; a table of this size has thousands of rows and takes seconds."""
+"""Largest file that is read. A table of this size has thousands of rows and takes seconds."""
 MAX_DEPTH: Final = 32
-#: Most keys of a mapping; no field takes nearly as many.
+#: Most keys of a mapping. No mapping of a table or a ledger needs nearly as many.
 MAX_KEYS: Final = 1_000
-#: Faults of one file that are kept; of the others it is said how many there are.
+#: Most faults of one file that are kept. The others are counted.
 MAX_FAULTS: Final = 100
-#: Long enough for any message that does not quote a file at length.
+#: Longest message, in characters.
 _MAX_MESSAGE: Final = 200
-#: What has no business in a table: control characters, and marks that make text read otherwise than it is stored.
+#: Characters that no file may contain: control characters, and marks that change the order in which text is displayed.
 _FORBIDDEN: Final = re.compile(
     "[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )
 
 
+#: A collection while it is built.
+Container = list[object] | dict[str, object]
+
+
 @dataclass(frozen=True, order=True, slots=True)
 class Fault:
-    """
-    One thing that is wrong with a file, and where: line and column count from 1.
-
-    The last one of a file with more than `MAX_FAULTS` stands for all others: `count` says how many.
-    """
+    """One thing that is wrong with a file, and where."""
 
     file: str
+    #: Line and column count from 1.
     line: int
     column: int
     message: str
+    #: Number of faults. The last fault of a file with more than `MAX_FAULTS` stands for all others.
     count: int = 1
 
     def __str__(self) -> str:
@@ -59,7 +61,7 @@ class Fault:
 
 
 class Faults:
-    """The faults of files, each once: the first `MAX_FAULTS` of each file, and how many more it has."""
+    """The faults of files, each once: the first `MAX_FAULTS` of each file, and the number of its others."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
         self._kept: dict[str, set[Fault]] = {}
@@ -67,7 +69,7 @@ class Faults:
         self.update(faults)
 
     def add(self, fault: Fault) -> None:
-        """Take note of one fault."""
+        """Add a fault."""
         kept = self._kept.setdefault(fault.file, set())
         if fault in kept:
             return
@@ -81,12 +83,12 @@ class Faults:
         self._more[fault.file] = Fault(fault.file, line, column, message, count)
 
     def update(self, faults: Iterable[Fault]) -> None:
-        """Take note of several faults."""
+        """Add several faults."""
         for each in faults:
             self.add(each)
 
-    def found(self) -> tuple[Fault, ...]:
-        """Return the faults by file, line and column; that of the others of a file stands last."""
+    def all(self) -> tuple[Fault, ...]:
+        """Return the faults in the order of file, line and column; the one for the others of a file is its last."""
         files = sorted(self._kept)
         more = ([self._more[each]] if each in self._more else [] for each in files)
         return tuple(
@@ -95,7 +97,7 @@ class Faults:
 
 
 class DocumentError(ValueError):
-    """Files that cannot be used; `faults` says all that is wrong with them, a line each in `str()`."""
+    """Files with faults. `str()` has a line for each fault."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__("\n".join(map(str, faults)))
@@ -104,9 +106,11 @@ class DocumentError(ValueError):
 
 class Place:
     """
-    Where a value stands, 1-based; for a mapping also where its keys do, for any collection the places of its items.
+    Where a value stands in its file.
 
-    The tree of places has the shape of the data it belongs to.
+    - `line`, `column`: from 1.
+    - `keys`: the places of a mapping's keys.
+    - `items`: the places of a collection's items. So the tree of places has the shape of the data.
     """
 
     __slots__ = ("column", "items", "keys", "line")
@@ -124,7 +128,7 @@ class Place:
         self.items = items
 
     def at(self, *path: str | int) -> Place:
-        """Return the place of the value at `path`; a step that is not in the data is passed over."""
+        """Return the place of the value at `path`. A step that is not in the data is skipped."""
         place = self
         for step in path:
             place = place.items.get(step, place)
@@ -133,35 +137,33 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Document:
-    """
-    One file, read.
-
-    `data` is None where the file cannot be read to its end; `faults` may hold something all the same where it can.
-    """
+    """The content of one file. It may have faults though its data is complete."""
 
     file: str
-    data: Any
+    #: Dicts, lists and scalars; None where the file cannot be read to its end.
+    data: object
     place: Place
     faults: tuple[Fault, ...]
 
 
-def read(path: Path, shown: str | None = None) -> Document:
-    """Read one file, named `shown` in faults; whatever is wrong with it is in the document's `faults`."""
-    builder = _Builder(str(path) if shown is None else shown)
-    data, place = None, Place(1, 1)
+def read(path: Path, name: str | None = None) -> Document:
+    """Return the content of one file. Its faults have `name`, or else `path`, as the name of the file."""
+    builder = _Builder(str(path) if name is None else name)
+    data: object = None
+    place = Place(1, 1)
     with contextlib.suppress(_UnreadableError):
         data, place = builder.build(_text(builder, path))
-    return Document(file=builder.file, data=data, place=place, faults=builder.faults.found())
+    return Document(file=builder.file, data=data, place=place, faults=builder.faults.all())
 
 
 class _UnreadableError(Exception):
-    """The file cannot be read any further; the fault is already noted."""
+    """The rest of the file cannot be read. The fault is in the builder's `faults`."""
 
 
 def _text(builder: _Builder, path: Path) -> str:
-    """Return the text of a file, without byte order mark and free of what a table must not hold."""
+    """Return the text of a file, without byte order mark. A file with a forbidden character is unreadable."""
     try:
-        # Anything but a plain file may have no end.
+        # A pipe or a device may have no end.
         if path.exists() and not path.is_file():
             raise builder.unreadable(1, 1, "not a file")
         with path.open("rb") as file:
@@ -176,8 +178,8 @@ def _text(builder: _Builder, path: Path) -> str:
     except UnicodeDecodeError as error:
         line, column = _position(raw[: error.start].decode("utf-8-sig"))
         raise builder.unreadable(line, column, f"not UTF-8: byte 0x{raw[error.start]:02x}") from None
-    if found := _FORBIDDEN.search(text):
-        raise builder.unreadable(*_position(text[: found.start()]), _not_allowed(found[0]))
+    if match := _FORBIDDEN.search(text):
+        raise builder.unreadable(*_position(text[: match.start()]), _not_allowed(match[0]))
     return text
 
 
@@ -188,14 +190,14 @@ def _position(before: str) -> tuple[int, int]:
 
 
 class _Builder:
-    """Puts the events of one file together to data and places, on a stack of its own: depth costs no recursion."""
+    """Makes data and places of the events of one file. Its own stack in place of recursion bears any depth."""
 
     def __init__(self, file: str) -> None:
         self.file = file
         self.faults = Faults()
-        self._root: tuple[Any, Place] | None = None
-        self._stack: list[_Open] = []
-        self._take: dict[type[yaml.Event], Callable[[Any], None]] = {
+        self._root: tuple[object, Place] | None = None
+        self._stack: list[_OpenCollection] = []
+        self._handlers: dict[type[yaml.Event], Callable[[yaml.Event], None]] = {
             yaml.ScalarEvent: self._scalar,
             yaml.SequenceStartEvent: self._open_sequence,
             yaml.MappingStartEvent: self._open_mapping,
@@ -206,20 +208,20 @@ class _Builder:
         }
 
     def fault(self, line: int, column: int, message: str) -> None:
-        """Note a fault and go on."""
+        """Add a fault."""
         self.faults.add(Fault(self.file, line, column, message[:_MAX_MESSAGE]))
 
     def unreadable(self, line: int, column: int, message: str) -> _UnreadableError:
-        """Note a fault after which there is no going on, and return the exception to raise."""
+        """Add a fault after which nothing is read, and return the exception to raise."""
         self.fault(line, column, message)
         return _UnreadableError()
 
-    def build(self, text: str) -> tuple[Any, Place]:
+    def build(self, text: str) -> tuple[object, Place]:
         """Return the data of the only document of a text, and its places."""
         try:
             for event in yaml.parse(text, Loader=yaml.CBaseLoader):
-                if take := self._take.get(type(event)):
-                    take(event)
+                if handler := self._handlers.get(type(event)):
+                    handler(event)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             raise self._unreadable_at(mark, f"not YAML: {error.problem or error.context}") from None
@@ -229,62 +231,62 @@ class _Builder:
             raise self.unreadable(1, 1, "empty file")
         return self._root
 
-    def _unreadable_at(self, mark: Any, message: str) -> _UnreadableError:
+    def _unreadable_at(self, mark: yaml.Mark | None, message: str) -> _UnreadableError:
         return self.unreadable(1, 1, message) if mark is None else self.unreadable(*_place(mark), message)
 
-    def _document(self, event: Any) -> None:
+    def _document(self, event: yaml.DocumentStartEvent) -> None:
         if self._root is not None:
             raise self._unreadable_at(event.start_mark, "a second document: one to a file")
         if event.version not in (None, (1, 2)):
             raise self.unreadable(1, 1, "only YAML 1.2 is read")
 
-    def _alias(self, event: Any) -> None:
+    def _alias(self, event: yaml.AliasEvent) -> None:
         raise self._unreadable_at(event.start_mark, "an alias: write the value out")
 
-    def _check_plain(self, event: Any) -> None:
-        """Stop at an anchor or a tag of a value, before anything is made of it."""
+    def _check_plain(self, event: yaml.NodeEvent) -> None:
+        """Refuse a value with an anchor or a tag."""
         if event.anchor is not None:
             raise self._unreadable_at(event.start_mark, "an anchor: write values out where they are needed")
         if event.tag is not None:
             raise self._unreadable_at(event.start_mark, "a tag: only plain data is read")
 
-    def _open_sequence(self, event: Any) -> None:
+    def _open_sequence(self, event: yaml.SequenceStartEvent) -> None:
         self._open([], event)
 
-    def _open_mapping(self, event: Any) -> None:
+    def _open_mapping(self, event: yaml.MappingStartEvent) -> None:
         self._open({}, event)
 
-    def _open(self, container: Any, event: Any) -> None:
+    def _open(self, container: Container, event: yaml.CollectionStartEvent) -> None:
         self._check_plain(event)
         if len(self._stack) == MAX_DEPTH:
             raise self._unreadable_at(event.start_mark, f"nested more than {MAX_DEPTH} deep")
-        self._stack.append(_Open(container, *_place(event.start_mark)))
+        self._stack.append(_OpenCollection(container, *_place(event.start_mark)))
 
-    def _close(self, _event: Any) -> None:
+    def _close(self, _event: yaml.CollectionEndEvent) -> None:
         closed = self._stack.pop()
         self._attach(closed.container, closed.place)
 
-    def _scalar(self, event: Any) -> None:
+    def _scalar(self, event: yaml.ScalarEvent) -> None:
         self._check_plain(event)
         line, column = _place(event.start_mark)
-        value: Any = event.value
+        value: Scalar = event.value
         if not value and event.implicit[0] and self._stack and self._stack[-1].key:
-            # A value left out has no place of its own: libyaml says where the text before it ends.
+            # An omitted value has no place of its own: libyaml gives the end of the text before it.
             key_place = self._stack[-1].key[1]
             line, column = key_place.line, key_place.column
         if event.implicit[0]:
             try:
-                value = resolve(value)
+                value = resolve(event.value)
             except ValueError as error:
                 raise self.unreadable(line, column, str(error)) from None
-        elif found := _FORBIDDEN.search(value):
-            self.fault(line, column, _not_allowed(found[0]))
-            # The rest is still looked at, by code that may show the value: half of a surrogate pair cannot be.
-            value = _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", value)
+        elif match := _FORBIDDEN.search(event.value):
+            self.fault(line, column, _not_allowed(match[0]))
+            # Other faults may quote the value, and half of a surrogate pair cannot be printed.
+            value = _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", event.value)
         self._attach(value, Place(line, column))
 
-    def _attach(self, value: Any, place: Place) -> None:
-        """Add a value to the innermost open collection, or take it as a mapping's next key."""
+    def _attach(self, value: object, place: Place) -> None:
+        """Add a value to the innermost open collection; in a mapping that has no open key it is the next key."""
         if not self._stack:
             self._root = value, place
             return
@@ -302,19 +304,19 @@ class _Builder:
             key, key_place = around.key
             around.key = None
             if key in around.container:
-                # The first of two stays, so that the rest of the mapping can still be looked at.
+                # The first of two values stays, so that other faults of the mapping are found as well.
                 message = f"duplicate key {key!r}, first on line {around.keys[key].line}"
                 self.fault(key_place.line, key_place.column, message)
             else:
                 around.container[key], around.keys[key], around.items[key] = value, key_place, place
 
 
-class _Open:
-    """A collection whose end has not come yet; `key` is the key of a mapping that waits for its value."""
+class _OpenCollection:
+    """A collection whose end is still to come. `key` is the key of a mapping whose value is still to come."""
 
     __slots__ = ("container", "items", "key", "keys", "place")
 
-    def __init__(self, container: Any, line: int, column: int) -> None:
+    def __init__(self, container: Container, line: int, column: int) -> None:
         self.container = container
         self.key: tuple[str, Place] | None = None
         self.keys: dict[str, Place] = {}
@@ -322,7 +324,7 @@ class _Open:
         self.place = Place(line, column, self.keys, self.items)
 
 
-def _place(mark: Any) -> tuple[int, int]:
+def _place(mark: yaml.Mark) -> tuple[int, int]:
     return mark.line + 1, mark.column + 1
 
 

@@ -84,7 +84,7 @@ def test_what_is_found_is_a_row_and_a_script_that_show_it(tmp_path: Path) -> Non
     blank = CliRunner().invoke(main, ["lint", str(file)])
     assert blank.exit_code == 2
     assert "blank" in blank.output
-    content = read(file).data
+    content: Any = read(file).data
     assert content["rows"][0]["input_shape"] == [3]
     file.write_text(file.read_text(encoding="utf-8").replace("why: ''", "why: One feature is left out."), "utf-8")
     assert CliRunner().invoke(main, ["lint", str(file)]).exit_code == 0

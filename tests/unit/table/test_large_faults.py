@@ -51,8 +51,8 @@ def test_memory_and_what_is_printed_are_bounded(tmp_path: Path, content: str, co
 def test_faults_beyond_the_first_are_counted_by_file_and_stand_at_its_end() -> None:
     faults = Faults(Fault("a", line, 1, "wrong") for line in (*range(1, 201), *range(1, 51)))
     faults.add(Fault("b", 3, 1, "wrong"))
-    *first, more, other = faults.found()
+    *first, more, other = faults.all()
     assert [each.line for each in first] == list(range(1, MAX_FAULTS + 1))
     assert str(more) == "a:200:1: and 100 more faults of this file, the last one here"
     assert (more.count, other) == (100, Fault("b", 3, 1, "wrong"))
-    assert Faults(faults.found()).found() == faults.found()
+    assert Faults(faults.all()).all() == faults.all()
