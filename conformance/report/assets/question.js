@@ -8,13 +8,7 @@ export function question(each) {
   const parts = questionsOf(each).flatMap(({ words, yaml, why, row, source, isLink }) => [
     words.length ? element("p", { class: "question" }, `${words.join("; ")}.`) : null,
     why ? element("p", { class: "why" }, why) : null,
-    element(
-      "p",
-      { class: "quiet" },
-      row || "no row named",
-      source ? " · " : null,
-      isLink ? outer(source) : source,
-    ),
+    element("p", { class: "quiet" }, row || "no row named", source ? " · " : null, isLink ? outer(source) : source),
     yaml ? code(yaml, "row") : null,
   ]);
   return parts.filter(Boolean);
