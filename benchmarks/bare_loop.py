@@ -25,7 +25,7 @@ from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
 from conformance.ledger.step import Surroundings, asked_steps
 from conformance.reference.lanes.draws import NoDraw
-from conformance.run.cell_runner import DEFAULT_CACHE
+from conformance.run.implementation_process import DEFAULT_CACHE
 from conformance.run.selection import Selection
 from conformance.sandbox import environment
 from conformance.sandbox.child import load

@@ -24,6 +24,7 @@ from benchmarks.cpu_time import python
 from conformance.adapters.registry import select
 from conformance.checks.cell import checks_asked
 from conformance.run.cell_runner import Runner
+from conformance.run.implementation_process import ProcessOptions
 from conformance.sandbox import environment
 from conformance.table.case import Layer
 
@@ -68,7 +69,7 @@ def _ours(rounds: int) -> tuple[list[float], tuple[str, ...]]:
     assert len(cells) == len(LANES) * len(SHAPES), f"{len(cells)} cells of {len(SHAPES)} rows"
     seconds: list[float] = []
     for number in range(1, rounds + 1):
-        runner = Runner(threads=1, keeps_questions=False)
+        runner = Runner(keeps_questions=False, processes=ProcessOptions(threads=1))
         for cell in (cells[0], *cells):
             started = time.perf_counter()
             record = runner.run(cell)

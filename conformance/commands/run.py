@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,9 @@ import click
 import conformance
 from conformance.commands.report import write_page
 from conformance.run.errors import AT_FAULT, INTERNAL_ERROR, CommandFault, OutputPath
-from conformance.run.instruction_set import NAMES
+from conformance.run.option_table import OPTIONS, Option, words_of
+
+_Command = Callable[..., None]
 
 #: Exit code: nothing ran.
 NOTHING_RAN: Final = 3
@@ -39,24 +42,45 @@ def _count_of_workers(_context: click.Context, _option: click.Parameter, value: 
     return str(int(value))
 
 
-_CASES: Final = click.argument("cases", nargs=-1, type=str)
-#: From a millisecond or a megabyte to a week and more; not NaN, of which a range by its ends alone knows nothing.
-_MORE_THAN_0 = _Positive(min=0.001, max=1e6)
+def _type_of(option: Option) -> click.ParamType[Any] | None:
+    """Return what converts and checks the value of an option; None for a switch."""
+    if option.kind is bool:
+        return None
+    if option.kind is float:
+        # From a millisecond or a megabyte to a week and more.
+        return _Positive(min=0.001, max=1e6)
+    if option.kind is int:
+        return click.IntRange(min=option.least)
+    return click.Choice(option.choices) if option.choices else click.STRING
+
+
+def _parameter(option: Option) -> str:
+    """Return the name of the function's parameter that takes an option's value."""
+    return option.name.replace("-", "_")
+
+
+def _options_of_a_run(command: _Command) -> _Command:
+    """Give a command every option of `conformance.run.option_table` that has flags."""
+    for each in reversed(OPTIONS):
+        if each.flags:
+            decorate = click.option(
+                *each.flags,
+                _parameter(each),
+                type=_type_of(each),
+                is_flag=each.kind is bool,
+                default=None if each.repeatable else False if each.kind is bool else each.default,
+                multiple=each.repeatable,
+                show_default=bool(each.choices),
+                metavar=each.metavar,
+                help=each.help,
+            )
+            command = decorate(command)
+    return command
 
 
 @click.command()
-@_CASES
-@click.option(
-    "-i",
-    "--implementation",
-    multiple=True,
-    metavar="NAME",
-    help="Name, glob, module:Class or module:function; repeatable.",
-)
-@click.option("--device", type=click.Choice(["cpu", "gpu", "auto"]), default="cpu", show_default=True)
-@click.option("--tier", type=click.Choice(["quick", "full", "nightly"]), default="full", show_default=True)
-@click.option("--random", type=click.IntRange(min=0), default=0, metavar="N", help="Add N random cases.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, metavar="S", help="The seed of the random cases.")
+@click.argument("cases", nargs=-1, type=str)
+@_options_of_a_run
 @click.option(
     "-n",
     "workers",
@@ -67,17 +91,6 @@ _MORE_THAN_0 = _Positive(min=0.001, max=1e6)
     help="Processes of pytest; 0 for none.",
 )
 @click.option("--tx", multiple=True, metavar="SPEC", help="Workers of other machines instead: ssh=HOST; repeatable.")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of each process; its share of the CPUs.")
-@click.option("--cpu-isa", type=click.Choice(NAMES), help="Limit frameworks to this instruction set.")
-@click.option("--shard", default="1/1", metavar="I/N", help="Run the I-th of N parts.")
-@click.option("--times", metavar="RESULTS", help="Expect cells to take as long as they did in this results file.")
-@click.option("--no-ledger", is_flag=True, help="Known divergences violate, as if nobody knew of them.")
-@click.option("--strict-ledger", is_flag=True, help="Exit with 1 where a known divergence is gone.")
-@click.option("--draws", type=click.IntRange(min=1), default=1, metavar="N", help="Ask every question N times.")
-@click.option("--deadline", type=_MORE_THAN_0, metavar="SECONDS", help="CPU time per thread for a cell's answers; 300.")
-@click.option("--start-deadline", type=_MORE_THAN_0, metavar="SECONDS", help="CPU time until a process is up; 120.")
-@click.option("--hang", type=_MORE_THAN_0, metavar="SECONDS", help="Wall time almost without CPU time; 60.")
-@click.option("--memory", type=_MORE_THAN_0, metavar="GIB", help="Resident, that a framework's process may take; 8.")
 @click.option("--collect-only", is_flag=True, help="Run and write nothing: say how many cells there are, and how long.")
 @click.option(
     "--junit-xml",
@@ -88,28 +101,7 @@ _MORE_THAN_0 = _Positive(min=0.001, max=1e6)
 )
 @click.option("-o", "output", type=OutputPath(file_okay=False), default=Path("reports"), show_default=True)
 def run(
-    cases: tuple[str, ...],
-    implementation: tuple[str, ...],
-    device: str,
-    tier: str,
-    random: int,
-    seed: int,
-    workers: str,
-    tx: tuple[str, ...],
-    threads: int | None,
-    cpu_isa: str | None,
-    shard: str,
-    times: str | None,
-    draws: int,
-    no_ledger: bool,
-    strict_ledger: bool,
-    deadline: float | None,
-    start_deadline: float | None,
-    hang: float | None,
-    memory: float | None,
-    collect_only: bool,
-    junit_xml: Path | None,
-    output: Path,
+    *, workers: str, tx: tuple[str, ...], collect_only: bool, junit_xml: Path | None, output: Path, **values: Any
 ) -> None:
     """
     Run CASES (files or folders; the default table without any) and write results and page into DIR.
@@ -125,33 +117,28 @@ def run(
 
     The page is that of the results file beside it: a run that writes results and no page removes an earlier page.
     """
-    _refuse_contradictions(random=random, no_ledger=no_ledger, strict_ledger=strict_ledger)
+    given = {each.name: values.get(_parameter(each)) for each in OPTIONS}
+    _refuse_contradictions(given)
     if str(Path.cwd()) not in sys.path:
         # For implementations named as module:Class; at the end, so that it shadows nothing.
         sys.path.append(str(Path.cwd()))
     if collect_only:
-        selected = {"cases": cases, "implementations": implementation, "device": device, "tier": tier, "times": times}
-        _collect({**selected, "random": random, "random_seed": seed}, shard, draws)
+        _collect(given)
         return
+    results = output / "results.jsonl"
+    words = words_of(given | {"results": results})
+    words += [f"--junit-xml={junit_xml.absolute()}"] if junit_xml is not None else []
+    # The summary shows red cells itself: of thousands, pytest would print every one.
+    words += ["-q", "--no-header", "--progress", "--tb=no", "-rN", *_workers(workers, tx), f"{SUITE}::test_dense"]
+    sys.exit(_exit_code(words, results, output / "index.html"))
 
+
+def _exit_code(words: list[str], results: Path, page: Path) -> int:
+    """Run pytest with these words and return the exit code of the command; raises `CommandFault`."""
     from conformance.results import ResultsError
 
-    results = output / "results.jsonl"
-    options = [f"--cases={each}" for each in cases] + [f"--implementation={each}" for each in implementation]
-    options += [f"--device={device}", f"--tier={tier}", f"--shard={shard}", f"--draws={draws}", f"--results={results}"]
-    options += ["--no-ledger"] if no_ledger else []
-    options += ["--strict-ledger"] if strict_ledger else []
-    limits = {"deadline": deadline, "start-deadline": start_deadline, "hang": hang, "memory": memory}
-    options += [f"--{name}={value!r}" for name, value in limits.items() if value is not None]
-    options += [f"--junit-xml={junit_xml.absolute()}"] if junit_xml is not None else []
-    options += [f"--random={random}", f"--random-seed={seed}"]
-    options += [] if times is None else [f"--times={times}"]
-    options += [] if threads is None else [f"--threads={threads}"]
-    options += [] if cpu_isa is None else [f"--cpu-isa={cpu_isa}"]
-    # The summary shows red cells itself: of thousands, pytest would print every one.
-    options += ["-q", "--no-header", "--progress", "--tb=no", "-rN", *_workers(workers, tx)]
     try:
-        code = _run_and_report([*options, f"{SUITE}::test_dense"], results, output / "index.html")
+        return _run_and_report(words, results, page)
     except (OSError, ResultsError) as error:
         # The page, or what else cannot be kept: a full disk, no temporary folder.
         raise CommandFault(str(error)) from None
@@ -160,15 +147,14 @@ def run(
         if not any(isinstance(each, KeyboardInterrupt) for each in (error, error.__context__)):
             raise
         raise CommandFault("interrupted before anything ran") from None
-    sys.exit(code)
 
 
-def _refuse_contradictions(*, random: int, no_ledger: bool, strict_ledger: bool) -> None:
+def _refuse_contradictions(given: Mapping[str, Any]) -> None:
     """Raise `CommandFault` where an option would have no effect beside the others."""
-    source = click.get_current_context().get_parameter_source("seed")
-    if not random and source is not click.core.ParameterSource.DEFAULT:
+    source = click.get_current_context().get_parameter_source("random_seed")
+    if not given["random"] and source is not click.core.ParameterSource.DEFAULT:
         raise CommandFault("--seed is the seed of the random cases, and there are none: add --random N")
-    if no_ledger and strict_ledger:
+    if given["no-ledger"] and given["strict-ledger"]:
         raise CommandFault("--no-ledger and --strict-ledger exclude one another: without a ledger nothing is gone")
 
 
@@ -215,13 +201,14 @@ def _last_written(results: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _collect(selected: dict[str, Any], shard: str, draws: int) -> None:
+def _collect(given: Mapping[str, Any]) -> None:
     """Print what a run would be, and run nothing."""
     from conformance.run.estimate import planned
-    from conformance.run.selection import Selection, SelectionError, parse_shard
+    from conformance.run.options import selection_of
+    from conformance.run.selection import SelectionError
 
     try:
-        for line in planned(Selection(**selected, shard=parse_shard(shard)), draws=draws):
+        for line in planned(selection_of(given), draws=given["draws"]):
             click.echo(line)
     except SelectionError as error:
         raise CommandFault(str(error)) from None

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import platform
 import time
-from collections import Counter
-from collections.abc import Sequence, Set
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
+from typing import Any
 
 from conformance.adapters.installation import told_missing
 from conformance.adapters.registry import Implementation
@@ -29,51 +27,43 @@ from conformance.run.cell_record import (
     unjudged,
     verdict_fields,
 )
+from conformance.run.implementation_process import ProcessHolder, ProcessOptions
 from conformance.run.instruction_set import lacking, limited
 from conformance.sandbox.environment import cpu_features
-from conformance.sandbox.sandbox import InProcess, Investigator, Limits, Respondent, Sandbox, StartError
+from conformance.sandbox.sandbox import Respondent, StartError
 from conformance.sandbox.steps import Build, Hello, SetWeights, Step, Transcript
 
-#: Where JAX keeps what it compiled; the sandbox keys it by version.
-DEFAULT_CACHE: Final = Path("~/.cache/dense-conformance")
-#: How often in a row a process may fail to start that was up before.
-TRIES: Final = 3
-#: What one process is for: an implementation's name, and its environment.
-Process = tuple[str, tuple[tuple[str, str], ...]]
 
-
-@dataclass
 class Runner:
     """
     Runs cells one after the other, holding one implementation's process at a time.
 
-    `draws` says how often each question is asked, with other values each time. A process that does not start is not
-    tried again: every cell of its implementation says why. One that was up before is, since that may pass, until it
-    has failed `TRIES` times in a row. `cpu_isa` names the instruction set that processes are limited to, None for the
-    processor's own. With `keeps_questions` a question is kept for the next implementation;
-    where there is none, that would take memory, and time to look through it for garbage.
+    Args:
+        behaviours: the declared behaviours that cells are judged with.
+        draws: how often each question is asked, with other values each time.
+        keeps_questions: whether a question is kept for the next implementation. Where there is none, that would take
+            memory, and time to look through it for garbage.
+        processes: how processes are run.
     """
 
-    behaviours: Sequence[Behaviour] = ()
-    threads: int = 1
-    draws: int = 1
-    in_process: bool = False
-    keeps_questions: bool = True
-    limits: Limits = field(default_factory=Limits)
-    cache: Path | None = None
-    cpu_isa: str | None = None
-    _respondent: Respondent | None = None
-    _sandbox: Sandbox | None = None
-    _held: Process | None = None
-    _failed: dict[Process, StartError] = field(default_factory=dict)
-    _tries: Counter[Process] = field(default_factory=Counter)
-    _waited: float | None = None
-    _covering: dict[str, tuple[Behaviour, ...]] = field(default_factory=dict)
-    _lacking_packages: dict[str, str] = field(default_factory=dict)
-    #: What the last question came to, for those who compare implementations with one another.
-    transcript: Transcript | None = None
-    hellos: dict[str, Hello] = field(default_factory=dict)
-    announced: set[str] = field(default_factory=set)
+    def __init__(
+        self,
+        *,
+        behaviours: Sequence[Behaviour] = (),
+        draws: int = 1,
+        keeps_questions: bool = True,
+        processes: ProcessOptions | None = None,
+    ) -> None:
+        options = processes or ProcessOptions()
+        self._behaviours = tuple(behaviours)
+        self._draws = draws
+        self._keeps_questions = keeps_questions
+        self._cpu_isa = options.cpu_isa
+        self._processes = ProcessHolder(options)
+        self._behaviours_by_implementation: dict[str, tuple[Behaviour, ...]] = {}
+        self._missing_packages: dict[str, str] = {}
+        self._greeted: set[str] = set()
+        self._last_transcript: Transcript | None = None
 
     def run(self, cell: Cell) -> dict[str, Any]:
         """
@@ -82,48 +72,64 @@ class Runner:
         `start` in it says how long the cell waited for its process, where it was the first that needed it (seconds).
         """
         started = time.perf_counter()
-        self._waited = None
-        cell = replace(cell, implementation=limited(cell.implementation, self.cpu_isa))
-        missing = self._missing(cell.implementation)
+        cell = replace(cell, implementation=limited(cell.implementation, self._cpu_isa))
+        missing = self._missing_packages_of(cell.implementation)
         outcome = unjudged("not_run", f"not installed: {missing}") if missing else self._outcome(cell)
         seconds = time.perf_counter() - started
-        record = cell_record(cell, outcome, seconds=seconds, start=self._waited)
-        if not self.keeps_questions:
+        record = cell_record(cell, outcome, seconds=seconds, start=self._processes.take_waited())
+        if not self._keeps_questions:
             forget_questions()
         return record
 
     @property
+    def hellos(self) -> Mapping[str, Hello]:
+        """What the first process of each implementation said of itself, by the implementation's name."""
+        return self._processes.hellos
+
+    def new_hello(self, implementation: str) -> Hello | None:
+        """Return what the process of an implementation said of itself, once: None before it ran, and from then on."""
+        hello = self.hellos.get(implementation)
+        if hello is None or implementation in self._greeted:
+            return None
+        self._greeted.add(implementation)
+        return hello
+
+    @property
+    def last_transcript(self) -> Transcript | None:
+        """What came of the last question, for those who compare implementations with one another."""
+        return self._last_transcript
+
+    @property
     def generation(self) -> int:
         """How many processes the sandbox held has had: of two cells with the same number one had both."""
-        return 0 if self._sandbox is None else self._sandbox.generation
+        sandbox = self._processes.sandbox
+        return 0 if sandbox is None else sandbox.generation
 
     def close(self) -> None:
         """End the process held, if any."""
-        if self._respondent is not None:
-            self._respondent.close()
-        self._respondent = self._sandbox = self._held = None
+        self._processes.close()
 
-    def _missing(self, implementation: Implementation) -> str:
+    def _missing_packages_of(self, implementation: Implementation) -> str:
         """Return the names of the packages that are not installed, looked for once: a run installs none."""
-        if implementation.name not in self._lacking_packages:
+        if implementation.name not in self._missing_packages:
             missing = implementation.missing_packages()
-            self._lacking_packages[implementation.name] = told_missing(missing) if missing else ""
-        return self._lacking_packages[implementation.name]
+            self._missing_packages[implementation.name] = told_missing(missing) if missing else ""
+        return self._missing_packages[implementation.name]
 
-    def _lacking_features(self) -> str | None:
+    def _missing_instruction_set(self) -> str | None:
         """Return why this machine cannot keep to the instruction set asked for, None where it can."""
-        missing = () if self.cpu_isa is None else lacking(self.cpu_isa, cpu_features())
-        return f"--cpu-isa {self.cpu_isa}: the processor lacks {', '.join(missing)}" if missing else None
+        missing = () if self._cpu_isa is None else lacking(self._cpu_isa, cpu_features())
+        return f"--cpu-isa {self._cpu_isa}: the processor lacks {', '.join(missing)}" if missing else None
 
     def _outcome(self, cell: Cell) -> dict[str, Any]:
         """Return outcome, checks and what explains them."""
-        reason = _lacking(cell) or self._lacking_features()
+        reason = _unmet_need(cell) or self._missing_instruction_set()
         if reason is not None:
             return unjudged("not_run", reason)
         if cell.unsupported is not None:
             return unjudged("unsupported", cell.unsupported)
         try:
-            respondent = self._hold(cell.implementation)
+            respondent = self._processes.hold(cell.implementation)
         except StartError as error:
             return not_started(cell, error)
         hello = self.hellos[cell.implementation.name]
@@ -131,54 +137,23 @@ class Runner:
             devices = ", ".join(hello.devices)
             return unjudged("not_run", f"no {cell.device} is visible to the framework, which has: {devices}")
         try:
-            questions = questions_of(cell, self.draws)
+            questions = questions_of(cell, self._draws)
         except (NoDraw, NotImplementedError) as error:
             return unjudged("not_run", f"no values can be drawn: {error}")
         worst: dict[str, Any] | None = None
-        for asked in questions:
+        for question in questions:
             try:
-                transcript = self._asked(cell, asked, respondent)
+                transcript = self._transcript(cell, question, respondent)
             except StartError as error:  # in place of a process that crashed at the draw before, or had grown
                 return not_started(cell, error)
-            self.transcript = transcript
-            judged = self._judge(cell, asked, transcript)
+            self._last_transcript = transcript
+            judged = self._judge(cell, question, transcript)
             if worst is None or OUTCOMES.index(judged["outcome"]) < OUTCOMES.index(worst["outcome"]):
                 worst = judged
         assert worst is not None, "draws is at least 1"
         return worst
 
-    def _hold(self, implementation: Implementation) -> Respondent:
-        """Return the running process of an implementation, ending that of another first."""
-        name = implementation.name
-        process = (name, tuple(sorted(implementation.environment.items())))
-        if process in self._failed:
-            raise self._failed[process]
-        fresh = self._held != process
-        if fresh:
-            self.close()
-            if self.in_process:
-                self._respondent = InProcess(implementation, threads=self.threads, cache=self.cache)
-            else:
-                self._sandbox = Sandbox(implementation, limits=self.limits, threads=self.threads, cache=self.cache)
-                self._respondent = Investigator(self._sandbox)
-            self._held = process
-        assert self._respondent is not None
-        try:
-            asked = time.perf_counter()
-            # What a process with a row's own switches says of itself stands for no other.
-            self.hellos.setdefault(name, self._respondent.start())
-            if fresh:
-                self._waited = time.perf_counter() - asked
-        except StartError as error:
-            self._tries[process] -= 1
-            if self._tries[process] <= 0:
-                self._failed[process] = error
-            self.close()
-            raise
-        self._tries[process] = TRIES
-        return self._respondent
-
-    def _asked(self, cell: Cell, asked: Question, respondent: Respondent) -> Transcript:
+    def _transcript(self, cell: Cell, question: Question, respondent: Respondent) -> Transcript:
         """
         Return what came of a question.
 
@@ -188,28 +163,29 @@ class Runner:
         """
         around = self._surroundings(cell)
         replacing = [each for each in self._behaviours_of(cell.implementation.name) if each.replaces_process]
-        steps = asked_steps(asked.steps) if replacing else ()
+        steps = asked_steps(question.steps) if replacing else ()
         # The signals that are declared of each step that is asked last; of one that outlives its call there is none.
         last: dict[str, set[str]] = {}
         for step in steps:
             for each in replacing:
                 if each.covers(step, around, cell.case.id):
                     last.setdefault(step.label, set()).update(each.instead.crashes)
-        if not last or self._sandbox is None:
-            return respondent.ask(asked.steps, name=cell.case.id)
-        ordered = asked_last(asked.steps, last.keys())
-        transcript = self._sandbox.ask(ordered, name=cell.case.id)
+        sandbox = self._processes.sandbox
+        if not last or sandbox is None:
+            return respondent.ask(question.steps, name=cell.case.id)
+        ordered = steps_with_last(question.steps, last.keys())
+        transcript = sandbox.ask(ordered, name=cell.case.id)
         crash = transcript.crash
         if crash is not None and not any(signal in crash.reason for signal in last.get(crash.label, ())):
             transcript = respondent.ask(ordered, name=cell.case.id)
-        self._sandbox.close()
+        sandbox.close()
         return transcript
 
     def _behaviours_of(self, implementation: str) -> Sequence[Behaviour]:
         """Return the behaviours of an implementation: few of them, where cells are many."""
-        if implementation not in self._covering:
-            self._covering[implementation] = of_implementation(self.behaviours, implementation)
-        return self._covering[implementation]
+        if implementation not in self._behaviours_by_implementation:
+            self._behaviours_by_implementation[implementation] = of_implementation(self._behaviours, implementation)
+        return self._behaviours_by_implementation[implementation]
 
     def _surroundings(self, cell: Cell) -> Surroundings:
         return Surroundings(
@@ -218,15 +194,15 @@ class Runner:
             versions=self.hellos[cell.implementation.name].versions,
         )
 
-    def _judge(self, cell: Cell, asked: Question, transcript: Transcript) -> dict[str, Any]:
+    def _judge(self, cell: Cell, question: Question, transcript: Transcript) -> dict[str, Any]:
         """Return what a transcript amounts to, the ledger applied."""
         behaviours = self._behaviours_of(cell.implementation.name)
-        verdict = Trial(cell, asked, transcript, behaviours, self._surroundings(cell)).verdict()
+        verdict = Trial(cell, question, transcript, behaviours, self._surroundings(cell)).verdict()
         content = verdict_fields(verdict) | transcript_fields(transcript)
-        return content | script_field(cell, content, asked)
+        return content | script_field(cell, content, question)
 
 
-def asked_last(steps: Sequence[Step], labels: Set[str]) -> tuple[Step, ...]:
+def steps_with_last(steps: Sequence[Step], labels: Set[str]) -> tuple[Step, ...]:
     """
     Return the steps with those of some labels last.
 
@@ -245,7 +221,7 @@ def asked_last(steps: Sequence[Step], labels: Set[str]) -> tuple[Step, ...]:
     return (*first, *last)
 
 
-def _lacking(cell: Cell) -> str | None:
+def _unmet_need(cell: Cell) -> str | None:
     """Return why the machine cannot show what a row is about, None where it can."""
     mac = platform.system() == "Darwin"
     there = {

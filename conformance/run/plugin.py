@@ -1,8 +1,9 @@
 """
-The part of the suite that speaks pytest: options, expansion of the table into tests, results, summary.
+The part of the suite that speaks pytest: options, expansion of the table into tests, what reports carry.
 
 Loaded by `-p conformance.run.plugin` in this project's own options and by `conformance run`, never through an entry
-point of pytest, so that it cannot touch anybody else's test run.
+point of pytest, so that it cannot touch anybody else's test run. What the process that leads a run does beside this is
+in `conformance.run.leader`, what it does where there are workers in `conformance.run.distributed.hooks`.
 """
 
 from __future__ import annotations
@@ -15,77 +16,47 @@ from typing import Any, Final
 
 import pytest
 
+from conformance.checks.cell import Cell
 from conformance.results import finite
-from conformance.results.locked_file import OutputError
+from conformance.results.locked_file import OutputError, ResultsFile
+from conformance.run import option_table, resources
+from conformance.run.cell_name import name_of
 from conformance.run.cell_runner import Runner
+from conformance.run.distributed import transfer
+from conformance.run.distributed.hooks import WithXdist
 from conformance.run.errors import say_error
-from conformance.run.instruction_set import NAMES
+from conformance.run.implementation_process import DEFAULT_CACHE, ProcessOptions
+from conformance.run.leader import Leader
 from conformance.run.light_reports import LightReports
+from conformance.run.options import Options
+from conformance.run.plan import (
+    Assignment,
+    Plan,
+    assignment_of_leader,
+    assignment_of_worker,
+    check_in_process,
+    plan_of,
+    workers_of,
+)
 from conformance.run.progress import Progress
+from conformance.run.recorder import Recorder
 from conformance.run.runner import RECORD
-from conformance.run.selection import DEVICES, SelectionError
-from conformance.run.state import State
-from conformance.run.summary import summarise
-from conformance.sandbox.sandbox import GIB, Limits
-from conformance.table.case import TIERS
-from conformance.text import is_coloured, show_lines
+from conformance.run.selection import SelectionError
+from conformance.sandbox.environment import usable
+from conformance.sandbox.steps import Hello
+from conformance.text import is_coloured
 
-STATE: Final = pytest.StashKey[State]()
-#: What is collected lives to the end, a cell leaves some hundred objects that wait for the collector, and a question
-#: that is kept has thousands that it walks in vain: it comes every few dozen cells, not several times in each.
+OPTIONS: Final = pytest.StashKey[Options]()
+ASSIGNMENT: Final = pytest.StashKey[Assignment]()
+#: The plan that was made to find out how many workers there are, and how many.
+PLANNED: Final = pytest.StashKey[tuple[Plan, resources.Allocation]]()
+#: GC threshold. Collected tests and kept questions live all session; frequent collections rescan them for nothing.
 OBJECTS_BETWEEN_COLLECTIONS: Final = 10_000
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Register the suite's options."""
-    group = parser.getgroup("conformance", "conformance of dense layers")
-    group.addoption("--implementation", action="append", default=[], metavar="NAME", help="name or glob; repeatable")
-    group.addoption("--device", choices=DEVICES, default="cpu", help="auto: the CPU, and the GPU where one is visible")
-    group.addoption("--tier", choices=TIERS, default="full", help="a tier includes the ones before it")
-    group.addoption("--cases", action="append", default=[], metavar="PATH", help="YAML file or folder; repeatable")
-    group.addoption("--random", type=int, default=0, metavar="N", help="add N random cases to those of the table")
-    group.addoption("--random-seed", type=int, default=0, metavar="S", help="the seed of the random cases")
-    group.addoption("--shard", default="1/1", metavar="I/N", help="run the I-th of N parts")
-    group.addoption("--times", default=None, metavar="RESULTS", help="expect cells to take as long as they did there")
-    group.addoption("--results", default=None, metavar="FILE", help="write the results, a JSON object a line")
-    group.addoption("--draws", type=int, default=1, metavar="N", help="ask every question N times")
-    group.addoption("--no-ledger", action="store_true", help="known divergences violate, as if nobody knew of them")
-    group.addoption("--strict-ledger", action="store_true", help="fail where a known divergence is gone")
-    group.addoption(
-        "--threads", type=int, default=None, metavar="N", help="of each process; else its share of the CPUs"
-    )
-    group.addoption(
-        "--cpu-isa", choices=NAMES, default=None, help="limit frameworks to an instruction set that the processor has"
-    )
-    group.addoption(
-        "--progress", action="store_true", help="how far a run has come and how long it will take, not dots"
-    )
-    group.addoption("--in-process", action="store_true", help="for a debugger: no process of its own")
-    usual = Limits()
-    group.addoption(
-        "--deadline",
-        type=float,
-        default=usual.question,
-        metavar="SECONDS",
-        help="CPU time of each thread for a cell's answers",
-    )
-    group.addoption(
-        "--start-deadline",
-        type=float,
-        default=usual.start,
-        metavar="SECONDS",
-        help="CPU time of a process until it is up",
-    )
-    group.addoption(
-        "--hang",
-        type=float,
-        default=usual.hang,
-        metavar="SECONDS",
-        help="wall time in which a process that does not hang gains CPU time: 1 s for each 60 s",
-    )
-    group.addoption(
-        "--memory", type=float, default=usual.memory / GIB, metavar="GIB", help="resident, that a process may take"
-    )
+    option_table.add_to(parser)
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
@@ -94,10 +65,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or config.option.help or config.option.version:
         return None  # xdist itself reads what the variable says
     try:
-        state = config.stash[STATE] = State(config)
-        return state.plan().workers
+        options = Options.of(config)
+        plan = plan_of(options, config)
     except (SelectionError, pytest.UsageError) as error:
         raise _usage_fault(error) from None
+    allocation = workers_of(plan, options, config)
+    config.stash[PLANNED] = plan, allocation
+    return allocation.workers
 
 
 @pytest.hookimpl(trylast=True)
@@ -106,24 +80,48 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.help or config.option.version:
         return
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
+    is_worker = hasattr(config, "workerinput")
     try:
-        state = config.stash.get(STATE, None) or State(config)
-        state.prepare()
+        options = config.stash[OPTIONS] = Options.of(config)
+        if is_worker:
+            config.stash[ASSIGNMENT] = assignment_of_worker(config)
+        else:
+            _lead(config, options)
     except (SelectionError, pytest.UsageError) as error:
         raise _usage_fault(error) from None
-    config.stash[STATE] = state
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if config.getoption("--progress") and state.worker is None and reporter is not None:
-        writer = config.get_terminal_writer()
-        state.recorder.progress = Progress(
-            writer._file, lambda: state.recorder.tally.expected, live=is_coloured(writer._file)
-        )
-        config.pluginmanager.register(state.recorder.progress, "conformance-progress")
     if reporter is not None:
-        light = LightReports(config, reporter, prints=state.worker is None)
+        light = LightReports(config, reporter, prints=not is_worker)
         config.pluginmanager.register(light, "conformance-light-reports")
-    if config.pluginmanager.hasplugin("xdist") and state.worker is None:
-        config.pluginmanager.register(state.distribution(), "conformance-xdist")
+
+
+def _lead(config: pytest.Config, options: Options) -> None:
+    """Register what leads a run; raises as `plan_of` does, or where the results file cannot be written."""
+    plan, allocation = config.stash.get(PLANNED, None) or (plan_of(options, config), None)
+    check_in_process(options, plan, config)
+    config.stash[ASSIGNMENT] = assignment_of_leader(plan, options, config)
+    recorder = Recorder()
+    if options.results is not None and plan.reads_table and not config.option.collectonly:
+        try:
+            recorder.writer = ResultsFile.open(options.results)
+        except OutputError as error:
+            raise SelectionError(str(error)) from None
+    if options.has_progress and config.pluginmanager.hasplugin("terminalreporter"):
+        file = config.get_terminal_writer()._file
+        recorder.progress = Progress(file, lambda: recorder.tally.expected, live=is_coloured(file))
+        config.pluginmanager.register(recorder.progress, "conformance-progress")
+    leader = Leader(config, options, plan, recorder, allocation)
+    config.pluginmanager.register(leader, "conformance-leader")
+    if config.pluginmanager.hasplugin("xdist"):
+        hooks = WithXdist(
+            config,
+            plan.machines,
+            cells=lambda: transfer.pack(plan.cells, plan.behaviours),
+            words=options.words_for_workers(),
+            expect=leader.expect,
+        )
+        recorder.place = hooks.place
+        config.pluginmanager.register(hooks, "conformance-xdist")
 
 
 def _usage_fault(error: object) -> pytest.UsageError:
@@ -136,61 +134,80 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Expand the table into one test per cell."""
     if "cell" not in metafunc.fixturenames or metafunc.function.__name__ != "test_dense":
         return
-    state = metafunc.config.stash[STATE]
-    if not state.reads_table:
+    assignment = metafunc.config.stash[ASSIGNMENT]
+    if not assignment.reads_table:
         raise pytest.UsageError(f"{metafunc.module.__name__}: no file that pytest was called with asks for the table")
-    cells = state.cells
-    metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells])
+    metafunc.parametrize("cell", assignment.cells, ids=[cell.id for cell in assignment.cells])
 
 
 @pytest.fixture(scope="session")
 def conformance_runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
     """Yield what runs the cells of this process of pytest, and end its child at the end."""
-    runner = request.config.stash[STATE].runner()
+    options, assignment = request.config.stash[OPTIONS], request.config.stash[ASSIGNMENT]
+    resources.keep_to(assignment.threads)
+    runner = Runner(
+        behaviours=assignment.behaviours,
+        draws=options.draws,
+        keeps_questions=len({each.implementation.name for each in assignment.cells}) > 1,
+        processes=ProcessOptions(
+            in_process=options.in_process,
+            threads=assignment.threads,
+            limits=options.limits,
+            cache=usable(DEFAULT_CACHE),
+            cpu_isa=options.cpu_isa,
+        ),
+    )
     yield runner
     runner.close()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Write the header, where this process collects itself, and let what was collected be."""
-    # Table, ledger and tests live to the end: a collector that walks them again and again finds nothing.
+    """Let what was collected be: it lives to the end, and a collector that walks it again and again finds nothing."""
     gc.freeze()
-    state = session.config.stash[STATE]
-    if state.worker is None and not session.config.option.collectonly:
-        state.expect([item.nodeid for item in session.items])
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-    """Let the report of a cell's test carry its record, and that of the first one what its process said of itself."""
+    """Let a report of a cell's test name the cell and carry its record, the first one also what its process said."""
     report: Any = yield
+    cell = _cell_of(item)
+    if cell is None:
+        return report
+    report.conformance_cell = tuple(name_of(cell))
     if call.when == "call" and RECORD in item.stash:
-        state = item.config.stash[STATE]
-        host = state.host
-        record = _placed(item.stash[RECORD], host)
+        assignment = item.config.stash[ASSIGNMENT]
+        record = _placed(item.stash[RECORD], assignment.host)
         # As text, which takes execnet a hundredth of the time it takes to carry every value by itself.
         report.conformance = json.dumps(record)
         del item.stash[RECORD]  # tests live to the end, and records must not
-        if state.is_told_in_junit:
+        if assignment.writes_junit:
             # Of these pytest's own --junit-xml makes properties of a test case; it takes those of the last report.
             item.user_properties.extend(_properties(record))
         runner: Runner = item.funcargs["conformance_runner"]  # type: ignore[attr-defined]
-        report.conformance_hellos = [
-            finite(
-                {
-                    "implementation": name,
-                    "versions": dict(hello.versions),
-                    "settings": {key: _plain(value) for key, value in hello.settings.items()},
-                    "devices": list(hello.devices),
-                    "threads": hello.threads,
-                    **({} if host is None else {"host": host}),
-                }
-            )
-            for name, hello in runner.hellos.items()
-            if name == record["implementation"] and name not in runner.announced
-        ]
-        runner.announced.add(record["implementation"])
+        hello = runner.new_hello(cell.implementation.name)
+        if hello is not None:
+            report.conformance_hello = _greeting(cell.implementation.name, hello, assignment.host)
     return report
+
+
+def _cell_of(item: pytest.Item) -> Cell | None:
+    """Return the cell that a test runs, None of another test."""
+    parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    cell = parameters.get("cell")
+    return cell if isinstance(cell, Cell) else None
+
+
+def _greeting(implementation: str, hello: Hello, host: str | None) -> dict[str, object]:
+    """Return the line of a results file about what the process of an implementation says of itself."""
+    line: dict[str, object] = {
+        "implementation": implementation,
+        "versions": dict(hello.versions),
+        "settings": {key: _plain(value) for key, value in hello.settings.items()},
+        "devices": list(hello.devices),
+        "threads": hello.threads,
+        **({} if host is None else {"host": host}),
+    }
+    return dict(finite(line))
 
 
 def _placed(record: dict[str, Any], host: str | None) -> dict[str, Any]:
@@ -213,78 +230,3 @@ def _properties(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _plain(value: object) -> object:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Write results as they come; with xdist, this runs where the results file is."""
-    state = _current
-    if state is not None and state.worker is None and (report.when == "call" or report.failed):
-        state.recorder.take(report)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Remember the run whose reports are to come."""
-    global _current
-    _current = session.config.stash[STATE]
-
-
-#: The run of this process; reports do not carry their configuration.
-_current: State | None = None
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:
-    """End the results file; a run of which nothing ran fails, and so does one that did not ask who was named."""
-    global _current
-    state, _current = _current, None
-    if state is None or state.worker is not None or session.config.option.collectonly:
-        return
-    if state.recorder.progress is not None:
-        state.recorder.progress.end()
-    try:
-        state.recorder.finish()
-    except OutputError as error:
-        state.recorder.give_up(error)
-        session.exitstatus = pytest.ExitCode.USAGE_ERROR
-        return
-    if exitstatus != pytest.ExitCode.OK or not state.recorder.asked:
-        return
-    if not state.recorder.tally.has_run:
-        session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
-    elif state.idle or state.fails_by_ledger:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Let go of a results file that the session never came to."""
-    state = config.stash.get(STATE, None)
-    if state is not None and state.recorder.writer is not None:
-        state.recorder.writer.close()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print counts per implementation, the slowest cells, and where the results are."""
-    state = config.stash.get(STATE, None)
-    if state is not None and state.recorder.failure is not None:
-        # A summary of what is not in the file would be taken for one of what is.
-        terminalreporter.write_line(f"error: the results cannot be written: {state.recorder.failure}", red=True)
-        return
-    if state is None or state.worker is not None or not state.recorder.asked or config.option.collectonly:
-        return
-    terminalreporter.section("conformance")
-    lines = summarise(
-        state.recorder.tally,
-        results=config.getoption("--results"),
-        versions=state.recorder.versions,
-        strict=state.is_strict,
-        idle=state.idle,
-        notes=state.unknown_globs,
-        alone=state.alone,
-    )
-    writer = config.get_terminal_writer()
-    if is_coloured(writer._file) and writer.hasmarkup:
-        show_lines(lines, writer._file)
-        return
-    for line, _ in lines:
-        terminalreporter.write_line(line)

@@ -7,20 +7,18 @@ Lives in the process that leads the run; results of workers come to it in the re
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
 from conformance.results.locked_file import OutputError, ResultsFile
 from conformance.results.measurements import Measured
 from conformance.results.record import decoded
+from conformance.run.cell_name import CellName
 from conformance.run.progress import Progress
 from conformance.run.tally import Tally
-
-_CELL: Final = re.compile(r"test_dense\[([^/]+/[^/]+/.+)\]$")
 
 
 class Recorder:
@@ -32,34 +30,47 @@ class Recorder:
         self.progress: Progress | None = None
         #: Returns the other machine that a report comes from, None for this one.
         self.place: Callable[[pytest.TestReport], str | None] = lambda _: None
-        #: Whether some cell is among the tests.
-        self.asked = False
+        #: Whether the tests to come are known.
+        self.is_expecting = False
         #: Why the results can be written no more.
         self.failure: str | None = None
         #: Implementation -> distribution -> version, as the processes report them.
         self.versions: dict[str, dict[str, str]] = {}
+        self._cells: Mapping[str, CellName] = {}
         self._measured = Measured()
         self._hellos: set[tuple[str, str | None]] = set()
         self._started = datetime.now(UTC)
 
-    def expect(self, test_ids: Sequence[str], header: Callable[[], Mapping[str, Any]]) -> None:
-        """Take note of the tests to come, once, and write what `header` returns."""
-        if self.asked:
-            return
-        self.asked = any("test_dense[" in each for each in test_ids)
-        self.tally.expect(_cell_id(each) for each in test_ids if _is_cell(each))
+    @property
+    def has_cells(self) -> bool:
+        """Whether some cell is among the tests."""
+        return bool(self._cells)
+
+    def expect(self, cells: Mapping[str, CellName], header: Mapping[str, object]) -> None:
+        """Take note of the cells to come, by the ids of their tests, and write the header."""
+        self.is_expecting = True
+        self._cells = cells
+        self.tally.expect(cells.values())
         if self.writer is not None:
             started = self._started.isoformat(timespec="seconds").replace("+00:00", "Z")
             with self._writing():
-                self.writer.header(started=started, **header(), cells=self.tally.expected)
+                self.writer.header(started=started, **header, cells=self.tally.expected)
+
+    def name_cell(self, report: pytest.TestReport) -> None:
+        """Have the report of a cell's test name the cell; that of a worker which was lost names its test alone."""
+        cell = self._cells.get(report.nodeid)
+        if cell is not None:
+            report.__dict__["conformance_cell"] = tuple(cell)
 
     def take(self, report: pytest.TestReport) -> None:
         """Write what a test's report carries."""
         with self._writing():
-            for hello in getattr(report, "conformance_hellos", ()):
+            hello = getattr(report, "conformance_hello", None)
+            if hello is not None:
                 self._greet(hello)
-            if _is_cell(report.nodeid):
-                self._take_cell(_cell_id(report.nodeid), report)
+            cell = getattr(report, "conformance_cell", None)
+            if cell is not None:
+                self._take_cell(CellName(*cell), report)
 
     def _greet(self, hello: Mapping[str, Any]) -> None:
         self.versions.setdefault(hello["implementation"], {}).update(hello["versions"])
@@ -69,7 +80,7 @@ class Recorder:
             if self.writer is not None:
                 self.writer.implementation(**hello)
 
-    def _take_cell(self, cell: str, report: pytest.TestReport) -> None:
+    def _take_cell(self, cell: CellName, report: pytest.TestReport) -> None:
         text = report.__dict__.pop("conformance", None)  # once: pytest may keep the report to the end
         if self.tally.has(cell):
             return
@@ -128,20 +139,8 @@ class Recorder:
         return self.failure
 
 
-def _is_cell(test_id: str) -> bool:
-    return _CELL.search(test_id) is not None
-
-
-def _cell_id(test_id: str) -> str:
-    """Return `DEVICE/IMPLEMENTATION/CASE` of the test of a cell."""
-    found = _CELL.search(test_id)
-    assert found is not None, test_id
-    return found.group(1)
-
-
-def _unrun(cell: str, outcome: str, reason: str, place: str | None = None) -> dict[str, Any]:
+def _unrun(cell: CellName, outcome: str, reason: str, place: str | None = None) -> dict[str, Any]:
     """Return the record of a cell that has no result of its own; `place` is the other machine it was at."""
-    device, implementation, case = cell.split("/", 2)
-    named = {"case": case, "implementation": implementation, "device": device}
+    named = {"case": cell.case, "implementation": cell.implementation, "device": cell.device}
     where, reason = ({}, reason) if place is None else ({"host": place}, f"{reason} (on {place})")
     return {**named, "outcome": outcome, "checks": [], "reason": reason, "seconds": 0.0, **where}

@@ -24,7 +24,7 @@ _NO_LIMIT: Final = 2**60
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Allocation:
     """How many workers, how many threads each, and which of `cpus`, `memory`, `groups` and `command` set the number."""
 
     workers: int
@@ -37,7 +37,9 @@ class Plan:
         return asdict(self)
 
 
-def plan(groups: int, *, cpus: int, memory: int, threads: int | None = None, logical: int | None = None) -> Plan:
+def allocation(
+    groups: int, *, cpus: int, memory: int, threads: int | None = None, logical: int | None = None
+) -> Allocation:
     """
     Return how many workers to start of themselves.
 
@@ -48,7 +50,7 @@ def plan(groups: int, *, cpus: int, memory: int, threads: int | None = None, log
     # Of two that allow the same the first is named.
     limited_by = min(possible, key=lambda name: possible[name])
     workers = max(1, possible[limited_by])
-    return Plan(
+    return Allocation(
         workers=workers,
         threads=share(cpus if logical is None else logical, workers) if threads is None else threads,
         limited_by=limited_by,
@@ -56,10 +58,10 @@ def plan(groups: int, *, cpus: int, memory: int, threads: int | None = None, log
     )
 
 
-def fixed(count: int, *, cpus: int, threads: int | None = None) -> Plan:
-    """Return the plan of a run whose number of workers somebody said."""
+def fixed(count: int, *, cpus: int, threads: int | None = None) -> Allocation:
+    """Return the allocation of a run whose number of workers somebody said."""
     shared = share(cpus, count) if threads is None else threads
-    return Plan(workers=count, threads=shared, limited_by="command", cpus=cpus)
+    return Allocation(workers=count, threads=shared, limited_by="command", cpus=cpus)
 
 
 def share(cpus: int, workers: int) -> int:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from conformance.results import FAILING, OUTCOMES, has_script
 from conformance.results.behaviours import Counts, near
+from conformance.run.cell_name import CellName, name_in
 from conformance.run.tally import KEPT, Tally
 
 Record = Mapping[str, Any]
@@ -42,7 +43,7 @@ def summarise(
     strict: bool = False,
     idle: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
-    alone: Callable[[str], str | None] = lambda cell: None,
+    alone: Callable[[CellName], str | None] = lambda cell: None,
 ) -> Iterator[Line]:
     """
     Yield the lines of the summary.
@@ -52,7 +53,7 @@ def summarise(
     - `strict`: whether a behaviour that is gone fails the run.
     - `idle`: implementations that were asked for by name and of which no cell ran, each with the reason.
     - `notes`: faults of rows that keep no other row from being run.
-    - `alone`: `DEVICE/IMPLEMENTATION/CASE` -> the command that runs this cell alone; None where there is no such.
+    - `alone`: cell -> the command that runs this cell alone; None where there is no such.
     """
     if tally.failing:
         yield from _failures(tally)
@@ -156,18 +157,18 @@ def _listed(named: Sequence[str]) -> str:
 
 
 def _next(
-    failing: Sequence[Record], results: str | None, alone: Callable[[str], str | None], *, is_gone: bool
+    failing: Sequence[Record], results: str | None, alone: Callable[[CellName], str | None], *, is_gone: bool
 ) -> Iterator[Line]:
     """Yield what a person may want to type, where there is something to be done; each command works as it stands."""
     if failing:
-        cell = _name(failing[0])
+        cell = name_in(failing[0])
         command = alone(cell)
         yield f"first to look at: {cell}" + ("" if command is None else f"; alone: {command}"), "bold"
     if failing and results is not None:
         file = shlex.quote(results)
-        shown = next((_name(each) for each in failing if has_script(each)), None)
+        shown = next((name_in(each) for each in failing if has_script(each)), None)
         if shown is not None:
-            yield f"a script that shows it: conformance reproduce {shlex.quote(shown)} {file}", "bold"
+            yield f"a script that shows it: conformance reproduce {shlex.quote(str(shown))} {file}", "bold"
         yield f"a ledger entry for each red cell: conformance triage {file}", "bold"
     if is_gone and results is not None:
         said = f"which entries to narrow or remove: conformance triage {shlex.quote(results)}"
@@ -188,7 +189,7 @@ def _failures(tally: Tally) -> Iterator[Line]:
     if others:
         yield "", ""
     for record in others:
-        yield f"{record['outcome']}: {_name(record)}", "red"
+        yield f"{record['outcome']}: {name_in(record)}", "red"
     if red > IN_FULL + NAMED:
         yield f"and {red - IN_FULL - NAMED} more red cells", "red"
 
@@ -205,7 +206,7 @@ def _apart(failing: Sequence[Record]) -> list[Record]:
 
 def _in_full(record: Record) -> Iterator[Line]:
     """Yield the question, and of each check that failed what was expected and observed, and the worst element."""
-    yield f"{record['outcome']}: {_name(record)}  ({record.get('row') or 'no row'})", "bold red"
+    yield f"{record['outcome']}: {name_in(record)}  ({record.get('row') or 'no row'})", "bold red"
     if record.get("question"):
         yield _item("question", _question(record["question"])), ""
     if record.get("why"):
@@ -297,14 +298,10 @@ def _table(tally: Tally) -> Iterator[Line]:
     columns = [outcome for outcome in _COLUMNS if total[outcome]]
     rows = [["", *columns, "cells"]]
     styles = ["bold"]
-    for name, counts in [*tally.counted.items(), ("all", total)]:
+    for name, counts in [*(("/".join(each), counts) for each, counts in tally.counted.items()), ("all", total)]:
         rows.append([name, *(str(counts[outcome] or ".") for outcome in columns), str(sum(counts.values()))])
         styles.append("red" if any(counts[each] for each in FAILING) else "yellow" if counts["not_run"] else "green")
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row, style in zip(rows, styles, strict=True):
         first, *rest = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
         yield "  ".join([row[0].ljust(len(first)), *rest]), style
-
-
-def _name(record: Record) -> str:
-    return f"{record['device']}/{record['implementation']}/{record['case']}"

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from conformance.results import FAILING, UNJUDGED
 from conformance.results.behaviours import BehaviourCounts
+from conformance.run.cell_name import CellName, name_in
 
 Record = Mapping[str, Any]
 
@@ -29,26 +30,26 @@ class Tally:
     """
     Counts of a run's cells, with a few of them.
 
-    `counted` holds for `DEVICE/IMPLEMENTATION` how many cells have each outcome, `unjudged` how many cells of an
+    `counted` holds for (device, implementation) how many cells have each outcome, `unjudged` how many cells of an
     implementation are `not_run` or `unsupported` for a reason, `failing` the first `KEPT` red cells of each
     implementation in the order in which they came. `behaviours` counts what cells say of the ledger's behaviours.
     """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
-        self.counted: dict[str, Counter[str]] = {}
+        self.counted: dict[tuple[str, str], Counter[str]] = {}
         #: (outcome, implementation, reason) -> cells.
         self.unjudged: Counter[tuple[str, str, str]] = Counter()
         self.failing: list[Record] = []
         self.behaviours = BehaviourCounts()
-        self._is_taken: dict[str, bool] = {}
-        self._slowest: list[tuple[float, int, str]] = []
+        self._is_taken: dict[CellName, bool] = {}
+        self._slowest: list[tuple[float, int, CellName]] = []
         self._red: Counter[str] = Counter()
         self._number = 0
         for each in records:
             self.take(each)
 
-    def expect(self, cells: Iterable[str]) -> None:
-        """Take note of the cells to come, `DEVICE/IMPLEMENTATION/CASE`."""
+    def expect(self, cells: Iterable[CellName]) -> None:
+        """Take note of the cells to come."""
         self._is_taken = dict.fromkeys(cells, False)
 
     @property
@@ -57,7 +58,7 @@ class Tally:
         return len(self._is_taken)
 
     @property
-    def missing(self) -> list[str]:
+    def missing(self) -> list[CellName]:
         """The cells without a record, in the order in which they were announced."""
         return [cell for cell, taken in self._is_taken.items() if not taken]
 
@@ -67,13 +68,13 @@ class Tally:
         return sum(self.counted.values(), Counter())
 
     @property
-    def slowest(self) -> list[tuple[str, float]]:
+    def slowest(self) -> list[tuple[CellName, float]]:
         """The slowest cells, slowest first, with their seconds."""
         return [(name, seconds) for seconds, _, name in sorted(self._slowest, reverse=True)]
 
     def outcomes_of(self, implementation: str) -> frozenset[str]:
         """Return the outcomes that cells of an implementation have, on any device."""
-        counts = (each for name, each in self.counted.items() if name.partition("/")[2] == implementation)
+        counts = (each for (_, name), each in self.counted.items() if name == implementation)
         return frozenset(outcome for each in counts for outcome in each)
 
     def reason_of(self, implementation: str) -> str | None:
@@ -86,17 +87,16 @@ class Tally:
         """Whether any cell was judged."""
         return any(outcome not in UNJUDGED for outcome in self.total)
 
-    def has(self, cell: str) -> bool:
+    def has(self, cell: CellName) -> bool:
         """Return whether the record of a cell was taken."""
         return self._is_taken.get(cell, False)
 
     def take(self, record: Record) -> None:
         """Take the record of a cell."""
-        implementation, outcome, seconds = str(record["implementation"]), record["outcome"], float(record["seconds"])
-        process = f"{record['device']}/{implementation}"
-        cell = f"{process}/{record['case']}"
+        cell, outcome, seconds = name_in(record), record["outcome"], float(record["seconds"])
+        implementation = cell.implementation
         self._is_taken[cell] = True
-        counts = self.counted.setdefault(process, Counter())
+        counts = self.counted.setdefault((cell.device, implementation), Counter())
         counts[outcome] += 1
         self.behaviours.add(record)
         if outcome in FAILING:

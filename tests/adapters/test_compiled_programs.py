@@ -8,6 +8,7 @@ from typing import Any
 from conformance.adapters.registry import select
 from conformance.checks.cell import cell_of
 from conformance.run.cell_runner import Runner
+from conformance.run.implementation_process import ProcessOptions
 from conformance.run.selection import Selection
 
 ROWS = """\
@@ -20,7 +21,7 @@ rows:
 
 def records(name: str, rows: Path, cache: Path | None) -> list[dict[str, Any]]:
     (implementation,) = select([name])
-    runner = Runner(threads=1, cache=cache)
+    runner = Runner(processes=ProcessOptions(threads=1, cache=cache))
     cases = Selection(cases=(str(rows),)).table()
     found = [runner.run(cell_of(case, implementation, "cpu")) for case in cases]
     runner.close()

@@ -20,6 +20,7 @@ from conformance.adapters.registry import select
 from conformance.checks.cell import Cell
 from conformance.run import cell_runner
 from conformance.run.cell_runner import Runner
+from conformance.run.implementation_process import ProcessOptions
 from conformance.run.instruction_set import INSTRUCTION_SETS, NAMES, lacking, limited
 from conformance.run.reproduce.recorded_cells import reproduce
 from conformance.sandbox import environment
@@ -56,7 +57,7 @@ def child(code: str, name: str, limit: str | None, **own: str) -> str:
 
 def settings(name: str, limit: str | None) -> Mapping[str, object]:
     """Return what an implementation's process says of itself when it is asked a cell."""
-    runner = Runner(cpu_isa=limit)
+    runner = Runner(processes=ProcessOptions(cpu_isa=limit))
     (implementation,) = select([name])
     record = runner.run(Cell(case=CASE, implementation=implementation, device="cpu"))
     runner.close()
@@ -94,7 +95,9 @@ def test_a_processor_lacks_what_an_instruction_set_needs() -> None:
 
 def test_a_cell_is_not_run_where_the_processor_lacks_the_instruction_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cell_runner, "cpu_features", lambda: frozenset({"sse4_1", "sse4_2", "popcnt"}))
-    record = Runner(cpu_isa="avx").run(Cell(case=CASE, implementation=select(["numpy"])[0], device="cpu"))
+    record = Runner(processes=ProcessOptions(cpu_isa="avx")).run(
+        Cell(case=CASE, implementation=select(["numpy"])[0], device="cpu")
+    )
     assert (record["outcome"], record["reason"]) == ("not_run", "--cpu-isa avx: the processor lacks avx, f16c")
 
 

@@ -22,6 +22,7 @@ from conformance.commands.cli import main
 from conformance.reference.lanes.draws import draws
 from conformance.results import finite
 from conformance.run.cell_runner import Runner
+from conformance.run.implementation_process import ProcessOptions
 from conformance.run.reproduce import NotShown, script
 from conformance.run.reproduce.arrays import Arrays, _value
 from conformance.run.reproduce.family import SHAPES_ALONE, family_of
@@ -312,7 +313,7 @@ def test_red_cells_carry_a_script_and_others_do_not_pay_for_it(monkeypatch: pyte
 
     monkeypatch.setattr("conformance.run.reproduce.script", counted)
     for implementation, count in ((EXACT, 0), (WRONG, 1)):
-        runner = Runner(in_process=True)
+        runner = Runner(processes=ProcessOptions(in_process=True))
         record = runner.run(cell_of(CASE, implementation, "cpu"))
         runner.close()
         assert len(calls) == count
@@ -322,7 +323,7 @@ def test_red_cells_carry_a_script_and_others_do_not_pay_for_it(monkeypatch: pyte
 @pytest.mark.parametrize(("text", "kept"), [("x" * 20_000, True), ("x" * 20_001, False), ("é" * 10_001, False)])
 def test_a_script_that_is_too_long_is_left_out(text: str, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("conformance.run.reproduce.script", lambda *_, **__: text)
-    runner = Runner(in_process=True)
+    runner = Runner(processes=ProcessOptions(in_process=True))
     assert ("reproduce" in runner.run(cell_of(CASE, WRONG, "cpu"))) is kept
     runner.close()
 
@@ -332,7 +333,7 @@ def test_a_fault_in_writing_a_script_takes_no_verdict_with_it(monkeypatch: pytes
         raise KeyError("planted")
 
     monkeypatch.setattr("conformance.run.reproduce.script", fails)
-    runner = Runner(in_process=True)
+    runner = Runner(processes=ProcessOptions(in_process=True))
     record = runner.run(cell_of(CASE, WRONG, "cpu"))
     runner.close()
     assert record["outcome"] == "violates"

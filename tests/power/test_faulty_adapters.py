@@ -10,6 +10,7 @@ from conformance.adapters.registry import select
 from conformance.checks.cell import Cell
 from conformance.results import FAILING
 from conformance.run.cell_runner import Runner
+from conformance.run.implementation_process import ProcessOptions
 from conformance.sandbox.sandbox import Limits
 from conformance.table.case import Case
 from conformance.table.loader import default_cases, load
@@ -54,7 +55,7 @@ def cases() -> tuple[Case, ...]:
 
 def outcomes(fault: str, cases: tuple[Case, ...], *, limits: Limits | None = None) -> Iterator[dict[str, object]]:
     implementation = select([f"tests.support.faulty:{fault}"])[0]
-    runner = Runner(in_process=limits is None, limits=limits or Limits())
+    runner = Runner(processes=ProcessOptions(in_process=limits is None, limits=limits or Limits()))
     try:
         for case in cases:
             yield runner.run(Cell(case=case, implementation=implementation, device="cpu"))

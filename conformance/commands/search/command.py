@@ -68,7 +68,7 @@ def search(
         raise CommandFault("a search needs Hypothesis: pip install 'dense-conformance[search]'")
     from conformance.commands.search.loop import search as searched
     from conformance.commands.search.output import lines, write
-    from conformance.run.cell_runner import DEFAULT_CACHE
+    from conformance.run.implementation_process import DEFAULT_CACHE
     from conformance.run.selection import Selection, SelectionError
     from conformance.sandbox.sandbox import Limits
 

@@ -23,7 +23,8 @@ from conformance.commands.search.strategies import Row
 from conformance.ledger import Behaviour
 from conformance.reference.lanes.draws import NoDraw
 from conformance.run import resources
-from conformance.run.cell_runner import DEFAULT_CACHE, Runner
+from conformance.run.cell_runner import Runner
+from conformance.run.implementation_process import DEFAULT_CACHE, ProcessOptions
 from conformance.sandbox.sandbox import Limits
 from conformance.sandbox.steps import Output
 from conformance.table.case import Case
@@ -82,9 +83,8 @@ class Asking:
     ) -> None:
         self._device = device
         resources.keep_to(1)
-        limits = Limits(question=DEADLINE)
-        cache = DEFAULT_CACHE.expanduser()
-        self._make = functools.partial(Runner, behaviours=behaviours, threads=1, limits=limits, cache=cache)
+        processes = ProcessOptions(limits=Limits(question=DEADLINE), cache=DEFAULT_CACHE.expanduser())
+        self._make = functools.partial(Runner, behaviours=behaviours, processes=processes)
         self._runners = [(each, self._make()) for each in implementations]
         #: Implementation -> the number of its process, and the rows that one was asked, by case.
         self._before: dict[str, tuple[int, dict[str, Row]]] = {}
@@ -110,8 +110,8 @@ class Asking:
             asked.setdefault(case.id, row)
             if len(asked) > MOST_BEFORE:
                 del asked[next(iter(asked))]
-            if record["outcome"] == "conforms" and runner.transcript is not None:
-                answered = runner.transcript.replies["output"].answer
+            if record["outcome"] == "conforms" and runner.last_transcript is not None:
+                answered = runner.last_transcript.replies["output"].answer
                 if isinstance(answered, Output):
                     outputs.append(answered.y)
         return Answers(case=case, records=records, disagreement=self._apart(case, outputs))

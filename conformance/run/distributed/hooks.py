@@ -8,13 +8,14 @@ Loaded by `conformance.run.plugin`, which knows cells and results. pytest-xdist 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import execnet
 import pytest
 from xdist.scheduler import WorkStealingScheduling
 
+from conformance.run.distributed import transfer
 from conformance.run.distributed.machines import (
     UNREACHABLE,
     Machines,
@@ -32,8 +33,8 @@ class WithXdist:
     """
     The hooks of one run; on a worker, none of them is called.
 
-    `machines` are those that take part, `cells` returns what workers are sent, `options` are those that matter on other
-    machines, and `expect` takes the ids of the tests to come.
+    `machines` are those that take part, `cells` returns what workers are sent, `words` give pytest on another machine
+    the options that concern its workers, and `expect` takes the ids of the tests to come.
     """
 
     def __init__(
@@ -42,14 +43,14 @@ class WithXdist:
         machines: Machines,
         *,
         cells: Callable[[], bytes],
-        options: Mapping[str, object],
+        words: Sequence[str],
         expect: Callable[[Sequence[str]], None],
     ) -> None:
         self._config = config
         self._machines = machines
         self._cells = cells
         self._sent: bytes | None = None
-        self._options = options
+        self._words = tuple(words)
         self._expect = expect
         self._first: tuple[str, list[str]] | None = None
         self._arguments = config.invocation_params.args
@@ -93,7 +94,7 @@ class WithXdist:
     def pytest_xdist_newgateway(self, gateway: Any) -> None:
         """Ask another machine what it is, and call pytest there with words of its own."""
         machine = self._machines.greet(gateway)
-        words = self._arguments if machine is None else arguments_for(machine, self._options)
+        words = self._arguments if machine is None else arguments_for(machine, self._words)
         self._config.invocation_params = dataclasses.replace(self._config.invocation_params, args=tuple(words))
 
     def pytest_configure_node(self, node: Any) -> None:
@@ -102,12 +103,12 @@ class WithXdist:
         machine = self._machines.of(node.gateway)
         if self._sent is None:
             self._sent = self._cells()
-        node.workerinput["conformance"] = {
-            "cells": self._sent,
-            "host": None if machine is None else machine.name,
-            "threads": self._machines.threads(node.gateway),
-            "junit": bool(self._config.getoption("xmlpath", None)),
-        }
+        node.workerinput["conformance"] = transfer.WorkerInput(
+            cells=self._sent,
+            host=None if machine is None else machine.name,
+            threads=self._machines.threads(node.gateway),
+            junit=bool(self._config.getoption("xmlpath", None)),
+        )
 
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> WorkStealingScheduling | None:
         """

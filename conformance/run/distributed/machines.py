@@ -104,7 +104,7 @@ class Machines:
         elsewhere: bool,
         only: bool,
     ) -> None:
-        self._chosen = tuple(chosen)
+        self.implementations = tuple(chosen)
         self._named = frozenset(named)
         self._device = device
         self._threads = threads
@@ -167,8 +167,8 @@ class Machines:
         devices = self._device == "gpu"
         try:
             channel = gateway.remote_exec(transfer.GREETING)
-            channel.send(transfer.greeting(self._chosen, devices=devices))
-            said = channel.receive(PATIENCE + (PATIENCE_FOR_DEVICES * len(self._chosen) if devices else 0))
+            channel.send(transfer.greeting(self.implementations, devices=devices))
+            said = channel.receive(PATIENCE + (PATIENCE_FOR_DEVICES * len(self.implementations) if devices else 0))
             channel.waitclose(PATIENCE)
         except UNREACHABLE as error:
             raise pytest.UsageError(f"{where} does not answer as a machine of this run: {line(error)}") from None
@@ -199,7 +199,7 @@ class Machines:
                     f"{one} lacks {', '.join(sorted(names))}, which {other} has: install the same on both, "
                     "or name with -i what both have"
                 )
-        without = sorted(each.name for each in self._chosen if self._device not in (*devices[each.name], "cpu"))
+        without = sorted(each.name for each in self.implementations if self._device not in (*devices[each.name], "cpu"))
         if without:
             raise pytest.UsageError(f"--device gpu: no GPU is visible to {', '.join(without)} on {where}")
 
@@ -249,7 +249,7 @@ def move_here(spec: Any) -> None:
     spec.popen = True
 
 
-def arguments_for(machine: Machine, options: Mapping[str, object]) -> list[str]:
+def arguments_for(machine: Machine, options: Sequence[str]) -> list[str]:
     """
     Return the words pytest is called with on another machine: what `conformance run` says, in paths of that machine.
 
@@ -257,5 +257,4 @@ def arguments_for(machine: Machine, options: Mapping[str, object]) -> list[str]:
     """
     words = [f"--config-file={machine.package}/run/run.ini", f"--rootdir={machine.package}", "--noconftest"]
     words += ["-pno:cacheprovider", "-pconformance.run.plugin", "--import-mode=importlib", "-Werror", "-q", "--tb=no"]
-    words += [f"--{name}={value}" for name, value in options.items()]
-    return [*words, "--pyargs", "conformance.run.runner::test_dense"]
+    return [*words, *options, "--pyargs", "conformance.run.runner::test_dense"]

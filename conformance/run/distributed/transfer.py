@@ -19,7 +19,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import conformance
 from conformance import __version__
@@ -46,6 +46,19 @@ except ImportError as error:
 else:
     channel.send(transfer.answer(given))
 """
+
+
+class WorkerInput(TypedDict):
+    """What a worker of pytest-xdist is sent as it starts: plain data that execnet carries."""
+
+    #: What `pack` returns.
+    cells: bytes
+    #: The machine that the worker is on, as results name it; None for the one that leads the run.
+    host: str | None
+    #: Threads of each process that the worker starts.
+    threads: int
+    #: Whether pytest writes a JUnit file.
+    junit: bool
 
 
 def pack(cells: Sequence[Cell], behaviours: Sequence[Behaviour]) -> bytes:

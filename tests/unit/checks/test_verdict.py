@@ -19,7 +19,7 @@ from conformance.checks.verdict import Trial
 from conformance.ledger.behaviour import Behaviour, Refusal
 from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import Surroundings
-from conformance.run.cell_runner import asked_last
+from conformance.run.cell_runner import steps_with_last
 from conformance.run.runner import explanation
 from conformance.sandbox.steps import Build, Crash, Declined, Forward, Raised, Step, Transcript
 from conformance.table.case import Case, Data, Expect, Layer
@@ -497,16 +497,16 @@ def labels(steps: tuple[Step, ...]) -> list[str]:
     return [each.label for each in steps]
 
 
-def test_steps_whose_process_must_answer_no_other_are_asked_last() -> None:
+def test_steps_whose_process_must_answer_no_other_are_steps_with_last() -> None:
     steps = question(replace(CASE, checks=("output", "gradients")), "cpu").steps
-    moved = asked_last(steps, {"gradients"})
+    moved = steps_with_last(steps, {"gradients"})
     assert sorted(labels(moved)) == sorted(labels(steps))
     assert labels(moved)[labels(moved).index("gradients") - 1] == "output, other batch"
     # What follows new weights of the same model stays behind them.
     assert [each for each in labels(moved) if each != "output, other batch"] == [
         each for each in labels(steps) if each != "output, other batch"
     ]
-    assert asked_last(steps, set()) == steps
+    assert steps_with_last(steps, set()) == steps
 
 
 def test_a_step_of_another_model_is_asked_before_those_that_are_last() -> None:
@@ -520,4 +520,4 @@ def test_a_step_of_another_model_is_asked_before_those_that_are_last() -> None:
         replace(built, label="build alone", model="alone"),
         Forward(label="alone", model="alone", x=x),
     )
-    assert labels(asked_last(steps, {"bad"})) == ["build", "after", "build alone", "alone", "bad"]
+    assert labels(steps_with_last(steps, {"bad"})) == ["build", "after", "build alone", "alone", "bad"]

@@ -13,6 +13,7 @@ from conformance.adapters.registry import select
 from conformance.checks.cell import Cell
 from conformance.results.measurements import Measured
 from conformance.run.cell_runner import Runner
+from conformance.run.implementation_process import ProcessOptions
 from conformance.table.case import Case, Layer
 from tests.support.faulty import Honest, NumPyAdapter, times
 
@@ -72,7 +73,7 @@ def SumsInBfloat16() -> NumPyAdapter:  # noqa: N802
 def measured(adapter: str, *cases: Case) -> Mapping[str, Mapping[str, Any]]:
     """Return the facts of an adapter, by what they are about."""
     (implementation,) = select([adapter])
-    runner, gathered = Runner(in_process=True), Measured()
+    runner, gathered = Runner(processes=ProcessOptions(in_process=True)), Measured()
     for case in cases:
         record = runner.run(Cell(case=case, implementation=implementation, device="cpu"))
         assert record["outcome"] in ("conforms", "violates")

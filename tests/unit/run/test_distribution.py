@@ -33,5 +33,5 @@ def test_another_distribution_is_left_to_xdist(named: str, kind: type) -> None:
         invocation_params=SimpleNamespace(args=()), getoption=options.get, getvalue=options.__getitem__
     )
     machines = Machines((), named=(), device="cpu", threads=None, elsewhere=False, only=False)
-    hooks = WithXdist(config, machines, cells=lambda: b"", options={}, expect=lambda _: None)
+    hooks = WithXdist(config, machines, cells=lambda: b"", words=[], expect=lambda _: None)
     assert type(hooks.pytest_xdist_make_scheduler(config, Producer("test", enabled=False))) is kind

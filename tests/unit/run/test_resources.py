@@ -33,15 +33,15 @@ GIB = 2**30
 def test_what_runs_out_first_sets_the_number(
     groups: int, cpus: int, gigabytes: int, expected: tuple[int, int, str]
 ) -> None:
-    found = resources.plan(groups, cpus=cpus, memory=gigabytes * GIB)
+    found = resources.allocation(groups, cpus=cpus, memory=gigabytes * GIB)
     assert (found.workers, found.threads, found.limited_by) == expected
     assert found.workers * resources.PER_WORKER <= max(gigabytes * GIB, resources.PER_WORKER)
 
 
 def test_threads_that_were_asked_for_leave_room_for_fewer_workers() -> None:
-    found = resources.plan(400, cpus=64, memory=MANY * GIB, threads=8)
+    found = resources.allocation(400, cpus=64, memory=MANY * GIB, threads=8)
     assert (found.workers, found.threads, found.limited_by) == (8, 8, "cpus")
-    assert resources.plan(400, cpus=8, logical=16, memory=MANY * GIB).threads == 2
+    assert resources.allocation(400, cpus=8, logical=16, memory=MANY * GIB).threads == 2
     assert resources.fixed(3, cpus=16).threads == 5
 
 

@@ -21,6 +21,7 @@ from conformance.checks.judge import judge
 from conformance.checks.references import forget_questions, question
 from conformance.run import runner as module
 from conformance.run.cell_runner import Runner
+from conformance.run.implementation_process import ProcessOptions
 from conformance.sandbox.execution import perform
 from conformance.sandbox.steps import Transcript
 from conformance.table.case import Case, Expect, Layer
@@ -35,7 +36,7 @@ CELL = Cell(case=CASE, implementation=EXACT, device="cpu")
 def test_the_worst_of_several_draws_is_the_outcome(bad: int, monkeypatch: pytest.MonkeyPatch) -> None:
     outcomes = iter(["violates" if each == bad else "conforms" for each in range(3)])
     monkeypatch.setattr(Runner, "_judge", lambda *_: {"outcome": next(outcomes), "checks": []})
-    runner = Runner(in_process=True, draws=3)
+    runner = Runner(draws=3, processes=ProcessOptions(in_process=True))
     assert runner.run(CELL)["outcome"] == "violates"
     runner.close()
 
@@ -59,7 +60,7 @@ def test_a_signalling_nan_is_a_nan_and_no_error_of_the_suite(dtype: str) -> None
     case = Case(input_shape=(16,), layers=(Layer(units=8),), batch=8, dtype=dtype, lane="special")
     case = replace(case, expect=Expect(nonfinite=True))
     (implementation,) = select([f"{__name__}:signalling_nan"])
-    runner = Runner(in_process=True)
+    runner = Runner(processes=ProcessOptions(in_process=True))
     assert runner.run(Cell(case=case, implementation=implementation, device="cpu"))["outcome"] == "conforms"
     runner.close()
 
@@ -67,7 +68,7 @@ def test_a_signalling_nan_is_a_nan_and_no_error_of_the_suite(dtype: str) -> None
 @pytest.mark.parametrize("keeps", [True, False])
 def test_a_question_is_kept_for_the_next_implementation_where_there_is_one(keeps: bool) -> None:
     forget_questions()
-    runner = Runner(in_process=True, keeps_questions=keeps)
+    runner = Runner(keeps_questions=keeps, processes=ProcessOptions(in_process=True))
     assert runner.run(CELL)["outcome"] == "conforms"
     runner.close()
     assert len(question.cache) == keeps

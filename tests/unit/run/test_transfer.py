@@ -179,7 +179,7 @@ def test_a_gpu_is_looked_for_on_each_machine() -> None:
 
 def test_words_for_another_machine_name_nothing_of_this_one() -> None:
     found, _ = machines({"ssh=far": said("far")})
-    words = arguments_for(found.elsewhere[0], {"draws": 2})
+    words = arguments_for(found.elsewhere[0], ["--draws=2"])
     assert "--rootdir=/far/conformance" in words
     assert "--draws=2" in words
     # pytest-xdist takes a word for a file to be sent where there is such a file.
@@ -218,7 +218,7 @@ def distribution(found: Machines) -> tuple[WithXdist, list[str]]:
     given: Any = SimpleNamespace(
         invocation_params=parameters, pluginmanager=manager, getoption=lambda *_: None, getvalue=lambda _: ["popen"]
     )
-    return WithXdist(given, found, cells=lambda: b"", options={}, expect=lambda _: None), told
+    return WithXdist(given, found, cells=lambda: b"", words=[], expect=lambda _: None), told
 
 
 class Node:

@@ -19,6 +19,7 @@ from conformance.commands.cli import main
 from conformance.reference.lanes.draws import draws
 from conformance.results import Run, read
 from conformance.run.cell_runner import Runner
+from conformance.run.implementation_process import ProcessOptions
 from conformance.run.selection import Selection, SelectionError
 from conformance.table.case import ACTIVATIONS, DTYPES, LAYOUTS, MAX_RANK
 from conformance.table.loader import TableError, load, read_rows
@@ -161,7 +162,7 @@ def test_a_run_with_random_cases_says_so_and_conforms(tmp_path: Path) -> None:
 def held(implementation: str, count: int, seed: int) -> dict[str, dict[str, Any]]:
     """Return the record of each random case that an implementation is asked, in this process."""
     (chosen,) = select([implementation])
-    runner = Runner(in_process=True)
+    runner = Runner(processes=ProcessOptions(in_process=True))
     cases = [each for each in random_cases(count, seed) if concerns(each, chosen)]
     records = {each.id: runner.run(cell_of(each, chosen, "cpu")) for each in cases}
     runner.close()

@@ -14,6 +14,7 @@ from conformance.adapters.protocol import Array, Shape, Stack
 from conformance.adapters.registry import Implementation, select
 from conformance.checks.cell import cell_of, checks_asked, concerns
 from conformance.run.cell_runner import Runner
+from conformance.run.implementation_process import ProcessOptions
 from conformance.run.selection import Selection
 from conformance.sandbox.layouts import arrange
 from conformance.table.case import Case, Layer
@@ -47,7 +48,7 @@ def BatchIsOne() -> NumPyAdapter:  # noqa: N802
 
 def outcomes(adapter: str, *cases: Case, in_process: bool = False) -> Sequence[str]:
     (implementation,) = select([adapter])
-    runner = Runner(in_process=in_process)
+    runner = Runner(processes=ProcessOptions(in_process=in_process))
     found = [str(runner.run(cell_of(case, implementation, "cpu"))["outcome"]) for case in cases]
     runner.close()
     return found
@@ -67,7 +68,7 @@ def test_switches_are_part_of_the_question_and_of_the_id() -> None:
 @pytest.mark.parametrize("need", ["cuda", "mps"])
 def test_a_row_about_another_device_is_not_run_here_and_says_so(need: str) -> None:
     (implementation,) = select(["tests.support.faulty:Exact"])
-    runner = Runner(in_process=True)
+    runner = Runner(processes=ProcessOptions(in_process=True))
     record = runner.run(cell_of(Case(input_shape=(4,), layers=(Layer(units=3),), needs=need), implementation, "cpu"))
     assert record["outcome"] == "not_run"
     assert need in record["reason"]

@@ -1,0 +1,216 @@
+"""
+The options of a run, each declared once.
+
+`conformance run` (click), pytest, the workers of other machines and the command that runs one cell alone have their
+options from `OPTIONS`. The module imports no room above `table`, so that commands which run nothing start at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from conformance.run.instruction_set import NAMES
+from conformance.table.case import TIERS
+
+if TYPE_CHECKING:
+    import pytest
+
+DEVICES: Final = ("cpu", "gpu", "auto")
+_COUNT: Final = "N"
+_SECONDS: Final = "SECONDS"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Option:
+    """One option of a run."""
+
+    #: Its name on pytest's command line, without dashes.
+    name: str
+    help: str
+    #: The type of its value: str, int, float for a number more than 0, bool for a switch.
+    kind: type[str | int | float | bool] = str
+    #: None where the object that takes the value has a default of its own.
+    default: str | int | None = None
+    choices: tuple[str, ...] = ()
+    metavar: str | None = None
+    #: The smallest value of an integer.
+    least: int | None = None
+    repeatable: bool = False
+    #: Its names in `conformance run`, with dashes; none for an option that pytest alone has.
+    flags: tuple[str, ...] = ()
+    #: Whether the workers of other machines need it: those of this machine are started with all options.
+    concerns_workers: bool = False
+    #: Whether one cell alone is found, or judged, in another way without it.
+    concerns_cell: bool = False
+
+    def fault(self, value: object) -> str | None:
+        """Return what is wrong with a value that pytest was given, None where it may be."""
+        if self.least is not None and isinstance(value, int) and value < self.least:
+            return f"--{self.name} is at least {self.least}"
+        if self.kind is float and isinstance(value, float) and not 0 < value < math.inf:
+            return f"--{self.name} is more than 0"
+        return None
+
+    def words(self, value: object) -> list[str]:
+        """Return the words that give pytest a value; none for the default."""
+        if value is None or value is False or value == self.default:
+            return []
+        if self.kind is bool:
+            return [f"--{self.name}"]
+        values = value if isinstance(value, list | tuple) else [value]
+        return [f"--{self.name}={each}" for each in values]
+
+
+OPTIONS: Final = (
+    Option(
+        name="implementation",
+        help="Name, glob, module:Class or module:function; repeatable.",
+        metavar="NAME",
+        repeatable=True,
+        flags=("-i", "--implementation"),
+    ),
+    Option(
+        name="device",
+        help="auto: the CPU, and the GPU where one is visible.",
+        default="cpu",
+        choices=DEVICES,
+        flags=("--device",),
+    ),
+    Option(
+        name="tier",
+        help="A tier includes the ones before it.",
+        default="full",
+        choices=TIERS,
+        flags=("--tier",),
+        concerns_cell=True,
+    ),
+    Option(name="cases", help="YAML file or folder; repeatable.", metavar="PATH", repeatable=True, concerns_cell=True),
+    Option(
+        name="random",
+        help="Add N random cases.",
+        kind=int,
+        default=0,
+        metavar=_COUNT,
+        least=0,
+        flags=("--random",),
+        concerns_cell=True,
+    ),
+    Option(
+        name="random-seed",
+        help="The seed of the random cases.",
+        kind=int,
+        default=0,
+        metavar="S",
+        least=0,
+        flags=("--seed",),
+        concerns_cell=True,
+    ),
+    Option(
+        name="threads",
+        help="Of each process; its share of the CPUs.",
+        kind=int,
+        metavar=_COUNT,
+        least=1,
+        flags=("--threads",),
+    ),
+    Option(
+        name="cpu-isa",
+        help="Limit frameworks to this instruction set.",
+        choices=NAMES,
+        flags=("--cpu-isa",),
+        concerns_workers=True,
+        concerns_cell=True,
+    ),
+    Option(name="shard", help="Run the I-th of N parts.", default="1/1", metavar="I/N", flags=("--shard",)),
+    Option(
+        name="times",
+        help="Expect cells to take as long as they did in this results file.",
+        metavar="RESULTS",
+        flags=("--times",),
+    ),
+    Option(
+        name="no-ledger",
+        help="Known divergences violate, as if nobody knew of them.",
+        kind=bool,
+        flags=("--no-ledger",),
+        concerns_cell=True,
+    ),
+    Option(
+        name="strict-ledger",
+        help="Exit with 1 where a known divergence is gone.",
+        kind=bool,
+        flags=("--strict-ledger",),
+    ),
+    Option(
+        name="draws",
+        help="Ask every question N times.",
+        kind=int,
+        default=1,
+        metavar=_COUNT,
+        least=1,
+        flags=("--draws",),
+        concerns_workers=True,
+    ),
+    Option(
+        name="deadline",
+        help="CPU time per thread for a cell's answers; 300.",
+        kind=float,
+        metavar=_SECONDS,
+        flags=("--deadline",),
+        concerns_workers=True,
+    ),
+    Option(
+        name="start-deadline",
+        help="CPU time until a process is up; 120.",
+        kind=float,
+        metavar=_SECONDS,
+        flags=("--start-deadline",),
+        concerns_workers=True,
+    ),
+    Option(
+        name="hang",
+        help="Wall time almost without CPU time; 60.",
+        kind=float,
+        metavar=_SECONDS,
+        flags=("--hang",),
+        concerns_workers=True,
+    ),
+    Option(
+        name="memory",
+        help="Resident, that a framework's process may take; 8.",
+        kind=float,
+        metavar="GIB",
+        flags=("--memory",),
+        concerns_workers=True,
+    ),
+    Option(name="results", help="Write the results, a JSON object a line.", metavar="FILE"),
+    Option(name="progress", help="How far a run has come and how long it will take, not dots.", kind=bool),
+    Option(name="in-process", help="For a debugger: no process of its own.", kind=bool),
+)
+
+
+def words_of(values: Mapping[str, object], options: Iterable[Option] = OPTIONS) -> list[str]:
+    """Return the words that give pytest those of some options that are among `values`, by name."""
+    return [word for each in options if each.name in values for word in each.words(values[each.name])]
+
+
+def add_to(parser: pytest.Parser) -> None:
+    """Add every option to a parser of pytest."""
+    group = parser.getgroup("conformance", "conformance of dense layers")
+    for each in OPTIONS:
+        if each.kind is bool:
+            group.addoption(f"--{each.name}", action="store_true", help=each.help)
+        elif each.repeatable:
+            group.addoption(f"--{each.name}", action="append", default=[], metavar=each.metavar, help=each.help)
+        else:
+            group.addoption(
+                f"--{each.name}",
+                type=each.kind,
+                default=each.default,
+                choices=each.choices or None,
+                metavar=each.metavar,
+                help=each.help,
+            )
