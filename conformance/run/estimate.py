@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from conformance.adapters.installation import told_missing
+from conformance.run.progress import duration
 from conformance.run.selection import Selection
 
 
@@ -46,21 +47,15 @@ def planned(selection: Selection, *, draws: int = 1) -> Iterator[str]:
             took = "unsupported"
         else:
             expected = times.start(name) + seconds[device, name]
-            took, total = f"about {_duration(expected)}", total + expected
+            took, total = f"about {duration(expected)}", total + expected
             if unsupported[device, name]:
                 took += f", {unsupported[device, name]:,} unsupported"
         yield f"{f'{device}/{name}':<{width}}  {_cells(count):>15}  {took}"
     without = [each.name for each in chosen if not any(name == each.name for _, name in counts)]
     if without:
         yield f"no cells: {', '.join(without)}"
-    yield f"{'all':<{width}}  {_cells(len(cells)):>15}  about {_duration(total)}, one process after the other"
+    yield f"{'all':<{width}}  {_cells(len(cells)):>15}  about {duration(total)}, one process after the other"
 
 
 def _cells(count: int) -> str:
     return f"{count:,} cell{'' if count == 1 else 's'}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -8,7 +8,7 @@ them. What a cell came to is in its record, which is written when it comes.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -30,8 +30,8 @@ class LightReports:
     A worker of pytest-xdist has a reporter too, which never `prints` anything.
     """
 
-    def __init__(self, config: pytest.Config, reporter: Any, *, prints: bool) -> None:
-        self._stats: dict[str, list[Any]] = reporter.stats
+    def __init__(self, config: pytest.Config, reporter: pytest.TerminalReporter, *, prints: bool) -> None:
+        self._stats: dict[str, list[object]] = reporter.stats
         if not prints:
             self._counted = {"", "failed", *_PRINTED}
             return

@@ -46,6 +46,8 @@ from conformance.sandbox.environment import usable
 from conformance.sandbox.steps import Hello
 from conformance.text import is_coloured
 
+#: A hook around those that make a report.
+_Hook = Generator[None, pytest.TestReport, pytest.TestReport]
 OPTIONS: Final = pytest.StashKey[Options]()
 ASSIGNMENT: Final = pytest.StashKey[Assignment]()
 #: The plan that was made to find out how many workers there are, and how many.
@@ -167,18 +169,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> _Hook:
     """Let a report of a cell's test name the cell and carry its record, the first one also what its process said."""
-    report: Any = yield
+    report = yield
     cell = _cell_of(item)
     if cell is None:
         return report
-    report.conformance_cell = tuple(name_of(cell))
+    report.__dict__["conformance_cell"] = tuple(name_of(cell))
     if call.when == "call" and RECORD in item.stash:
         assignment = item.config.stash[ASSIGNMENT]
         record = _placed(item.stash[RECORD], assignment.host)
         # As text, which takes execnet a hundredth of the time it takes to carry every value by itself.
-        report.conformance = json.dumps(record)
+        report.__dict__["conformance"] = json.dumps(record)
         del item.stash[RECORD]  # tests live to the end, and records must not
         if assignment.writes_junit:
             # Of these pytest's own --junit-xml makes properties of a test case; it takes those of the last report.
@@ -186,7 +188,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         runner: Runner = item.funcargs["conformance_runner"]  # type: ignore[attr-defined]
         hello = runner.new_hello(cell.implementation.name)
         if hello is not None:
-            report.conformance_hello = _greeting(cell.implementation.name, hello, assignment.host)
+            report.__dict__["conformance_hello"] = _greeting(cell.implementation.name, hello, assignment.host)
     return report
 
 

@@ -7,13 +7,19 @@ It stands in place of pytest's dots, so that a log of a large run stays short. I
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
-from typing import IO, Any
+from collections.abc import Callable, Generator, Mapping
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
 from conformance.results import FAILING, UNJUDGED
 
+#: Category, letter and word of a report, as pytest's terminal reporter has them.
+_Status = tuple[str, str, str | tuple[str, Mapping[str, bool]]]
 #: How often a run that is no terminal's says how far it has come.
 PARTS = 10
 
@@ -34,11 +40,10 @@ class Progress:
         self._has_run = False
         self._said = 0
         self._started = time.monotonic()
-        self._bar: Any = None
-        self._task: Any = None
+        self._bar: tuple[Bar, TaskID] | None = None
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_report_teststatus(self, report: Any) -> Generator[None, Any, Any]:
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> Generator[None, _Status, _Status]:
         """Leave the letter of a cell's test out, and keep what it is counted as."""
         status = yield
         return (status[0], "", "") if hasattr(report, "conformance_cell") else status
@@ -62,9 +67,9 @@ class Progress:
     def _left(self, total: int) -> str:
         """Return about how long the rest will take, if it goes on as it went."""
         if self._done == total:
-            return f", {_duration(time.monotonic() - self._started)}"
+            return f", {duration(time.monotonic() - self._started)}"
         seconds = (time.monotonic() - self._started) * (total - self._done) / self._done
-        return f", about {_duration(seconds)} left"
+        return f", about {duration(seconds)} left"
 
     def _draw(self, total: int) -> None:
         from rich.console import Console
@@ -72,7 +77,7 @@ class Progress:
         from rich.progress import Progress as Bar
 
         if self._bar is None:
-            self._bar = Bar(
+            bar = Bar(
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[red]}"),
@@ -81,19 +86,21 @@ class Progress:
                 console=Console(file=self._file, force_terminal=True),
                 transient=True,
             )
-            self._task = self._bar.add_task("cells", total=total, red="", left="")
-            self._bar.start()
+            self._bar = bar, bar.add_task("cells", total=total, red="", left="")
+            bar.start()
         red = f"[red]{self._red} red[/red]" if self._red else "none red"
-        self._bar.update(self._task, completed=self._done, total=total, red=red, left=self._left(total).lstrip(", "))
+        bar, task = self._bar
+        bar.update(task, completed=self._done, total=total, red=red, left=self._left(total).lstrip(", "))
 
     def end(self) -> None:
         """Take the bar away: what follows is the summary."""
         if self._bar is not None:
-            self._bar.stop()
+            self._bar[0].stop()
             self._bar = None
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time in words: seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

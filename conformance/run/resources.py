@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psutil
 import threadpoolctl
@@ -32,7 +32,7 @@ class Allocation:
     limited_by: str
     cpus: int
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, int | str]:
         """Return what a results file says of it."""
         return asdict(self)
 

@@ -44,7 +44,7 @@ def _selection(options: Options, plan: Plan) -> dict[str, object]:
 def _workers(options: Options, plan: Plan, allocation: resources.Allocation | None) -> dict[str, object]:
     """Return the fields of workers here, and of the other machines where there are any."""
     machines = plan.machines.facts()
-    here = plan.machines.workers - sum(each["workers"] for each in machines)
+    here = plan.machines.workers - plan.machines.workers_elsewhere
     here_alone = allocation or resources.fixed(max(here, 1), cpus=resources.cpus(), threads=options.threads)
     fields: dict[str, object] = {} if machines and not here else {"workers": here_alone.facts()}
     return fields | ({"machines": machines} if machines else {})

@@ -16,6 +16,7 @@ import ml_dtypes
 import msgspec
 import numpy as np
 
+from conformance.adapters.protocol import Array
 from conformance.text import legible, shortened
 
 #: Characters kept of a text, at its beginning and at its end.
@@ -106,7 +107,7 @@ class _Plain:
         self._room = room
         self._left = MOST_VALUES
 
-    def mapping(self, value: Mapping[Any, object], path: str, depth: int) -> dict[str, Any]:
+    def mapping(self, value: Mapping[Any, object], path: str, depth: int) -> dict[str, object]:
         """Return a mapping of texts to plain data; `path` says where it is, `depth` how deep."""
         found = {}
         for key, each in value.items():
@@ -116,7 +117,7 @@ class _Plain:
             found[name] = self.value(each, f"{path}.{shortened(name, 100)}", depth + 1)
         return found
 
-    def value(self, value: Any, path: str, depth: int) -> Any:
+    def value(self, value: object, path: str, depth: int) -> object:
         """Return a value as plain data, or an array as it is."""
         self._left -= 1
         if self._left < 0:
@@ -138,7 +139,7 @@ class _Plain:
             raise Misfit(f"given an integer of {number.bit_length()} bits, expected at most 63 - at `{path}`")
         return number
 
-    def _collection(self, value: object, path: str, depth: int) -> list[Any] | dict[str, Any]:
+    def _collection(self, value: object, path: str, depth: int) -> list[object] | dict[str, object]:
         if isinstance(value, Mapping):
             return self.mapping(value, path, depth)
         # A subclass of an array is no sequence of numbers, nor are bytes and what has no order.
@@ -146,7 +147,7 @@ class _Plain:
             return [self.value(each, f"{path}[{index}]", depth + 1) for index, each in enumerate(value)]
         raise Misfit(f"given `{type_name(value)}`, expected plain data or a numpy.ndarray of numbers - at `{path}`")
 
-    def _array(self, array: np.ndarray[Any, Any], path: str) -> np.ndarray[Any, Any]:
+    def _array(self, array: Array, path: str) -> Array:
         if array.dtype not in DTYPE_NAMES:
             name = text(array.dtype.str if array.dtype.names is None else "of a structure")
             raise Misfit(f"given an array of dtype {name}, expected one of numbers: {', '.join(DTYPES)} - at `{path}`")
@@ -168,7 +169,7 @@ def _number(value: object) -> float | int | None:
         return None
 
 
-def _array(kind: Any, value: Any) -> Any:
+def _array(kind: type, value: object) -> object:
     """Leave to msgspec whether a value is of the kind: arrays are the only one that it does not know."""
     return value
 
@@ -176,7 +177,7 @@ def _array(kind: Any, value: Any) -> Any:
 class _Repr(reprlib.Repr):
     """Short texts of plain data; nothing of any other object is called."""
 
-    def repr_ndarray(self, array: np.ndarray[Any, Any], level: int) -> str:
+    def repr_ndarray(self, array: Array, level: int) -> str:
         return f"an array of shape {array.shape} and dtype {array.dtype.name}"
 
     def repr_instance(self, value: object, level: int) -> str:

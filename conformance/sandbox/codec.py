@@ -22,6 +22,7 @@ from conformance.adapters.protocol import Array, Dense, Gradients, Stack
 from conformance.sandbox.answers import DTYPE_NAMES, DTYPES, fit
 from conformance.sandbox.frame import Frame, Garbage, framed
 from conformance.sandbox.steps import (
+    Answer,
     Build,
     Declined,
     Differentiate,
@@ -91,11 +92,11 @@ def _array(dtype: str, shape: tuple[int, ...], contents: memoryview) -> Array:
 class _Pickler(pickle.Pickler):
     """Pickles a question, and sets the contents of arrays aside."""
 
-    def reducer_override(self, obj: Any) -> Any:
+    def reducer_override(self, obj: object) -> Any:
         kind = type(obj)
         if kind in _NAMES:
             return _rebuild, (kind, *[getattr(obj, name) for name in _NAMES[kind]])
-        if kind is np.ndarray:
+        if isinstance(obj, np.ndarray) and kind is np.ndarray:
             # NumPy's own way takes twice as long, and copies what is neither contiguous nor of a built-in dtype twice.
             return _array, (DTYPE_NAMES[obj.dtype], obj.shape, pickle.PickleBuffer(_contents(obj)))
         return NotImplemented
@@ -103,7 +104,7 @@ class _Pickler(pickle.Pickler):
 
 # Replies
 
-_KINDS: Final[dict[str, type[Any]]] = {
+_KINDS: Final[dict[str, type[Answer]]] = {
     each.__name__: each
     for each in (Declined, Done, Gradients, Hello, Inferred, Malformed, Output, Parameters, Raised, Unreached)
 }
@@ -126,7 +127,7 @@ def encode_reply(reply: Reply) -> bytes:
     """Return the frame of a reply, whose answer `perform` made fit; one that is too long becomes `Malformed`."""
     buffers: list[memoryview] = []
 
-    def set_aside(array: Any) -> msgspec.msgpack.Ext:
+    def set_aside(array: Array) -> msgspec.msgpack.Ext:
         buffers.append(_contents(array))
         named = (DTYPE_NAMES[array.dtype], array.shape, len(buffers) - 1)
         return msgspec.msgpack.Ext(_ARRAY, msgspec.msgpack.encode(named))

@@ -23,7 +23,8 @@ from conformance.sandbox.child import load
 from conformance.sandbox.codec import decode_reply, encode_reply
 from conformance.sandbox.execution import describe, perform, raised, room
 from conformance.sandbox.frame import Inbox
-from conformance.sandbox.process import StartError, import_path
+from conformance.sandbox.launch import import_path
+from conformance.sandbox.process import StartError
 from conformance.sandbox.steps import Hello, Reply, Step, Transcript
 
 #: Variables that say something of this process, and that nothing reads after its start.

@@ -1,14 +1,8 @@
 """
-A child process with its pipes, its guard and its end.
+A child process as the suite sees it: frames go out, replies come in within limits of CPU time and memory, or it ended.
 
-It answers within limits of CPU time and memory, and reports in a few words how it ended. `conformance.sandbox.sandbox`
-knows what it is asked and what its end means, `conformance.sandbox.child` what happens on the other side,
-`conformance.sandbox.deadline` how long it may take.
-
-Nothing of a child outlives its parent. The child leads a session of its own, whose process group a guard kills when the
-parent is gone (`conformance.sandbox.process_group`). Until the guard is there the kernel stands in,
-`conformance.sandbox.child.end_with_parent`; where parent and starting thread are one, it stays as a second line.
-Processes that left the group are found by a mark in their environment when the child ends.
+`conformance.sandbox.launch` starts it, `conformance.sandbox.sandbox` knows what it is asked and what its end means,
+`conformance.sandbox.child` is the other side, `conformance.sandbox.deadline` says how long it may take.
 """
 
 from __future__ import annotations
@@ -16,31 +10,21 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import shutil
 import signal
 import subprocess
-import sys
-import tempfile
-import threading
 import time
-import uuid
 import weakref
 from collections.abc import Sequence
-from io import FileIO
 from pathlib import Path
 from typing import Final
 
 import psutil
 
-import conformance
 from conformance.adapters.registry import Implementation
-from conformance.sandbox import environment
-from conformance.sandbox.child import Orders
 from conformance.sandbox.codec import LARGEST_BODY, decode_reply
 from conformance.sandbox.deadline import Allowance, TimeLimit, cpu_seconds
 from conformance.sandbox.frame import Garbage, Inbox
-from conformance.sandbox.output_log import OutputLog
-from conformance.sandbox.process_group import MARK, dismiss, guard, kill
+from conformance.sandbox.launch import launch
 from conformance.sandbox.steps import Raised, Reply
 
 GIB: Final = 2**30
@@ -50,18 +34,6 @@ GLANCE: Final = 0.05
 DEATH_PATIENCE: Final = 1.5
 #: How long a process may take to say where it is (seconds).
 STACK_PATIENCE: Final = 1.0
-
-# `conformance` is pinned to the very files the parent runs before anything else is looked for, and nothing is imported
-# until the path is as it should be.
-_BOOT = """\
-import sys
-orders = {orders!r}
-sys.path.insert(0, orders["root"])
-import conformance
-sys.path[:] = orders["path"]
-from conformance.sandbox.child import main
-main(orders)
-"""
 
 
 class Ended(Exception):
@@ -112,54 +84,16 @@ class ChildProcess:
         self._memory = memory
         self._allowance: Allowance | None = None
         self._next_glance = 0.0
+        self._child = launch(implementation, threads=threads, cache=cache, search_path=search_path)
+        self._finalizer = weakref.finalize(self, _release, self._child.resources, os.getpid())
+        #: The place in the log where what was printed in this exchange begins.
+        self._since = 0
+        self._inbox = Inbox(self._child.replies.fileno())
         self._poll = select.poll()
-        with contextlib.ExitStack() as resources:
-            home = tempfile.mkdtemp(prefix="conformance-")
-            resources.callback(shutil.rmtree, home, ignore_errors=True)
-            self._log = OutputLog()
-            resources.callback(self._log.close)
-            self._since = self._log.position()
-            self._replies, replies = _pipe(resources)
-            requests, self._requests = _pipe(resources)
-            orders = Orders(
-                root=str(Path(conformance.__file__).parent.parent),
-                path=import_path(search_path),
-                adapter=implementation.adapter,
-                mode=implementation.mode,
-                threads=threads,
-                requests=requests.fileno(),
-                replies=replies.fileno(),
-                parent=os.getpid(),
-                tied=threading.current_thread() is threading.main_thread(),
-            )
-            mark = uuid.uuid4().hex
-            variables = environment.of_process(
-                implementation.environment, os.environ, threads=threads, home=Path(home), cache=cache
-            )
-            self._popen = subprocess.Popen(
-                [sys.executable, "-P", "-u", "-c", _BOOT.format(orders=orders)],
-                stdin=subprocess.DEVNULL,
-                stdout=self._log.descriptor,
-                stderr=self._log.descriptor,
-                env=variables | {MARK: mark},
-                pass_fds=(orders["requests"], orders["replies"]),
-                start_new_session=True,
-            )
-            resources.callback(kill, self._popen, mark)
-            requests.close()
-            replies.close()
-            resources.callback(dismiss, guard(self._popen.pid, home))
-            for end in (self._replies, self._requests):
-                os.set_blocking(end.fileno(), False)
-            self._inbox = Inbox(self._replies.fileno())
-            self._poll.register(self._replies, select.POLLIN)
-            if sys.platform == "linux":
-                with contextlib.suppress(OSError):  # a kernel before 5.3, or a sandbox around this one
-                    descriptor = os.pidfd_open(self._popen.pid)
-                    resources.callback(os.close, descriptor)
-                    self._poll.register(descriptor, select.POLLIN)
-            self._watched = psutil.Process(self._popen.pid)
-            self._finalizer = weakref.finalize(self, _release, resources.pop_all(), os.getpid())
+        self._poll.register(self._child.replies, select.POLLIN)
+        if self._child.end is not None:
+            self._poll.register(self._child.end, select.POLLIN)
+        self._watched = psutil.Process(self._child.popen.pid)
 
     @property
     def resident(self) -> int:
@@ -176,7 +110,7 @@ class ChildProcess:
 
     def stderr(self) -> str:
         """Return the end of what was printed in this exchange, or since the process was started."""
-        return self._log.tail(self._since)
+        return self._child.log.tail(self._since)
 
     def last_words(self) -> str:
         """
@@ -184,10 +118,10 @@ class ChildProcess:
 
         Python's fault handler prints the stack of every thread when it is told to abort, whatever holds its lock.
         """
-        if self._popen.poll() is None:
-            self._popen.send_signal(signal.SIGABRT)
+        if self._child.popen.poll() is None:
+            self._child.popen.send_signal(signal.SIGABRT)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._popen.wait(STACK_PATIENCE)
+                self._child.popen.wait(STACK_PATIENCE)
         return self.stderr()
 
     def expect_silence(self) -> None:
@@ -202,9 +136,9 @@ class ChildProcess:
 
     def allow(self, limit: TimeLimit, *, starting: bool = False) -> None:
         """Begin an exchange that must be over within a limit; the first one is `starting`."""
-        self._log.trim()
+        self._child.log.trim()
         if not starting:  # what is printed while it starts may come before anybody waits for it
-            self._since = self._log.position()
+            self._since = self._child.log.position()
         self._allowance = Allowance(self._watched, limit, fresh=starting)
         self._next_glance = time.monotonic() + GLANCE
 
@@ -213,11 +147,11 @@ class ChildProcess:
         rest = memoryview(frame)
         while rest:
             try:
-                rest = rest[os.write(self._requests.fileno(), rest) :]
+                rest = rest[os.write(self._child.requests.fileno(), rest) :]
             except BlockingIOError:
-                self._poll.register(self._requests, select.POLLOUT)
+                self._poll.register(self._child.requests, select.POLLOUT)
                 self._wait()
-                self._poll.unregister(self._requests)
+                self._poll.unregister(self._child.requests)
             except BrokenPipeError:
                 raise Ended(self._how_it_ended()) from None
 
@@ -233,9 +167,9 @@ class ChildProcess:
     def end(self, *, patience: float = 0.0) -> None:
         """End the process and all it started; with `patience` it is first asked to, and given that many seconds."""
         if patience:
-            self._requests.close()
+            self._child.requests.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._popen.wait(patience)
+                self._child.popen.wait(patience)
         self._finalizer()
 
     def _wait(self) -> None:
@@ -267,12 +201,12 @@ class ChildProcess:
 
     def _is_gone(self, ready: Sequence[tuple[int, int]]) -> bool:
         """Return whether anything but its pipes says that the process is gone."""
-        pipes = {self._replies.fileno(), self._requests.fileno()}
-        return any(descriptor not in pipes for descriptor, _ in ready) or self._popen.poll() is not None
+        pipes = {self._child.replies.fileno(), self._child.requests.fileno()}
+        return any(descriptor not in pipes for descriptor, _ in ready) or self._child.popen.poll() is not None
 
     def _look(self) -> None:
         """See that a process which takes long stays within memory and time, and what it prints within its file."""
-        self._log.trim()
+        self._child.log.trim()
         if self.resident > self._memory:
             raise Ended(f"killed: more than {self._memory / GIB:.3g} GiB resident")
         overrun = None if self._allowance is None else self._allowance.overrun()
@@ -282,7 +216,7 @@ class ChildProcess:
     def _how_it_ended(self) -> str:
         """Say how a process ended whose pipe is closed; it may take a moment to be gone."""
         try:
-            status = self._popen.wait(DEATH_PATIENCE)
+            status = self._child.popen.wait(DEATH_PATIENCE)
         except subprocess.TimeoutExpired:
             return "closed its pipe without an answer"
         if status >= 0:
@@ -291,24 +225,6 @@ class ChildProcess:
             return signal.Signals(-status).name
         except ValueError:
             return f"signal {-status}"
-
-
-def import_path(search_path: Sequence[str] = ()) -> list[str]:
-    """
-    Return `sys.path` for a child: this process's, then `search_path`, then the current folder.
-
-    The current folder comes last even where this process has it first, as `python -m` does: an adapter in it must be
-    found, but a file in it called `torch.py` must not be taken for the framework.
-    """
-    here = str(Path.cwd())
-    inherited = [each for each in map(os.path.abspath, sys.path) if os.path.realpath(each) != here]
-    return [*inherited, *map(os.path.abspath, search_path), here]
-
-
-def _pipe(resources: contextlib.ExitStack) -> tuple[FileIO, FileIO]:
-    """Return the two ends of a pipe, reading end first."""
-    reading, writing = os.pipe()
-    return resources.enter_context(FileIO(reading, "r")), resources.enter_context(FileIO(writing, "w"))
 
 
 def _release(resources: contextlib.ExitStack, owner: int) -> None:

@@ -361,7 +361,7 @@ def test_what_a_process_printed_before_anybody_waited_for_it_is_told(
     allow = ChildProcess.allow
 
     def late(process: ChildProcess, limit: TimeLimit, *, starting: bool = False) -> None:
-        process._popen.wait(30)
+        process._child.popen.wait(30)
         allow(process, limit, starting=starting)
 
     monkeypatch.setattr(ChildProcess, "allow", late)

@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
+from conformance.adapters.protocol import Array
 from conformance.adapters.registry import Implementation
 from conformance.checks.cell import cell_of, concerns
 from conformance.checks.references import question
@@ -98,7 +99,7 @@ class Asking:
         """
         case = read_rows([{"why": "Found by a search.", **row}], "search").cases[0]
         records: dict[str, Mapping[str, Any]] = {}
-        outputs: list[Any] = []
+        outputs: list[Array] = []
         for implementation, runner in self._runners:
             if not concerns(case, implementation):
                 continue
@@ -130,7 +131,7 @@ class Asking:
         _, asked = self._before.get(name, (0, {}))
         return tuple(asked.values())
 
-    def _apart(self, case: Case, outputs: Sequence[Any]) -> float:
+    def _apart(self, case: Case, outputs: Sequence[Array]) -> float:
         """Return the largest difference between two outputs that conform, over what each of them is allowed."""
         if len(outputs) < 2:
             return 0.0

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
 
 import execnet
 import pytest
 from xdist.scheduler import WorkStealingScheduling
 
 from conformance.run.distributed import transfer
+from conformance.run.distributed.gateway import Gateway, Spec, Worker
 from conformance.run.distributed.machines import (
     UNREACHABLE,
     Machines,
@@ -56,12 +56,12 @@ class WithXdist:
         self._arguments = config.invocation_params.args
         self._scheduler: WorkStealingScheduling | None = None
         #: Workers that were started and have not ended.
-        self._up: set[Any] = set()
+        self._up: set[Worker] = set()
         #: Whether some machine was lost.
         self._is_short = False
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_sessionstart(self, session: pytest.Session) -> Generator[None, Any, Any]:
+    def pytest_sessionstart(self, session: pytest.Session) -> Generator[None, object, object]:
         """Say in a line which machine cannot be reached, or why it takes no part."""
         try:
             return (yield)
@@ -75,7 +75,7 @@ class WithXdist:
         raise pytest.UsageError
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """End the run in a line where a worker ends while it is started in place of another one."""
         try:
             return (yield)
@@ -84,20 +84,20 @@ class WithXdist:
                 raise
             pytest.exit(f"a worker could not be replaced: {line(error)}", returncode=pytest.ExitCode.INTERRUPTED)
 
-    def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[Any]) -> None:
+    def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[Spec]) -> None:
         """Take note of the workers to come, and let nothing be copied to other machines."""
         self._machines.expect(specs)
         if self._machines.are_elsewhere:
             # pytest itself, which is installed there: xdist would send this machine's.
             config.pluginmanager.getplugin("dsession").nodemanager.roots = []
 
-    def pytest_xdist_newgateway(self, gateway: Any) -> None:
+    def pytest_xdist_newgateway(self, gateway: Gateway) -> None:
         """Ask another machine what it is, and call pytest there with words of its own."""
         machine = self._machines.greet(gateway)
         words = self._arguments if machine is None else arguments_for(machine, self._words)
         self._config.invocation_params = dataclasses.replace(self._config.invocation_params, args=tuple(words))
 
-    def pytest_configure_node(self, node: Any) -> None:
+    def pytest_configure_node(self, node: Worker) -> None:
         """Send a worker its cells, so that it need not look for them."""
         self._up.add(node)
         machine = self._machines.of(node.gateway)
@@ -110,7 +110,7 @@ class WithXdist:
             junit=bool(self._config.getoption("xmlpath", None)),
         )
 
-    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> WorkStealingScheduling | None:
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: object) -> WorkStealingScheduling | None:
         """
         Let each worker begin with a part of the list that is in one piece, unless another distribution was named.
 
@@ -120,7 +120,7 @@ class WithXdist:
             self._scheduler = WorkStealingScheduling(config, log)
         return self._scheduler
 
-    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+    def pytest_xdist_node_collection_finished(self, node: Worker, ids: Sequence[str]) -> None:
         """Take note of the tests a worker collected; a worker that collected others is told from the rest in a line."""
         if self._first is None:
             self._first = (self._place(node), list(ids))
@@ -133,12 +133,12 @@ class WithXdist:
             )
         self._expect(ids)
 
-    def pytest_testnodeready(self, node: Any) -> None:
+    def pytest_testnodeready(self, node: Worker) -> None:
         """Give no tests to a worker on this machine in a run that is to use other machines alone."""
         if self._machines.are_all_elsewhere and not is_elsewhere(node.gateway.spec):
             node.shutdown()
 
-    def pytest_testnodedown(self, node: Any, error: object) -> None:
+    def pytest_testnodedown(self, node: Worker, error: object) -> None:
         """
         Go on without a machine that is lost; end the run where none is left.
 
@@ -160,7 +160,7 @@ class WithXdist:
         machine = None if node is None else self._machines.of(node.gateway)
         return None if machine is None else machine.name
 
-    def _place(self, node: Any) -> str:
+    def _place(self, node: Worker) -> str:
         machine = self._machines.of(node.gateway)
         return f"worker {node.gateway.id}" if machine is None else f"worker {node.gateway.id} on {machine.name}"
 

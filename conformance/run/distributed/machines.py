@@ -12,7 +12,7 @@ import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import execnet
 import pytest
@@ -22,6 +22,7 @@ from conformance.adapters.installation import told_missing
 from conformance.adapters.registry import Implementation
 from conformance.run import resources
 from conformance.run.distributed import transfer
+from conformance.run.distributed.gateway import Gateway, Spec
 
 #: How long a machine may take to say what it is, and for each implementation whose devices it looks for (seconds).
 PATIENCE: Final = 60.0
@@ -41,15 +42,15 @@ class Machine:
     cpus: int
     #: The folder of the package there.
     package: str
-    facts: Mapping[str, Any]
+    facts: Mapping[str, object]
 
 
-def is_elsewhere(spec: Any) -> bool:
+def is_elsewhere(spec: Spec) -> bool:
     """Return whether a gateway leads to another machine."""
     return not spec.popen
 
 
-def address(spec: Any) -> str:
+def address(spec: Spec) -> str:
     """Return what of a gateway says which machine it leads to; sockets of one machine differ in their port."""
     # `ssh` may hold options of the program before the name.
     ways = (spec.installvia, spec.ssh, spec.vagrant_ssh, spec.socket)
@@ -65,10 +66,10 @@ def are_elsewhere(config: pytest.Config) -> tuple[bool, bool]:
     return any(found), all(found)
 
 
-def _spec(text: str) -> Any:
+def _spec(text: str) -> Spec:
     """Return a gateway as xdist understands it; it would find out with a traceback that there is no such."""
     try:
-        found = execnet.XSpec(text)
+        found: Spec = execnet.XSpec(text)
     except (ValueError, AttributeError) as error:
         raise pytest.UsageError(f"--tx {text}: {error}") from None
     hosts = [each for each in (found.ssh, found.vagrant_ssh) if each]
@@ -119,7 +120,7 @@ class Machines:
         if not only:
             self._first = "this machine", {each.name for each in chosen if each.missing_packages()}
 
-    def expect(self, specs: Sequence[Any]) -> None:
+    def expect(self, specs: Sequence[Spec]) -> None:
         """Take note of the gateways to come."""
         self._addresses = tuple(map(address, specs))
         self._sharing = Counter(map(_host, specs))
@@ -130,15 +131,20 @@ class Machines:
         return len(self._addresses)
 
     @property
+    def workers_elsewhere(self) -> int:
+        """How many of the workers run on other machines."""
+        return sum(self._addresses.count(each.address) for each in self.elsewhere)
+
+    @property
     def elsewhere(self) -> tuple[Machine, ...]:
         """The other machines, each once."""
         return tuple({each.address: each for each in self._of.values()}.values())
 
-    def of(self, gateway: Any) -> Machine | None:
+    def of(self, gateway: Gateway) -> Machine | None:
         """Return the machine a gateway leads to, None for this one."""
         return self._of.get(gateway.id)
 
-    def threads(self, gateway: Any) -> int:
+    def threads(self, gateway: Gateway) -> int:
         """Return how many threads a process started by a worker is to have: as asked for, or its share there."""
         machine = self.of(gateway)
         return self._share(_host(gateway.spec), resources.cpus() if machine is None else machine.cpus)
@@ -146,7 +152,7 @@ class Machines:
     def _share(self, host: str, cpus: int) -> int:
         return self._threads or resources.share(cpus, self._sharing[host])
 
-    def greet(self, gateway: Any) -> Machine | None:
+    def greet(self, gateway: Gateway) -> Machine | None:
         """
         Ask a machine what it is; None where the gateway leads nowhere else.
 
@@ -163,7 +169,7 @@ class Machines:
         self._of[gateway.id] = known
         return known
 
-    def _meet(self, gateway: Any, where: str) -> Machine:
+    def _meet(self, gateway: Gateway, where: str) -> Machine:
         devices = self._device == "gpu"
         try:
             channel = gateway.remote_exec(transfer.GREETING)
@@ -210,9 +216,9 @@ class Machines:
             return f"a worker ended while it was started: {line(error)}; run again"
         return f"{where} cannot be reached: {line(error)}"
 
-    def facts(self) -> list[dict[str, Any]]:
+    def facts(self) -> list[dict[str, object]]:
         """Return what a results file says of the other machines."""
-        found = []
+        found: list[dict[str, object]] = []
         for each in self.elsewhere:
             told = {"host": each.name, "address": each.address, "workers": self._addresses.count(each.address)}
             shared = {"threads": self._share(each.host, each.cpus), "cpus_usable": each.cpus}
@@ -220,7 +226,7 @@ class Machines:
         return found
 
 
-def _host(spec: Any) -> str:
+def _host(spec: Spec) -> str:
     where = address(spec)
     return where.rpartition(":")[0] if spec.socket else where
 
@@ -231,7 +237,7 @@ def line(error: BaseException) -> str:
     return lines[-1].strip() if lines else type(error).__name__
 
 
-def is_reachable(spec: Any) -> bool:
+def is_reachable(spec: Spec) -> bool:
     """Return whether a machine that a worker was lost on takes another one."""
     group = execnet.Group()
     try:
@@ -243,7 +249,7 @@ def is_reachable(spec: Any) -> bool:
     return True
 
 
-def move_here(spec: Any) -> None:
+def move_here(spec: Spec) -> None:
     """Let what is started next by a specification be started on this machine."""
     spec.ssh = spec.vagrant_ssh = spec.socket = spec.installvia = spec.via = spec.python = spec.chdir = None
     spec.popen = True

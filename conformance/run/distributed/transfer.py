@@ -19,7 +19,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import Final, TypedDict
 
 import conformance
 from conformance import __version__
@@ -61,6 +61,18 @@ class WorkerInput(TypedDict):
     junit: bool
 
 
+class Greeting(TypedDict):
+    """What another machine is asked before a worker is started there."""
+
+    #: Version and sum of the source of what leads the run.
+    version: str
+    source: str
+    #: The implementations of the run, pickled.
+    chosen: bytes
+    #: Whether the devices that their frameworks see matter.
+    devices: bool
+
+
 def pack(cells: Sequence[Cell], behaviours: Sequence[Behaviour]) -> bytes:
     """Return cells and known divergences as they are sent to a worker."""
     return pickle.dumps((tuple(cells), tuple(behaviours)), protocol=pickle.HIGHEST_PROTOCOL)
@@ -87,12 +99,12 @@ def _as_here(sent: Implementation, here: Mapping[str, Implementation]) -> Implem
     return sent if found is None else replace(found, environment={**found.environment, **sent.environment})
 
 
-def greeting(chosen: Sequence[Implementation], *, devices: bool) -> dict[str, Any]:
+def greeting(chosen: Sequence[Implementation], *, devices: bool) -> Greeting:
     """Return what another machine is asked: who runs which source, what it has, and which devices if they matter."""
     return {"version": __version__, "source": source(), "chosen": pickle.dumps(tuple(chosen)), "devices": devices}
 
 
-def answer(given: Mapping[str, Any]) -> dict[str, Any]:
+def answer(given: Greeting) -> dict[str, object]:
     """Return what this machine says to `greeting`: `fault`, a reason why it takes no part, or all it is."""
     if (given["version"], given["source"]) != (__version__, source()):
         ours, theirs = (f"{each[0]} (source {each[1]})" for each in ((__version__, source()), _said(given)))
@@ -108,7 +120,7 @@ def answer(given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _said(given: Mapping[str, Any]) -> tuple[str, str]:
+def _said(given: Greeting) -> tuple[str, str]:
     return str(given["version"]), str(given["source"])
 
 
@@ -122,7 +134,7 @@ def source() -> str:
     return found.hexdigest()[:12]
 
 
-def described() -> dict[str, Any]:
+def described() -> dict[str, str | int | None]:
     """Return what this machine is, as a results file says it."""
     return {
         "system": platform.platform(),

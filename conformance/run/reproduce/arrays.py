@@ -110,8 +110,8 @@ def _candidates(array: Array, part: str, digest: bytes | None) -> Iterator[str]:
 
 
 @functools.cache
-def _scope() -> dict[str, Any]:
-    scope: dict[str, Any] = {"np": np, "zlib": zlib, "base64": base64}
+def _scope() -> dict[str, object]:
+    scope: dict[str, object] = {"np": np, "zlib": zlib, "base64": base64}
     for code in HELPERS.values():
         exec(code, scope)
     return scope

@@ -136,7 +136,7 @@ def _label(message: str, asked: Question, words: str) -> str:
     return label if label in {each.label for each in asked.steps} else REPEATED[0]
 
 
-def _words(value: Any) -> str:
+def _words(value: object) -> str:
     """Return a value of a record as Python writes it: lists as tuples, names bare."""
     if isinstance(value, str):
         return value
@@ -193,7 +193,7 @@ def _unravelled(place: int, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(int(each) for each in np.unravel_index(place, tuple(shape))) if shape else ()
 
 
-def _float(value: Any) -> float:
+def _float(value: str | float) -> float:
     """Return a number of a record: those that are not finite are written as strings."""
     return float(value)
 

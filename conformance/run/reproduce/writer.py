@@ -10,10 +10,10 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 import conformance
 from conformance.adapters.protocol import Array, Stack
@@ -84,7 +84,7 @@ def _render(record: Record, asked: Question, shown: Symptom, case: Case, impleme
     environment = _environment(record, implementation, case)
     packed = ["base64", "zlib"] if "packed" in arrays.helpers else []
     last = list(answers.values())[-1] if answers else ""
-    context: dict[str, Any] = {
+    context: dict[str, object] = {
         "title": _title(record, shown),
         "modules": sorted([*packed, *(["os"] if environment else [])]),
         "family": family,
@@ -201,7 +201,7 @@ def _weights(stack: Stack, layers: Sequence[Layer], arrays: Arrays, written: dic
                 yield Tensor(name=name, expression=arrays.expression(array, part))
 
 
-def _gradient(shown: Symptom, layers: Sequence[Layer]) -> Mapping[str, Any]:
+def _gradient(shown: Symptom, layers: Sequence[Layer]) -> Mapping[str, object]:
     """Return which gradient is looked at: its name, its layer, its place among those of all weights, the index."""
     if shown.gradient is None:
         return {}
@@ -254,7 +254,7 @@ def _tidy(text: str) -> str:
 
 
 @functools.cache
-def _template(name: str) -> Any:
+def _template(name: str) -> Template:
     return _templates().get_template(f"{name}.py.jinja")
 
 

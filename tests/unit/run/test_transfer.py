@@ -205,7 +205,7 @@ def test_cells_and_ledger_travel_whole_and_an_unread_module_is_read_where_it_run
 def test_another_source_is_a_fault_that_says_both() -> None:
     asked = transfer.greeting([NUMPY], devices=False)
     assert "fault" not in transfer.answer(asked)
-    fault = transfer.answer({**asked, "source": "0123456789ab"})["fault"]
+    fault = str(transfer.answer({**asked, "source": "0123456789ab"})["fault"])
     assert transfer.source() in fault
     assert "0123456789ab" in fault
 
