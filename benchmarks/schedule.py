@@ -23,10 +23,11 @@ from typing import Any, Final
 
 from benchmarks.cpu_time import python
 from conformance.results import read
+from conformance.run.cell_name import CellName, name_in, name_of
 from conformance.run.expected_times import Times, of_results, recorded
 from conformance.run.selection import Selection
 from conformance.run.sharding import parts
-from tools.replay import implementation_of, replay
+from tools.replay import replay
 
 WORKERS: Final = (2, 4, 8, 16)
 SHARDS: Final = (2, 4, 8)
@@ -39,7 +40,7 @@ def measure(results: Path | None = None) -> dict[str, Any]:
     """Return for each number of workers the time over the lower bound and the starts, for shards theirs, and a run."""
     actual = _made_up() if results is None else _taken(results)
     start = (recorded() if results is None else of_results(results)).start
-    groups = {implementation_of(name) for name in actual}
+    groups = {each.implementation for each in actual}
     work = sum(actual.values()) + sum(map(start, groups))
     rounds = [
         {"workers": workers, "least": max(work / workers, *actual.values()), **replay(workers, actual, start)}
@@ -49,55 +50,59 @@ def measure(results: Path | None = None) -> dict[str, Any]:
     return found | {"real": _real(), "real_target": 0.9}
 
 
-def _shards(tests: list[str]) -> list[dict[str, float]]:
+def _shards(cells: list[CellName]) -> list[dict[str, float]]:
     """Return for each number of shards the longest over the mean, the processes, and what a row less moves (shares)."""
     times = recorded()
-    cells = [each.partition("[")[2][:-1] for each in tests]
-    cases = sorted({each.split("/", 2)[2] for each in cells})
+    cases = sorted({each.case for each in cells})
     return [_dealt(cells, cases[:: len(cases) // 10], count, times) for count in SHARDS]
 
 
-def _dealt(cells: list[str], rows: list[str], count: int, times: Times) -> dict[str, float]:
-    def deal(left: list[str]) -> dict[str, int]:
+def _dealt(cells: list[CellName], rows: list[str], count: int, times: Times) -> dict[str, float]:
+    def deal(left: list[CellName]) -> dict[CellName, int]:
+        names = {str(each): each for each in left}
         processes: dict[str, list[str]] = {}
-        for each in left:
-            processes.setdefault(each.split("/")[1], []).append(each)
-        return parts(processes, count, start=times.start, cell=lambda each: times.cell(*each.split("/", 2)[1:]))
+        for name, each in names.items():
+            processes.setdefault(each.implementation, []).append(name)
+
+        def seconds(name: str) -> float:
+            return times.cell(names[name].implementation, names[name].case)
+
+        dealt = parts(processes, count, start=times.start, cell=seconds)
+        return {names[name]: part for name, part in dealt.items()}
 
     whole = deal(cells)
     pieces = {each: number * count // len(cells) for number, each in enumerate(cells)}
     moved = []
     for row in rows:
-        left = deal([each for each in cells if each.split("/", 2)[2] != row])
+        left = deal([each for each in cells if each.case != row])
         moved.append(sum(whole[each] != part for each, part in left.items()) / len(left))
     longest, processes = _balance(whole, count, times)
     by_count, _ = _balance(pieces, count, times)
     return {"count": count, "longest": longest, "by_count": by_count, "processes": processes, "moved": max(moved)}
 
 
-def _balance(dealt: Mapping[str, int], count: int, times: Times) -> tuple[float, int]:
+def _balance(dealt: Mapping[CellName, int], count: int, times: Times) -> tuple[float, int]:
     """Return how long the longest part takes over the mean, and how many processes all parts start."""
-    loads, started = [0.0] * count, {(part, each.split("/")[1]) for each, part in dealt.items()}
+    loads, started = [0.0] * count, {(part, each.implementation) for each, part in dealt.items()}
     for each, part in dealt.items():
-        loads[part] += times.cell(*each.split("/", 2)[1:])
+        loads[part] += times.cell(each.implementation, each.case)
     for part, name in started:
         loads[part] += times.start(name)
     return max(loads) * count / sum(loads), len(started)
 
 
-def _made_up() -> dict[str, float]:
+def _made_up() -> dict[CellName, float]:
     """Return for each cell of the nightly tier what is expected of it, give or take."""
     selection = Selection(tier="nightly")
     chosen = [each for each in selection.chosen() if each.name in recorded().implementations]
     generator = random.Random(1)
     return {
-        f"runner.py::test_dense[{cell.id}]": recorded().cell(cell.implementation.name, cell.case.id)
-        * math.exp(generator.gauss(0.0, SPREAD))
+        name_of(cell): recorded().cell(cell.implementation.name, cell.case.id) * math.exp(generator.gauss(0.0, SPREAD))
         for cell in selection.cells(selection.table(), chosen, selection.devices(chosen))
     }
 
 
-def _taken(results: Path) -> dict[str, float]:
+def _taken(results: Path) -> dict[CellName, float]:
     """Return what each cell of a results file took, its process being up."""
     times = of_results(results)
     found = {}
@@ -106,7 +111,7 @@ def _taken(results: Path) -> dict[str, float]:
         # The first cell of a file that does not say so waited for its process.
         usual = times.cell(each["implementation"], each["case"])
         took = usual if took > times.start(each["implementation"]) + usual else took
-        found[f"runner.py::test_dense[{each['device']}/{each['implementation']}/{each['case']}]"] = took
+        found[name_in(each)] = took
     return found
 
 

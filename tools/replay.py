@@ -10,6 +10,8 @@ from typing import Any
 from xdist.remote import Producer
 from xdist.scheduler import WorkStealingScheduling
 
+from conformance.run.cell_name import CellName
+
 
 class _Worker:
     """A worker of xdist: it begins a test when it knows the next one, or that there is none."""
@@ -46,9 +48,10 @@ class _Worker:
         return None
 
 
-def replay(workers: int, tests: Mapping[str, float], start: Callable[[str], float]) -> dict[str, float]:
-    """Return how long the tests take with so many workers (seconds), and how many processes are started."""
-    ids = list(tests)
+def replay(workers: int, tests: Mapping[CellName, float], start: Callable[[str], float]) -> dict[str, float]:
+    """Return how long the tests of cells take with so many workers (seconds), and how many processes are started."""
+    cells = list(tests)
+    ids = list(map(str, cells))
     nodes = [_Worker() for _ in range(workers)]
     config: Any = SimpleNamespace(getvalue=lambda _: [f"{workers}*popen"])
     scheduler: Any = WorkStealingScheduling(config, Producer("replay", enabled=False))
@@ -65,8 +68,8 @@ def replay(workers: int, tests: Mapping[str, float], start: Callable[[str], floa
             test = node.next_test()
             if test is None:
                 continue
-            took = tests[ids[test]]
-            if (name := implementation_of(ids[test])) != node.implementation:
+            took = tests[cells[test]]
+            if (name := cells[test].implementation) != node.implementation:
                 node.implementation, node.starts = name, node.starts + 1
                 took += start(name)
             heapq.heappush(events, (now + took, number))
@@ -75,14 +78,9 @@ def replay(workers: int, tests: Mapping[str, float], start: Callable[[str], floa
         now, number = heapq.heappop(events)
         done, nodes[number].at = nodes[number].at, None
         assert done is not None
-        scheduler.mark_test_complete(nodes[number], done, tests[ids[done]])
+        scheduler.mark_test_complete(nodes[number], done, tests[cells[done]])
         if scheduler.tests_finished:
             for node in nodes:
                 node.shutdown()
     assert not scheduler.has_pending
     return {"seconds": now, "starts": sum(node.starts for node in nodes)}
-
-
-def implementation_of(test_id: str) -> str:
-    """Return the implementation of a test by its name."""
-    return test_id.partition("[")[2].split("/")[1]

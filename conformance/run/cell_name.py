@@ -16,7 +16,12 @@ class CellName(NamedTuple):
     case: str
 
     def __str__(self) -> str:
-        return f"{self.device}/{self.implementation}/{self.case}"
+        return f"{self.device}/{self.without_device}"
+
+    @property
+    def without_device(self) -> str:
+        """`IMPLEMENTATION/CASE`, which is enough where a run has one device."""
+        return f"{self.implementation}/{self.case}"
 
 
 def name_of(cell: Cell) -> CellName:

@@ -18,7 +18,11 @@ import click
 from conformance.run.errors import CommandFault, OutputPath
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from conformance.adapters.registry import Implementation
     from conformance.commands.search.loop import Found
+    from conformance.ledger import Behaviour
 
 #: 128 and the number of SIGINT, as shells have it.
 INTERRUPTED: Final = 130
@@ -66,29 +70,17 @@ def search(
     """
     if importlib.util.find_spec("hypothesis") is None:
         raise CommandFault("a search needs Hypothesis: pip install 'dense-conformance[search]'")
-    from conformance.commands.search.loop import search as searched
-    from conformance.commands.search.output import lines, write
+    from conformance.commands.search.loop import search as found_by_search
     from conformance.run.implementation_process import DEFAULT_CACHE
-    from conformance.run.selection import Selection, SelectionError
-    from conformance.sandbox.sandbox import Limits
 
-    selection = Selection(implementations=implementation, device=device, tier="nightly" if implementation else "full")
+    chosen, behaviours, seconds = _subject(implementation, device, budget)
     try:
-        seconds = seconds_of(budget)
-        chosen = [each for each in selection.chosen() if not each.missing_packages()]
-        selection.check_adapters(chosen, Limits())
-        selection.devices(chosen)
-        behaviours = selection.ledger()
-    except (SelectionError, ValueError) as error:
-        raise CommandFault(str(error)) from None
-    kept = (DEFAULT_CACHE.expanduser() / "search") if database is None else database
-    try:
-        found = searched(
+        found = found_by_search(
             chosen,
             seconds=seconds,
             behaviours=behaviours,
             device=device,
-            database=kept,
+            database=(DEFAULT_CACHE.expanduser() / "search") if database is None else database,
             seed=seed,
             most=most,
             tell=_Teller(seconds),
@@ -97,13 +89,38 @@ def search(
             raise CommandFault(
                 f"in {found.seconds:.0f} s not one row was asked of {', '.join(each.name for each in chosen)}"
             )
-        for line in lines(found):
-            click.echo(line)
-        for path in write(found, output):
-            click.echo(f"written: {path}")
+        _print_and_write(found, output)
     except OSError as error:
         raise CommandFault(f"{error.filename or output}: {error.strerror}") from None
     sys.exit(INTERRUPTED if found.interrupted else 1 if found.finds else 0)
+
+
+def _subject(
+    names: tuple[str, ...], device: str, budget: str
+) -> tuple[Sequence[Implementation], Sequence[Behaviour], float]:
+    """Return the implementations to search, what is known of them, and for how many seconds; raises `CommandFault`."""
+    from conformance.run.selection import Selection, SelectionError
+    from conformance.sandbox.sandbox import Limits
+
+    selection = Selection(implementations=names, device=device, tier="nightly" if names else "full")
+    try:
+        seconds = seconds_of(budget)
+        chosen = [each for each in selection.chosen() if not each.missing_packages()]
+        selection.check_adapters(chosen, Limits())
+        selection.devices(chosen)
+        return chosen, selection.ledger(), seconds
+    except (SelectionError, ValueError) as error:
+        raise CommandFault(str(error)) from None
+
+
+def _print_and_write(found: Found, output: Path) -> None:
+    """Print what a search found, and write it into a folder; raises `OSError`."""
+    from conformance.commands.search.output import lines, write
+
+    for line in lines(found):
+        click.echo(line)
+    for path in write(found, output):
+        click.echo(f"written: {path}")
 
 
 class _Teller:

@@ -20,6 +20,7 @@ from conformance.checks.references import question
 from conformance.checks.refusal import refusal
 from conformance.reference.lanes.draws import NoDraw
 from conformance.results import Run, finite, read
+from conformance.run.cell_name import CellName, name_in
 from conformance.run.instruction_set import NAMES, limited
 from conformance.run.reproduce.row import row_fields
 from conformance.run.reproduce.symptom import NotShown, Record
@@ -80,26 +81,20 @@ def find(cell: str, run: Run) -> Record:
     Raises:
         NoSuchCell: there is none of that name, or there are several.
     """
-    named = {_name(each): each for each in run.cells}
-    if cell in named:
-        return named[cell]
-    found = [each for name, each in named.items() if name.partition("/")[2] == cell]
+    named = {name_in(each): each for each in run.cells}
+    found = [name for name in named if cell in (str(name), name.without_device)]
     if len(found) == 1:
-        return found[0]
+        return named[found[0]]
     if found:
-        raise NoSuchCell(f"{cell} is there on several devices: {', '.join(map(_name, found))}")
+        raise NoSuchCell(f"{cell} is there on several devices: {', '.join(map(str, found))}")
     raise NoSuchCell(f"{run.path} has no cell {cell!r}{_near(cell, list(named))}")
 
 
-def _near(cell: str, names: Sequence[str]) -> str:
-    short = {name.partition("/")[2]: name for name in names}
-    near = get_close_matches(cell, [*names, *short], n=_MOST_NEAR, cutoff=0.5)
-    near = list(dict.fromkeys(short.get(each, each) for each in near))
+def _near(cell: str, names: Sequence[CellName]) -> str:
+    spelled = {name.without_device: str(name) for name in names} | {str(name): str(name) for name in names}
+    near = get_close_matches(cell, spelled, n=_MOST_NEAR, cutoff=0.5)
+    near = list(dict.fromkeys(spelled[each] for each in near))
     return f"; near: {', '.join(near)}" if near else ""
-
-
-def _name(record: Record) -> str:
-    return f"{record['device']}/{record['implementation']}/{record['case']}"
 
 
 def _implementation(name: str) -> Implementation:

@@ -9,6 +9,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import WorkStealingScheduling
 
+from conformance.run.cell_name import CellName
 from conformance.run.distributed.hooks import WithXdist
 from conformance.run.distributed.machines import Machines
 from tools.replay import replay
@@ -19,7 +20,7 @@ SECONDS = {"fast": 0.01, "usual": 0.05, "slow": 0.5}
 @pytest.mark.parametrize(("workers", "most"), [(1, 3), (2, 7), (4, 14)])
 def test_the_cells_of_a_process_lie_side_by_side_and_few_are_started_twice(workers: int, most: int) -> None:
     tests = {
-        f"test_dense[cpu/{name}/{number}]": took for name, took in SECONDS.items() for number in range(200)
+        CellName("cpu", name, str(number)): took for name, took in SECONDS.items() for number in range(200)
     }  # 112 s, nearly all of it in the last process
     found = replay(workers, tests, lambda _: 1.0)
     assert found["starts"] <= most
