@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 from zlib import crc32
 
-from conformance.results import FAILING, OUTCOMES, Run
+import click
+
+from conformance.results import FAILING, OUTCOMES, ResultsError, Run, read
+from conformance.run.errors import CommandFault, OutputPath
 
 #: How a message calls an outcome of several cells, in the order in which it names them.
 _WORDS: Final = {
@@ -88,3 +91,15 @@ def write(run: Run, folder: Path) -> Iterator[Path]:
         taken.add(path.name)
         path.write_text(json.dumps(badge, ensure_ascii=False) + "\n", encoding="utf-8")
         yield path
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option("-o", "output", type=OutputPath(file_okay=False), required=True, metavar="DIR")
+def badge(results: Path, output: Path) -> None:
+    """Write into DIR a badge for each implementation of RESULTS: JSON for an endpoint of shields.io."""
+    try:
+        for each in write(read(results), output):
+            click.echo(each)
+    except (ResultsError, OSError) as error:
+        raise CommandFault(str(error)) from None

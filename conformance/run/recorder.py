@@ -32,6 +32,8 @@ class Recorder:
         self.place: Callable[[pytest.TestReport], str | None] = lambda _: None
         #: Whether the tests to come are known.
         self.is_expecting = False
+        #: Whether some test is that of a cell, or says that there is no cell.
+        self.has_cells = False
         #: Why the results can be written no more.
         self.failure: str | None = None
         #: Implementation -> distribution -> version, as the processes report them.
@@ -41,14 +43,10 @@ class Recorder:
         self._hellos: set[tuple[str, str | None]] = set()
         self._started = datetime.now(UTC)
 
-    @property
-    def has_cells(self) -> bool:
-        """Whether some cell is among the tests."""
-        return bool(self._cells)
-
     def expect(self, cells: Mapping[str, CellName], header: Mapping[str, object]) -> None:
         """Take note of the cells to come, by the ids of their tests, and write the header."""
         self.is_expecting = True
+        self.has_cells = bool(cells)
         self._cells = cells
         self.tally.expect(cells.values())
         if self.writer is not None:
@@ -61,6 +59,7 @@ class Recorder:
         cell = self._cells.get(report.nodeid)
         if cell is not None:
             report.__dict__["conformance_cell"] = tuple(cell)
+        self.has_cells = self.has_cells or hasattr(report, "conformance_cell")
 
     def take(self, report: pytest.TestReport) -> None:
         """Write what a test's report carries."""

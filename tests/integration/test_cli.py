@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from conformance.commands import lint
 from conformance.commands.cli import main
+from conformance.commands.lint import inspection
 from conformance.commands.triage.command import drafts
 from conformance.reference.lanes.draws import NoDraw
 from conformance.results import read
@@ -174,16 +174,16 @@ def test_lint_says_of_each_case_that_cannot_be_drawn_where_its_row_is(tmp_path: 
         if case.lane == "exact":
             raise NoDraw("no exact draw exists")
 
-    monkeypatch.setattr(lint, "draws", refused)
+    monkeypatch.setattr(inspection, "draws", refused)
     (tmp_path / "a.yaml").write_text("rows:\n  - {input_shape: [4], units: 3, values: exact}\n", encoding="utf-8")
-    (fault,) = lint.inspect([str(tmp_path / "a.yaml")]).faults
+    (fault,) = inspection.inspect([str(tmp_path / "a.yaml")]).faults
     assert (fault.line, fault.column, fault.message) == (2, 42, "4-3-exact: no exact draw exists")
 
 
 def test_lint_draws_no_values_of_large_cases(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("rows:\n  - {input_shape: [8192], units: 16384}\n", encoding="utf-8")
     started = time.monotonic()
-    assert lint.inspect([str(tmp_path / "a.yaml")]).faults == ()
+    assert inspection.inspect([str(tmp_path / "a.yaml")]).faults == ()
     assert time.monotonic() - started < 2.0
 
 

@@ -10,11 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
+import click
+
 from conformance.commands.triage.common_fields import Facts, distinction, facts
-from conformance.results import FAILING, Run
+from conformance.results import FAILING, ResultsError, Run, read
 from conformance.results.behaviours import BehaviourCounts, Counts, gone_in, near
+from conformance.run.errors import CommandFault
 from conformance.table.core_schema import dump
 from conformance.text import printable
 
@@ -270,3 +274,13 @@ def _flow(content: Mapping[str, Any]) -> str:
 def _yaml(content: Any, *, flow: bool | None = None) -> str:
     """Return YAML in which a mark that turns the direction of writing is written as its number."""
     return dump(content, flow=flow, ascii_only=True)
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path))
+def triage(results: Path) -> None:
+    """Draft a ledger entry for every red cell of RESULTS, why and link left blank."""
+    try:
+        click.echo(drafts(read(results)), nl=False)
+    except ResultsError as error:
+        raise CommandFault(str(error)) from None

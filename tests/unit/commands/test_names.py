@@ -15,8 +15,8 @@ from conformance.adapters.builtin import BUILT_IN
 from conformance.adapters.installation import told_missing
 from conformance.adapters.registry import UnknownImplementation, fault_of_glob, select
 from conformance.checks.cell import unknown_globs
-from conformance.commands import lint
 from conformance.commands.cli import main
+from conformance.commands.lint import inspection
 from conformance.ledger import load_ledger
 from conformance.run.selection import Selection, SelectionError
 from tests.support.runs import table
@@ -100,14 +100,14 @@ def test_lint_names_a_glob_of_a_row_that_matches_nothing_once(tmp_path: Path, mo
     assert done.exit_code == 2
     fault, *_ = done.output.splitlines()
     assert fault == f"rows.yaml:2:59: no implementation is named 'keras-tensorlow'{HINT}"
-    assert len(lint.inspect(["rows.yaml"]).faults) == 1
+    assert len(inspection.inspect(["rows.yaml"]).faults) == 1
 
 
 def test_lint_names_a_glob_of_the_ledger_that_matches_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "rows.yaml").write_text(table({"input_shape": [4], "units": 3}), encoding="utf-8")
     (tmp_path / "ledger.yaml").write_text(ENTRY, encoding="utf-8")
-    monkeypatch.setattr(lint, "default_cases", lambda: tmp_path)
-    (fault,) = (str(each) for each in lint.inspect([]).faults)
+    monkeypatch.setattr(inspection, "default_cases", lambda: tmp_path)
+    (fault,) = (str(each) for each in inspection.inspect([]).faults)
     assert fault.partition("ledger.yaml")[2].startswith(":3:30: no implementation is named 'keras-tensorlow:*'")
     # A run takes the entry: it may be about something that is installed elsewhere.
     assert len(load_ledger([tmp_path])) == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.commands.lint import inspect
+from conformance.commands.lint.inspection import inspect
 
 #: Fields that make a row -> where the fault is, the row's first line being 2, and what is said.
 ROWS = [

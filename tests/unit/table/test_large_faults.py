@@ -14,7 +14,7 @@ from tests.support.runs import environment
 #: Runs the linter and prints by how many bytes for each byte of the file its memory has grown.
 MEASURED = """
 import resource, sys
-from conformance.commands.lint import inspect
+from conformance.commands.lint.inspection import inspect
 size = len(open(sys.argv[1]).read())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 found = inspect(sys.argv[1:])

@@ -1,0 +1,46 @@
+"""The command `conformance explain`."""
+
+from __future__ import annotations
+
+import click
+
+from conformance.run.errors import CommandFault
+
+
+@click.command()
+@click.option("--input-shape", "input_shapes", multiple=True, required=True, metavar="784,1", help="Repeatable.")
+@click.option("--units", multiple=True, required=True, type=int, help="One per layer; repeatable.")
+@click.option("--activation", "activations", multiple=True, default=("linear",), help="One for all, or one per layer.")
+@click.option("--bias/--no-bias", "use_bias", default=True)
+@click.option(
+    "--framework",
+    "frameworks",
+    multiple=True,
+    metavar="NAME",
+    help="Show the same layers as a framework's users write them: keras, torch, flax, equinox ... or all; repeatable.",
+)
+def explain(
+    input_shapes: tuple[str, ...],
+    units: tuple[int, ...],
+    activations: tuple[str, ...],
+    use_bias: bool,
+    frameworks: tuple[str, ...],
+) -> None:
+    """Say what dense layers make of a shape, and why."""
+    import shutil
+
+    from conformance.commands.explain.highlight import show
+    from conformance.commands.explain.text import explain as explanation
+    from conformance.commands.explain.text import parse_shape
+    from conformance.text import is_coloured
+
+    try:
+        shapes = [parse_shape(each) for each in input_shapes]
+        width = shutil.get_terminal_size((100, 24)).columns
+        text = explanation(shapes, list(units), list(activations), use_bias, width, frameworks)
+    except ValueError as error:
+        raise CommandFault(str(error)) from None
+    if is_coloured():
+        show(text)
+    else:
+        click.echo(text)

@@ -1,0 +1,1 @@
+"""`conformance lint`: every fault of rows and of the ledger."""
