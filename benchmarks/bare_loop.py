@@ -49,7 +49,7 @@ def bare(name: str, cases: Sequence[str] = ()) -> dict[str, Any]:
     found: dict[str, Any] = {"implementation": name, "cells": 0, "cpu": 0.0}
     for number, group in enumerate(_groups(asked([name], cases))):
         with tempfile.TemporaryDirectory() as home:
-            variables = environment.of_process(
+            variables = environment.process_environment(
                 group[0].implementation.environment,
                 os.environ,
                 threads=1,

@@ -43,7 +43,7 @@ def measure(rounds: int = 5) -> dict[str, Any]:
     """Return the median wall time of a case of both (seconds), their ratio, and what each holds."""
     (implementation,) = select([NAME])
     with tempfile.TemporaryDirectory() as home:
-        variables = environment.of_process(
+        variables = environment.process_environment(
             implementation.environment, os.environ, threads=1, home=Path(home), cache=None
         )
         told = python("-m", "benchmarks.keras_layer_test", "--keras", str(rounds), environment=variables)

@@ -24,7 +24,7 @@ from typing import Any, Final
 from benchmarks.cpu_time import python
 from conformance.results import read
 from conformance.run.cell_name import CellName, name_in, name_of
-from conformance.run.expected_times import Times, of_results, recorded
+from conformance.run.expected_times import Times, packaged_times, times_of_results
 from conformance.run.selection import Selection
 from conformance.run.sharding import parts
 from tools.replay import replay
@@ -39,7 +39,7 @@ SPREAD: Final = 0.3
 def measure(results: Path | None = None) -> dict[str, Any]:
     """Return for each number of workers the time over the lower bound and the starts, for shards theirs, and a run."""
     actual = _made_up() if results is None else _taken(results)
-    start = (recorded() if results is None else of_results(results)).start
+    start = (packaged_times() if results is None else times_of_results(results)).start
     groups = {each.implementation for each in actual}
     work = sum(actual.values()) + sum(map(start, groups))
     rounds = [
@@ -52,7 +52,7 @@ def measure(results: Path | None = None) -> dict[str, Any]:
 
 def _shards(cells: list[CellName]) -> list[dict[str, float]]:
     """Return for each number of shards the longest over the mean, the processes, and what a row less moves (shares)."""
-    times = recorded()
+    times = packaged_times()
     cases = sorted({each.case for each in cells})
     return [_dealt(cells, cases[:: len(cases) // 10], count, times) for count in SHARDS]
 
@@ -94,17 +94,18 @@ def _balance(dealt: Mapping[CellName, int], count: int, times: Times) -> tuple[f
 def _made_up() -> dict[CellName, float]:
     """Return for each cell of the nightly tier what is expected of it, give or take."""
     selection = Selection(tier="nightly")
-    chosen = [each for each in selection.chosen() if each.name in recorded().implementations]
+    chosen = [each for each in selection.chosen() if each.name in packaged_times().implementations]
     generator = random.Random(1)
     return {
-        name_of(cell): recorded().cell(cell.implementation.name, cell.case.id) * math.exp(generator.gauss(0.0, SPREAD))
+        name_of(cell): packaged_times().cell(cell.implementation.name, cell.case.id)
+        * math.exp(generator.gauss(0.0, SPREAD))
         for cell in selection.cells(selection.table(), chosen, selection.devices(chosen))
     }
 
 
 def _taken(results: Path) -> dict[CellName, float]:
     """Return what each cell of a results file took, its process being up."""
-    times = of_results(results)
+    times = times_of_results(results)
     found = {}
     for each in read(results).cells:
         took = float(each["seconds"]) - float(each.get("start", 0.0))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from conformance.run.instruction_set import NAMES, lacking
+from conformance.run.instruction_set import NAMES, missing_features
 from conformance.sandbox.environment import cpu_features
 
 THREADS: Final = (1, 2)
@@ -36,7 +36,7 @@ class PortableRun:
 def limited_runs() -> Iterator[PortableRun]:
     """Yield the runs of the default table, for each instruction set that the processor has."""
     for name in NAMES:
-        if missing := lacking(name, cpu_features()):
+        if missing := missing_features(name, cpu_features()):
             print(f"{name}: skipped, the processor lacks {', '.join(missing)}", flush=True)
             continue
         for threads in THREADS:

@@ -203,12 +203,12 @@ def _last_written(results: Path) -> tuple[int, int, int] | None:
 
 def _collect(given: Mapping[str, Any]) -> None:
     """Print what a run would be, and run nothing."""
-    from conformance.run.estimate import planned
+    from conformance.run.estimate import estimate_lines
     from conformance.run.options import selection_of
     from conformance.run.selection import SelectionError
 
     try:
-        for line in planned(selection_of(given), draws=given["draws"]):
+        for line in estimate_lines(selection_of(given), draws=given["draws"]):
             click.echo(line)
     except SelectionError as error:
         raise CommandFault(str(error)) from None

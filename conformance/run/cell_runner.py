@@ -28,7 +28,7 @@ from conformance.run.cell_record import (
     verdict_fields,
 )
 from conformance.run.implementation_process import ProcessHolder, ProcessOptions
-from conformance.run.instruction_set import lacking, limited
+from conformance.run.instruction_set import missing_features, with_limit
 from conformance.sandbox.environment import cpu_features
 from conformance.sandbox.sandbox import Respondent, StartError
 from conformance.sandbox.steps import Build, Hello, SetWeights, Step, Transcript
@@ -72,7 +72,7 @@ class Runner:
         `start` in it says how long the cell waited for its process, where it was the first that needed it (seconds).
         """
         started = time.perf_counter()
-        cell = replace(cell, implementation=limited(cell.implementation, self._cpu_isa))
+        cell = replace(cell, implementation=with_limit(cell.implementation, self._cpu_isa))
         missing = self._missing_packages_of(cell.implementation)
         outcome = unjudged("not_run", f"not installed: {missing}") if missing else self._outcome(cell)
         seconds = time.perf_counter() - started
@@ -118,7 +118,7 @@ class Runner:
 
     def _missing_instruction_set(self) -> str | None:
         """Return why this machine cannot keep to the instruction set asked for, None where it can."""
-        missing = () if self._cpu_isa is None else lacking(self._cpu_isa, cpu_features())
+        missing = () if self._cpu_isa is None else missing_features(self._cpu_isa, cpu_features())
         return f"--cpu-isa {self._cpu_isa}: the processor lacks {', '.join(missing)}" if missing else None
 
     def _outcome(self, cell: Cell) -> dict[str, Any]:

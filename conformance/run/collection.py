@@ -11,17 +11,17 @@ from typing import Final
 _HOLDS_CELLS: Final = re.compile(r"^(def |from conformance\.run\.runner import .*\b)test_dense\b", re.MULTILINE)
 
 
-def files_of_tests(words: Iterable[str]) -> int:
+def count_other_files(words: Iterable[str]) -> int:
     """Return how many files of tests pytest is called with that generate none from the table."""
-    return sum(not holds_cells(each) for each in _files(words))
+    return sum(not defines_cell_test(each) for each in _files(words))
 
 
-def ask_for_cells(words: Iterable[str]) -> bool:
+def needs_table(words: Iterable[str]) -> bool:
     """Return whether pytest is called with something that generates tests from the table."""
-    return any(not each.is_file() or holds_cells(each) for each in _files(words))
+    return any(not each.is_file() or defines_cell_test(each) for each in _files(words))
 
 
-def holds_cells(path: Path) -> bool:
+def defines_cell_test(path: Path) -> bool:
     """Return whether a file of tests generates tests from the table."""
     return path.suffix == ".py" and path.is_file() and bool(_HOLDS_CELLS.search(path.read_text("utf-8", "replace")))
 

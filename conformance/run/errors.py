@@ -40,7 +40,7 @@ class OutputPath(click.Path):
         return super().convert(value, param, ctx)
 
 
-def say_error(message: object) -> None:
+def print_error(message: object) -> None:
     """Print an error on stderr, in the one form that all commands and runs have."""
     click.echo(f"error: {message}", err=True)
 
@@ -54,15 +54,15 @@ class Commands(click.Group):
         try:
             sys.exit(super().main(*args, **options))
         except click.UsageError as error:
-            say_error(error.format_message())
+            print_error(error.format_message())
             if error.ctx is not None:
                 click.echo(f"options: {error.ctx.command_path} -h", err=True)
             sys.exit(error.exit_code)
         except click.ClickException as error:
-            say_error(error.format_message())
+            print_error(error.format_message())
             sys.exit(error.exit_code)
         except click.Abort:
-            say_error("interrupted")
+            print_error("interrupted")
             sys.exit(AT_FAULT)
         except Exception:
             traceback.print_exc()

@@ -15,7 +15,7 @@ from conformance.run.progress import duration
 from conformance.run.selection import Selection
 
 
-def planned(selection: Selection, *, draws: int = 1) -> Iterator[str]:
+def estimate_lines(selection: Selection, *, draws: int = 1) -> Iterator[str]:
     """
     Yield a line for each implementation and device that has cells, one for those that have none, and one for all.
 

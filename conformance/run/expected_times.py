@@ -82,22 +82,22 @@ class Times:
 
 
 @functools.cache
-def recorded() -> Times:
+def packaged_times() -> Times:
     """Return what is known by the package."""
     return _loaded(json.loads(FILE.read_text(encoding="utf-8")))
 
 
-def of_results(path: Path) -> Times:
+def times_of_results(path: Path) -> Times:
     """
     Return what a results file tells.
 
     Raises:
         ResultsError: it cannot be read.
     """
-    return of_records(read(path).cells)
+    return times_of_records(read(path).cells)
 
 
-def of_records(cells: Iterable[Record]) -> Times:
+def times_of_records(cells: Iterable[Record]) -> Times:
     """
     Return what the cells of a run tell, in the order in which they ended.
 
@@ -141,7 +141,7 @@ def _rounded(value: float) -> float:
     return max(0.001, float(f"{value:.2g}"))
 
 
-def updated(old: Times, new: Times) -> Times:
+def with_new_times(old: Times, new: Times) -> Times:
     """Return what is to be kept: what is new, with the old time wherever the new one is not clearly another."""
     found = dict(old.implementations)
     for name, each in new.implementations.items():
@@ -178,10 +178,10 @@ def as_text(times: Times) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write `times.json` from results files."""
-    old = recorded() if FILE.exists() else Times({})
+    old = packaged_times() if FILE.exists() else Times({})
     try:
         for each in arguments:
-            old = updated(old, of_results(Path(each)))
+            old = with_new_times(old, times_of_results(Path(each)))
     except ResultsError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2

@@ -87,7 +87,7 @@ _VECTOR_FEATURES: Final = ("amx", "avx", "f16c", "fma", "vaes", "vpclmulqdq", "x
 _UNLIMITED: Final = frozenset({"ai_edge_litert", "mlx", "onnxruntime", "openvino", "tensorflow", "tinygrad"})
 
 
-def lacking(name: str, features: Set[str]) -> tuple[str, ...]:
+def missing_features(name: str, features: Set[str]) -> tuple[str, ...]:
     """Return the features of the instruction set `name` that are not in `features`, sorted."""
     return tuple(sorted(_features_up_to(name) - features))
 
@@ -97,7 +97,7 @@ def is_limited(implementation: Implementation) -> bool:
     return not _UNLIMITED & {*implementation.packages}
 
 
-def limited(implementation: Implementation, name: str | None) -> Implementation:
+def with_limit(implementation: Implementation, name: str | None) -> Implementation:
     """
     Return the implementation with the limit `name` in its environment; unchanged where `name` is None.
 

@@ -10,11 +10,11 @@ from conformance.adapters.registry import Implementation
 from conformance.checks.cell import Cell, unknown_globs
 from conformance.ledger import Behaviour
 from conformance.run import resources
-from conformance.run.collection import ask_for_cells, files_of_tests
+from conformance.run.collection import count_other_files, needs_table
 from conformance.run.distributed import transfer
 from conformance.run.distributed.machines import Machines, are_elsewhere
 from conformance.run.expected_times import Times
-from conformance.run.instruction_set import lacking
+from conformance.run.instruction_set import missing_features
 from conformance.run.options import Options
 from conformance.run.selection import SelectionError
 from conformance.sandbox.environment import cpu_features
@@ -62,7 +62,7 @@ def assignment_of_worker(config: pytest.Config) -> Assignment:
         cells=cells,
         behaviours=behaviours,
         threads=sent["threads"],
-        reads_table=ask_for_cells(config.args),
+        reads_table=needs_table(config.args),
         host=sent["host"],
         writes_junit=sent["junit"],
     )
@@ -89,7 +89,7 @@ def plan_of(options: Options, config: pytest.Config) -> Plan:
     """
     selection = options.selection
     times = selection.expected_times()
-    reads_table = ask_for_cells(config.args)
+    reads_table = needs_table(config.args)
     machines = _machines(options, config, reads_table=reads_table)
     chosen, elsewhere = machines.implementations, machines.are_elsewhere
     if reads_table and not elsewhere and not config.option.collectonly:
@@ -114,7 +114,7 @@ def _machines(options: Options, config: pytest.Config, *, reads_table: bool) -> 
     """Return the machines of a run, with the implementations that it asks on each; raises as `plan_of` does."""
     selection = options.selection
     elsewhere, only = are_elsewhere(config)
-    if options.cpu_isa is not None and not only and (missing := lacking(options.cpu_isa, cpu_features())):
+    if options.cpu_isa is not None and not only and (missing := missing_features(options.cpu_isa, cpu_features())):
         raise SelectionError(f"--cpu-isa {options.cpu_isa}: the processor lacks {', '.join(missing)}")
     if elsewhere and selection.device == "auto":
         raise SelectionError("--device auto looks for a GPU on this machine alone: with --tx say cpu or gpu")
@@ -134,7 +134,7 @@ def workers_of(plan: Plan, options: Options, config: pytest.Config) -> resources
     cells = ((f"{e.device}/{e.implementation.name}", e.implementation.name, e.case.id) for e in asked)
     logical = resources.cpus()
     return resources.allocation(
-        plan.times.kept_busy(cells) + files_of_tests(config.args),
+        plan.times.kept_busy(cells) + count_other_files(config.args),
         cpus=logical if config.option.numprocesses == "logical" else resources.cores(),
         logical=logical,
         memory=resources.memory(),

@@ -24,7 +24,7 @@ from conformance.run.cell_name import name_of
 from conformance.run.cell_runner import Runner
 from conformance.run.distributed import transfer
 from conformance.run.distributed.hooks import WithXdist
-from conformance.run.errors import say_error
+from conformance.run.errors import print_error
 from conformance.run.implementation_process import DEFAULT_CACHE, ProcessOptions
 from conformance.run.leader import Leader
 from conformance.run.light_reports import LightReports
@@ -42,7 +42,7 @@ from conformance.run.progress import Progress
 from conformance.run.recorder import Recorder
 from conformance.run.runner import RECORD
 from conformance.run.selection import SelectionError
-from conformance.sandbox.environment import usable
+from conformance.sandbox.environment import writable_folder
 from conformance.sandbox.steps import Hello
 from conformance.text import is_coloured
 
@@ -128,7 +128,7 @@ def _lead(config: pytest.Config, options: Options) -> None:
 
 def _usage_fault(error: object) -> pytest.UsageError:
     """Say an error in the form of every command, and return what ends pytest for it; pytest's own form is another."""
-    say_error(error)
+    print_error(error)
     return pytest.UsageError()
 
 
@@ -146,7 +146,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def conformance_runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
     """Yield what runs the cells of this process of pytest, and end its child at the end."""
     options, assignment = request.config.stash[OPTIONS], request.config.stash[ASSIGNMENT]
-    resources.keep_to(assignment.threads)
+    resources.limit_blas_threads(assignment.threads)
     runner = Runner(
         behaviours=assignment.behaviours,
         draws=options.draws,
@@ -155,7 +155,7 @@ def conformance_runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
             in_process=options.in_process,
             threads=assignment.threads,
             limits=options.limits,
-            cache=usable(DEFAULT_CACHE),
+            cache=writable_folder(DEFAULT_CACHE),
             cpu_isa=options.cpu_isa,
         ),
     )

@@ -52,24 +52,24 @@ def allocation(
     workers = max(1, possible[limited_by])
     return Allocation(
         workers=workers,
-        threads=share(cpus if logical is None else logical, workers) if threads is None else threads,
+        threads=threads_of_worker(cpus if logical is None else logical, workers) if threads is None else threads,
         limited_by=limited_by,
         cpus=cpus if logical is None else logical,
     )
 
 
-def fixed(count: int, *, cpus: int, threads: int | None = None) -> Allocation:
+def fixed_allocation(count: int, *, cpus: int, threads: int | None = None) -> Allocation:
     """Return the allocation of a run whose number of workers somebody said."""
-    shared = share(cpus, count) if threads is None else threads
+    shared = threads_of_worker(cpus, count) if threads is None else threads
     return Allocation(workers=count, threads=shared, limited_by="command", cpus=cpus)
 
 
-def share(cpus: int, workers: int) -> int:
+def threads_of_worker(cpus: int, workers: int) -> int:
     """Return how many threads a process may have where so many workers share the CPUs of a machine."""
     return max(1, cpus // max(1, workers))
 
 
-def keep_to(threads: int) -> None:
+def limit_blas_threads(threads: int) -> None:
     """
     Have this process's own linear algebra use so many threads, from now on.
 

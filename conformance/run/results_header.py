@@ -13,7 +13,7 @@ def header_of(options: Options, plan: Plan, allocation: resources.Allocation | N
     """Return the fields of the header; `allocation` is None where somebody said how many workers there are."""
     return {
         "distributions": dict(transfer.distributions()),
-        "platform": transfer.described(),
+        "platform": transfer.platform_facts(),
         **_workers(options, plan, allocation),
         "selection": _selection(options, plan),
     }
@@ -45,6 +45,6 @@ def _workers(options: Options, plan: Plan, allocation: resources.Allocation | No
     """Return the fields of workers here, and of the other machines where there are any."""
     machines = plan.machines.facts()
     here = plan.machines.workers - plan.machines.workers_elsewhere
-    here_alone = allocation or resources.fixed(max(here, 1), cpus=resources.cpus(), threads=options.threads)
+    here_alone = allocation or resources.fixed_allocation(max(here, 1), cpus=resources.cpus(), threads=options.threads)
     fields: dict[str, object] = {} if machines and not here else {"workers": here_alone.facts()}
     return fields | ({"machines": machines} if machines else {})

@@ -17,7 +17,7 @@ from conformance.adapters.registry import Implementation, RegistryError, registe
 from conformance.checks.cell import Cell, cell_of, is_named
 from conformance.ledger import Behaviour, load_ledger
 from conformance.results import ResultsError
-from conformance.run.expected_times import Times, of_results, recorded
+from conformance.run.expected_times import Times, packaged_times, times_of_results
 from conformance.run.sharding import parts
 from conformance.sandbox.sandbox import Limits, Sandbox, StartError
 from conformance.table.case import TIERS, Case
@@ -148,7 +148,7 @@ class Selection:
             return {each.name: ("cpu",) for each in chosen}
         if elsewhere:
             return {each.name: ("gpu",) if self.device == "gpu" else ("cpu", "gpu") for each in chosen}
-        seen = {each.name: visible(each) for each in chosen}
+        seen = {each.name: visible_devices(each) for each in chosen}
         if self.device == "gpu":
             without = sorted(name for name, devices in seen.items() if "gpu" not in devices)
             if without:
@@ -208,12 +208,12 @@ class Selection:
             SelectionError: the results file named cannot be read.
         """
         try:
-            return recorded() if self.times is None else of_results(Path(self.times))
+            return packaged_times() if self.times is None else times_of_results(Path(self.times))
         except ResultsError as error:
             raise SelectionError(f"--times {error}") from None
 
 
-def visible(implementation: Implementation) -> tuple[str, ...]:
+def visible_devices(implementation: Implementation) -> tuple[str, ...]:
     """Return the devices an implementation's framework sees; none where it is not installed or does not start."""
     if implementation.missing_packages():
         return ()

@@ -62,10 +62,10 @@ def fit(kind: type[_Kind], fields: Mapping[str, object], *, room: int = 0) -> _K
     try:
         return msgspec.convert(plain, kind, dec_hook=_array)
     except msgspec.ValidationError as error:
-        raise Misfit(f"{error}; given {described(plain)}") from None
+        raise Misfit(f"{error}; given {short_text(plain)}") from None
 
 
-def described(value: object) -> str:
+def short_text(value: object) -> str:
     """Return a short text for plain data and arrays; of any other object its type."""
     return _REPR.repr(value)
 
@@ -79,7 +79,7 @@ def digits(value: object, path: str) -> str:
     """
     number = None if isinstance(value, bool | np.bool_) else _number(value)
     if not isinstance(number, int) or number.bit_length() > 128:
-        raise Misfit(f"Expected `int | null`, got `{type_name(value)}` - at `{path}`; given {described(value)}")
+        raise Misfit(f"Expected `int | null`, got `{type_name(value)}` - at `{path}`; given {short_text(value)}")
     return str(number)
 
 
@@ -154,7 +154,7 @@ class _Plain:
         self._room -= array.nbytes
         if self._room < 0:
             raise Misfit(
-                f"given {described(array)}, {array.nbytes} bytes, which is {-self._room} too many - at `{path}`"
+                f"given {short_text(array)}, {array.nbytes} bytes, which is {-self._room} too many - at `{path}`"
             )
         return array
 

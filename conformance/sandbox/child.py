@@ -22,7 +22,7 @@ from typing import Final, TypedDict
 
 from conformance.adapters.protocol import Adapter
 from conformance.sandbox.codec import decode_question, encode_reply
-from conformance.sandbox.execution import describe, perform, raised
+from conformance.sandbox.execution import hello_of, perform, raised_reply
 from conformance.sandbox.frame import Inbox
 from conformance.sandbox.steps import GREETING, Answer, Reply
 
@@ -59,9 +59,9 @@ def main(orders: Orders) -> None:
     replies = orders["replies"]
     try:
         adapter = load(orders["adapter"], orders["mode"])
-        greeting = _greeting(describe(adapter, orders["threads"]))
+        greeting = _greeting(hello_of(adapter, orders["threads"]))
     except (Exception, SystemExit) as error:  # a script ends where it is imported
-        found = raised(error)
+        found = raised_reply(error)
         _send(replies, _greeting(dataclasses.replace(found, message=f"{found.message}{_place(error)}")))
         _end(1)
     if not orders["tied"]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from conformance.adapters.protocol import Array, Dense, Gradients, Stack
 from conformance.sandbox.answers import DTYPE_NAMES, DTYPES, fit
-from conformance.sandbox.frame import Frame, Garbage, framed
+from conformance.sandbox.frame import Frame, Garbage, frame_of
 from conformance.sandbox.steps import (
     Answer,
     Build,
@@ -59,7 +59,7 @@ def encode_question(steps: Sequence[Step]) -> bytes:
     buffers: list[memoryview] = []
     pickled = io.BytesIO()
     _Pickler(pickled, 5, buffer_callback=lambda buffer: buffers.append(buffer.raw())).dump(tuple(steps))
-    return framed(pickled.getbuffer(), buffers)
+    return frame_of(pickled.getbuffer(), buffers)
 
 
 def decode_question(frame: Frame) -> tuple[Step, ...]:
@@ -138,7 +138,7 @@ def encode_reply(reply: Reply) -> bytes:
         return encode_reply(replace(reply, answer=Malformed(message=message)))
     kind = type(reply.answer).__name__
     envelope = _Envelope(reply.label, reply.stage, reply.seconds, kind, msgspec.Raw(answer))
-    return framed(msgspec.msgpack.encode(envelope), buffers)
+    return frame_of(msgspec.msgpack.encode(envelope), buffers)
 
 
 def decode_reply(frame: Frame, *, room: int) -> Reply:

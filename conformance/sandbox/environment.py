@@ -74,12 +74,12 @@ THREAD_COUNTS: Final = (
 )
 
 
-def withheld(inherited: Mapping[str, str]) -> tuple[str, ...]:
+def removed_names(inherited: Mapping[str, str]) -> tuple[str, ...]:
     """Return the names of the variables in `inherited` that a framework's process is not given, sorted."""
     return tuple(sorted(name for name in inherited if name.startswith(LEAKING) and not name.startswith(KEPT)))
 
 
-def added(
+def added_variables(
     own: Mapping[str, str], inherited: Mapping[str, str], *, threads: int, home: Path, cache: Path | None
 ) -> dict[str, str]:
     """
@@ -102,19 +102,19 @@ def added(
     return settings | dict(own)
 
 
-def of_process(
+def process_environment(
     own: Mapping[str, str], inherited: Mapping[str, str], *, threads: int, home: Path, cache: Path | None
 ) -> dict[str, str]:
     """Return the whole environment of a process, as `added` to what is inherited and not `withheld`."""
-    gone = withheld(inherited)
+    gone = removed_names(inherited)
     stays = {name: value for name, value in inherited.items() if name not in gone}
     if not _is_writable(inherited.get("HOME", "")):
         # A framework that keeps files there, as many do on import, would fail for a reason that is not its own.
         stays["HOME"] = str(home)
-    return stays | added(own, inherited, threads=threads, home=home, cache=cache)
+    return stays | added_variables(own, inherited, threads=threads, home=home, cache=cache)
 
 
-def usable(cache: Path) -> Path | None:
+def writable_folder(cache: Path) -> Path | None:
     """Return a folder, made where it is not there, or None where nothing can be kept in it: no home, no permission."""
     try:
         if cache.parts[:1] == ("~",) and not Path.home().is_dir():

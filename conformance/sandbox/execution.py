@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from conformance.adapters.protocol import Adapter, Array, Gradients, Model, Parameter, Unsupported
-from conformance.sandbox.answers import MOST_VALUES, Misfit, described, digits, fit, text, type_name
+from conformance.sandbox.answers import MOST_VALUES, Misfit, digits, fit, short_text, text, type_name
 from conformance.sandbox.layouts import arrange
 from conformance.sandbox.steps import (
     END_OF_TRACEBACK,
@@ -87,7 +87,7 @@ def perform(adapter: Adapter, steps: Sequence[Step]) -> Iterator[Reply]:
             except Unsupported as error:
                 answer = Declined(reason=text(error))
             except Exception as error:
-                answer = raised(error)
+                answer = raised_reply(error)
         if isinstance(step, Build | SetWeights) and not isinstance(answer, Done):
             broken.setdefault(step.model, step.label)
         yield Reply(label=step.label, answer=answer, seconds=time.perf_counter() - started, stage=step.stage)
@@ -136,7 +136,7 @@ def _arranged(buffers: Buffers, step: Forward | Differentiate) -> Array:
     return buffers[key]
 
 
-def raised(error: BaseException) -> Raised:
+def raised_reply(error: BaseException) -> Raised:
     """Return what is said of an exception, whatever its own methods do."""
     try:
         trace = text("".join(traceback.format_exception(error)))
@@ -155,7 +155,7 @@ def _modules(trace: TracebackType | None) -> Iterator[str]:
         trace = trace.tb_next
 
 
-def describe(adapter: Adapter, threads: int) -> Hello:
+def hello_of(adapter: Adapter, threads: int) -> Hello:
     """
     Return what an adapter says of itself, with the number of threads the process was given.
 
@@ -166,7 +166,7 @@ def describe(adapter: Adapter, threads: int) -> Hello:
     # A text is a sequence of its letters, and no device is called by one. An iterator can be read once.
     devices = () if isinstance(given, str) else tuple(islice(given, MOST_VALUES))
     if isinstance(given, str) or not all(isinstance(each, str) for each in devices):
-        raise Misfit(f"devices() returned {described(given)}: it must be a list of names, such as ['cpu']")
+        raise Misfit(f"devices() returned {short_text(given)}: it must be a list of names, such as ['cpu']")
     versions: Any = {"python": sys.version.split()[0], **adapter.versions()}
     said = {"versions": versions, "settings": adapter.settings(), "devices": devices, "threads": threads}
     return fit(Hello, said)

@@ -45,7 +45,7 @@ class Frame:
     buffers: Sequence[memoryview]
 
 
-def framed(body: bytes | memoryview, buffers: Sequence[memoryview]) -> bytes:
+def frame_of(body: bytes | memoryview, buffers: Sequence[memoryview]) -> bytes:
     """Return one frame."""
     lengths = b"".join(LENGTH.pack(buffer.nbytes) for buffer in buffers)
     parts: list[bytes | memoryview] = [b"", lengths, body]

@@ -21,7 +21,7 @@ from conformance.adapters.registry import Implementation
 from conformance.sandbox import environment
 from conformance.sandbox.child import load
 from conformance.sandbox.codec import decode_reply, encode_reply
-from conformance.sandbox.execution import describe, perform, raised, room
+from conformance.sandbox.execution import hello_of, perform, raised_reply, room
 from conformance.sandbox.frame import Inbox
 from conformance.sandbox.launch import import_path
 from conformance.sandbox.process import StartError
@@ -51,7 +51,7 @@ class InProcess:
         """
         adapter = self._load()
         try:
-            return describe(adapter, self._threads)
+            return hello_of(adapter, self._threads)
         except Exception as error:
             raise _start_error(error) from error
 
@@ -87,15 +87,17 @@ class InProcess:
             raise StartError(f"{', '.join(loaded)} was imported before {own} could be set")
         home = tempfile.mkdtemp(prefix="conformance-")
         atexit.register(shutil.rmtree, home, ignore_errors=True)
-        for variable in environment.withheld(os.environ):
+        for variable in environment.removed_names(os.environ):
             if not variable.startswith(_OF_THIS_PROCESS):
                 del os.environ[variable]
-        os.environ.update(environment.added(own, os.environ, threads=self._threads, home=Path(home), cache=self._cache))
+        os.environ.update(
+            environment.added_variables(own, os.environ, threads=self._threads, home=Path(home), cache=self._cache)
+        )
         _in_force.append(own)
 
 
 def _start_error(error: Exception) -> StartError:
-    said = raised(error)
+    said = raised_reply(error)
     return StartError(said.in_a_line, raised=said)
 
 

@@ -82,7 +82,7 @@ def launch(
         replies, child_replies = _pipe(resources)
         child_requests, requests = _pipe(resources)
         orders = _orders(implementation, threads, search_path, child_requests, child_replies)
-        variables = environment.of_process(
+        variables = environment.process_environment(
             implementation.environment, os.environ, threads=threads, home=Path(home), cache=cache
         )
         mark = uuid.uuid4().hex

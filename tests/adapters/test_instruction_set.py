@@ -21,7 +21,7 @@ from conformance.checks.cell import Cell
 from conformance.run import cell_runner
 from conformance.run.cell_runner import Runner
 from conformance.run.implementation_process import ProcessOptions
-from conformance.run.instruction_set import INSTRUCTION_SETS, NAMES, lacking, limited
+from conformance.run.instruction_set import INSTRUCTION_SETS, NAMES, missing_features, with_limit
 from conformance.run.reproduce.recorded_cells import reproduce
 from conformance.sandbox import environment
 from conformance.sandbox.environment import cpu_features
@@ -36,20 +36,24 @@ ROWS = table({"input_shape": [3], "units": 2, "values": "exact"})
 #: Every feature of NumPy's kernels that this processor and this NumPy have beyond NumPy's baseline.
 DISPATCHED = np.show_config(mode="dicts")["SIMD Extensions"]
 
-needs_avx2 = pytest.mark.skipif(bool(lacking("avx2", cpu_features())), reason="the processor has no AVX2 to do without")
+needs_avx2 = pytest.mark.skipif(
+    bool(missing_features("avx2", cpu_features())), reason="the processor has no AVX2 to do without"
+)
 
 
 def variables(name: str, limit: str | None) -> Mapping[str, str]:
-    return limited(select([name])[0], limit).environment
+    return with_limit(select([name])[0], limit).environment
 
 
 def child(code: str, name: str, limit: str | None, **own: str) -> str:
     """Return what a process of an implementation prints, started as the suite starts it."""
     (implementation,) = select([name])
-    implementation = limited(
+    implementation = with_limit(
         Implementation(name=name, adapter="", packages=implementation.packages, environment=own), limit
     )
-    variables = environment.of_process(implementation.environment, os.environ, threads=1, home=Path("/tmp"), cache=None)
+    variables = environment.process_environment(
+        implementation.environment, os.environ, threads=1, home=Path("/tmp"), cache=None
+    )
     done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -76,7 +80,7 @@ def test_tensorflow_has_no_limited_onednn_and_torch_has() -> None:
 
 def test_without_a_limit_an_implementation_stays_as_it_is() -> None:
     (torch,) = select(["torch"])
-    assert limited(torch, None) is torch
+    assert with_limit(torch, None) is torch
 
 
 def test_flags_of_xla_that_are_there_stay() -> None:
@@ -84,13 +88,13 @@ def test_flags_of_xla_that_are_there_stay() -> None:
     own = Implementation(
         name="mine", adapter=jax.adapter, packages=jax.packages, environment={"XLA_FLAGS": "--xla_dump_to=x"}
     )
-    assert limited(own, "avx2").environment["XLA_FLAGS"] == "--xla_dump_to=x --xla_cpu_max_isa=AVX2"
-    assert limited(jax, "avx2").environment["XLA_FLAGS"] == "--xla_cpu_max_isa=AVX2"
+    assert with_limit(own, "avx2").environment["XLA_FLAGS"] == "--xla_dump_to=x --xla_cpu_max_isa=AVX2"
+    assert with_limit(jax, "avx2").environment["XLA_FLAGS"] == "--xla_cpu_max_isa=AVX2"
 
 
 def test_a_processor_lacks_what_an_instruction_set_needs() -> None:
-    assert lacking("avx", {"sse4_1", "sse4_2", "popcnt", "avx", "f16c"}) == ()
-    assert lacking("avx2", {"sse4_1", "sse4_2", "popcnt", "avx", "fma"}) == ("avx2", "f16c")
+    assert missing_features("avx", {"sse4_1", "sse4_2", "popcnt", "avx", "f16c"}) == ()
+    assert missing_features("avx2", {"sse4_1", "sse4_2", "popcnt", "avx", "fma"}) == ("avx2", "f16c")
 
 
 def test_a_cell_is_not_run_where_the_processor_lacks_the_instruction_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +171,7 @@ print([each["architecture"] for each in threadpoolctl.threadpool_info() if each[
 
 def test_programs_compiled_for_one_instruction_set_answer_for_no_other(tmp_path: Path) -> None:
     folders = [
-        environment.of_process(variables("flax-nnx", each), {}, threads=1, home=tmp_path, cache=tmp_path)[
+        environment.process_environment(variables("flax-nnx", each), {}, threads=1, home=tmp_path, cache=tmp_path)[
             "JAX_COMPILATION_CACHE_DIR"
         ]
         for each in (None, *NAMES)
@@ -205,7 +209,7 @@ def test_an_unknown_instruction_set_is_one_error(tmp_path: Path, options: Sequen
     assert "is not one of 'sse4.2', 'avx', 'avx2', 'avx512'" in done.stderr
 
 
-@pytest.mark.skipif(not lacking("avx512", cpu_features()), reason="the processor has every instruction set")
+@pytest.mark.skipif(not missing_features("avx512", cpu_features()), reason="the processor has every instruction set")
 def test_an_instruction_set_the_processor_lacks_is_one_error(tmp_path: Path) -> None:
     done = conformance("run", "-i", "numpy", "--cpu-isa", "avx512", "-o", "out", cwd=tmp_path)
     assert done.returncode == 2
@@ -214,7 +218,7 @@ def test_an_instruction_set_the_processor_lacks_is_one_error(tmp_path: Path) -> 
 
 
 def test_portable_runs_every_instruction_set_there_is_with_one_and_two_threads() -> None:
-    there = [each for each in NAMES if not lacking(each, cpu_features())]
+    there = [each for each in NAMES if not missing_features(each, cpu_features())]
     assert [each.name for each in limited_runs()] == [f"{each}-{threads}" for each in there for threads in (1, 2)]
 
 

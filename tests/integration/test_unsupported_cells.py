@@ -17,7 +17,7 @@ from conformance.commands.cli import main
 from conformance.results import Run, read
 from conformance.results.diff.comparison import diff
 from conformance.run.cell_runner import Runner
-from conformance.run.expected_times import of_records
+from conformance.run.expected_times import times_of_records
 from conformance.run.selection import Selection
 from conformance.run.summary import summarise
 from conformance.run.tally import Tally
@@ -98,7 +98,7 @@ def test_an_unsupported_cell_that_was_absent_is_no_change_and_one_that_conformed
 def test_unsupported_cells_say_nothing_of_time_and_leave_a_badge_green() -> None:
     slow = [record("conforms", case=f"c{each}", start=0.0) for each in range(3)]
     unasked = [record("unsupported", case=f"u{each}", seconds=0.0) for each in range(9)]
-    assert of_records([*slow, *unasked]) == of_records(slow)
+    assert times_of_records([*slow, *unasked]) == times_of_records(slow)
     (badge,) = badges(run_of(*slow, *unasked)).values()
     assert (badge["message"], badge["color"]) == ("3 conform, 9 unsupported", "brightgreen")
 

@@ -83,7 +83,7 @@ class Asking:
         self, implementations: Sequence[Implementation], *, device: str = "cpu", behaviours: Sequence[Behaviour] = ()
     ) -> None:
         self._device = device
-        resources.keep_to(1)
+        resources.limit_blas_threads(1)
         processes = ProcessOptions(limits=Limits(question=DEADLINE), cache=DEFAULT_CACHE.expanduser())
         self._make = functools.partial(Runner, behaviours=behaviours, processes=processes)
         self._runners = [(each, self._make()) for each in implementations]

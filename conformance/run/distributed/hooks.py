@@ -23,10 +23,10 @@ from conformance.run.distributed.machines import (
     arguments_for,
     is_elsewhere,
     is_reachable,
-    line,
+    last_line,
     move_here,
 )
-from conformance.run.errors import say_error
+from conformance.run.errors import print_error
 
 
 class WithXdist:
@@ -71,7 +71,7 @@ class WithXdist:
             fault = self._machines.unreached(error)
         except pytest.UsageError as error:
             fault = str(error)
-        say_error(fault)
+        print_error(fault)
         raise pytest.UsageError
 
     @pytest.hookimpl(wrapper=True)
@@ -82,7 +82,7 @@ class WithXdist:
         except (EOFError, ConnectionError, execnet.HostNotFound) as error:
             if not self._machines.workers:
                 raise
-            pytest.exit(f"a worker could not be replaced: {line(error)}", returncode=pytest.ExitCode.INTERRUPTED)
+            pytest.exit(f"a worker could not be replaced: {last_line(error)}", returncode=pytest.ExitCode.INTERRUPTED)
 
     def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[Spec]) -> None:
         """Take note of the workers to come, and let nothing be copied to other machines."""

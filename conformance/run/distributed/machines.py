@@ -150,7 +150,7 @@ class Machines:
         return self._share(_host(gateway.spec), resources.cpus() if machine is None else machine.cpus)
 
     def _share(self, host: str, cpus: int) -> int:
-        return self._threads or resources.share(cpus, self._sharing[host])
+        return self._threads or resources.threads_of_worker(cpus, self._sharing[host])
 
     def greet(self, gateway: Gateway) -> Machine | None:
         """
@@ -177,7 +177,7 @@ class Machines:
             said = channel.receive(PATIENCE + (PATIENCE_FOR_DEVICES * len(self.implementations) if devices else 0))
             channel.waitclose(PATIENCE)
         except UNREACHABLE as error:
-            raise pytest.UsageError(f"{where} does not answer as a machine of this run: {line(error)}") from None
+            raise pytest.UsageError(f"{where} does not answer as a machine of this run: {last_line(error)}") from None
         if "fault" in said:
             raise pytest.UsageError(f"{where}: {said['fault']}")
         self._check(where, said["missing"], said["devices"])
@@ -213,8 +213,8 @@ class Machines:
         """Return in a line that the next gateway could not be made."""
         where = self._addresses[self._made] if self._made < self.workers else "a machine"
         if where == "this machine":
-            return f"a worker ended while it was started: {line(error)}; run again"
-        return f"{where} cannot be reached: {line(error)}"
+            return f"a worker ended while it was started: {last_line(error)}; run again"
+        return f"{where} cannot be reached: {last_line(error)}"
 
     def facts(self) -> list[dict[str, object]]:
         """Return what a results file says of the other machines."""
@@ -231,7 +231,7 @@ def _host(spec: Spec) -> str:
     return where.rpartition(":")[0] if spec.socket else where
 
 
-def line(error: BaseException) -> str:
+def last_line(error: BaseException) -> str:
     """Return the last line of an error's text, or its type where it has none."""
     lines = [each for each in str(error).strip().splitlines() if each.strip()]
     return lines[-1].strip() if lines else type(error).__name__

@@ -27,7 +27,7 @@ from conformance.adapters.registry import Implementation, select
 from conformance.checks.cell import Cell
 from conformance.ledger import Behaviour
 from conformance.run import resources
-from conformance.run.selection import visible
+from conformance.run.selection import visible_devices
 
 #: Distributions whose versions are stated of a machine, beside those each implementation reports of itself.
 DISTRIBUTIONS: Final = ("dense-conformance", "numpy", "pytest", "pytest-xdist", "ml_dtypes", "pyyaml", "pydantic")
@@ -107,20 +107,20 @@ def greeting(chosen: Sequence[Implementation], *, devices: bool) -> Greeting:
 def answer(given: Greeting) -> dict[str, object]:
     """Return what this machine says to `greeting`: `fault`, a reason why it takes no part, or all it is."""
     if (given["version"], given["source"]) != (__version__, source()):
-        ours, theirs = (f"{each[0]} (source {each[1]})" for each in ((__version__, source()), _said(given)))
+        ours, theirs = (f"{each[0]} (source {each[1]})" for each in ((__version__, source()), _version_of(given)))
         return {"fault": f"dense-conformance {ours} is there, and this is {theirs}: install the same on both"}
     chosen: tuple[Implementation, ...] = pickle.loads(given["chosen"])
     return {
         "host": socket.gethostname(),
         "package": str(Path(conformance.__file__).parent),
         "cpus": resources.cpus(),
-        "machine": {**described(), "distributions": dict(distributions())},
+        "machine": {**platform_facts(), "distributions": dict(distributions())},
         "missing": {each.name: list(each.missing_packages()) for each in chosen},
-        "devices": {each.name: list(visible(each)) if given["devices"] else ["cpu"] for each in chosen},
+        "devices": {each.name: list(visible_devices(each)) if given["devices"] else ["cpu"] for each in chosen},
     }
 
 
-def _said(given: Greeting) -> tuple[str, str]:
+def _version_of(given: Greeting) -> tuple[str, str]:
     return str(given["version"]), str(given["source"])
 
 
@@ -134,7 +134,7 @@ def source() -> str:
     return found.hexdigest()[:12]
 
 
-def described() -> dict[str, str | int | None]:
+def platform_facts() -> dict[str, str | int | None]:
     """Return what this machine is, as a results file says it."""
     return {
         "system": platform.platform(),

@@ -21,7 +21,7 @@ from conformance.checks.refusal import refusal
 from conformance.reference.lanes.draws import NoDraw
 from conformance.results import Run, finite, read
 from conformance.run.cell_name import CellName, name_in
-from conformance.run.instruction_set import NAMES, limited
+from conformance.run.instruction_set import NAMES, with_limit
 from conformance.run.reproduce.row import row_fields
 from conformance.run.reproduce.symptom import NotShown, Record
 from conformance.run.reproduce.writer import script
@@ -57,7 +57,7 @@ def reproduce(cell: str, results: Path, check: str | None = None) -> str:
     if "question" not in record:
         raise NotShown(f"{cell} has no record of its own: {record.get('reason', record['outcome'])}")
     limit = selection.get("cpu_isa")
-    implementation = limited(_implementation(record["implementation"]), limit if limit in NAMES else None)
+    implementation = with_limit(_implementation(record["implementation"]), limit if limit in NAMES else None)
     try:
         case = case_of(record["question"])
         for index in range(draws):

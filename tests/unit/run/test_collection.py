@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.run.collection import ask_for_cells, files_of_tests
+from conformance.run.collection import count_other_files, needs_table
 from tests.support.paths import ROOT
 
 SUITE = "from conformance.run.runner import test_dense\n"
@@ -35,4 +35,4 @@ def test_a_file_that_has_the_test_of_a_cell_asks_for_the_table(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    assert (ask_for_cells(words), files_of_tests(words)) == (asked, others)
+    assert (needs_table(words), count_other_files(words)) == (asked, others)

@@ -17,9 +17,9 @@ from conformance.run.expected_times import (
     Expected,
     Times,
     as_text,
-    of_records,
-    recorded,
-    updated,
+    packaged_times,
+    times_of_records,
+    with_new_times,
 )
 from conformance.run.selection import Selection, SelectionError
 from tests.support.runs import EXACT, table
@@ -33,7 +33,7 @@ USUAL = [cell(f"case{number}", 0.05 + number / 10_000) for number in range(20)]
 
 
 def test_a_run_tells_starts_usual_cells_and_those_far_from_usual() -> None:
-    found = of_records([cell("first", 3.05, start=3.0), *USUAL, cell("large", 2.5), cell("hardly", 0.09)])
+    found = times_of_records([cell("first", 3.05, start=3.0), *USUAL, cell("large", 2.5), cell("hardly", 0.09)])
     assert found.start("torch") == 3.0
     assert found.cell("torch", "case3") == found.cell("torch", "unheard of") == pytest.approx(0.05, rel=0.1)
     assert found.implementations["torch"].cells == {"large": 2.5}
@@ -41,34 +41,34 @@ def test_a_run_tells_starts_usual_cells_and_those_far_from_usual() -> None:
 
 
 def test_in_a_file_that_says_no_starts_the_first_cell_waited() -> None:
-    found = of_records([cell("first", 4.05), *USUAL])
+    found = times_of_records([cell("first", 4.05), *USUAL])
     assert found.start("torch") == 4.0
     assert found.implementations["torch"].cells == {}
 
 
 def test_a_row_with_a_process_of_its_own_takes_what_it_starts() -> None:
     alone = cell("alone", 5.0, start=4.9, question={"environment": {"SWITCH": "1"}})
-    found = of_records([cell("first", 2.05, start=2.0), *USUAL, alone])
+    found = times_of_records([cell("first", 2.05, start=2.0), *USUAL, alone])
     assert (found.start("torch"), found.cell("torch", "alone")) == (2.0, 5.0)
 
 
 def test_a_cell_that_did_not_run_says_nothing() -> None:
-    assert of_records([cell("case", 0.0, outcome="not_run")]).implementations == {}
+    assert times_of_records([cell("case", 0.0, outcome="not_run")]).implementations == {}
 
 
 def test_a_time_changes_only_where_it_is_clearly_another() -> None:
     old = Times({"torch": Expected(start=3.0, cell=0.05, cells={"large": 2.5, "gone": 1.0}), "mine": Expected()})
     new = Times({"torch": Expected(start=3.9, cell=0.2, cells={"large": 2.0, "slow": 1.0})})
-    kept = updated(old, new)
+    kept = with_new_times(old, new)
     assert kept.implementations["torch"] == Expected(start=3.0, cell=0.2, cells={"large": 2.5, "slow": 1.0})
     assert kept.implementations["mine"] == Expected()
 
 
 def test_the_package_knows_what_is_asked_by_default_and_its_file_is_as_it_is_written() -> None:
     asked = {name for name, each in registered().items() if each.tier == "full"}
-    assert asked <= set(recorded().implementations)
-    assert FILE.read_text(encoding="utf-8") == as_text(recorded())
-    assert json.loads(as_text(recorded()))["implementations"]["torch"]["start"] > 0.1
+    assert asked <= set(packaged_times().implementations)
+    assert FILE.read_text(encoding="utf-8") == as_text(packaged_times())
+    assert json.loads(as_text(packaged_times()))["implementations"]["torch"]["start"] > 0.1
 
 
 def test_times_of_another_run_are_taken_and_a_file_that_is_none_is_a_fault(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_threads_that_were_asked_for_leave_room_for_fewer_workers() -> None:
     found = resources.allocation(400, cpus=64, memory=MANY * GIB, threads=8)
     assert (found.workers, found.threads, found.limited_by) == (8, 8, "cpus")
     assert resources.allocation(400, cpus=8, logical=16, memory=MANY * GIB).threads == 2
-    assert resources.fixed(3, cpus=16).threads == 5
+    assert resources.fixed_allocation(3, cpus=16).threads == 5
 
 
 def put(root: Path, files: dict[str, str]) -> Path:

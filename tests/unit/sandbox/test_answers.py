@@ -15,13 +15,13 @@ from conformance.sandbox.answers import (
     END_OF_TEXT,
     MOST_VALUES,
     Misfit,
-    described,
     digits,
     fit,
+    short_text,
     text,
     type_name,
 )
-from conformance.sandbox.execution import SPARE_ROOM, describe, perform, room
+from conformance.sandbox.execution import SPARE_ROOM, hello_of, perform, room
 from conformance.sandbox.steps import Build, Declined, Forward, Hello, Inferred, InferShapes, Output, Reply, Step
 from tests.support.faulty import Honest, NumPyAdapter, NumPyModel
 from tests.support.hostile import Dimension, Raising, nest
@@ -97,9 +97,9 @@ def test_text_is_legible_and_short_whatever_its_object_does() -> None:
 
 def test_nothing_of_an_object_is_asked_for_its_description() -> None:
     assert type_name(Raising()) == "tests.support.hostile.Raising"
-    assert described([Raising()]) == "[tests.support.hostile.Raising]"
-    assert described({"y": np.ones((2, 3), np.float32)}) == "{'y': an array of shape (2, 3) and dtype float32}"
-    assert len(described([["a" * 1000] * 1000] * 1000)) < 5000
+    assert short_text([Raising()]) == "[tests.support.hostile.Raising]"
+    assert short_text({"y": np.ones((2, 3), np.float32)}) == "{'y': an array of shape (2, 3) and dtype float32}"
+    assert len(short_text([["a" * 1000] * 1000] * 1000)) < 5000
 
 
 def test_settings_are_plain_data() -> None:
@@ -146,4 +146,4 @@ def test_devices_may_be_an_iterator_and_are_read_once() -> None:
         def devices(self) -> Any:
             return iter(["cpu"])
 
-    assert describe(Yields(Honest()), 1).devices == ("cpu",)
+    assert hello_of(Yields(Honest()), 1).devices == ("cpu",)

@@ -10,7 +10,7 @@ from conformance.sandbox import environment
 def of(
     inherited: dict[str, str], own: dict[str, str] | None = None, *, threads: int = 1, cache: Path | None = None
 ) -> dict[str, str]:
-    return environment.of_process(own or {}, inherited, threads=threads, home=Path("/home"), cache=cache)
+    return environment.process_environment(own or {}, inherited, threads=threads, home=Path("/home"), cache=cache)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def of(
 )
 def test_what_changes_a_framework_does_not_leak(leaking: str) -> None:
     assert of({leaking: "leaked"}).get(leaking) != "leaked"
-    assert environment.withheld({leaking: "leaked", "PATH": "/bin"}) == (leaking,)
+    assert environment.removed_names({leaking: "leaked", "PATH": "/bin"}) == (leaking,)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_what_changes_a_framework_does_not_leak(leaking: str) -> None:
 )
 def test_what_describes_the_machine_stays(kept: str) -> None:
     assert of({kept: "stays"})[kept] == "stays"
-    assert environment.withheld({kept: "stays"}) == ()
+    assert environment.removed_names({kept: "stays"}) == ()
 
 
 def test_a_home_in_which_nothing_can_be_kept_is_stood_in_for(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_home_in_which_nothing_can_be_kept_is_stood_in_for(tmp_path: Path) -> 
 
 def test_a_cache_is_a_folder_in_which_something_can_be_kept(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert environment.usable(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert environment.writable_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
     assert (tmp_path / "a" / "b").is_dir()
     for unusable in (
         tmp_path / "file",
@@ -63,7 +63,7 @@ def test_a_cache_is_a_folder_in_which_something_can_be_kept(tmp_path: Path) -> N
         Path("/sys"),
         Path("~no-such-user/b"),
     ):
-        assert environment.usable(unusable) is None
+        assert environment.writable_folder(unusable) is None
 
 
 def test_log_level_is_low_unless_it_was_set() -> None:
