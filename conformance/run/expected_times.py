@@ -5,7 +5,7 @@ Shards and the number of workers go by it.
 
 What is known comes with the package, in `times.json`, so that every machine of the same version expects the same and
 need not ask another; `python -m conformance.run.expected_times RESULTS` writes it anew. It holds a start and a usual
-cell for each implementation, and by name the cells far from usual. Nothing here runs anything; a time that is wrong
+cell for each implementation, and by name the cells far from usual. A time that is wrong
 makes a run slower and never changes what it finds.
 """
 
@@ -25,7 +25,7 @@ from conformance.results import Record, ResultsError, read
 
 FILE: Final = Path(__file__).parent / "times.json"
 
-#: What is expected of an implementation nobody has a record of (seconds).
+#: Times of an implementation without a record (seconds).
 USUAL_START: Final = 3.0
 USUAL_CELL: Final = 0.05
 #: A cell is named where it takes this many times as long as the usual one, and so much longer (seconds).

@@ -30,7 +30,7 @@ class Leader:
     """
     The hooks of one run, where its results are written; pytest calls them in no worker.
 
-    `allocation` says how many workers there are, None where somebody else did.
+    `allocation` says how many workers there are, None where their number was given.
     """
 
     def __init__(

@@ -129,7 +129,7 @@ def _machines(options: Options, config: pytest.Config, *, reads_table: bool) -> 
 
 
 def workers_of(plan: Plan, options: Options, config: pytest.Config) -> resources.Allocation:
-    """Return how many workers a run starts where nobody said how many."""
+    """Return how many workers a run starts where their number is not given."""
     asked = (each for each in plan.cells if each.unsupported is None)
     cells = ((f"{e.device}/{e.implementation.name}", e.implementation.name, e.case.id) for e in asked)
     logical = resources.cpus()

@@ -1,7 +1,7 @@
 """
 How far a run has come, and how long it will take: a bar on a terminal, a line for every tenth of the cells elsewhere.
 
-It stands in place of pytest's dots, so that a log of a large run stays short. It counts and judges nothing.
+It replaces pytest's dots, so that the log of a large run stays short.
 """
 
 from __future__ import annotations

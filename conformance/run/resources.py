@@ -1,8 +1,8 @@
 """
-How many workers a machine carries, and how many threads each gets: of CPUs, memory and work, what runs out first.
+How many workers a machine carries, and how many threads each has: CPUs, memory or work sets the number.
 
-What a container was given counts, not what the machine it stands on has: the CPUs the process may run on, the quota and
-the memory limit of its control group, of version 1 or 2. Nothing here starts anything or knows of pytest.
+In a container the limits of the container count: the CPUs that the process may run on, and the quota and the memory
+limit of its control group, of version 1 or 2.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def allocation(
     Return how many workers to start of themselves.
 
     `groups` is how many the work keeps busy, `cpus` how many run at a time and `logical`, where it is more, how many
-    threads those have; `memory` is in bytes. `threads` is what each process is to have, if somebody said so.
+    threads those have; `memory` is in bytes. `threads` is how many each process is to have, None for its share.
     """
     possible = {"cpus": cpus if threads is None else cpus // threads, "memory": memory // PER_WORKER, "groups": groups}
     # Of two that allow the same the first is named.
@@ -59,7 +59,7 @@ def allocation(
 
 
 def fixed_allocation(count: int, *, cpus: int, threads: int | None = None) -> Allocation:
-    """Return the allocation of a run whose number of workers somebody said."""
+    """Return the allocation of a run whose number of workers is given."""
     shared = threads_of_worker(cpus, count) if threads is None else threads
     return Allocation(workers=count, threads=shared, limited_by="command", cpus=cpus)
 

@@ -10,7 +10,7 @@ from conformance.sandbox.sandbox import GIB
 
 
 def header_of(options: Options, plan: Plan, allocation: resources.Allocation | None) -> dict[str, object]:
-    """Return the fields of the header; `allocation` is None where somebody said how many workers there are."""
+    """Return the fields of the header; `allocation` is None where the number of workers was given."""
     return {
         "distributions": dict(transfer.distributions()),
         "platform": transfer.platform_facts(),

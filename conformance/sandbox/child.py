@@ -1,9 +1,8 @@
 """
 The process that holds one adapter: it says hello, answers questions, and ends.
 
-Started by `conformance.sandbox.process` in a fresh interpreter, never imported by the suite's own process for anything
-but `Orders`. It judges nothing, keeps nothing from one question to the next but the adapter, and never writes anything
-but messages to its pipe: what a framework prints goes to standard output and error, which are a file.
+`conformance.sandbox.launch` starts it in a fresh interpreter. From one question to the next it keeps only the adapter.
+It writes only messages to its pipe: what a framework prints goes to standard output and error, which are a file.
 """
 
 from __future__ import annotations
@@ -30,22 +29,22 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Orders(TypedDict):
-    """
-    What a child is told on its command line.
+    """What a child is given on its command line."""
 
-    `root` is the folder that `conformance` itself is imported from, `path` becomes `sys.path`. `requests` and
-    `replies` are the descriptors of its ends of the pipes, `parent` the process that started it. `tied` says that the
-    thread which started it lives as long as the parent does.
-    """
-
+    #: The folder that `conformance` itself is imported from.
     root: str
+    #: What becomes `sys.path`.
     path: list[str]
+    #: The adapter, `module:Class`, and its mode.
     adapter: str
     mode: str | None
     threads: int
+    #: Descriptors of the child's ends of the pipes.
     requests: int
     replies: int
+    #: The id of the process that started the child.
     parent: int
+    #: Whether the thread that started the child lives as long as the parent does.
     tied: bool
 
 
@@ -115,8 +114,7 @@ def end_with_parent(parent: int) -> None:
     """
     Have the kernel kill this process when the thread that started it ends; where it cannot, do nothing.
 
-    This is for the time in which nobody else looks: until the parent has put a guard in place
-    (`conformance.sandbox.process`).
+    This covers the time until the parent has put a guard in place (`conformance.sandbox.process_group`).
     """
     if sys.platform == "linux":
         _set_death_signal(signal.SIGKILL)
@@ -172,7 +170,7 @@ def _place(error: BaseException) -> str:
 
 
 def _end(status: int) -> None:
-    """End without the framework's clean-up, which has been seen to crash and hang, and is nobody's question."""
+    """End without the framework's clean-up: it is no part of a question, and it has been seen to crash and to hang."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

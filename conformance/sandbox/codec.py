@@ -3,8 +3,7 @@ Questions and replies as frames.
 
 A question is pickled: the process that answers may trust who asks. A reply is not, as it comes from a process in which
 anything may run: it is MessagePack, of a length that is known beforehand, and is made an answer by
-`conformance.sandbox.answers.fit`, which builds plain data, arrays of numbers and the dataclasses of answers, and
-nothing else. This module knows no process, no deadline and no adapter.
+`conformance.sandbox.answers.fit`, which builds only plain data, arrays of numbers and the dataclasses of answers.
 """
 
 from __future__ import annotations

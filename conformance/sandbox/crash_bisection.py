@@ -1,10 +1,10 @@
 """
-Finds out which question a crash belongs to.
+Finds the question that causes a crash.
 
-A process that corrupted its memory in one question may end in a later one. So a question that crashed is asked again
-alone, in a fresh process; if it survives, the questions that the dead process had answered are asked again before it,
-and the shortest list of them is sought that brings the crash back. Nothing here changes an outcome: a crash stays a
-crash, with a note that says whose it is.
+A process that corrupted its memory in one question may end in a later one. A question that crashed is therefore asked
+again alone, in a fresh process. If the process survives, the questions that the dead process had answered are asked
+again before it, and the shortest list of them that brings the crash back is searched. The outcome stays a crash; a note
+names the questions that cause it.
 """
 
 from __future__ import annotations

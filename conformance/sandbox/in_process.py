@@ -1,8 +1,8 @@
 """
 An adapter in the suite's own process, for a debugger.
 
-Nothing here survives a crash or ends a hang; that is `conformance.sandbox.sandbox`'s. The environment variables of an
-implementation are set for good, so a process can hold one environment only.
+A crash of the adapter ends the suite, and a hang is not ended: `conformance.sandbox.sandbox` protects from both. The
+environment variables of an implementation are set for good, so that a process can hold one environment only.
 """
 
 from __future__ import annotations

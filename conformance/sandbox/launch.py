@@ -30,8 +30,7 @@ from conformance.sandbox.child import Orders
 from conformance.sandbox.output_log import OutputLog
 from conformance.sandbox.process_group import MARK, dismiss, guard, kill
 
-# `conformance` is pinned to the very files the parent runs before anything else is looked for, and nothing is imported
-# until the path is as it should be.
+# `conformance` is imported from the files that the parent runs. Nothing else is imported until `sys.path` is set.
 _BOOT: Final = """\
 import sys
 orders = {orders!r}
@@ -112,7 +111,7 @@ def import_path(search_path: Sequence[str] = ()) -> list[str]:
 def _orders(
     implementation: Implementation, threads: int, search_path: Sequence[str], requests: FileIO, replies: FileIO
 ) -> Orders:
-    """Return what the child is told on its command line; `requests` and `replies` are its own ends of the pipes."""
+    """Return what the child is given on its command line; `requests` and `replies` are its own ends of the pipes."""
     return Orders(
         root=str(Path(conformance.__file__).parent.parent),
         path=import_path(search_path),

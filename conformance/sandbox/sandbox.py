@@ -1,9 +1,8 @@
 """
 Runs an adapter in a process of its own, so that an abort, a hang or a runaway allocation is one question's outcome.
 
-A sandbox asks one question at a time and returns a transcript whatever becomes of the process, which is replaced when
-the next question comes. It knows nothing of cases, references or verdicts, and holds no opinion of what an answer is
-worth. Who is to blame for a crash that strikes late is for `Investigator`, which asks through a sandbox.
+A sandbox asks one question at a time and always returns a transcript. A process that ended is replaced when the next
+question comes. `Investigator`, which asks through a sandbox, finds the question that causes a crash in a later one.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ __all__ = [
     "StartError",
 ]
 
-#: How long a process that is told to end may take for it, before it is killed (seconds).
+#: How long a process may take to end when it is asked to, before it is killed (seconds).
 FAREWELL: Final = 2.0
 #: How often the memory of a process is looked at between questions (seconds).
 INVENTORY: Final = 0.5
@@ -81,6 +80,16 @@ class Limits:
         return TimeLimit(cpu=self.question, threads=threads, hang=self.hang, missing="no answer", option="--deadline")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Running:
+    """A process that is up."""
+
+    process: ChildProcess
+    hello: Hello
+    #: Resident set of the process when it was up (bytes).
+    resident_at_start: int
+
+
 class Sandbox:
     """
     The process of one implementation, for use by one thread; a context manager.
@@ -103,9 +112,7 @@ class Sandbox:
         self._threads = threads
         self._cache = cache
         self._search_path = tuple(search_path)
-        self._process: ChildProcess | None = None
-        self._hello: Hello | None = None
-        self._resident_at_start = 0
+        self._running: _Running | None = None
         self._next_inventory = 0.0
         self._generation = 0
         self._hung = 0.0
@@ -123,7 +130,7 @@ class Sandbox:
         Two readings are compared: the CPU time of processes that ended is that of all children of this process.
         """
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        running = 0.0 if self._process is None else self._process.cpu_seconds
+        running = 0.0 if self._running is None else self._running.process.cpu_seconds
         return ended.ru_utime + ended.ru_stime + running + self._hung
 
     def start(self) -> Hello:
@@ -133,26 +140,29 @@ class Sandbox:
         Raises:
             StartError: it did not come up.
         """
-        if self._process is None or self._hello is None:
-            self._generation += 1
-            try:
-                self._process = ChildProcess(
-                    self._implementation,
-                    memory=self._limits.memory,
-                    threads=self._threads,
-                    cache=self._cache,
-                    search_path=self._search_path,
-                )
-            except OSError as error:  # no room for its files, no process to be had
-                raise StartError(f"no process could be started: {error}") from None
-            try:
-                self._hello = self._greeted(self._process)
-            except BaseException:
-                self._discard()
-                raise
-            self._resident_at_start = self._process.resident
+        if self._running is None:
+            self._running = self._started()
             self._next_inventory = time.monotonic() + INVENTORY
-        return self._hello
+        return self._running.hello
+
+    def _started(self) -> _Running:
+        """Return a new process that has said hello; raises `StartError`."""
+        self._generation += 1
+        try:
+            process = ChildProcess(
+                self._implementation,
+                memory=self._limits.memory,
+                threads=self._threads,
+                cache=self._cache,
+                search_path=self._search_path,
+            )
+        except OSError as error:  # no room for its files, no process to be had
+            raise StartError(f"no process could be started: {error}") from None
+        try:
+            return _Running(process=process, hello=self._greeted(process), resident_at_start=process.resident)
+        except BaseException:
+            process.end()
+            raise
 
     def ask(self, steps: Sequence[Step], *, name: str = "") -> Transcript:
         """
@@ -170,8 +180,8 @@ class Sandbox:
         frame, largest = encode_question(steps), room(steps)
         notes = self._make_room()
         self.start()
-        process = self._process
-        assert process is not None, "start has set it"
+        assert self._running is not None, "start has set it"
+        process = self._running.process
         replies: dict[str, Reply] = {}
         at = 0
         try:
@@ -195,8 +205,7 @@ class Sandbox:
 
     def close(self) -> None:
         """End the process and whatever it started; it may be called again, and the process started again."""
-        if self._process is not None:
-            self._discard(patience=FAREWELL)
+        self._discard(patience=FAREWELL)
 
     def __enter__(self) -> Self:
         return self
@@ -207,9 +216,9 @@ class Sandbox:
         self.close()
 
     def _discard(self, patience: float = 0.0) -> None:
-        process, self._process, self._hello = self._process, None, None
-        if process is not None:
-            process.end(patience=patience)
+        running, self._running = self._running, None
+        if running is not None:
+            running.process.end(patience=patience)
 
     def _greeted(self, process: ChildProcess) -> Hello:
         """Return what a process that is coming up says of itself; raises `StartError`."""
@@ -228,11 +237,11 @@ class Sandbox:
 
     def _make_room(self) -> tuple[str, ...]:
         """End a process that grew from question to question before it takes a question down that did nothing wrong."""
-        if self._process is None or time.monotonic() < self._next_inventory:
+        if self._running is None or time.monotonic() < self._next_inventory:
             return ()
         self._next_inventory = time.monotonic() + INVENTORY
-        resident = self._process.resident
-        if resident <= (self._limits.memory + self._resident_at_start) / 2:
+        resident = self._running.process.resident
+        if resident <= (self._limits.memory + self._running.resident_at_start) / 2:
             return ()
         self.close()
         return (f"the process had grown to {resident / GIB:.3g} GiB before this question and was replaced",)

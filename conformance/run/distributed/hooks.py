@@ -1,8 +1,8 @@
 """
-The hooks that exist only where pytest-xdist is loaded: what workers are sent, and what becomes of lost ones.
+The hooks that exist only where pytest-xdist is loaded: what workers are sent, and what happens when one is lost.
 
-Loaded by `conformance.run.plugin`, which knows cells and results. pytest-xdist itself hands out the tests, by its
-`WorkStealingScheduling`; docs/machines.md says what that costs.
+`conformance.run.plugin` registers them. pytest-xdist itself hands out the tests, by its `WorkStealingScheduling`;
+docs/machines.md says what that costs.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class WithXdist:
         return self._scheduler
 
     def pytest_xdist_node_collection_finished(self, node: Worker, ids: Sequence[str]) -> None:
-        """Take note of the tests a worker collected; a worker that collected others is told from the rest in a line."""
+        """Take note of the tests a worker collected; end the run where two workers collected different tests."""
         if self._first is None:
             self._first = (self._place(node), list(ids))
         elif list(ids) != self._first[1]:

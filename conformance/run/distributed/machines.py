@@ -3,7 +3,7 @@ The workers of a run on other machines, which pytest-xdist reaches through gatew
 
 A machine is asked what it is before a worker is started there. A worker runs what is installed there: nothing is copied
 to it, and no path of this machine means anything on it. All machines of a run have the same implementations, so that
-any worker can run any cell. This module knows gateways and nothing of how cells are run or judged.
+any worker can run any cell.
 """
 
 from __future__ import annotations

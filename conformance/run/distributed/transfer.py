@@ -1,10 +1,10 @@
 """
 What crosses between the process that leads a run and its workers, on this machine or another.
 
-Cells and known divergences go out whole: a worker reads no table and no ledger, so that nothing relies on a disk that
-both see, and a place in a row reads the same wherever it ran. Back comes, before a worker of another machine is
-started, what that machine is. Both sides run the same source, which is checked first. Only what leads sends objects; of
-workers plain data is taken and nothing else.
+Cells and declared behaviours are sent whole: a worker reads no table and no ledger, so that no shared disk is needed,
+and the place of a row reads the same wherever it ran. Before a worker of another machine is started, that machine says
+what it is. Both sides must run the same source, which is checked first. The leading process sends pickled objects;
+workers send plain data only.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def pack(cells: Sequence[Cell], behaviours: Sequence[Behaviour]) -> bytes:
 
 def unpack(sent: bytes) -> tuple[tuple[Cell, ...], tuple[Behaviour, ...]]:
     """
-    Return what `pack` was given; for what leads the run to send, and for nobody else.
+    Return what `pack` was given. It is unpickled: only data from the process that leads the run may be given.
 
     Whether `module:name` is a class or a function is read from its source, which may be here and not where it was sent.
     """
