@@ -60,11 +60,11 @@ def _parameter(option: Option) -> str:
 
 
 def _options_of_a_run(command: _Command) -> _Command:
-    """Give a command every option of `conformance.run.option_table` that has flags."""
+    """Give a command every option of `conformance.run.option_table` that is its own."""
     for each in reversed(OPTIONS):
-        if each.flags:
+        if each.is_of_command:
             decorate = click.option(
-                *each.flags,
+                *(each.flags or [f"--{each.name}"]),
                 _parameter(each),
                 type=_type_of(each),
                 is_flag=each.kind is bool,

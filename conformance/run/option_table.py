@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     import pytest
 
 DEVICES: Final = ("cpu", "gpu", "auto")
-_COUNT: Final = "N"
-_SECONDS: Final = "SECONDS"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,8 +37,10 @@ class Option:
     #: The smallest value of an integer.
     least: int | None = None
     repeatable: bool = False
-    #: Its names in `conformance run`, with dashes; none for an option that pytest alone has.
+    #: Its names in `conformance run`, with dashes, where they are not its name.
     flags: tuple[str, ...] = ()
+    #: Whether `conformance run` has it; else pytest alone.
+    is_of_command: bool = True
     #: Whether the workers of other machines need it: those of this machine are started with all options.
     concerns_workers: bool = False
     #: Whether one cell alone is found, or judged, in another way without it.
@@ -72,32 +72,17 @@ OPTIONS: Final = (
         repeatable=True,
         flags=("-i", "--implementation"),
     ),
+    Option(name="device", help="auto: the CPU, and the GPU where one is visible.", default="cpu", choices=DEVICES),
+    Option(name="tier", help="A tier includes the ones before it.", default="full", choices=TIERS, concerns_cell=True),
     Option(
-        name="device",
-        help="auto: the CPU, and the GPU where one is visible.",
-        default="cpu",
-        choices=DEVICES,
-        flags=("--device",),
-    ),
-    Option(
-        name="tier",
-        help="A tier includes the ones before it.",
-        default="full",
-        choices=TIERS,
-        flags=("--tier",),
+        name="cases",
+        is_of_command=False,
+        help="YAML file or folder; repeatable.",
+        metavar="PATH",
+        repeatable=True,
         concerns_cell=True,
     ),
-    Option(name="cases", help="YAML file or folder; repeatable.", metavar="PATH", repeatable=True, concerns_cell=True),
-    Option(
-        name="random",
-        help="Add N random cases.",
-        kind=int,
-        default=0,
-        metavar=_COUNT,
-        least=0,
-        flags=("--random",),
-        concerns_cell=True,
-    ),
+    Option(name="random", help="Add N random cases.", kind=int, default=0, metavar="N", least=0, concerns_cell=True),
     Option(
         name="random-seed",
         help="The seed of the random cases.",
@@ -108,87 +93,61 @@ OPTIONS: Final = (
         flags=("--seed",),
         concerns_cell=True,
     ),
-    Option(
-        name="threads",
-        help="Of each process; its share of the CPUs.",
-        kind=int,
-        metavar=_COUNT,
-        least=1,
-        flags=("--threads",),
-    ),
+    Option(name="threads", help="Of each process; its share of the CPUs.", kind=int, metavar="N", least=1),
     Option(
         name="cpu-isa",
         help="Limit frameworks to this instruction set.",
         choices=NAMES,
-        flags=("--cpu-isa",),
         concerns_workers=True,
         concerns_cell=True,
     ),
-    Option(name="shard", help="Run the I-th of N parts.", default="1/1", metavar="I/N", flags=("--shard",)),
+    Option(name="shard", help="Run the I-th of N parts.", default="1/1", metavar="I/N"),
+    Option(name="times", help="Expect cells to take as long as they did in this results file.", metavar="RESULTS"),
     Option(
-        name="times",
-        help="Expect cells to take as long as they did in this results file.",
-        metavar="RESULTS",
-        flags=("--times",),
+        name="no-ledger", help="Known divergences violate, as if nobody knew of them.", kind=bool, concerns_cell=True
     ),
-    Option(
-        name="no-ledger",
-        help="Known divergences violate, as if nobody knew of them.",
-        kind=bool,
-        flags=("--no-ledger",),
-        concerns_cell=True,
-    ),
-    Option(
-        name="strict-ledger",
-        help="Exit with 1 where a known divergence is gone.",
-        kind=bool,
-        flags=("--strict-ledger",),
-    ),
+    Option(name="strict-ledger", help="Exit with 1 where a known divergence is gone.", kind=bool),
     Option(
         name="draws",
         help="Ask every question N times.",
         kind=int,
         default=1,
-        metavar=_COUNT,
+        metavar="N",
         least=1,
-        flags=("--draws",),
         concerns_workers=True,
     ),
     Option(
         name="deadline",
         help="CPU time per thread for a cell's answers; 300.",
         kind=float,
-        metavar=_SECONDS,
-        flags=("--deadline",),
+        metavar="SECONDS",
         concerns_workers=True,
     ),
     Option(
         name="start-deadline",
         help="CPU time until a process is up; 120.",
         kind=float,
-        metavar=_SECONDS,
-        flags=("--start-deadline",),
+        metavar="SECONDS",
         concerns_workers=True,
     ),
     Option(
-        name="hang",
-        help="Wall time almost without CPU time; 60.",
-        kind=float,
-        metavar=_SECONDS,
-        flags=("--hang",),
-        concerns_workers=True,
+        name="hang", help="Wall time almost without CPU time; 60.", kind=float, metavar="SECONDS", concerns_workers=True
     ),
     Option(
         name="memory",
         help="Resident, that a framework's process may take; 8.",
         kind=float,
         metavar="GIB",
-        flags=("--memory",),
         concerns_workers=True,
     ),
-    Option(name="results", help="Write the results, a JSON object a line.", metavar="FILE"),
-    Option(name="progress", help="How far a run has come and how long it will take, not dots.", kind=bool),
-    Option(name="in-process", help="For a debugger: no process of its own.", kind=bool),
+    Option(name="results", is_of_command=False, help="Write the results, a JSON object a line.", metavar="FILE"),
+    Option(
+        name="progress",
+        is_of_command=False,
+        help="How far a run has come and how long it will take, not dots.",
+        kind=bool,
+    ),
+    Option(name="in-process", is_of_command=False, help="For a debugger: no process of its own.", kind=bool),
 )
 
 

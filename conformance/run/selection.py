@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from conformance.adapters.installation import told_missing
 from conformance.adapters.registry import Implementation, RegistryError, registered, select
@@ -25,8 +24,6 @@ from conformance.table.loader import TableError, default_cases, load
 from conformance.table.random_rows import random_cases
 from conformance.table.yaml_document import DocumentError
 from conformance.text import printable
-
-DEVICES: Final = ("cpu", "gpu", "auto")
 
 
 class SelectionError(ValueError):

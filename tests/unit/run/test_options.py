@@ -53,14 +53,14 @@ def test_words_give_pytest_every_value_and_none_for_a_default() -> None:
     assert words_of(Options.of(configured()).given) == []
 
 
-def test_the_command_has_every_option_that_has_flags_with_the_same_default() -> None:
+def test_the_command_has_its_options_under_the_same_names_with_the_same_defaults() -> None:
     named = {each.name: each for each in run.params}
     context = run.make_context("run", [])
     for option in OPTIONS:
         parameter = named.get(option.name.replace("-", "_"))
-        if option.flags:
+        if option.is_of_command:
             assert parameter is not None
-            assert tuple(parameter.opts) == option.flags
+            assert parameter.opts == list(option.flags or [f"--{option.name}"])
             assert option.words(context.params[parameter.name or ""]) == []
         else:
             assert parameter is None or option.name == "cases"
