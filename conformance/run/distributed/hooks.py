@@ -56,7 +56,7 @@ class WithXdist:
         self._arguments = config.invocation_params.args
         self._scheduler: WorkStealingScheduling | None = None
         #: Workers that were started and have not ended.
-        self._up: set[Worker] = set()
+        self._running: set[Worker] = set()
         #: Whether some machine was lost.
         self._is_short = False
 
@@ -68,7 +68,7 @@ class WithXdist:
         except UNREACHABLE as error:
             if not self._machines.workers:
                 raise
-            fault = self._machines.unreached(error)
+            fault = self._machines.unreachable_message(error)
         except pytest.UsageError as error:
             fault = str(error)
         print_error(fault)
@@ -99,8 +99,8 @@ class WithXdist:
 
     def pytest_configure_node(self, node: Worker) -> None:
         """Send a worker its cells, so that it need not look for them."""
-        self._up.add(node)
-        machine = self._machines.of(node.gateway)
+        self._running.add(node)
+        machine = self._machines.machine_of(node.gateway)
         if self._sent is None:
             self._sent = self._cells()
         node.workerinput["conformance"] = transfer.WorkerInput(
@@ -123,12 +123,12 @@ class WithXdist:
     def pytest_xdist_node_collection_finished(self, node: Worker, ids: Sequence[str]) -> None:
         """Take note of the tests a worker collected; end the run where two workers collected different tests."""
         if self._first is None:
-            self._first = (self._place(node), list(ids))
+            self._first = (self._name_of(node), list(ids))
         elif list(ids) != self._first[1]:
             here = set(ids) ^ set(self._first[1])
             example = f", such as {min(here)}" if here else ", in another order"
             pytest.exit(
-                f"{self._place(node)} and {self._first[0]} collected different tests{example}",
+                f"{self._name_of(node)} and {self._first[0]} collected different tests{example}",
                 returncode=pytest.ExitCode.USAGE_ERROR,
             )
         self._expect(ids)
@@ -145,26 +145,26 @@ class WithXdist:
         xdist replaces each worker that is lost, and ends the run with a traceback where that fails. What replaces a
         worker of a lost machine is therefore started on this machine.
         """
-        self._up.discard(node)
+        self._running.discard(node)
         spec = node.gateway.spec
         if error and is_elsewhere(spec) and not is_reachable(spec):
-            self._tell(f"{address(spec)} is lost, the run goes on without it")
+            self._print(f"{address(spec)} is lost, the run goes on without it")
             self._is_short = True
             move_here(spec)
-        elif self._is_short and not self._up and self._scheduler is not None and self._scheduler.has_pending:
+        elif self._is_short and not self._running and self._scheduler is not None and self._scheduler.has_pending:
             pytest.exit("no machine is left to run the rest", returncode=pytest.ExitCode.INTERRUPTED)
 
     def place(self, report: pytest.TestReport) -> str | None:
         """Return the other machine a report comes from, None for this one."""
         node = getattr(report, "node", None)
-        machine = None if node is None else self._machines.of(node.gateway)
+        machine = None if node is None else self._machines.machine_of(node.gateway)
         return None if machine is None else machine.name
 
-    def _place(self, node: Worker) -> str:
-        machine = self._machines.of(node.gateway)
+    def _name_of(self, node: Worker) -> str:
+        machine = self._machines.machine_of(node.gateway)
         return f"worker {node.gateway.id}" if machine is None else f"worker {node.gateway.id} on {machine.name}"
 
-    def _tell(self, said: str) -> None:
+    def _print(self, text: str) -> None:
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
         if reporter is not None:
-            reporter.write_line(said)
+            reporter.write_line(text)

@@ -111,10 +111,10 @@ class Machines:
         self._threads = threads
         self.are_elsewhere = elsewhere
         self.are_all_elsewhere = only
-        self._of: dict[str, Machine] = {}
+        self._machines: dict[str, Machine] = {}
         self._addresses: tuple[str, ...] = ()
         self._sharing: Counter[str] = Counter()
-        self._made = 0
+        self._greeted_count = 0
         #: The first machine of the run, by name, and the implementations it lacks.
         self._first: tuple[str, set[str]] | None = None
         if not only:
@@ -138,18 +138,19 @@ class Machines:
     @property
     def elsewhere(self) -> tuple[Machine, ...]:
         """The other machines, each once."""
-        return tuple({each.address: each for each in self._of.values()}.values())
+        return tuple({each.address: each for each in self._machines.values()}.values())
 
-    def of(self, gateway: Gateway) -> Machine | None:
+    def machine_of(self, gateway: Gateway) -> Machine | None:
         """Return the machine a gateway leads to, None for this one."""
-        return self._of.get(gateway.id)
+        return self._machines.get(gateway.id)
 
     def threads(self, gateway: Gateway) -> int:
         """Return how many threads a process started by a worker is to have: as asked for, or its share there."""
-        machine = self.of(gateway)
-        return self._share(_host(gateway.spec), resources.cpus() if machine is None else machine.cpus)
+        machine = self.machine_of(gateway)
+        return self._threads_on(_host(gateway.spec), resources.cpus() if machine is None else machine.cpus)
 
-    def _share(self, host: str, cpus: int) -> int:
+    def _threads_on(self, host: str, cpus: int) -> int:
+        """Return how many threads each process on a host with so many CPUs is to have."""
         return self._threads or resources.threads_of_worker(cpus, self._sharing[host])
 
     def greet(self, gateway: Gateway) -> Machine | None:
@@ -159,14 +160,14 @@ class Machines:
         Raises:
             pytest.UsageError: it cannot take part: no answer, no package or another one, other implementations, no GPU.
         """
-        self._made += 1
+        self._greeted_count += 1
         if not is_elsewhere(gateway.spec):
             return None
         where = address(gateway.spec)
         known = next((each for each in self.elsewhere if each.address == where), None)
         if known is None:
             known = self._meet(gateway, where)
-        self._of[gateway.id] = known
+        self._machines[gateway.id] = known
         return known
 
     def _meet(self, gateway: Gateway, where: str) -> Machine:
@@ -174,30 +175,30 @@ class Machines:
         try:
             channel = gateway.remote_exec(transfer.GREETING)
             channel.send(transfer.greeting(self.implementations, devices=devices))
-            said = channel.receive(PATIENCE + (PATIENCE_FOR_DEVICES * len(self.implementations) if devices else 0))
+            answer = channel.receive(PATIENCE + (PATIENCE_FOR_DEVICES * len(self.implementations) if devices else 0))
             channel.waitclose(PATIENCE)
         except UNREACHABLE as error:
             raise pytest.UsageError(f"{where} does not answer as a machine of this run: {last_line(error)}") from None
-        if "fault" in said:
-            raise pytest.UsageError(f"{where}: {said['fault']}")
-        self._check(where, said["missing"], said["devices"])
+        if "fault" in answer:
+            raise pytest.UsageError(f"{where}: {answer['fault']}")
+        self._check(where, answer["missing"], answer["devices"])
         taken = {each.name for each in self.elsewhere} | {socket.gethostname()}
-        name = str(said["host"])
+        name = str(answer["host"])
         return Machine(
             name=name if name not in taken else f"{name} ({where})",
             address=where,
             host=_host(gateway.spec),
-            cpus=int(said["cpus"]),
-            package=str(said["package"]),
-            facts=said["machine"],
+            cpus=int(answer["cpus"]),
+            package=str(answer["package"]),
+            facts=answer["machine"],
         )
 
     def _check(self, where: str, missing: Mapping[str, Sequence[str]], devices: Mapping[str, Sequence[str]]) -> None:
         """Raise `pytest.UsageError` where a machine cannot run what was asked for, or what another one can."""
         lacks = {name for name, packages in missing.items() if packages}
         for name in sorted(lacks & self._named):
-            said = told_missing(missing[name])
-            raise pytest.UsageError(f"{name} was asked for, but is not installed on {where}: {said}")
+            packages = told_missing(missing[name])
+            raise pytest.UsageError(f"{name} was asked for, but is not installed on {where}: {packages}")
         first, lacks_first = self._first = self._first or (where, lacks)
         for one, other, names in ((where, first, lacks - lacks_first), (first, where, lacks_first - lacks)):
             if names:
@@ -209,9 +210,9 @@ class Machines:
         if without:
             raise pytest.UsageError(f"--device gpu: no GPU is visible to {', '.join(without)} on {where}")
 
-    def unreached(self, error: BaseException) -> str:
+    def unreachable_message(self, error: BaseException) -> str:
         """Return in a line that the next gateway could not be made."""
-        where = self._addresses[self._made] if self._made < self.workers else "a machine"
+        where = self._addresses[self._greeted_count] if self._greeted_count < self.workers else "a machine"
         if where == "this machine":
             return f"a worker ended while it was started: {last_line(error)}; run again"
         return f"{where} cannot be reached: {last_line(error)}"
@@ -220,9 +221,9 @@ class Machines:
         """Return what a results file says of the other machines."""
         found: list[dict[str, object]] = []
         for each in self.elsewhere:
-            told = {"host": each.name, "address": each.address, "workers": self._addresses.count(each.address)}
-            shared = {"threads": self._share(each.host, each.cpus), "cpus_usable": each.cpus}
-            found.append({**told, **shared, **each.facts})
+            named = {"host": each.name, "address": each.address, "workers": self._addresses.count(each.address)}
+            shared = {"threads": self._threads_on(each.host, each.cpus), "cpus_usable": each.cpus}
+            found.append({**named, **shared, **each.facts})
         return found
 
 
