@@ -114,7 +114,7 @@ divergences:
 
 def test_lint_says_what_each_behaviour_covers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table of one row in place of the default one, of which `make lint` says it."""
-    monkeypatch.setattr(lint, "default_cases", lambda: tmp_path)
+    monkeypatch.setattr(inspection, "default_cases", lambda: tmp_path)
     (tmp_path / "rows.yaml").write_text("rows: [{input_shape: [4], units: 3, dtype: float64}]\n", encoding="utf-8")
     (tmp_path / "divergences").mkdir()
     (tmp_path / "divergences" / "torch.yaml").write_text(LEDGER, encoding="utf-8")

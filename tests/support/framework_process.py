@@ -25,6 +25,7 @@ from conformance.adapters.protocol import Dense, Stack
 from conformance.adapters.registry import Implementation, select
 from conformance.checks.cell import cell_of, lack
 from conformance.run.cell_runner import Runner
+from conformance.run.implementation_process import ProcessOptions
 from conformance.sandbox.layouts import arrange
 from conformance.table.case import Case, Layer
 from tests.support.paths import ROOT
@@ -208,7 +209,7 @@ def _answered(group: str, environment: Mapping[str, str]) -> Iterator[tuple[Mapp
         implementation = _asked(request, environment)
         plant = request.fault != NO_FAULT and ":" not in request.fault
         with planted(request.implementation, request.fault) if plant else contextlib.nullcontext():
-            runner = Runner(in_process=True)
+            runner = Runner(processes=ProcessOptions(in_process=True))
             record = runner.run(cell_of(request.case, implementation, "cpu"))
         yield record, {each: asdict(hello) for each, hello in runner.hellos.items()}
 
