@@ -1,7 +1,7 @@
 """
-The implementations that come with the suite, as plain data: what each is, and what was seen of it.
+The implementations that come with the suite, as data.
 
-The module must not import a framework or an adapter; finding an implementation by name is `registry`'s.
+The module must not import a framework or an adapter; `registry` finds an implementation by name.
 """
 
 from __future__ import annotations
@@ -10,28 +10,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from conformance.adapters.implementation import AxisLimit, Implementation
+from conformance.adapters.implementation import AxisLimit, Implementation, Participation
+
+#: Takes part in the nightly tier, with all rows.
+_NIGHTLY: Final = Participation(tier="nightly")
+#: Takes part in the nightly tier, with the rows of the full tier: each question takes seconds.
+_SLOW: Final = Participation(tier="nightly", rows="full")
 
 
-def _keras(
-    backend: str,
-    *packages: str,
-    mode: str | None = None,
-    tier: str = "full",
-    **said: Any,
-) -> Implementation:
+def _keras(backend: str, *packages: str, mode: str | None = None, **fields: Any) -> Implementation:
     return Implementation(
         name=f"keras-{backend}" + (f":{mode}" if mode else ""),
         adapter="conformance.adapters.keras.keras3:KerasAdapter",
         mode=mode,
         packages=("keras", *packages),
         environment={"KERAS_BACKEND": backend},
-        tier=tier,
-        **said,
+        **fields,
     )
 
 
-#: What `predict` says nothing of: it takes arrays of NumPy and gives some back.
+#: `predict` takes and returns NumPy arrays.
 _PREDICTS: Final = {
     "gradients": "predict differentiates nothing",
     "weights_live": "predict differentiates nothing; outputs with new weights are held",
@@ -50,7 +48,7 @@ _ONE_RANK: Final = "the layer is for samples of certain ranks, and has none of a
 def _keras_modes(backend: str, *packages: str) -> tuple[Implementation, ...]:
     """Return the modes that Keras has on every backend, and those of this one."""
     own: Mapping[str, tuple[str, ...]] = {"tensorflow": ("graph", "xla"), "jax": ("jit",), "torch": ()}
-    said: Mapping[str, Mapping[str, Any]] = {
+    fields: Mapping[str, Mapping[str, Any]] = {
         "predict": {"unanswerable": _PREDICTS},
         "symbolic": {"shapes_only": True},
         "time-distributed": {"ranks": tuple(range(2, 9)), "unanswerable": {"positions_independent": _ONE_RANK}},
@@ -64,15 +62,14 @@ def _keras_modes(backend: str, *packages: str) -> tuple[Implementation, ...]:
             *packages,
             second_axis=_UNROLLED if f"{backend}:{mode}" == "jax:time-distributed" else None,
             mode=mode,
-            tier="nightly",
-            rows="full" if f"{backend}:{mode}" in _SLOW_KERAS else "nightly",
-            **said.get(mode, {}),
+            participation=_SLOW if f"{backend}:{mode}" in _SLOW_KERAS else _NIGHTLY,
+            **fields.get(mode, {}),
         )
         for mode in modes
     )
 
 
-#: What neither NumPy nor a function can be asked, whatever it computes.
+#: Checks that neither NumPy nor a function can answer.
 _HOLDS_NOTHING: Final = {
     "output_shape": "no shape is inferred without computing; those of arrays are held",
     "parameters": "no parameters are held: the caller does",
@@ -88,7 +85,7 @@ _SIMPLE: Final = frozenset({"linear", "relu"})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Arrays:
-    """What follows from whose arrays a function takes."""
+    """What a function on the arrays of a framework cannot answer, and the environment of its process."""
 
     unanswerable: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -97,7 +94,7 @@ class _Arrays:
 FRAMEWORKS: Final[Mapping[str, _Arrays]] = {
     "numpy": _Arrays(unanswerable=_NOT_DIFFERENTIABLE),
     "torch": _Arrays(),
-    # A function is handed float64 where that is asked; without x64 JAX would make it float32 before.
+    # A function takes float64 arrays for float64 rows; without x64 JAX would make them float32.
     "jax": _Arrays(environment={"JAX_ENABLE_X64": "1"}),
     "tensorflow": _Arrays(),
 }
@@ -123,14 +120,14 @@ def _tensorflow(product: str) -> Implementation:
         adapter="conformance.adapters.tensorflow.module:TensorFlowModuleAdapter",
         mode=product,
         packages=("tensorflow",),
-        # With oneDNN, its default on x86, tf.matmul writes beyond its memory for some shapes, and a damaged heap then
-        # answers for other rows too. A row about that turns it on.
+        # With oneDNN, its default on x86, tf.matmul writes out of bounds for some shapes, and a damaged heap then
+        # spoils other rows too. A row about that turns it on.
         environment={"TF_ENABLE_ONEDNN_OPTS": "0"} if product == "matmul" else {},
-        tier="nightly",
+        participation=_NIGHTLY,
     )
 
 
-#: What a runtime for inference cannot be asked, whatever it runs.
+#: Checks that a runtime for inference cannot answer.
 _INFERS_ALONE: Final = {
     "gradients": "a runtime for inference does not differentiate",
     "weights_live": "a runtime for inference does not differentiate; outputs with new weights are held",
@@ -146,24 +143,25 @@ def _onnxruntime(exporter: str, *packages: str, environment: Mapping[str, str] |
         packages=("onnxruntime", "onnx", *packages),
         environment=environment or {},
         unanswerable=_INFERS_ALONE,
-        tier="nightly",
-        rows="full",
+        participation=_SLOW,
     )
 
 
-def _torch(mode: str, *, adapter: str = "torch.linear:TorchAdapter", **said: Any) -> Implementation:
+def _torch(
+    mode: str, *, adapter: str = "linear:TorchAdapter", participation: Participation = _NIGHTLY, **fields: Any
+) -> Implementation:
     return Implementation(
         name=f"torch:{mode}",
-        adapter=f"conformance.adapters.{adapter}",
+        adapter=f"conformance.adapters.torch.{adapter}",
         mode=mode,
         packages=("torch",),
-        tier="nightly",
-        **said,
+        participation=participation,
+        **fields,
     )
 
 
-def _torch_equivalent(mode: str, **said: Any) -> Implementation:
-    return _torch(mode, adapter="torch.equivalents:TorchEquivalentsAdapter", **said)
+def _torch_equivalent(mode: str, **fields: Any) -> Implementation:
+    return _torch(mode, adapter="equivalents:TorchEquivalentsAdapter", **fields)
 
 
 def _flax(interface: str, mode: str | None = None) -> Implementation:
@@ -176,7 +174,7 @@ def _flax(interface: str, mode: str | None = None) -> Implementation:
         adapter=f"conformance.adapters.{module}:{adapter}",
         mode=mode,
         packages=("flax", "jax"),
-        tier="nightly" if mode else "full",
+        participation=_NIGHTLY if mode else Participation(),
         shapes_only=mode == "abstract",
     )
 
@@ -187,11 +185,11 @@ def _on_jax(name: str, adapter: str, *packages: str, unanswerable: Mapping[str, 
         adapter=f"conformance.adapters.{adapter}",
         packages=(*packages, "jax"),
         unanswerable=unanswerable or {},
-        tier="nightly",
+        participation=_NIGHTLY,
     )
 
 
-#: What MLX has of the table's activations: it lacks one.
+#: The activations of MLX.
 _ALL_BUT_HARD_SIGMOID: Final = (
     _SIMPLE
     | {"sigmoid", "softmax", "log_softmax", "tanh", "leaky_relu", "elu", "selu", "softplus", "softsign"}
@@ -203,19 +201,18 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
     _keras("jax", "jax"),
     _keras("torch", "torch"),
     *_keras_modes("tensorflow", "tensorflow"),
-    _keras("tensorflow", "tensorflow", mode="decorated", by_name=True),
+    _keras("tensorflow", "tensorflow", mode="decorated", participation=Participation(by_name=True)),
     *_keras_modes("jax", "jax"),
     *_keras_modes("torch", "torch"),
     _keras(
         "openvino",
         "openvino",
         unanswerable={each: _INFERS_ALONE[each] for each in ("gradients", "weights_live")},
-        tier="nightly",
-        rows="full",
+        participation=_SLOW,
     ),
     Implementation(name="torch", adapter="conformance.adapters.torch.linear:TorchAdapter", packages=("torch",)),
     # Its compiler would start processes of its own.
-    _torch("compile", rows="full", environment={"TORCHINDUCTOR_COMPILE_THREADS": "1"}),
+    _torch("compile", participation=_SLOW, environment={"TORCHINDUCTOR_COMPILE_THREADS": "1"}),
     _torch("export"),
     _torch("meta", shapes_only=True),
     _torch_equivalent("lazy"),
@@ -226,7 +223,7 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
         unanswerable={"axes_merged": _ONE_RANK},
     ),
     _onnxruntime("torch", "onnxscript", "torch"),
-    # Keras exports to ONNX by itself from torch alone; from its other backends it asks for further packages.
+    # Keras exports to ONNX by itself from torch alone; from its other backends it needs further packages.
     _onnxruntime("keras", "keras", "torch", environment={"KERAS_BACKEND": "torch"}),
     _flax("linen"),
     _flax("nnx"),
@@ -250,7 +247,7 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
         adapter="conformance.adapters.mlx:MlxAdapter",
         packages=("mlx",),
         unanswerable={"output_shape": "no axis can be unknown to MLX; the shapes of arrays are held"},
-        tier="nightly",
+        participation=_NIGHTLY,
         activations=_ALL_BUT_HARD_SIGMOID,
     ),
     Implementation(
@@ -259,8 +256,7 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
         packages=("tinygrad",),
         programs=("clang",),
         environment={"CC": "clang", "DEV": "CPU"},
-        tier="nightly",
-        rows="full",
+        participation=_SLOW,
     ),
     Implementation(
         name="litert",
@@ -268,8 +264,7 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
         packages=("ai_edge_litert", "tensorflow", "keras"),
         environment={"KERAS_BACKEND": "tensorflow"},
         unanswerable=_INFERS_ALONE,
-        tier="nightly",
-        rows="full",
+        participation=_SLOW,
     ),
     Implementation(
         name="tensorflow-v1",
@@ -285,14 +280,14 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
         adapter="conformance.adapters.keras.keras2:Keras2Adapter",
         packages=("tf_keras", "tensorflow"),
         environment={"TF_USE_LEGACY_KERAS": "1"},
-        tier="nightly",
+        participation=_NIGHTLY,
     ),
     Implementation(
         name="numpy",
         adapter="conformance.adapters.numpy:NumPyAdapter",
         packages=("numpy",),
         unanswerable=_HOLDS_NOTHING | _NOT_DIFFERENTIABLE,
-        tier="nightly",
+        participation=_NIGHTLY,
         activations=_SIMPLE,
     ),
 )

@@ -1,5 +1,5 @@
 """
-What is known of one way of computing a dense layer before anything of it is imported.
+Registry data of an implementation: one way of computing a dense layer, described without importing anything of it.
 
 An implementation is named `ADAPTER` or `ADAPTER:MODE`. It has one environment, the one its users get; another
 environment is another implementation.
@@ -15,12 +15,24 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AxisLimit:
-    """The longest an axis may be for an implementation, and why it takes no longer one."""
+    """The longest axis that an implementation takes, and the reason."""
 
     #: Length of the axis.
     longest: int
-    #: A fact, shown as the reason of each cell that is not asked for it.
+    #: A fact. It is the reason of each cell that is `unsupported` because of a longer axis.
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Participation:
+    """The runs in which an implementation takes part when the command does not name it."""
+
+    #: The first tier that includes it: `quick`, `full` or `nightly`.
+    tier: str = "full"
+    #: The last tier whose rows it then runs. Below `nightly` where each question takes seconds to export or compile.
+    rows: str = "nightly"
+    #: Whether only rows that name it run it: it is known to be wrong.
+    by_name: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,42 +40,42 @@ class Implementation:
     """
     One way of computing a dense layer.
 
-    `adapter` is `module:Class`, `packages` the import names its framework consists of (their absence makes its cells
-    `not_run`, and an exception counts as a refusal when raised inside one of them), `programs` those of the system that
-    its framework cannot do without (their absence does the same), `environment` the variables its process is started
-    with, `unanswerable` the checks it cannot answer, each with the reason.
-
-    `tier` is the first tier in which it is asked without being named, `rows` the last tier whose rows it is then asked:
-    where each question is exported, converted or compiled for seconds, not those of every pair. `by_name` says that it
-    is a way known to be wrong, asked by rows that name it alone.
-
-    A cell of what it cannot take is `unsupported` with the reason, and its process is not asked. `shapes_only` says
-    that it holds no values: it takes the lane `shapes` alone. `activations` are those it has, None for all. `ranks` are
-    the ranks of `input_shape` it can take, None for all. `second_axis` limits axis 1 of the array it is fed, batch
-    included; None for no limit. Where nothing is computed (lane `shapes`), that limit does not apply.
+    A cell that an implementation cannot take (`shapes_only`, `activations`, `ranks`, `second_axis`) is `unsupported`
+    with the reason, and no process is started for it.
     """
 
+    #: Name on the command line, in rows and in results: `ADAPTER` or `ADAPTER:MODE`.
     name: str
+    #: `module:Class` of the adapter.
     adapter: str
+    #: Import names of the framework's packages. Without one of them its cells are `not_run`. An exception counts as a
+    #: refusal when it is raised inside one of them.
     packages: tuple[str, ...]
+    #: System programs that the framework needs. Without one of them its cells are `not_run`.
     programs: tuple[str, ...] = ()
+    #: `mode` argument of the adapter's class, None for a class without one.
     mode: str | None = None
+    #: Environment variables of its process.
     environment: Mapping[str, str] = field(default_factory=dict)
+    #: Check that it cannot answer -> the reason.
     unanswerable: Mapping[str, str] = field(default_factory=dict)
-    tier: str = "full"
-    rows: str = "nightly"
-    by_name: bool = False
+    #: Runs in which it takes part without being named.
+    participation: Participation = field(default_factory=Participation)
+    #: Whether it infers shapes and computes no values: it takes the lane `shapes` alone.
     shapes_only: bool = False
+    #: Activations that it has, None for all.
     activations: frozenset[str] | None = None
+    #: Ranks of `input_shape` that it takes, None for all.
     ranks: tuple[int, ...] | None = None
+    #: Limit of axis 1 of the input, batch included, None for no limit. The lane `shapes` has no limit.
     second_axis: AxisLimit | None = None
 
     @property
     def is_built_in(self) -> bool:
-        """Whether all code between the suite and the framework comes with the suite: adapter, and no function."""
+        """Whether the suite brings the adapter, and the layer is not a function of the user's."""
         return self.adapter.startswith("conformance.adapters.") and "@" not in (self.mode or "")
 
     def missing_packages(self) -> tuple[str, ...]:
-        """Return the packages that are not installed, found without importing any, and the programs that are not."""
+        """Return the names of packages and programs that are not installed. Imports none of the packages."""
         packages = [each for each in self.packages if importlib.util.find_spec(each) is None]
         return (*packages, *(each for each in self.programs if shutil.which(each) is None))

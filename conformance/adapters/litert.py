@@ -1,7 +1,7 @@
 """
 LiteRT, once TensorFlow Lite: `keras.layers.Dense` in a model, converted by `tf.lite.TFLiteConverter` and interpreted.
 
-Everything the suite knows of LiteRT is here. The module must not import a framework before it is asked for, compute a
+What the suite knows of LiteRT is here. The module must not import a framework before an adapter is made, compute a
 shape of its own, or check what the converter and the interpreter are there to check.
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
+from conformance.adapters.keras.model import functional_model
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack, Unsupported
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ class LiteRtAdapter:
         return {each: importlib.metadata.version(each) for each in taking_part}
 
     def settings(self) -> Mapping[str, object]:
-        """Return what an interpreter is told: its threads. It has nothing to read back."""
+        """Return the number of threads given to an interpreter, which has nothing to read back."""
         return {"num_threads": _threads()}
 
     def devices(self) -> Sequence[str]:
-        """Return `cpu`: no other delegate is asked for."""
+        """Return `cpu`: there is no other delegate in use."""
         return ("cpu",)
 
     def build(self, stack: Stack, *, device: str) -> LiteRtModel:
@@ -48,7 +48,7 @@ class LiteRtAdapter:
         Return the stack, converted and loaded into an interpreter.
 
         Raises:
-            Unsupported: another device than the CPU is asked for.
+            Unsupported: `device` is not the CPU.
         """
         if device != "cpu":
             raise Unsupported(f"no interpreter was asked for on {device}")
@@ -95,13 +95,13 @@ class LiteRtModel:
         self._runner: SignatureRunner = self._interpreter.get_signature_runner()
 
     def placement(self) -> str:
-        """Return the device the last output, an array of NumPy, says it is on."""
+        """Return the device that the last output, a NumPy array, reports."""
         if self._output is None:
             raise RuntimeError("nothing has been computed yet")
         return str(getattr(self._output, "device", "cpu"))  # releases of NumPy before 2.0 know no devices
 
     def handed_strides(self) -> None:
-        """Return None: an interpreter copies what it is given into tensors of its own."""
+        """Return None: an interpreter copies its input into tensors of its own."""
 
 
 def from_numpy(array: Array) -> Array:
@@ -115,26 +115,11 @@ def to_numpy(array: Array) -> Array:
 
 
 def _converted(stack: Stack, shape: Shape, *, every_layer: bool) -> Interpreter:
-    """Return an interpreter of the stack for inputs of `shape`, which gives out the last layer or every one."""
-    import keras
+    """Return an interpreter of the stack for inputs of `shape`; its outputs are the last layer or every one."""
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
-    # Named, since the names that Keras makes up count the layers of a process and stand in messages.
-    entry = keras.Input(batch_shape=shape, dtype=stack.dtype, name="x")
-    denses, outputs = [], [entry]
-    for index, layer in enumerate(stack.layers):
-        activation, name = _activations()[layer.activation], f"dense_{index}"
-        denses.append(
-            keras.layers.Dense(
-                layer.units, activation=activation, use_bias=layer.use_bias, dtype=stack.dtype, name=name
-            )
-        )
-        outputs.append(denses[-1](outputs[-1]))
-    for dense, layer in zip(denses, stack.layers, strict=True):
-        if layer.kernel is not None:
-            dense.set_weights([layer.kernel, *([] if layer.bias is None else [layer.bias])])
-    model = keras.Model(entry, outputs[1:] if every_layer else outputs[-1], name="stack")
+    model = functional_model(stack, shape, every_layer=every_layer)
     converted = tf.lite.TFLiteConverter.from_keras_model(model).convert()
     return Interpreter(model_content=converted, num_threads=_threads())
 
@@ -143,20 +128,3 @@ def _threads() -> int | None:
     """Return the number of threads that the suite gives the process, None for as many as the interpreter takes."""
     threads = os.environ.get("CONFORMANCE_THREADS")
     return int(threads) if threads else None
-
-
-@cache
-def _activations() -> Mapping[str, str | Callable[[Any], Any]]:
-    """Return what a layer is told, by name: Keras's own word, or its function where there is a parameter to pin."""
-    from keras import activations
-
-    words = ("linear", "relu", "sigmoid", "softmax", "tanh", "selu", "softplus", "softsign", "silu", "hard_sigmoid")
-    return {
-        **{each: each for each in words},
-        "leaky_relu": partial(activations.leaky_relu, negative_slope=0.01),
-        "elu": partial(activations.elu, alpha=1.0),
-        "gelu": partial(activations.gelu, approximate=False),
-        "gelu_tanh": partial(activations.gelu, approximate=True),
-        "log_softmax": partial(activations.log_softmax, axis=-1),
-        "exponential": activations.exponential,
-    }

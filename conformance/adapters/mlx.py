@@ -1,9 +1,9 @@
 """
 MLX: `mlx.nn.Linear` and activation modules in an `mlx.nn.Sequential`.
 
-Everything the suite knows of MLX is here. The module must not import mlx before it is asked for, compute a shape of its
-own, or check what MLX is there to check. An array of MLX knows its shape before it is computed, but every axis of it:
-none can be unknown, so that the question for an unknown batch is declined.
+What the suite knows of MLX is here. The module must not import mlx before an adapter is made, compute a shape of its
+own, or check what MLX is there to check. An array of MLX has a shape before it is computed, but no axis of it can be
+unknown: the adapter declines to infer shapes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import ml_dtypes
 import numpy as np
 
-from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack, Units, Unsupported
+from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack, Unsupported
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -39,7 +39,7 @@ class MlxAdapter:
         return {each: found[each] for each in ("mlx", "mlx-cpu", "mlx-metal", "numpy", "ml_dtypes") if each in found}
 
     def settings(self) -> Mapping[str, object]:
-        """Return what MLX says of its device; it has no flags that bear on values on the CPU."""
+        """Return MLX's default device; it has no flags that bear on values on the CPU."""
         import mlx.core as mx
 
         return {"default_device": str(mx.default_device())}
@@ -66,12 +66,9 @@ class MlxModel:
         import mlx.nn as nn
 
         modules: list[Any] = []
-        # nn.Linear is told its input width. A scalar has no last axis to read it from: one number, one feature.
-        width: Units = stack.input_shape[-1] if stack.input_shape else 1
-        for layer in stack.layers:
+        for width, layer in zip(stack.widths, stack.layers, strict=True):
             modules.append(nn.Linear(width, layer.units, bias=layer.use_bias))
             modules += _activations()[layer.activation]()
-            width = layer.units
         self._module = nn.Sequential(*modules)
         self._module.set_dtype(getattr(mx, stack.dtype))
         self._linears = {place: each for place, each in enumerate(modules) if isinstance(each, nn.Linear)}
@@ -113,7 +110,7 @@ class MlxModel:
         import mlx.core as mx
 
         handed, cotangent = from_numpy(x), from_numpy(dy)
-        held = self._module.trainable_parameters()
+        trained = self._module.trainable_parameters()
 
         def total(parameters: Any, given: mx.array) -> mx.array:
             self._module.update(parameters)
@@ -123,12 +120,12 @@ class MlxModel:
         dx: mx.array | None = None
         try:
             if mx.issubdtype(handed.dtype, mx.floating):
-                found, dx = mx.grad(total, argnums=(0, 1))(held, handed)
+                found, dx = mx.grad(total, argnums=(0, 1))(trained, handed)
             else:
-                found = mx.grad(total)(held, handed)
+                found = mx.grad(total)(trained, handed)
         finally:
-            # What it holds while it is differentiated belongs to the differentiation.
-            self._module.update(held)
+            # While MLX differentiates, the module has tracers in place of its arrays.
+            self._module.update(trained)
         linears = [found["layers"][place] for place in self._linears]
         layers = tuple(
             (to_numpy(each["weight"].T), to_numpy(each["bias"]) if "bias" in each else None) for each in linears
@@ -147,14 +144,14 @@ class MlxModel:
             self._module.load_weights(given)
 
     def placement(self) -> str:
-        """Return the device that the last output, as it would be handed to another library, says it is on."""
+        """Return the device that the last output reports to another library."""
         if self._output is None:
             raise RuntimeError("nothing has been computed yet")
         kind, _ = self._output.__dlpack_device__()
         return PLACES.get(kind, f"DLPack device {kind}")
 
     def handed_strides(self) -> None:
-        """Return None: an array of MLX says nothing of its strides."""
+        """Return None: an array of MLX does not report its strides."""
 
 
 def from_numpy(array: Array) -> mx.array:
@@ -164,12 +161,12 @@ def from_numpy(array: Array) -> mx.array:
     if array.dtype == ml_dtypes.bfloat16:
         # MLX knows no NumPy bfloat16: its bits cross as integers of the same width.
         return mx.array(array.view(np.int16)).view(mx.bfloat16)
-    # Unless told, MLX makes float64 float32.
+    # By default MLX makes float64 float32.
     return mx.array(array, dtype=getattr(mx, "bool_" if array.dtype == np.bool_ else array.dtype.name))
 
 
 def to_numpy(array: mx.array) -> Array:
-    """Return an array of the same shape and dtype, bfloat16 as that of `ml_dtypes`; what was asked is computed here."""
+    """Return an array of the same shape and dtype, bfloat16 as that of `ml_dtypes`; MLX computes it here."""
     import mlx.core as mx
 
     if array.dtype == mx.bfloat16:

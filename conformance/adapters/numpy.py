@@ -1,8 +1,8 @@
 """
-NumPy: `x @ kernel + bias` on arrays that the caller holds.
+NumPy: `x @ kernel + bias` on the caller's arrays.
 
-NumPy has no layer: nothing infers a shape without computing, nothing holds parameters and nothing differentiates. Those
-questions are declined; everything that follows from outputs is answered. Nothing here computes a shape.
+NumPy has no layer: nothing infers a shape without computing, has parameters or differentiates. The adapter declines
+those questions and answers everything that follows from outputs. Nothing here computes a shape.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class NumPyModel:
         raise Unsupported("NumPy infers no shape without computing")
 
     def parameters(self) -> Sequence[Parameter]:
-        """Raise: NumPy holds nothing."""
+        """Raise: NumPy has no parameters."""
         raise Unsupported("NumPy holds no parameters: the caller does")
 
     def parameter_count(self) -> None:
@@ -70,7 +70,7 @@ class NumPyModel:
         Return the output for x (*leading, *input_shape).
 
         Raises:
-            Unsupported: NumPy refused the product. It does so in native code, and no frame of a traceback says whose.
+            Unsupported: NumPy refused the product. It does so in native code, so no frame of the traceback is NumPy's.
         """
         y = from_numpy(x)
         self._handed = y.strides
@@ -90,14 +90,14 @@ class NumPyModel:
         raise Unsupported("NumPy does not differentiate")
 
     def set_weights(self, stack: Stack) -> None:
-        """Take other arrays."""
+        """Replace the arrays of the next calls."""
         self._stack = stack
 
     def placement(self) -> str:
-        """Return the device the last output says it is on."""
+        """Return the device that the last output reports."""
         if self._output is None:
             raise RuntimeError("nothing has been computed yet")
-        return str(getattr(self._output, "device", "cpu"))  # releases before 2.0 know no devices
+        return str(getattr(self._output, "device", "cpu"))  # NumPy before 2.0 has no devices
 
     def handed_strides(self) -> tuple[int, ...] | None:
         """Return the strides in bytes of the last input."""

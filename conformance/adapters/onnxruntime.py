@@ -1,8 +1,8 @@
 """
 ONNX Runtime: a layer exported to ONNX, from PyTorch or from Keras, and run by an inference session on the CPU.
 
-Everything the suite knows of ONNX Runtime is here. The module must not import a framework before it is asked for,
-compute a shape of its own, or check what the exporter and the runtime are there to check.
+What the suite knows of ONNX Runtime is here. The module must not import a framework before an adapter is made, compute
+a shape of its own, or check what the exporter and the runtime are there to check.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import ml_dtypes
 import numpy as np
 
-from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack, Units, Unsupported
+from conformance.adapters.keras.model import functional_model
+from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack, Unsupported
+from conformance.adapters.torch.arrays import examples
+from conformance.adapters.torch.model import layer_outputs, sequential
 
 if TYPE_CHECKING:
     import onnx
@@ -64,7 +65,7 @@ class OnnxRuntimeAdapter:
         }
 
     def devices(self) -> Sequence[str]:
-        """Return `cpu`: sessions are asked for its provider alone."""
+        """Return `cpu`: a session has its provider alone."""
         return ("cpu",)
 
     def build(self, stack: Stack, *, device: str) -> OnnxRuntimeModel:
@@ -72,7 +73,7 @@ class OnnxRuntimeAdapter:
         Return the stack, exported and loaded into a session.
 
         Raises:
-            Unsupported: another device than the CPU is asked for.
+            Unsupported: `device` is not the CPU.
         """
         if device != "cpu":
             raise Unsupported(f"no session was asked for on {device}")
@@ -90,7 +91,7 @@ class OnnxRuntimeModel:
         self._session = self._load(stack, (*(None,) * stack.leading_axes, *stack.input_shape), False)
 
     def infer_output_shapes(self, batch: int | None) -> Sequence[Shape]:
-        """Return the shapes a session says its outputs have, of a graph exported with the output of every layer."""
+        """Return the shapes of a session's outputs; the graph is exported with the output of every layer."""
         session = self._load(self._stack, (batch, *self._stack.input_shape), True)
         (entry,) = session.get_inputs()
         unknown = [each for each in entry.shape if not isinstance(each, int)]
@@ -133,7 +134,7 @@ class OnnxRuntimeModel:
         return onnxruntime.InferenceSession(model.SerializeToString(), self._options, providers=list(PROVIDERS))
 
 
-#: (stack, shape of the input, whether the output of every layer is wanted) -> the exported model.
+#: (stack, shape of the input, whether every layer is an output) -> the exported model.
 Export = Callable[[Stack, Shape, bool], "onnx.ModelProto"]
 
 
@@ -164,7 +165,7 @@ class _FromTorch:
     """An `nn.Sequential` of `nn.Linear`, exported by `torch.onnx.export`, its initializers those of the stack."""
 
     def __init__(self) -> None:
-        # What a stack says but its weights -> the graph, and where its layers are.
+        # A stack without its weights, as text -> its graph, and the names of its layers there.
         self._traced: dict[str, tuple[onnx.ModelProto, Sequence[str]]] = {}
 
     def __call__(self, stack: Stack, shape: Shape, every_layer: bool) -> onnx.ModelProto:
@@ -188,7 +189,7 @@ class _FromTorch:
                 each.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(values.pop(each.name)), each.name))
         if values:
             raise RuntimeError(f"the exported graph has no initializers {sorted(values)}")
-        # The second half of what torch.onnx.export does unless told otherwise; it folds constants.
+        # The second half of what torch.onnx.export does by default; it folds constants.
         return optimizer.optimize(model)
 
 
@@ -196,17 +197,10 @@ def _trace(stack: Stack, shape: Shape, every_layer: bool) -> tuple[onnx.ModelPro
     """Return the graph of a stack as it is exported, before constants are folded, and the names of its layers."""
     import torch
 
-    modules: list[torch.nn.Module] = []
-    dtype = getattr(torch, stack.dtype)
-    # nn.Linear is told its input width. A scalar has no last axis to read it from: one number, one feature.
-    width: Units = stack.input_shape[-1] if stack.input_shape else 1
-    for layer in stack.layers:
-        modules.append(torch.nn.Linear(width, layer.units, bias=layer.use_bias, dtype=dtype))
-        modules += _torch_activations()[layer.activation]()
-        width = layer.units
-    written = torch.nn.Sequential(*modules)
+    written = sequential(stack)
     places = [name for name, each in written.named_children() if isinstance(each, torch.nn.Linear)]
-    example = torch.zeros(_examples(shape, taken=[layer.units for layer in stack.layers]), dtype=dtype)
+    taken = [layer.units for layer in stack.layers]
+    example = torch.zeros(examples(shape, taken=taken), dtype=getattr(torch, stack.dtype))
     unknown = {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(shape) if size is None}
     module = _with_every_layer(written) if every_layer else written
     program = torch.onnx.export(
@@ -216,24 +210,18 @@ def _trace(stack: Stack, shape: Shape, every_layer: bool) -> tuple[onnx.ModelPro
 
 
 def _with_every_layer(written: torch.nn.Sequential) -> torch.nn.Module:
-    """Return a module that gives out the output of every layer."""
+    """Return a module that returns the output of every layer."""
     import torch
 
     class EveryLayer(torch.nn.Module):  # type: ignore[misc]  # torch is not typed here
-        """The modules of an `nn.Sequential`, an activation counted to the layer before it."""
+        """The modules of an `nn.Sequential`."""
 
         def __init__(self) -> None:
             super().__init__()
             self.written = written
 
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            found: list[torch.Tensor] = []
-            for module in self.written:
-                x = module(x)
-                if not isinstance(module, torch.nn.Linear):
-                    found.pop()
-                found.append(x)
-            return tuple(found)
+            return tuple(layer_outputs(self.written, x))
 
     return EveryLayer()
 
@@ -246,19 +234,9 @@ class _FromKeras:
         import keras
         import onnx
 
-        entry = keras.Input(batch_shape=shape, dtype=stack.dtype)
-        denses, outputs = [], [entry]
-        for layer in stack.layers:
-            activation = _keras_activations()[layer.activation]
-            dense = keras.layers.Dense(layer.units, activation=activation, use_bias=layer.use_bias, dtype=stack.dtype)
-            denses.append(dense)
-            outputs.append(dense(outputs[-1]))
-        for dense, layer in zip(denses, stack.layers, strict=True):
-            if layer.kernel is not None:
-                dense.set_weights([layer.kernel, *([] if layer.bias is None else [layer.bias])])
-        model = keras.Model(entry, outputs[1:] if every_layer else outputs[-1])
+        model = functional_model(stack, shape, every_layer=every_layer)
         # Keras exports only what has been called.
-        model(keras.ops.zeros(_examples(shape, taken=[layer.units for layer in stack.layers]), stack.dtype))
+        model(keras.ops.zeros(examples(shape, taken=[layer.units for layer in stack.layers]), stack.dtype))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
             model.export(str(path), format="onnx", verbose=False)
@@ -266,60 +244,6 @@ class _FromKeras:
 
 
 _EXPORTERS: Final[Mapping[str, Callable[[], Export]]] = {"torch": _FromTorch, "keras": _FromKeras}
-
-
-def _torch_activations() -> Mapping[str, Callable[[], list[torch.nn.Module]]]:
-    from torch import nn
-
-    class Exponential(nn.Module):  # type: ignore[misc]  # torch is not typed here
-        """torch.exp, for which torch.nn has no module."""
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x.exp()
-
-    return {
-        "linear": list,
-        "relu": lambda: [nn.ReLU()],
-        "sigmoid": lambda: [nn.Sigmoid()],
-        "softmax": lambda: [nn.Softmax(dim=-1)],
-        "tanh": lambda: [nn.Tanh()],
-        "leaky_relu": lambda: [nn.LeakyReLU(negative_slope=0.01)],
-        "elu": lambda: [nn.ELU(alpha=1.0)],
-        "selu": lambda: [nn.SELU()],
-        "softplus": lambda: [nn.Softplus(beta=1.0, threshold=20.0)],
-        "softsign": lambda: [nn.Softsign()],
-        "silu": lambda: [nn.SiLU()],
-        "gelu": lambda: [nn.GELU(approximate="none")],
-        "gelu_tanh": lambda: [nn.GELU(approximate="tanh")],
-        "hard_sigmoid": lambda: [nn.Hardsigmoid()],
-        "log_softmax": lambda: [nn.LogSoftmax(dim=-1)],
-        "exponential": lambda: [Exponential()],
-    }
-
-
-@cache
-def _keras_activations() -> Mapping[str, str | Callable[[Any], Any]]:
-    """Return what a layer is told, by name: Keras's own word, or its function where there is a parameter to pin."""
-    from keras import activations
-
-    words = ("linear", "relu", "sigmoid", "softmax", "tanh", "selu", "softplus", "softsign", "silu", "hard_sigmoid")
-    return {
-        **{each: each for each in words},
-        "leaky_relu": partial(activations.leaky_relu, negative_slope=0.01),
-        "elu": partial(activations.elu, alpha=1.0),
-        "gelu": partial(activations.gelu, approximate=False),
-        "gelu_tanh": partial(activations.gelu, approximate=True),
-        "log_softmax": partial(activations.log_softmax, axis=-1),
-        "exponential": activations.exponential,
-    }
-
-
-def _examples(shape: Shape, taken: Iterable[Units]) -> Sequence[int]:
-    """Return `shape` with an example size of its own for each unknown axis."""
-    # 0 and 1 would be taken for constants, and an example like another axis could hide that a batch was bound to it.
-    avoided = {*shape, *taken}
-    examples = (size for size in count(2) if size not in avoided)
-    return [next(examples) if size is None else size for size in shape]
 
 
 def _axis(size: int | str | None, unknown: Sequence[object]) -> int | None:

@@ -2,9 +2,9 @@
 The implementations there are, found by name and readable without importing any of them.
 
 Others add theirs to the built-in ones through the entry-point group `conformance.adapters` (an entry point names an
-`Implementation` or a sequence of them), or name one on the command line: as `module:Class`, or as `module:function`
-where a plain function of `(x, kernel, bias)` is to be held, with `@torch`, `@jax` or `@tensorflow` after it where it
-takes other arrays than NumPy's.
+`Implementation` or a sequence of them), or name one on the command line: as `module:Class`, or as `module:function` for
+a plain function of `(x, kernel, bias)`. `@torch`, `@jax` or `@tensorflow` after it says that it takes their arrays and
+not NumPy's.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Final
 
 from conformance.adapters.builtin import BUILT_IN, FRAMEWORKS, of_function
-from conformance.adapters.implementation import Implementation
+from conformance.adapters.implementation import AxisLimit, Implementation, Participation
 
 __all__ = [
     "BUILT_IN",
+    "AxisLimit",
     "BrokenEntryPoint",
     "Implementation",
+    "Participation",
     "RegistryError",
     "UnknownImplementation",
     "fault_of_glob",
@@ -35,9 +37,7 @@ __all__ = [
 ]
 
 ENTRY_POINTS: Final = "conformance.adapters"
-
-
-#: Names that a hint lists before it says what lists all of them.
+#: The most names that a hint lists.
 _LISTED: Final = 6
 
 
@@ -83,7 +83,7 @@ def _offered(point: importlib.metadata.EntryPoint) -> Sequence[Implementation]:
 
 def select(names: Iterable[str]) -> Sequence[Implementation]:
     """
-    Return the implementations asked for, in the order asked for; a name may be a glob over the registry.
+    Return the implementations of these names, in their order; a name may be a glob over the registry.
 
     Raises:
         UnknownImplementation: a name is not registered, matches nothing, and is not of the form `module:Class` or
@@ -141,7 +141,9 @@ def _hint(name: str, known: Mapping[str, Implementation], option: str = "") -> s
         return f"did you mean {', '.join(meant[:_LISTED])}{more}; all of them: {option}'{glob}'"
     if near := meant if name and meant else get_close_matches(name, known, n=1):
         return f"did you mean {near[0]!r}?"
-    usual = ", ".join(each.name for each in known.values() if each.tier == "full" and ":" not in each.name)
+    usual = ", ".join(
+        each.name for each in known.values() if each.participation.tier == "full" and ":" not in each.name
+    )
     return f"there are {usual} and others (conformance list implementations), or name a module:Class or module:function"
 
 

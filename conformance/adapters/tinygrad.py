@@ -1,7 +1,7 @@
 """
 tinygrad: `tinygrad.nn.Linear` and activation functions in a row, by `Tensor.sequential`, on tinygrad's CPU device.
 
-Everything the suite knows of tinygrad is here. The module must not import tinygrad before it is asked for, compute a
+What the suite knows of tinygrad is here. The module must not import tinygrad before an adapter is made, compute a
 shape of its own, or check what tinygrad is there to check. The CPU device compiles what it computes with clang, a
 program that no package brings.
 """
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import ml_dtypes
 import numpy as np
 
-from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack, Units, Unsupported
+from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack, Unsupported
 
 if TYPE_CHECKING:
     from tinygrad import Tensor
@@ -28,7 +28,7 @@ NAMES: Final = {"weight": "kernel", "bias": "bias"}
 DEVICE: Final = "CPU"
 #: tinygrad's own names of the dtypes that are not those of NumPy.
 DTYPES: Final = {"float16": "half", "float32": "float", "float64": "double", "bfloat16": "bfloat16"}
-#: What an unknown axis is said to be at most: it only has to be more than any axis there is.
+#: Upper limit of an unknown axis: more than any axis there is.
 LONGEST: Final = 2**40
 
 
@@ -68,7 +68,7 @@ class TinygradAdapter:
         Return the layers of the stack.
 
         Raises:
-            Unsupported: another device than the CPU is asked for.
+            Unsupported: `device` is not the CPU.
         """
         if device != "cpu":
             raise Unsupported(f"no layer was asked for on {device}")
@@ -84,13 +84,10 @@ class TinygradModel:
 
         self._stack = stack
         self._modules: list[Callable[[Any], Any]] = []
-        # nn.Linear is told its input width. A scalar has no last axis to read it from: one number, one feature.
-        width: Units = stack.input_shape[-1] if stack.input_shape else 1
-        with Context(DEFAULT_FLOAT=DTYPES[stack.dtype].upper()):  # the only way to tell a layer its dtype
-            for layer in stack.layers:
+        with Context(DEFAULT_FLOAT=DTYPES[stack.dtype].upper()):  # the only way to set the dtype of a layer
+            for width, layer in zip(stack.widths, stack.layers, strict=True):
                 self._modules.append(nn.Linear(width, layer.units, bias=layer.use_bias))
                 self._modules += _activations()[layer.activation]
-                width = layer.units
         self._linears = {place: each for place, each in enumerate(self._modules) if isinstance(each, nn.Linear)}
         self._output: Tensor | None = None
         self.set_weights(stack)
@@ -177,7 +174,7 @@ class TinygradModel:
         return str(self._output.device).lower()
 
     def handed_strides(self) -> None:
-        """Return None: a tensor of tinygrad says nothing of strides."""
+        """Return None: a tensor of tinygrad does not report strides."""
 
 
 def from_numpy(array: Array) -> Tensor:
@@ -191,7 +188,7 @@ def from_numpy(array: Array) -> Tensor:
 
 
 def to_numpy(tensor: Tensor) -> Array:
-    """Return an array of the same shape and dtype, bfloat16 as that of `ml_dtypes`; what was asked is computed here."""
+    """Return an array of the same shape and dtype, bfloat16 as that of `ml_dtypes`; tinygrad computes it here."""
     from tinygrad import dtypes
 
     if tensor.dtype == dtypes.bfloat16:

@@ -39,7 +39,7 @@ class Cell:
 
 def is_named(case: Case, implementation: Implementation) -> bool:
     """Return whether a row's `implementations` match an implementation; without any, all but those asked by name."""
-    if implementation.by_name and implementation.name not in case.implementations:
+    if implementation.participation.by_name and implementation.name not in case.implementations:
         return False
     return any(fnmatch.fnmatchcase(implementation.name, pattern) for pattern in case.implementations)
 

@@ -126,11 +126,13 @@ class Selection:
 
     def _usual(self) -> Iterator[Implementation]:
         """Yield the implementations that are asked where none is named: those of the tier."""
-        return (each for each in registered().values() if TIERS.index(each.tier) <= TIERS.index(self.tier))
+        return (
+            each for each in registered().values() if TIERS.index(each.participation.tier) <= TIERS.index(self.tier)
+        )
 
     def _is_asked(self, case: Case, implementation: Implementation) -> bool:
         """Return whether an implementation is asked the rows of a case's tier: all where implementations are named."""
-        return bool(self.implementations) or TIERS.index(case.tier) <= TIERS.index(implementation.rows)
+        return bool(self.implementations) or TIERS.index(case.tier) <= TIERS.index(implementation.participation.rows)
 
     def devices(self, chosen: Sequence[Implementation], *, elsewhere: bool = False) -> Mapping[str, tuple[str, ...]]:
         """

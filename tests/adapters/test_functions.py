@@ -191,4 +191,4 @@ def test_a_package_joins_by_its_entry_point(tmp_path: Path) -> None:
 
 
 def test_the_names_of_this_group_are_registered() -> None:
-    assert "numpy" in {each.name for each in BUILT_IN if each.tier == "nightly"}
+    assert "numpy" in {each.name for each in BUILT_IN if each.participation.tier == "nightly"}

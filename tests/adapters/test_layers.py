@@ -116,11 +116,11 @@ def test_a_layer_for_some_ranks_is_asked_those_alone() -> None:
 
 
 def test_every_layer_of_these_groups_is_registered_and_has_faults() -> None:
-    registered = {each.name: each for each in BUILT_IN if each.tier == "nightly"}
+    registered = {each.name: each for each in BUILT_IN if each.participation.tier == "nightly"}
     names = {name for group in (*LAYERS.values(), *SHAPES_ALONE.values()) for name in group if "plain" not in name}
     assert names | {"torch:compile"} <= registered.keys()
     assert {name for name in names if registered[name].shapes_only} == {n for g in SHAPES_ALONE.values() for n in g}
-    default = {each.name for each in BUILT_IN if each.tier == "full" and each.mode is None}
+    default = {each.name for each in BUILT_IN if each.participation.tier == "full" and each.mode is None}
     assert {name for group in PLANTED.values() for name in group} == default | {"keras2"}
 
 

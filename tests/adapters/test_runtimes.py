@@ -153,4 +153,4 @@ def test_litert_loses_the_bias_of_a_layer_without_features() -> None:
 
 
 def test_the_names_of_this_group_are_registered() -> None:
-    assert {*FRAMEWORKS} <= {each.name for each in BUILT_IN if each.tier == "nightly"}
+    assert {*FRAMEWORKS} <= {each.name for each in BUILT_IN if each.participation.tier == "nightly"}

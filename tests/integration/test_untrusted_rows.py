@@ -210,7 +210,7 @@ def test_a_script_is_the_same_code_whatever_a_rows_words_are(shown: Shown) -> No
 
 
 #: One implementation of each adapter.
-ONE_EACH = {known.adapter: name for name, known in registered().items() if not known.by_name}
+ONE_EACH = {known.adapter: name for name, known in registered().items() if not known.participation.by_name}
 
 
 @pytest.mark.parametrize("name", sorted(ONE_EACH.values()))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import conformance
+from conformance.adapters.builtin import BUILT_IN
 
 PACKAGE = Path(conformance.__file__).parent
 
@@ -105,10 +106,32 @@ def test_an_import_that_goes_up_or_across_is_a_fault(name: str, imported: str) -
 REGISTRY = {"adapters.builtin", "adapters.implementation", "adapters.installation", "adapters.registry"}
 
 
-@pytest.mark.parametrize("name", sorted({each for each in GRAPH if each.startswith("adapters.")} - REGISTRY))
-def test_an_adapter_imports_the_protocol_and_its_own_folder(name: str) -> None:
+#: What the adapters of a framework share, in the folder of that framework.
+SHARED = {"arrays", "model"}
+
+
+def faults_of_adapter(name: str, imports: set[str]) -> list[str]:
+    """Return the imports of an adapter that are neither the protocol, of its own folder, nor shared."""
     own = ".".join(name.split(".")[:2]) + "."
-    assert [each for each in GRAPH[name] if each != "adapters.protocol" and not each.startswith(own)] == []
+    shared = {each for each in MODULES if each.count(".") == 3 and each.rpartition(".")[2] in SHARED}
+    allowed = {"adapters.protocol", *(each.removeprefix("conformance.") for each in shared)}
+    return [each for each in sorted(imports) if not each.startswith(own) and each not in allowed]
+
+
+@pytest.mark.parametrize("name", sorted({each for each in GRAPH if each.startswith("adapters.")} - REGISTRY))
+def test_an_adapter_imports_the_protocol_its_own_folder_and_what_others_share(name: str) -> None:
+    assert faults_of_adapter(name, GRAPH[name]) == []
+
+
+def test_an_adapter_that_imports_another_adapter_is_a_fault() -> None:
+    wrong = {"adapters.torch.linear", "adapters.litert", "adapters.registry", "stream", "reference.answer"}
+    right = {"adapters.protocol", "adapters.torch.arrays", "adapters.torch.model", "adapters.keras.layers"}
+    assert faults_of_adapter("adapters.keras.keras3", wrong | right) == sorted(wrong)
+
+
+def test_no_adapter_is_in_a_module_that_others_share() -> None:
+    homes = {each.adapter.partition(":")[0].rpartition(".")[2] for each in BUILT_IN}
+    assert not homes & SHARED
 
 
 def test_no_import_goes_in_a_circle() -> None:

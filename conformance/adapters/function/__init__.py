@@ -1,1 +1,1 @@
-"""A plain function of NumPy, PyTorch, JAX or TensorFlow arrays, held as if it were a layer."""
+"""A plain function of NumPy, PyTorch, JAX or TensorFlow arrays, checked as a layer."""

@@ -1,10 +1,10 @@
 """
-A plain function `(x, kernel, bias) -> y` on arrays of NumPy, PyTorch, JAX or TensorFlow, held as if it were a layer.
+A plain function `(x, kernel, bias) -> y` on arrays of NumPy, PyTorch, JAX or TensorFlow, checked as a layer.
 
-For the author of a kernel, who has no layer yet: the function is handed x of shape (..., d), a kernel of shape (d, m)
+For the author of a kernel, who has no layer yet: the function takes x of shape (..., d), a kernel of shape (d, m)
 and a bias of shape (m,), or None for a layer without, and returns y of shape (..., m). Layers are fed by the ones
 before, and relu is the framework's own. Gradients are those of the framework's own differentiation of the function. It
-infers no shapes and holds no parameters, which is declined. Nothing here computes a shape.
+infers no shapes and has no parameters: the adapter declines those questions. Nothing here computes a shape.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ class FunctionAdapter:
         return {each: importlib.metadata.version(each) for each in taking_part}
 
     def settings(self) -> Mapping[str, object]:
-        """Return what is held, and the framework's flags as the adapter set them."""
+        """Return the name of the function, and the framework's flags as the adapter set them."""
         return {"function": self._path, **self._framework.settings}
 
     def devices(self) -> Sequence[str]:
-        """Return `cpu`: a function is handed arrays there."""
+        """Return `cpu`: a function takes arrays there."""
         return ("cpu",)
 
     def build(self, stack: Stack, *, device: str) -> FunctionModel:
         """
-        Return the function with the kernels and biases it will be handed.
+        Return the function with the kernels and biases of its calls.
 
         Raises:
-            Unsupported: there are none; a function is not there to make them, or to refuse to.
+            Unsupported: the stack has no weights, and a function makes none.
         """
         if any(layer.kernel is None for layer in stack.layers):
             raise Unsupported("a function is handed its kernel, and does not make one")
@@ -76,11 +76,11 @@ class FunctionModel:
         self.set_weights(stack)
 
     def infer_output_shapes(self, batch: int | None) -> Sequence[Shape]:
-        """Raise: a function knows a shape when it has computed the array."""
+        """Raise: a function gives a shape only by computing the array."""
         raise Unsupported("a function infers no shape without computing")
 
     def parameters(self) -> Sequence[Parameter]:
-        """Raise: a function holds nothing."""
+        """Raise: a function has no parameters."""
         raise Unsupported("a function holds no parameters: its caller does")
 
     def parameter_count(self) -> None:
@@ -118,10 +118,10 @@ class FunctionModel:
 
     def set_weights(self, stack: Stack) -> None:
         """
-        Take the arrays that the function is handed from now on.
+        Replace the arrays of the next calls.
 
         Raises:
-            Unsupported: an activation is neither linear nor relu, which are what a function is asked.
+            Unsupported: an activation is neither linear nor relu.
         """
         self._activations = [layer.activation for layer in stack.layers]
         if not {*self._activations} <= {"linear", "relu"}:

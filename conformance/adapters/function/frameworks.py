@@ -2,36 +2,36 @@
 The frameworks whose arrays a function may be written for: NumPy, PyTorch, JAX and TensorFlow.
 
 Each carries arrays to and from the framework and differentiates a call. The module must not import a framework before
-it is asked for.
+an adapter is made.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any, Final, Protocol
 
-import ml_dtypes
 import numpy as np
 
+from conformance.adapters.jax import arrays as jax_arrays
 from conformance.adapters.protocol import Array, Unsupported
+from conformance.adapters.tensorflow import arrays as tensorflow_arrays
+from conformance.adapters.torch import arrays as torch_arrays
 
+#: For each layer its kernel and its bias or None, as arrays of a framework.
 Weights = Sequence[Sequence[Any]]
-"""For each layer its kernel and its bias or None, as arrays of a framework."""
 Call = Callable[[Any, Weights], Any]
 
 
 class Framework(Protocol):
-    """
-    Whose arrays a function is written for.
+    """A framework for whose arrays a function is written."""
 
-    `kind` is the type of its arrays, `settings` are its flags as they were set.
-    """
-
+    #: The distributions that take part, beside NumPy and ml_dtypes.
     distributions: tuple[str, ...]
+    #: The flags that bear on values, as they were set.
     settings: Mapping[str, object]
+    #: The type of an array.
     kind: type[Any]
+    #: The framework's own function.
     relu: Callable[[Any], Any]
 
     def from_numpy(self, array: Array | None) -> Any:
@@ -89,53 +89,28 @@ class _Torch:
     def __init__(self) -> None:
         import torch
 
-        torch.set_float32_matmul_precision("highest")
-        if threads := os.environ.get("CONFORMANCE_THREADS"):
-            torch.set_num_threads(int(threads))
-        self.settings: Mapping[str, object] = {
-            "float32_matmul_precision": torch.get_float32_matmul_precision(),
-            "threads": torch.get_num_threads(),
-        }
+        torch_arrays.set_flags()
+        self.settings: Mapping[str, object] = torch_arrays.settings()
         self.kind: type[Any] = torch.Tensor
         self.relu: Callable[[Any], Any] = torch.relu
 
     def from_numpy(self, array: Array | None) -> Any:
-        import torch
-
         assert array is not None, "a stack without arrays was not built"
-        # torch knows no NumPy bfloat16: its bits cross as integers of the same width, which keeps the strides.
-        bits = array.view(np.int16) if array.dtype == ml_dtypes.bfloat16 else array
-        if not bits.flags.writeable:
-            # A broadcast array is read-only, of which torch would warn.
-            interface = {**bits.__array_interface__, "data": (bits.__array_interface__["data"][0], False)}
-            bits = np.asarray(SimpleNamespace(__array_interface__=interface, owner=bits))
-        tensor = torch.from_numpy(bits)
-        return tensor.view(torch.bfloat16) if array.dtype == ml_dtypes.bfloat16 else tensor
+        return torch_arrays.from_numpy(array)
 
     def to_numpy(self, array: Any) -> Array:
-        import torch
-
-        here = array.detach().cpu()
-        if here.dtype == torch.bfloat16:
-            return here.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-        return here.numpy()
+        return torch_arrays.to_numpy(array)
 
     def strides(self, array: Any) -> tuple[int, ...]:
-        return tuple(step * array.element_size() for step in array.stride())
+        return torch_arrays.strides_of(array)
 
     def placement_of(self, array: Any) -> str:
-        return {"cuda": "gpu"}.get(array.device.type, array.device.type)
+        return torch_arrays.placement_of(array)
 
     def differentiate(self, call: Call, x: Any, weights: Weights, dy: Any) -> tuple[Any, Weights]:
-        import torch
-
-        floating = x.is_floating_point()
-        x = x.detach().requires_grad_(floating)
-        weights = [tuple(each if each is None else each.detach().requires_grad_() for each in own) for own in weights]
-        wanted = [each for own in weights for each in own if each is not None] + ([x] if floating else [])
-        found = iter(torch.autograd.grad(call(x, weights), wanted, grad_outputs=dy))
-        layers = [tuple(each if each is None else next(found) for each in own) for own in weights]
-        return next(found) if floating else None, layers
+        own = [tuple(each if each is None else each.detach().requires_grad_() for each in layer) for layer in weights]
+        _, dx, found = torch_arrays.differentiate(lambda z: call(z, own), x.detach(), _present(own), dy)
+        return dx, _by_layer(own, found)
 
 
 class _Jax:
@@ -146,27 +121,22 @@ class _Jax:
     def __init__(self) -> None:
         import jax
 
-        jax.config.update("jax_default_matmul_precision", "highest")
-        self.settings: Mapping[str, object] = {
-            "matmul_precision": jax.config.jax_default_matmul_precision,
-            "x64": jax.config.jax_enable_x64,
-        }
+        jax_arrays.set_flags()
+        self.settings: Mapping[str, object] = jax_arrays.settings()
         self.kind: type[Any] = jax.Array
         self.relu: Callable[[Any], Any] = jax.nn.relu
 
     def from_numpy(self, array: Array | None) -> Any:
-        import jax
-
-        return jax.device_put(array, jax.devices("cpu")[0])
+        return jax_arrays.from_numpy(array, jax_arrays.first_device("cpu"))
 
     def to_numpy(self, array: Any) -> Array:
-        return np.asarray(array)
+        return jax_arrays.to_numpy(array)
 
     def strides(self, array: Any) -> None:
         return None
 
     def placement_of(self, array: Any) -> str:
-        return "+".join(sorted({each.platform for each in array.devices()}))
+        return jax_arrays.placement_of(array)
 
     def differentiate(self, call: Call, x: Any, weights: Weights, dy: Any) -> tuple[Any, Weights]:
         import jax
@@ -184,48 +154,46 @@ class _TensorFlow:
     def __init__(self) -> None:
         import tensorflow as tf
 
-        tf.config.experimental.enable_tensor_float_32_execution(False)
-        if threads := os.environ.get("CONFORMANCE_THREADS"):
-            tf.config.threading.set_intra_op_parallelism_threads(int(threads))
-            tf.config.threading.set_inter_op_parallelism_threads(int(threads))
-        self.settings: Mapping[str, object] = {
-            "tensor_float_32": tf.config.experimental.tensor_float_32_execution_enabled(),
-            "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
-        }
+        tensorflow_arrays.set_flags()
+        self.settings: Mapping[str, object] = tensorflow_arrays.settings()
         self.kind: type[Any] = tf.Tensor
         self.relu: Callable[[Any], Any] = tf.nn.relu
 
     def from_numpy(self, array: Array | None) -> Any:
         import tensorflow as tf
 
-        with tf.device("/device:CPU:0"):
-            return tf.convert_to_tensor(array)
+        with tf.device(tensorflow_arrays.device_name("cpu")):
+            return tensorflow_arrays.from_numpy(array)
 
     def to_numpy(self, array: Any) -> Array:
-        return np.asarray(array)
+        return tensorflow_arrays.to_numpy(array)
 
     def strides(self, array: Any) -> None:
         return None
 
     def placement_of(self, array: Any) -> str:
-        import tensorflow as tf
-
-        return str(tf.DeviceSpec.from_string(array.device).device_type).lower()
+        return tensorflow_arrays.placement_of(array)
 
     def differentiate(self, call: Call, x: Any, weights: Weights, dy: Any) -> tuple[Any, Weights]:
         import tensorflow as tf
 
-        with tf.GradientTape() as tape, tf.device("/device:CPU:0"):
-            tape.watch([each for own in weights for each in own if each is not None])
-            if x.dtype.is_floating:
-                tape.watch(x)
-            y = call(x, weights)
-        own = [each for layer in weights for each in layer if each is not None]
-        dx, *arrays = tape.gradient(y, [x, *own], output_gradients=dy)
-        if any(each is None for each in arrays):
+        with tf.device(tensorflow_arrays.device_name("cpu")):
+            own = _present(weights)
+            _, dx, found = tensorflow_arrays.differentiate(lambda z: call(z, weights), x, own, dy)
+        if any(each is None for each in found):
             raise ValueError("TensorFlow finds no way from the output back to a kernel or a bias")
-        found = iter(arrays)
-        return dx, [tuple(each if each is None else next(found) for each in layer) for layer in weights]
+        return dx, _by_layer(weights, found)
+
+
+def _present(weights: Weights) -> Sequence[Any]:
+    """Return the kernel of each layer, and its bias where it has one."""
+    return [each for layer in weights for each in layer if each is not None]
+
+
+def _by_layer(weights: Weights, found: Sequence[Any]) -> Weights:
+    """Return `found`, one for each array of `weights`, in the places of those arrays."""
+    remaining = iter(found)
+    return [tuple(each if each is None else next(remaining) for each in layer) for layer in weights]
 
 
 FRAMEWORKS: Final[Mapping[str, Callable[[], Framework]]] = {

@@ -1,7 +1,7 @@
 """
-What the adapters of JAX and of the libraries on top of it share: arrays, devices, flags, activations, unknown axes.
+What the adapters on JAX share: arrays, devices, flags, activations, unknown axes.
 
-Nothing here knows of a layer, or computes a shape. The module must not import jax before it is asked for. x64 stays
+Nothing here knows of a layer, or computes a shape. The module must not import jax before an adapter is made. x64 stays
 off, as JAX is installed.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Activation = Callable[[Any], Any]
 
 
-def set_full_precision() -> None:
+def set_flags() -> None:
     """Let jax compute float32 products in float32 on every device."""
     import jax
 
@@ -37,7 +37,7 @@ def versions(*distributions: str) -> Mapping[str, str]:
 
 
 def settings() -> Mapping[str, object]:
-    """Return the flags that bear on values, read back from jax, and what XLA was told at its start."""
+    """Return the flags that bear on values, read back from jax, and the flags of XLA."""
     import jax
 
     return {
@@ -50,7 +50,7 @@ def settings() -> Mapping[str, object]:
 
 
 def devices() -> Sequence[str]:
-    """Return `cpu`, and `gpu` where that is what jax computes on unless told otherwise."""
+    """Return `cpu`, and `gpu` where that is what jax computes on by default."""
     import jax
 
     return ("cpu", "gpu") if jax.default_backend() == "gpu" else ("cpu",)

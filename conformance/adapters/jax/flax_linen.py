@@ -1,31 +1,19 @@
 """
 Flax Linen: `nn.Dense`, or another module that does the same, and activation functions in an `nn.Sequential`.
 
-What the suite knows of Flax Linen is here, what it knows of JAX in `jax_arrays`. The module must not import flax or jax
-before it is asked for, compute a shape of its own, or check what Flax is there to check.
+What the suite knows of Flax Linen is here. The module must not import flax or jax before an adapter is made, compute a
+shape of its own, or check what Flax is there to check.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from conformance.adapters.jax.arrays import (
-    activations,
-    devices,
-    first_device,
-    from_numpy,
-    known,
-    layer_outputs,
-    placement_of,
-    set_full_precision,
-    settings,
-    symbolic,
-    to_numpy,
-    versions,
-)
-from conformance.adapters.protocol import Array, Dense, Gradients, Parameter, Shape, Stack, Units, Unsupported
+from conformance.adapters.jax.arrays import activations, first_device, from_numpy, layer_outputs
+from conformance.adapters.jax.model import InitialisedModel, JaxAdapter, Pulled, pull_back
+from conformance.adapters.protocol import Dense, Parameter, Shape, Stack, Units, Unsupported
 
 if TYPE_CHECKING:
     import jax
@@ -34,7 +22,7 @@ if TYPE_CHECKING:
 MODES: Final = (None, "jit", "abstract", "dense-general", "einsum")
 
 
-class FlaxLinenAdapter:
+class FlaxLinenAdapter(JaxAdapter):
     """
     Flax Linen: the forward pass eager, gradients by one jitted vector-Jacobian product.
 
@@ -50,59 +38,32 @@ class FlaxLinenAdapter:
 
         if mode not in MODES:
             raise ValueError(f"no such mode: {mode!r}")
+        super().__init__("flax")
         self._mode = mode
-        set_full_precision()
-
-    def versions(self) -> Mapping[str, str]:
-        """Return the versions of flax, of jax, and of what carries arrays to them."""
-        return versions("flax")
-
-    def settings(self) -> Mapping[str, object]:
-        """Return the flags of jax that bear on values."""
-        return settings()
-
-    def devices(self) -> Sequence[str]:
-        """Return the devices visible to jax."""
-        return devices()
 
     def build(self, stack: Stack, *, device: str) -> FlaxLinenModel:
-        """Return the stack as an `nn.Sequential`, its parameters on the first device of the kind asked for."""
+        """Return the stack as an `nn.Sequential`, its parameters on the first device of the kind."""
         return FlaxLinenModel(stack, device=first_device(device), mode=self._mode)
 
 
-class FlaxLinenModel:
+class FlaxLinenModel(InitialisedModel):
     """An `nn.Sequential` of layers, each followed by its activation unless that is linear."""
 
     def __init__(self, stack: Stack, *, device: jax.Device, mode: str | None) -> None:
-        import jax
         from flax import linen as nn
-        from jax import export
 
-        self._stack = stack
-        self._device = device
         self._mode = mode
-        self._output: jax.Array | None = None
         make = {"dense-general": _dense_general, "einsum": _einsum}.get(mode or "", _dense)
         layers: list[Any] = []
         self._names: list[str] = []
-        # Only nn.Einsum is told its input width. A scalar has no last axis to read it from: one number, one feature.
-        width: Units = stack.input_shape[-1] if stack.input_shape else 1
-        for layer in stack.layers:
+        for width, layer in zip(stack.widths, stack.layers, strict=True):
             # The name nn.Sequential gives a layer: its place among layers and activations.
             self._names.append(f"layers_{len(layers)}")
             layers.append(make(layer, width, stack.dtype))
             layers += activations(nn)[layer.activation]
-            width = layer.units
         self._module = nn.Sequential(tuple(layers))
-        # Linen infers the input width from a sample, whose shape is enough: drawing initial values costs a compilation.
-        # Of that shape the last axis alone matters. A symbol belongs to a scope, which is why the model keeps one.
-        self._scope = export.SymbolicScope()
-        front = (*[None] * stack.leading_axes, *stack.input_shape[:-1])
-        sample = (*(1 if size is None else size for size in front), *stack.input_shape[-1:])
-        self._sample = jax.ShapeDtypeStruct(symbolic(sample, self._scope), stack.dtype)
-        self._shapes = jax.eval_shape(self._module.init, jax.random.key(0), self._sample)
-        self._weights: Any = None
-        if mode != "abstract" and all(layer.kernel is not None for layer in stack.layers):
+        super().__init__(stack, self._module.init, device=device)
+        if mode != "abstract" and stack.has_weights:
             self.set_weights(stack)
 
     def infer_output_shapes(self, batch: int | None) -> Sequence[Shape]:
@@ -113,8 +74,7 @@ class FlaxLinenModel:
         def outputs(weights: Any, x: jax.Array) -> Sequence[jax.Array]:
             return layer_outputs(self._module.bind(weights).layers, nn.Module, x)
 
-        sizes = symbolic((batch, *self._stack.input_shape), self._scope)
-        return known(jax.eval_shape(outputs, self._shapes, jax.ShapeDtypeStruct(sizes, self._stack.dtype)), sizes)
+        return self._inferred(jax.eval_shape, outputs, self._shapes, batch, self._scope)
 
     def parameters(self) -> Sequence[Parameter]:
         """Return every leaf of every collection `init` made, under its path; only those of `params` are trained."""
@@ -132,30 +92,13 @@ class FlaxLinenModel:
             for own, each in modules.get(name, {}).items()
         ]
 
-    def parameter_count(self) -> int:
-        """Return the sum of the sizes jax reports for the leaves of all collections."""
-        import jax
+    def _call(self, x: jax.Array) -> jax.Array:
+        call = _compiled_call() if self._mode == "jit" else _apply
+        return call(self._module, self._values(), x)
 
-        return sum(each.size for each in jax.tree.leaves(self._shapes))
-
-    def forward(self, x: Array) -> Array:
-        """Return the output for x (*leading, *input_shape), operation by operation, or compiled as a whole."""
-        weights, handed = self._values(), from_numpy(x, self._device)
-        if self._mode == "jit":
-            self._output = _compiled_call()(self._module, weights, handed)
-        else:
-            self._output = self._module.apply(weights, handed)
-        return to_numpy(self._output)
-
-    def gradients(self, x: Array, dy: Array) -> Gradients:
-        """Return what the vector-Jacobian product of `apply` gives for sum(dy * y)."""
-        weights, handed, cotangent = self._values(), from_numpy(x, self._device), from_numpy(dy, self._device)
-        self._output, found, dx = _pull_back()(self._module, weights, handed, cotangent)
-        layers = tuple(
-            (to_numpy(each["kernel"]), to_numpy(each["bias"]) if "bias" in each else None)
-            for each in (found["params"][name] for name in self._names)
-        )
-        return Gradients(dx=None if x.dtype.kind in "biu" else to_numpy(dx), layers=layers)
+    def _pull_back(self, x: jax.Array, dy: jax.Array) -> Pulled:
+        y, found, dx = pull_back()(_apply, self._module, self._values(), x, dy)
+        return y, [(each["kernel"], each.get("bias")) for each in (found["params"][name] for name in self._names)], dx
 
     def set_weights(self, stack: Stack) -> None:
         """Fill the tree that `init` gave with new arrays; `apply` is given it at each call, and checks its shapes."""
@@ -173,22 +116,13 @@ class FlaxLinenModel:
         Raises:
             Unsupported: the mode has shapes alone.
         """
-        import jax
-        import jax.numpy as jnp
-
         if self._mode == "abstract":
             raise Unsupported("jax.eval_shape gives shapes and no values")
-        if self._weights is None:
-            drawn = self._module.init(jax.random.key(0), jnp.zeros(self._sample.shape, self._sample.dtype))
-            self._weights = jax.device_put(drawn, self._device)
-        return self._weights
+        return super()._values()
 
-    def placement(self) -> str:
-        """Return the kind of the device the last output is on."""
-        return placement_of(self._output)
 
-    def handed_strides(self) -> None:
-        """Return None: a jax array has no strides."""
+def _apply(module: nn.Module, weights: Any, x: jax.Array) -> jax.Array:
+    return module.apply(weights, x)
 
 
 def _dense(layer: Dense, width: Units, dtype: str) -> nn.Module:
@@ -214,21 +148,4 @@ def _compiled_call() -> Callable[..., jax.Array]:
     """Return (module, weights, x) -> y, compiled once per module and shapes."""
     import jax
 
-    @partial(jax.jit, static_argnums=0)
-    def call(module: nn.Module, weights: Any, x: jax.Array) -> jax.Array:
-        return module.apply(weights, x)
-
-    return call
-
-
-@cache
-def _pull_back() -> Callable[..., Any]:
-    """Return (module, weights, x, dy) -> (y, gradients of the weights, dx), compiled once per module and shapes."""
-    import jax
-
-    @partial(jax.jit, static_argnums=0)
-    def pull_back(module: nn.Module, weights: Any, x: jax.Array, dy: jax.Array) -> Any:
-        y, pull = jax.vjp(module.apply, weights, x)
-        return y, *pull(dy)
-
-    return pull_back
+    return jax.jit(_apply, static_argnums=0)

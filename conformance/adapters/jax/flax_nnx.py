@@ -1,8 +1,8 @@
 """
 Flax NNX: `nnx.Linear`, or another module that does the same, and activation functions in an `nnx.Sequential`.
 
-What the suite knows of Flax NNX is here, what it knows of JAX in `jax_arrays`. The module must not import flax or jax
-before it is asked for, compute a shape of its own, or check what Flax is there to check.
+What the suite knows of Flax NNX is here. The module must not import flax or jax before an adapter is made, compute a
+shape of its own, or check what Flax is there to check.
 """
 
 from __future__ import annotations
@@ -11,21 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from conformance.adapters.jax.arrays import (
-    activations,
-    devices,
-    first_device,
-    from_numpy,
-    known,
-    layer_outputs,
-    placement_of,
-    set_full_precision,
-    settings,
-    symbolic,
-    to_numpy,
-    versions,
-)
-from conformance.adapters.protocol import Array, Dense, Gradients, Parameter, Shape, Stack, Units, Unsupported
+from conformance.adapters.jax.arrays import activations, first_device, from_numpy, layer_outputs
+from conformance.adapters.jax.model import JaxAdapter, JaxModel, Pulled
+from conformance.adapters.protocol import Dense, Parameter, Shape, Stack, Units, Unsupported
 
 if TYPE_CHECKING:
     import jax
@@ -34,7 +22,7 @@ if TYPE_CHECKING:
 MODES: Final = (None, "jit", "abstract", "linear-general", "einsum")
 
 
-class FlaxNnxAdapter:
+class FlaxNnxAdapter(JaxAdapter):
     """
     Flax NNX: the forward pass eager, gradients by one jitted vector-Jacobian product.
 
@@ -50,43 +38,29 @@ class FlaxNnxAdapter:
 
         if mode not in MODES:
             raise ValueError(f"no such mode: {mode!r}")
+        super().__init__("flax")
         self._mode = mode
-        set_full_precision()
-
-    def versions(self) -> Mapping[str, str]:
-        """Return the versions of flax, of jax, and of what carries arrays to them."""
-        return versions("flax")
-
-    def settings(self) -> Mapping[str, object]:
-        """Return the flags of jax that bear on values."""
-        return settings()
-
-    def devices(self) -> Sequence[str]:
-        """Return the devices visible to jax."""
-        return devices()
 
     def build(self, stack: Stack, *, device: str) -> FlaxNnxModel:
-        """Return the stack as an `nnx.Sequential`, its parameters on the first device of the kind asked for."""
+        """Return the stack as an `nnx.Sequential`, its parameters on the first device of the kind."""
         return FlaxNnxModel(stack, device=first_device(device), mode=self._mode)
 
 
-class FlaxNnxModel:
+class FlaxNnxModel(JaxModel):
     """An `nnx.Sequential` of layers, each followed by its activation unless that is linear."""
 
     def __init__(self, stack: Stack, *, device: jax.Device, mode: str | None) -> None:
         import jax
         from flax import nnx
 
-        self._stack = stack
-        self._device = device
+        super().__init__(stack, device=device)
         self._mode = mode
-        self._output: jax.Array | None = None
         # The shapes of the parameters are enough: drawing initial values costs a compilation.
         self._module = nnx.eval_shape(self._construct)
         # A copy of what Flax made: `nnx.update` takes arrays of any shape, and would leave those in its place.
         self._made = jax.tree.map(lambda each: each, nnx.state(self._module))
         self._has_values = False
-        if mode != "abstract" and all(layer.kernel is not None for layer in stack.layers):
+        if mode != "abstract" and stack.has_weights:
             self.set_weights(stack)
 
     def _construct(self) -> nnx.Sequential:
@@ -94,12 +68,9 @@ class FlaxNnxModel:
 
         make = {"linear-general": _linear_general, "einsum": _einsum}.get(self._mode or "", _linear)
         stack, layers, streams = self._stack, [], nnx.Rngs(0)
-        # A module is told its input width. A scalar has no last axis to read it from: one number, one feature.
-        width: Units = stack.input_shape[-1] if stack.input_shape else 1
-        for layer in stack.layers:
+        for width, layer in zip(stack.widths, stack.layers, strict=True):
             layers.append(make(layer, width, dtype=stack.dtype, param_dtype=stack.dtype, rngs=streams))
             layers += activations(nnx)[layer.activation]
-            width = layer.units
         return nnx.Sequential(*layers)
 
     def _layers(self) -> Mapping[int, nnx.Module]:
@@ -118,8 +89,7 @@ class FlaxNnxModel:
         def outputs(weights: Any, x: jax.Array) -> Sequence[jax.Array]:
             return layer_outputs(nnx.merge(definition, weights).layers, nnx.Module, x)
 
-        sizes = symbolic((batch, *self._stack.input_shape))
-        return known(jax.eval_shape(outputs, shapes, jax.ShapeDtypeStruct(sizes, self._stack.dtype)), sizes)
+        return self._inferred(jax.eval_shape, outputs, shapes, batch)
 
     def parameters(self) -> Sequence[Parameter]:
         """Return every variable made by each layer, under its path; only an `nnx.Param` is trained."""
@@ -144,23 +114,15 @@ class FlaxNnxModel:
 
         return sum(each.size for each in jax.tree.leaves(self._made))
 
-    def forward(self, x: Array) -> Array:
-        """Return the output for x (*leading, *input_shape), operation by operation, or compiled as a whole."""
+    def _call(self, x: jax.Array) -> jax.Array:
         self._ensure_values()
-        handed = from_numpy(x, self._device)
-        self._output = _compiled_call()(self._module, handed) if self._mode == "jit" else self._module(handed)
-        return to_numpy(self._output)
+        return _compiled_call()(self._module, x) if self._mode == "jit" else self._module(x)
 
-    def gradients(self, x: Array, dy: Array) -> Gradients:
-        """Return what the vector-Jacobian product of the split module gives for sum(dy * y)."""
+    def _pull_back(self, x: jax.Array, dy: jax.Array) -> Pulled:
         self._ensure_values()
-        handed, cotangent = from_numpy(x, self._device), from_numpy(dy, self._device)
-        self._output, found, dx = _pull_back()(self._module, handed, cotangent)
-        layers = tuple(
-            (to_numpy(each["kernel"][...]), to_numpy(each["bias"][...]) if "bias" in each else None)
-            for each in (found["layers"][place] for place in self._layers())
-        )
-        return Gradients(dx=None if x.dtype.kind in "biu" else to_numpy(dx), layers=layers)
+        y, found, dx = _pull_back()(self._module, x, dy)
+        states = [found["layers"][place] for place in self._layers()]
+        return y, [(each["kernel"][...], each["bias"][...] if "bias" in each else None) for each in states], dx
 
     def set_weights(self, stack: Stack) -> None:
         """Update every variable of each layer in place by `nnx.update`."""
@@ -187,13 +149,6 @@ class FlaxNnxModel:
         if not self._has_values:
             nnx.update(self._module, jax.device_put(nnx.state(self._construct()), self._device))
             self._has_values = True
-
-    def placement(self) -> str:
-        """Return the kind of the device the last output is on."""
-        return placement_of(self._output)
-
-    def handed_strides(self) -> None:
-        """Return None: a jax array has no strides."""
 
 
 def _linear(layer: Dense, width: Units, **common: Any) -> nnx.Module:

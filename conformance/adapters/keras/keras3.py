@@ -5,8 +5,8 @@ Without a mode: `keras.layers.Dense` in a `keras.Sequential`, called eagerly. `f
 `keras.Input`. `predict`: its `predict`. `graph` and `xla`: called within `tf.function`. `jit`: a stateless call within
 `jax.jit`. `decorated`: a model whose own `call` is a `tf.function` that builds its layers. `symbolic`: shapes and
 counts alone. `einsum-dense`, `time-distributed`, `conv1d` and `conv2d`: layers that promise to be the same. The module
-must not import Keras or a backend before it is asked for, compute a shape of its own, or check what Keras is there to
-check.
+must not import Keras or a backend before an adapter is made, compute a shape of its own, or check what Keras is there
+to check.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from conformance.adapters.keras.backends import Call, activations, backend, from_numpy, jitted, placement_of, to_numpy
+from conformance.adapters.keras.arrays import activations, from_numpy, to_numpy
+from conformance.adapters.keras.backends import Call, backend, jitted, placement_of
 from conformance.adapters.keras.layers import EQUIVALENTS, RANKS, layer_of, own
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack, Unsupported
 
 if TYPE_CHECKING:
     import keras
 
-#: Modes in which a model is called otherwise, and the backend each needs, None for any.
+#: Mode -> the backend that it needs, None for any.
 MODES: Final[Mapping[str, str | None]] = {
     "functional": None,
     "predict": None,
@@ -40,11 +41,11 @@ MODES: Final[Mapping[str, str | None]] = {
 
 class KerasAdapter:
     """
-    Keras on one backend; eager where the mode says nothing else, with gradients on jax by one jitted pull-back.
+    Keras on one backend; eager unless the mode says otherwise, with gradients on jax by one jitted pull-back.
 
     Raises:
         ValueError: there is no such mode, or it needs another backend.
-        RuntimeError: Keras did not take its backend from `KERAS_BACKEND`, the only place it may come from.
+        RuntimeError: Keras did not take its backend from `KERAS_BACKEND`.
     """
 
     def __init__(self, mode: str | None = None) -> None:
@@ -58,7 +59,7 @@ class KerasAdapter:
 
         if keras.config.backend() != os.environ.get("KERAS_BACKEND"):
             raise RuntimeError(f"Keras runs on {keras.config.backend()!r}, which KERAS_BACKEND does not name")
-        # A user's keras.json may say otherwise.
+        # A user's keras.json may have other values.
         keras.config.set_floatx("float32")
         keras.config.set_epsilon(1e-7)
         keras.config.set_image_data_format("channels_last")
@@ -85,14 +86,14 @@ class KerasAdapter:
 
     def devices(self) -> Sequence[str]:
         """Return `cpu`, and `gpu` where the backend sees one."""
-        return ("cpu", "gpu") if backend().sees_gpu() else ("cpu",)
+        return backend().devices()
 
     def build(self, stack: Stack, *, device: str) -> KerasModel:
         """Return the stack as a `keras.Sequential`, or as layers in a row where that cannot take its leading axes."""
         rank = len(stack.input_shape)
         if self._mode in RANKS and rank not in RANKS[self._mode]:
             raise Unsupported(f"{self._mode} takes samples of rank {RANKS[self._mode][0]}, not {rank}")
-        # Named as torch names the devices of its tensors: told cpu:0, Keras would copy each tensor there from cpu.
+        # Named as torch names the devices of its tensors: given cpu:0, Keras would copy each tensor there from cpu.
         return KerasModel(stack, device={"gpu": "gpu:0"}.get(device, device), mode=self._mode)
 
 
@@ -109,8 +110,7 @@ class KerasModel:
         self._output: Any = None
         self._model: keras.Model | None = None
         # Given kernels replace the initial ones, and to draw those would cost jax a compilation for each new shape.
-        given = all(layer.kernel is not None for layer in stack.layers)
-        options = {"kernel_initializer": "zeros"} if given else {}
+        options = {"kernel_initializer": "zeros"} if stack.has_weights else {}
         kind = mode if mode in EQUIVALENTS else None
         with keras.device(device):
             # Named, since the names that Keras makes up count the models of a process and stand in its messages.
@@ -130,11 +130,10 @@ class KerasModel:
             else:
                 self._build()
         self._called = self._compiled()
-        if given and mode != "decorated":
-            self.set_weights(stack)
-        elif given:
-            # Such a model is built by its first call, and given its weights after that.
-            self.forward(_zeros(stack))
+        if stack.has_weights:
+            if mode == "decorated":
+                # Such a model is built by its first call, and takes its weights after that.
+                self.forward(_zeros(stack))
             self.set_weights(stack)
 
     def _build(self) -> None:
@@ -252,10 +251,10 @@ class KerasModel:
         import keras
 
         with keras.device(self._device):
-            for held, layer in zip(map(own, self._layers), stack.layers, strict=True):
-                ones = (1,) * (len(held.kernel.shape) - 2) if held.built else ()
+            for dense, layer in zip(map(own, self._layers), stack.layers, strict=True):
+                ones = (1,) * (len(dense.kernel.shape) - 2) if dense.built else ()
                 kernel = None if layer.kernel is None else layer.kernel.reshape(*ones, *layer.kernel.shape)
-                held.set_weights([each for each in (kernel, layer.bias) if each is not None])
+                dense.set_weights([each for each in (kernel, layer.bias) if each is not None])
 
     def placement(self) -> str:
         """Return the device the last output is on."""

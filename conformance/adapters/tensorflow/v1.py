@@ -1,65 +1,40 @@
 """
 TensorFlow 1: `tf.compat.v1.layers.dense` on a placeholder, run in a session.
 
-Everything the suite knows of TensorFlow's graph mode is here. The process must have `TF_USE_LEGACY_KERAS=1`, without
-which TensorFlow has no such layer. The module must not import tensorflow before it is asked for, compute a shape of its
-own, or check what TensorFlow is there to check.
+What the suite knows of TensorFlow's graph mode is here. The process must have `TF_USE_LEGACY_KERAS=1`, without
+which TensorFlow has no such layer. The module must not import tensorflow before an adapter is made, compute a shape of
+its own, or check what TensorFlow is there to check.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack
+from conformance.adapters.tensorflow.arrays import activations, device_name, kind_of
+from conformance.adapters.tensorflow.model import TensorFlowAdapter
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 
-class TensorFlowV1Adapter:
+class TensorFlowV1Adapter(TensorFlowAdapter):
     """TensorFlow's graph mode, with tf_keras's implementation of the layer; TF32 off."""
 
     def __init__(self) -> None:
-        import tensorflow as tf
-
-        tf.config.experimental.enable_tensor_float_32_execution(False)
-        for each in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(each, True)
-        if threads := os.environ.get("CONFORMANCE_THREADS"):
-            tf.config.threading.set_intra_op_parallelism_threads(int(threads))
-            tf.config.threading.set_inter_op_parallelism_threads(int(threads))
-
-    def versions(self) -> Mapping[str, str]:
-        """Return the versions of tensorflow, of the Keras that implements its layer, and of what carries arrays."""
-        return {each: importlib.metadata.version(each) for each in ("tensorflow", "tf_keras", "numpy", "ml_dtypes")}
+        super().__init__("tf_keras")
 
     def settings(self) -> Mapping[str, object]:
         """Return the flags that bear on values, read back from tensorflow."""
         import tensorflow as tf
-        from tensorflow.python.util import _pywrap_util_port
 
-        return {
-            "tensor_float_32": tf.config.experimental.tensor_float_32_execution_enabled(),
-            "onednn": _pywrap_util_port.IsMklEnabled(),
-            "resource_variables": tf.compat.v1.resource_variables_enabled(),
-            "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
-            "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
-        }
-
-    def devices(self) -> Sequence[str]:
-        """Return `cpu`, and `gpu` where tensorflow sees one."""
-        import tensorflow as tf
-
-        return ("cpu", "gpu") if tf.config.list_physical_devices("GPU") else ("cpu",)
+        return {**super().settings(), "resource_variables": tf.compat.v1.resource_variables_enabled()}
 
     def build(self, stack: Stack, *, device: str) -> TensorFlowV1Model:
-        """Return the stack as a graph on `device` and a session that holds its variables."""
-        return TensorFlowV1Model(stack, device=f"/device:{device.upper()}:0")
+        """Return the stack as a graph on `device` and a session with its variables."""
+        return TensorFlowV1Model(stack, device=device_name(device))
 
 
 class TensorFlowV1Model:
@@ -77,7 +52,7 @@ class TensorFlowV1Model:
             self._x = tf.compat.v1.placeholder(stack.dtype, (*[None] * stack.leading_axes, *stack.input_shape))
             self._outputs, self._variables = _dense_layers(self._x, stack)
         self._session = tf.compat.v1.Session(graph=self._graph, config=_session_options())
-        if all(layer.kernel is not None for layer in stack.layers):
+        if stack.has_weights:
             self.set_weights(stack)
         else:
             with self._graph.as_default():
@@ -124,13 +99,13 @@ class TensorFlowV1Model:
         """Return the output for x (*leading, *input_shape) from one run of the session."""
         import tensorflow as tf
 
-        # A fetched array says nothing of where it was computed: the graph as it was placed and run does.
+        # A fetched array does not show where it was computed. The graph as it was placed and run does.
         options = tf.compat.v1.RunOptions(output_partition_graphs=True)
         ran = tf.compat.v1.RunMetadata()
         last = self._outputs[-1]
         y = self._session.run(last, {self._x: from_numpy(x)}, options=options, run_metadata=ran)
         nodes = (node for graph in ran.partition_graphs for node in graph.node)
-        self._placement = placement_of(next(node.device for node in nodes if node.name == last.op.name))
+        self._placement = kind_of(next(node.device for node in nodes if node.name == last.op.name))
         return to_numpy(y)
 
     def gradients(self, x: Array, dy: Array) -> Gradients:
@@ -148,7 +123,7 @@ class TensorFlowV1Model:
         arrays = iter(self._session.run(symbolic, {self._x: from_numpy(x), cotangent: from_numpy(dy)}))
         found = [{name: to_numpy(next(arrays)) for name in own} for own in self._variables]
         layers = tuple((each["kernel"], each.get("bias")) for each in found)
-        # A session casts what it is fed, but no gradient is asked of an input that is not floating.
+        # A session casts its input, and would give a gradient of an integer input too.
         return Gradients(dx=None if x.dtype.kind in "biu" else to_numpy(next(arrays)), layers=layers)
 
     def set_weights(self, stack: Stack) -> None:
@@ -178,13 +153,6 @@ def to_numpy(array: Array) -> Array:
     return array
 
 
-def placement_of(device: str) -> str:
-    """Return `cpu`, `gpu`, or TensorFlow's own word, from a device's full name in a placed graph."""
-    import tensorflow as tf
-
-    return str(tf.DeviceSpec.from_string(device).device_type).lower()
-
-
 def _dense_layers(x: tf.Tensor, stack: Stack) -> tuple[list[tf.Tensor], list[dict[str, tf.Variable]]]:
     """Return the output of each layer on top of `x`, and the variables each made, by name, in the default graph."""
     import tensorflow as tf
@@ -196,7 +164,7 @@ def _dense_layers(x: tf.Tensor, stack: Stack) -> tuple[list[tf.Tensor], list[dic
             x = tf.compat.v1.layers.dense(
                 x,
                 layer.units,
-                activation=_activations()[layer.activation],
+                activation=None if layer.activation == "linear" else activations()[layer.activation],
                 use_bias=layer.use_bias,
                 name=f"dense_{index}",
             )
@@ -204,30 +172,6 @@ def _dense_layers(x: tf.Tensor, stack: Stack) -> tuple[list[tf.Tensor], list[dic
         own = tf.compat.v1.global_variables(scope=f"dense_{index}/")
         variables.append({each.op.name.rpartition("/")[2]: each for each in own})
     return outputs, variables
-
-
-def _activations() -> Mapping[str, Callable[[tf.Tensor], tf.Tensor] | None]:
-    import tensorflow as tf
-
-    return {
-        "linear": None,
-        "relu": tf.nn.relu,
-        "sigmoid": tf.nn.sigmoid,
-        "softmax": partial(tf.nn.softmax, axis=-1),
-        "tanh": tf.nn.tanh,
-        "leaky_relu": partial(tf.nn.leaky_relu, alpha=0.01),
-        "elu": tf.nn.elu,
-        "selu": tf.nn.selu,
-        "softplus": tf.nn.softplus,
-        "softsign": tf.nn.softsign,
-        "silu": partial(tf.nn.silu, beta=1.0),
-        "gelu": partial(tf.nn.gelu, approximate=False),
-        "gelu_tanh": partial(tf.nn.gelu, approximate=True),
-        # Legacy Keras has another function under this name, of slope 0.2, and TensorFlow none.
-        "hard_sigmoid": lambda z: tf.nn.relu6(z + 3.0) / 6.0,
-        "log_softmax": partial(tf.nn.log_softmax, axis=-1),
-        "exponential": tf.exp,
-    }
 
 
 def _session_options() -> tf.compat.v1.ConfigProto:

@@ -1,7 +1,7 @@
 """
-What the adapters of PyTorch share: arrays, devices, flags, activations, parameters, unknown axes.
+What the adapters on PyTorch share: arrays, devices, flags, activations, parameters, differentiation, unknown axes.
 
-Nothing here knows of a layer, or computes a shape. The module must not import torch before it is asked for.
+Nothing here knows of a layer, or computes a shape. The module must not import torch before an adapter is made.
 """
 
 from __future__ import annotations
@@ -129,6 +129,26 @@ def parameter_of(tensor: torch.Tensor, *, layer: int, own: str, reported: str) -
         trainable=tensor.requires_grad,
         reported=reported,
     )
+
+
+def differentiate(
+    call: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, operands: Sequence[torch.Tensor], dy: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor | None, Sequence[torch.Tensor]]:
+    """
+    Return the output y of `call(x)`, dx, and the gradient of each operand, by autograd of sum(dy * y).
+
+    dx is None for an input that is not floating.
+
+    Raises:
+        RuntimeError: the call does not use an operand.
+    """
+    import torch
+
+    wanted = [*operands, x.requires_grad_()] if x.is_floating_point() else [*operands]
+    y = call(x)
+    found = torch.autograd.grad(y, wanted, grad_outputs=dy)
+    count = len(operands)
+    return y, found[count] if len(found) > count else None, found[:count]
 
 
 @cache

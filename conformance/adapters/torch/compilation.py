@@ -1,7 +1,7 @@
 """
 `torch.compile` for the adapter of `nn.Linear`: one backend for all models, and calls that never run in eager mode.
 
-The module must not import torch before it is asked for.
+The module must not import torch before an adapter is made.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Compiler:
-    """The backend that `torch.compile` is given: torch's own, with a count of how often what it compiled was run."""
+    """The backend of `torch.compile`: torch's own, with a count of the runs of compiled graphs."""
 
     def __init__(self) -> None:
         import torch._dynamo as dynamo

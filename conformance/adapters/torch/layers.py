@@ -1,7 +1,7 @@
 """
-The layers of PyTorch's other ways to a dense layer, each with its weights as (d, m) and (m,) at its border.
+The layers of PyTorch's other ways to a dense layer, which take and return weights as (d, m) and (m,).
 
-The module must not import torch before it is asked for.
+The module must not import torch before an adapter is made.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 
 class Layer(Protocol):
-    """One dense layer of some kind; made of its input width, what the stack says of it, dtype and device."""
+    """One dense layer of some kind; made of its input width, its `Dense` of the stack, dtype and device."""
 
+    #: Whether its weights are only made by its first input.
     waits: bool
-    """Whether it is only made by its first input."""
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return x·W + b of shape (..., m)."""
         ...
 
-    def held(self) -> Mapping[str, torch.Tensor]:
+    def parameters(self) -> Mapping[str, torch.Tensor]:
         """Return the parameters by the layer's own names."""
         ...
 
     def operands(self) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return what it multiplies by and what it adds, to be differentiated by."""
+        """Return the tensors that it multiplies by and adds, to differentiate by."""
         ...
 
     def load(self, kernel: torch.Tensor, bias: torch.Tensor | None) -> None:
@@ -43,7 +43,7 @@ class Layer(Protocol):
 
 
 class _Lazy:
-    """`nn.LazyLinear`, told its units alone."""
+    """`nn.LazyLinear`, which takes its units alone."""
 
     waits = True
 
@@ -55,7 +55,7 @@ class _Lazy:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return self._module(x)
 
-    def held(self) -> Mapping[str, torch.Tensor]:
+    def parameters(self) -> Mapping[str, torch.Tensor]:
         return dict(self._module.named_parameters())
 
     def operands(self) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -69,7 +69,7 @@ class _Lazy:
 
 
 class _Functional:
-    """`functional.linear` on tensors that the caller holds."""
+    """`functional.linear` on the caller's tensors."""
 
     waits = False
 
@@ -86,17 +86,17 @@ class _Functional:
             return torch.nn.functional.linear(x, self._weight, self._bias)
         except RuntimeError as error:
             if x.dtype != self._weight.dtype:
-                raise  # for no reason of shape, and no refusal of what the rule forbids
+                raise  # because of the dtype and not the shape
             raise Unsupported(f"refused in native code, where no frame says by whom: {error}") from error
 
-    def held(self) -> Mapping[str, torch.Tensor]:
+    def parameters(self) -> Mapping[str, torch.Tensor]:
         raise Unsupported("a function holds no parameters: its caller does")
 
     def operands(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         return self._weight, self._bias
 
     def load(self, kernel: torch.Tensor, bias: torch.Tensor | None) -> None:
-        # Tensors of the caller's own: what arrived lies in memory that belongs to the question.
+        # A copy: the memory of what arrived belongs to the question.
         self._weight = kernel.T.clone().requires_grad_()
         self._bias = None if bias is None else bias.clone().requires_grad_()
 
@@ -115,10 +115,10 @@ class _Conv1d:
         self._module = torch.nn.Conv1d(width, layer.units, 1, bias=layer.use_bias, dtype=dtype, device=device)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        # A vector has no axis for the channels to be moved before: the layer itself refuses it.
+        # A vector has no second axis to move the channels to: the layer itself refuses it.
         return self._module(x.movedim(-1, -2)).movedim(-2, -1) if x.ndim > 1 else self._module(x)
 
-    def held(self) -> Mapping[str, torch.Tensor]:
+    def parameters(self) -> Mapping[str, torch.Tensor]:
         return dict(self._module.named_parameters())
 
     def operands(self) -> tuple[torch.Tensor, torch.Tensor | None]:

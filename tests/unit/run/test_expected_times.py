@@ -65,7 +65,7 @@ def test_a_time_changes_only_where_it_is_clearly_another() -> None:
 
 
 def test_the_package_knows_what_is_asked_by_default_and_its_file_is_as_it_is_written() -> None:
-    asked = {name for name, each in registered().items() if each.tier == "full"}
+    asked = {name for name, each in registered().items() if each.participation.tier == "full"}
     assert asked <= set(packaged_times().implementations)
     assert FILE.read_text(encoding="utf-8") == as_text(packaged_times())
     assert json.loads(as_text(packaged_times()))["implementations"]["torch"]["start"] > 0.1

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from conformance.adapters.protocol import Array, Shape, Stack
-from conformance.adapters.registry import Implementation, select
+from conformance.adapters.registry import Implementation, Participation, select
 from conformance.checks.cell import cell_of, checks_asked, concerns
 from conformance.run.cell_runner import Runner
 from conformance.run.implementation_process import ProcessOptions
@@ -95,8 +95,9 @@ def test_a_tier_has_the_implementations_of_the_tiers_before_it() -> None:
 
 
 def test_what_is_slow_is_asked_the_rows_of_the_nightly_tier_by_name_alone() -> None:
-    slow = Implementation(name="slow", adapter="tests.support.faulty:Exact", packages=(), tier="nightly", rows="full")
-    quick = Implementation(name="quick", adapter="tests.support.faulty:Exact", packages=(), tier="nightly")
+    exact, nightly = "tests.support.faulty:Exact", Participation(tier="nightly")
+    slow = Implementation(name="slow", adapter=exact, packages=(), participation=replace(nightly, rows="full"))
+    quick = Implementation(name="quick", adapter=exact, packages=(), participation=nightly)
     rows = [replace(ROW, tier=each, batch=number) for number, each in enumerate(("quick", "full", "nightly"), start=1)]
     devices = {"slow": ("cpu",), "quick": ("cpu",)}
 
