@@ -15,7 +15,7 @@ _DISTRIBUTION: Final = "dense-conformance"
 _DISTRIBUTIONS: Final = {"haiku": "dm-haiku"}
 
 
-def told_missing(missing: Iterable[str]) -> str:
+def missing_text(missing: Iterable[str]) -> str:
     """Return missing packages and programs in a line, with the command that installs them where an extra has them."""
     names = tuple(missing)
     extras = dict.fromkeys(_extras()[each] for each in map(_distribution, names) if each in _extras())

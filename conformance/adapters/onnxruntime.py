@@ -199,8 +199,8 @@ def _trace(stack: Stack, shape: Shape, every_layer: bool) -> tuple[onnx.ModelPro
 
     written = sequential(stack)
     places = [name for name, each in written.named_children() if isinstance(each, torch.nn.Linear)]
-    taken = [layer.units for layer in stack.layers]
-    example = torch.zeros(examples(shape, taken=taken), dtype=getattr(torch, stack.dtype))
+    units = [layer.units for layer in stack.layers]
+    example = torch.zeros(examples(shape, avoid=units), dtype=getattr(torch, stack.dtype))
     unknown = {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(shape) if size is None}
     module = _with_every_layer(written) if every_layer else written
     program = torch.onnx.export(
@@ -236,7 +236,7 @@ class _FromKeras:
 
         model = functional_model(stack, shape, every_layer=every_layer)
         # Keras exports only what has been called.
-        model(keras.ops.zeros(examples(shape, taken=[layer.units for layer in stack.layers]), stack.dtype))
+        model(keras.ops.zeros(examples(shape, avoid=[layer.units for layer in stack.layers]), stack.dtype))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
             model.export(str(path), format="onnx", verbose=False)

@@ -15,12 +15,12 @@ def listing() -> None:
 @listing.command("implementations")
 def list_implementations() -> None:
     """List every implementation, and whether its framework is installed."""
-    from conformance.adapters.installation import told_missing
+    from conformance.adapters.installation import missing_text
     from conformance.adapters.registry import registered
 
     for name, each in registered().items():
         missing = each.missing_packages()
-        click.echo(f"{name:<20} {'not installed: ' + told_missing(missing) if missing else 'installed'}")
+        click.echo(f"{name:<20} {'not installed: ' + missing_text(missing) if missing else 'installed'}")
 
 
 @listing.command("cases")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
-from conformance.adapters.installation import told_missing
+from conformance.adapters.installation import missing_text
 from conformance.adapters.registry import Implementation
 from conformance.checks.cell import Cell, questions_of
 from conformance.checks.question import Question
@@ -113,7 +113,7 @@ class Runner:
         """Return the names of the packages that are not installed, looked for once: a run installs none."""
         if implementation.name not in self._missing_packages:
             missing = implementation.missing_packages()
-            self._missing_packages[implementation.name] = told_missing(missing) if missing else ""
+            self._missing_packages[implementation.name] = missing_text(missing) if missing else ""
         return self._missing_packages[implementation.name]
 
     def _missing_instruction_set(self) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from conformance.adapters.installation import told_missing
+from conformance.adapters.installation import missing_text
 from conformance.run.progress import duration
 from conformance.run.selection import Selection
 
@@ -37,7 +37,7 @@ def estimate_lines(selection: Selection, *, draws: int = 1) -> Iterator[str]:
             unsupported[process] += 1
             continue
         seconds[process] += draws * times.cell(cell.implementation.name, cell.case.id)
-    missing = {each.name: told_missing(each.missing_packages()) for each in chosen}
+    missing = {each.name: missing_text(each.missing_packages()) for each in chosen}
     width = max((len("/".join(each)) for each in counts), default=3)
     total = 0.0
     for (device, name), count in counts.items():

@@ -142,5 +142,5 @@ def idle_implementations(options: Options, plan: Plan, tally: Tally) -> dict[str
         has_run = not outcomes <= set(UNJUDGED)
         is_elsewhere = each.name in plan.askable and (not outcomes or ("not_run" not in outcomes and is_shard))
         if not has_run and not is_elsewhere:
-            idle[each.name] = tally.reason_of(each.name) or (_BY_NAME if each.by_name else _NO_ROW)
+            idle[each.name] = tally.reason_of(each.name) or (_BY_NAME if each.participation.by_name else _NO_ROW)
     return idle

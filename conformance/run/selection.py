@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance.adapters.installation import told_missing
+from conformance.adapters.installation import missing_text
 from conformance.adapters.registry import Implementation, RegistryError, registered, select
 from conformance.checks.cell import Cell, cell_of, is_named
 from conformance.ledger import Behaviour, load_ledger
@@ -98,7 +98,7 @@ class Selection:
             missing = each.missing_packages()
             if missing and each.name in self.implementations and not elsewhere:
                 nor = " (nor is it in the current folder)" if each.adapter == each.name else ""
-                raise SelectionError(f"{each.name} was asked for, but is not installed: {told_missing(missing)}{nor}")
+                raise SelectionError(f"{each.name} was asked for, but is not installed: {missing_text(missing)}{nor}")
         return chosen
 
     def check_adapters(self, chosen: Sequence[Implementation], limits: Limits) -> None:

@@ -141,7 +141,7 @@ def symbolic(shape: Shape, scope: export.SymbolicScope | None = None) -> tuple[A
     return tuple(next(symbols) if size is None else size for size in shape)
 
 
-def known(arrays: Iterable[Any], sizes: Sequence[Any]) -> Sequence[Shape]:
+def shapes_of(arrays: Iterable[Any], sizes: Sequence[Any]) -> Sequence[Shape]:
     """Return the shapes of `arrays`, with None where a symbol of `sizes` stands; jax raises for what is neither."""
     symbols = [size for size in sizes if not isinstance(size, int)]
     return [

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from conformance.adapters.jax.arrays import (
     devices,
     from_numpy,
-    known,
     placement_of,
     set_flags,
     settings,
+    shapes_of,
     symbolic,
     to_numpy,
     versions,
@@ -98,7 +98,7 @@ class JaxModel(ABC):
         import jax
 
         sizes = symbolic((batch, *self._stack.input_shape), scope)
-        return known(evaluate(outputs, weights, jax.ShapeDtypeStruct(sizes, self._stack.dtype)), sizes)
+        return shapes_of(evaluate(outputs, weights, jax.ShapeDtypeStruct(sizes, self._stack.dtype)), sizes)
 
 
 class InitialisedModel(JaxModel):

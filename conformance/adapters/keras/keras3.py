@@ -20,7 +20,7 @@ import numpy as np
 
 from conformance.adapters.keras.arrays import activations, from_numpy, to_numpy
 from conformance.adapters.keras.backends import Call, backend, jitted, placement_of
-from conformance.adapters.keras.layers import EQUIVALENTS, RANKS, layer_of, own
+from conformance.adapters.keras.layers import EQUIVALENTS, RANKS, inner, layer_of
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack, Unsupported
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ class KerasModel:
                 arrays[id(each.kernel)].reshape(each.kernel.shape[-2:]),
                 None if each.bias is None else arrays[id(each.bias)],
             )
-            for each in map(own, self._layers)
+            for each in map(inner, self._layers)
         )
         return Gradients(dx=None if dx is None else to_numpy(dx), layers=layers)
 
@@ -251,7 +251,7 @@ class KerasModel:
         import keras
 
         with keras.device(self._device):
-            for dense, layer in zip(map(own, self._layers), stack.layers, strict=True):
+            for dense, layer in zip(map(inner, self._layers), stack.layers, strict=True):
                 ones = (1,) * (len(dense.kernel.shape) - 2) if dense.built else ()
                 kernel = None if layer.kernel is None else layer.kernel.reshape(*ones, *layer.kernel.shape)
                 dense.set_weights([each for each in (kernel, layer.bias) if each is not None])

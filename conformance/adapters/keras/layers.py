@@ -46,6 +46,6 @@ def layer_of(kind: str | None, dense: Dense, name: str, options: Mapping[str, An
     return makers[kind]()
 
 
-def own(layer: keras.layers.Layer) -> keras.layers.Layer:
+def inner(layer: keras.layers.Layer) -> keras.layers.Layer:
     """Return the layer with kernel and bias: the one inside, if a layer is around another."""
     return getattr(layer, "layer", layer)

@@ -186,7 +186,7 @@ def inferred_shapes(
     outputs: Callable[[torch.Tensor], Sequence[torch.Tensor]],
     shape: Shape,
     *,
-    taken: Iterable[Units],
+    avoid: Iterable[Units],
     dtype: torch.dtype,
     device: str,
 ) -> Sequence[Shape]:
@@ -196,13 +196,13 @@ def inferred_shapes(
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
     symbols = ShapeEnv()
-    sizes = _sizes(shape, symbols, taken)
+    sizes = _sizes(shape, symbols, avoid)
     with torch.no_grad(), FakeTensorMode(shape_env=symbols, allow_non_fake_inputs=True):
         found = outputs(torch.empty(sizes, dtype=dtype, device=device))
-    return known([each.shape for each in found], [size for size in sizes if isinstance(size, torch.SymInt)])
+    return without_symbols([each.shape for each in found], [size for size in sizes if isinstance(size, torch.SymInt)])
 
 
-def _sizes(shape: Shape, symbols: ShapeEnv, taken: Iterable[Units]) -> Sequence[int | torch.SymInt]:
+def _sizes(shape: Shape, symbols: ShapeEnv, avoid: Iterable[Units]) -> Sequence[int | torch.SymInt]:
     """Return `shape` with a symbol of its own for each unknown axis."""
     from torch._dynamo.source import ConstantSource
     from torch.fx.experimental.symbolic_shapes import DimDynamic
@@ -212,19 +212,19 @@ def _sizes(shape: Shape, symbols: ShapeEnv, taken: Iterable[Units]) -> Sequence[
         symbols.create_unspecified_symint_and_symbol(example, ConstantSource(f"axis_{axis}"), DimDynamic.DYNAMIC)
         if size is None
         else size
-        for axis, (size, example) in enumerate(zip(shape, examples(shape, taken), strict=True))
+        for axis, (size, example) in enumerate(zip(shape, examples(shape, avoid), strict=True))
     ]
 
 
-def examples(shape: Shape, taken: Iterable[Units]) -> Sequence[int]:
+def examples(shape: Shape, avoid: Iterable[Units]) -> Sequence[int]:
     """Return `shape` with an example size of its own for each unknown axis."""
     # 0 and 1 would be taken for constants, and an example like another axis could hide that a batch was bound to it.
-    avoided = {*shape, *taken}
+    avoided = {*shape, *avoid}
     free = (size for size in count(2) if size not in avoided)
     return [next(free) if size is None else size for size in shape]
 
 
-def known(shapes: Iterable[Sequence[Any]], symbols: Iterable[Any]) -> Sequence[Shape]:
+def without_symbols(shapes: Iterable[Sequence[Any]], symbols: Iterable[Any]) -> Sequence[Shape]:
     """
     Return `shapes` with None for an unknown axis.
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from conformance.adapters.protocol import Array, Parameter, Shape, Stack, Unsupported
-from conformance.adapters.torch.arrays import DEVICES, examples, from_numpy, known, parameter_of
+from conformance.adapters.torch.arrays import DEVICES, examples, from_numpy, parameter_of, without_symbols
 from conformance.adapters.torch.compilation import compiled_call, compiler
 from conformance.adapters.torch.model import TorchAdapterBase, TorchModelBase, layer_outputs, sequential
 
@@ -83,8 +83,8 @@ class TorchModel(TorchModelBase):
         """Return the program for inputs of `shape`, whose unknown axes stay so."""
         import torch
 
-        taken = [layer.units for layer in self._stack.layers]
-        example = torch.zeros(examples(shape, taken=taken), dtype=self._dtype, device=self._device)
+        units = [layer.units for layer in self._stack.layers]
+        example = torch.zeros(examples(shape, avoid=units), dtype=self._dtype, device=self._device)
         unknown = {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(shape) if size is None}
         return torch.export.export(self._written, (example,), dynamic_shapes=(unknown,))
 
@@ -144,4 +144,4 @@ def _exported_shapes(
         if not isinstance(module, torch.nn.Linear):
             found.pop()  # an activation belongs to the layer before it
         found.append(outputs[place])
-    return known(found, symbols)
+    return without_symbols(found, symbols)

@@ -104,8 +104,8 @@ class TorchModelBase(ABC):
     def infer_output_shapes(self, batch: int | None) -> Sequence[Shape]:
         """Return the shapes of fake tensors, batch and other unknown axes symbolic, as they leave each layer."""
         shape = (batch, *self._stack.input_shape)
-        taken = [layer.units for layer in self._stack.layers]
-        return inferred_shapes(self._layer_outputs, shape, taken=taken, dtype=self._dtype, device=self._device)
+        units = [layer.units for layer in self._stack.layers]
+        return inferred_shapes(self._layer_outputs, shape, avoid=units, dtype=self._dtype, device=self._device)
 
     def forward(self, x: Array) -> Array:
         """Return the output for x (*leading, *input_shape), without recording for differentiation."""

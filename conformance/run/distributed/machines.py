@@ -18,7 +18,7 @@ import execnet
 import pytest
 from xdist.workermanage import parse_tx_spec_config
 
-from conformance.adapters.installation import told_missing
+from conformance.adapters.installation import missing_text
 from conformance.adapters.registry import Implementation
 from conformance.run import resources
 from conformance.run.distributed import transfer
@@ -197,7 +197,7 @@ class Machines:
         """Raise `pytest.UsageError` where a machine cannot run what was asked for, or what another one can."""
         lacks = {name for name, packages in missing.items() if packages}
         for name in sorted(lacks & self._named):
-            packages = told_missing(missing[name])
+            packages = missing_text(missing[name])
             raise pytest.UsageError(f"{name} was asked for, but is not installed on {where}: {packages}")
         first, lacks_first = self._first = self._first or (where, lacks)
         for one, other, names in ((where, first, lacks - lacks_first), (first, where, lacks_first - lacks)):

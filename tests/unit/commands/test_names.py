@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from conformance.adapters import installation, registry
 from conformance.adapters.builtin import BUILT_IN
-from conformance.adapters.installation import told_missing
+from conformance.adapters.installation import missing_text
 from conformance.adapters.registry import UnknownImplementation, fault_of_glob, select
 from conformance.checks.cell import unknown_globs
 from conformance.commands.cli import main
@@ -131,7 +131,7 @@ def test_a_row_of_many_cases_is_named_once_for_each_glob(tmp_path: Path, monkeyp
     ],
 )
 def test_what_is_missing_comes_with_the_line_that_installs_it(missing: Sequence[str], said: str) -> None:
-    assert told_missing(missing) == said
+    assert missing_text(missing) == said
 
 
 def test_every_package_of_an_implementation_is_in_an_extra() -> None:
