@@ -217,9 +217,9 @@ def _answered(group: str, environment: Mapping[str, str]) -> Iterator[tuple[Mapp
 def _probed(group: str) -> Iterator[tuple[str, bool, object]]:
     """Yield what there is to find of devices where there is no GPU: names, torch's meta device, a second CPU of JAX."""
     if group == "keras2":
-        from conformance.adapters.tensorflow.v1 import placement_of as placement_by_name
+        from conformance.adapters.tensorflow.arrays import kind_of
 
-        placement = placement_by_name("/job:localhost/replica:0/task:0/device:GPU:0")
+        placement = kind_of("/job:localhost/replica:0/task:0/device:GPU:0")
         yield "read from the name of a device", placement == "gpu", placement
     if group == "torch":
         import torch
