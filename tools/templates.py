@@ -21,7 +21,7 @@ import numpy as np
 
 from conformance.adapters.registry import Implementation, registered
 from conformance.checks.cell import checks_asked, concerns
-from conformance.checks.question import Question
+from conformance.checks.question import MAIN, GradientProbe, OutputProbe, Question
 from conformance.checks.references import question
 from conformance.reference.enclosure import Enclosure
 from conformance.run.reproduce.symptom import symptom
@@ -79,14 +79,17 @@ def tasks(implementation: Implementation) -> Iterator[Task]:
 
 def _numbers(case: Case, asked: Question, implementation: Implementation) -> Iterator[tuple[str, str, Enclosure]]:
     """Yield a check, what it compares, and what that is held to."""
-    yield "output", "output", asked.outputs["output"].y
+    assert asked.main is not None
+    yield "output", MAIN, asked.main.y
     if len(case.layers) == 1 and case.layers[0].activation not in ("linear", "exponential"):
         return
-    after = next(each for each in asked.after if each.startswith("output"))
-    yield "weights_live", after, asked.outputs[after].y
+    after = next(each for each in asked.of(OutputProbe) if each.after_new_weights)
+    assert after.reference is not None
+    yield "weights_live", after.label, after.reference.y
     if "gradients" in implementation.unanswerable:
         return
-    reference = asked.gradients["gradients"]
+    reference = asked.of(GradientProbe)[0].reference
+    assert reference is not None
     yield "gradients", "gradients: dx", reference.dx
     for number, pair in enumerate(reference.layers):
         for name, each in zip(("dW", "db"), pair, strict=True):

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from conformance.adapters.registry import Implementation, fault_of_glob, registered
-from conformance.checks.metamorphic import RELATIONS, relations_asked
+from conformance.checks.catalogue import reported_checks
 from conformance.checks.question import Question
 from conformance.checks.references import question
-from conformance.checks.refusal import refusal
-from conformance.table.case import CHECKS, SHAPE_CHECKS, Case
+from conformance.table.case import Case
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,14 +94,8 @@ def cell_of(case: Case, implementation: Implementation, device: str) -> Cell:
 
 
 def checks_asked(case: Case) -> tuple[str, ...]:
-    """Return the names of the checks a case is held to, in the order in which they are reported."""
-    if case.expect.error:
-        return ("refusal",)
-    if case.lane == "shapes":
-        return tuple(filter(case.asks, SHAPE_CHECKS))
-    related = set(relations_asked(case))
-    possible = (each for each in CHECKS if each != "refusal" and (each not in RELATIONS or each in related))
-    return tuple(filter(case.asks, possible))
+    """Return the names of the checks of a case, in the order in which they are reported."""
+    return tuple(each.name for each in reported_checks(case))
 
 
 def questions_of(cell: Cell, draws: int) -> list[Question]:
@@ -113,10 +106,4 @@ def questions_of(cell: Cell, draws: int) -> list[Question]:
         NoDraw: no values of the lane exist for the case.
         NotImplementedError: there is no exact answer to it.
     """
-    return [_asked(cell, index) for index in range(draws)]
-
-
-def _asked(cell: Cell, index: int) -> Question:
-    if cell.case.expect.error:
-        return refusal(cell.case, cell.device)
-    return question(cell.case, cell.device, index)
+    return [question(cell.case, cell.device, index) for index in range(draws)]

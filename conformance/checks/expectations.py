@@ -8,13 +8,8 @@ that is as the rule says is left to the rule.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-
-from conformance.adapters.protocol import Array
-from conformance.checks.metamorphic import moved_enclosure
 from conformance.checks.question import Question
 from conformance.ledger.acceptance import accepted
 from conformance.ledger.behaviour import Behaviour
@@ -38,42 +33,22 @@ class Expected:
         return Expectation(dtypes=self._dtypes, reference=self._reference(label))
 
     def output(self, label: str) -> Enclosure:
-        """Return what encloses the output of a forward step."""
+        """Return what encloses the output of a step that computes one."""
         reference = self._reference(label)
-        return self._related(label) if reference is None else reference.y
+        if reference is not None:
+            return reference.y
+        main = self.question.main
+        assert main is not None, "a question that computes has a main output"
+        return self.question.by_label[label].derived_output(main.y)
 
     def line(self, label: str) -> str:
-        """Return the class of the bound of a step."""
-        reference = self._reference(label)
-        main = self.question.outputs.get("output")
-        return reference.line if reference is not None else main.line if main is not None else ""
+        """Return the class of the bound of a step, of the main one where it follows from that."""
+        reference = self._reference(label) or self.question.main
+        return "" if reference is None else reference.line
 
     def _reference(self, label: str) -> Reference | None:
-        asked = self.question
-        for each in (asked.outputs, asked.gradients, asked.related):
-            if label in each:
-                return each[label]
-        return None
-
-    def _related(self, label: str) -> Enclosure:
-        """Return what encloses an output that is the main one's, rearranged or in part."""
-        asked, main = self.question, self.question.outputs["output"].y
-        if label in asked.kept:
-            return main
-        if label in asked.alone:
-            return rows(main, asked.alone[label])
-        moves = {label: move for each in asked.relations.rearranged.values() for label, move in each.items()}
-        if label in moves:
-            return moved_enclosure(main, moves[label])
-        return Enclosure(exact=self._sum(label), allowed=np.zeros(main.exact.shape))
-
-    def _sum(self, label: str) -> Array:
-        """Return the output of a step of the relation `linear_in_x`, all of whose sums are exact."""
-        draw = self.question.draws[label]
-        a = draw.x.astype(np.float64)
-        for kernel, bias in zip(draw.kernels, draw.biases, strict=True):
-            a = a @ kernel.astype(np.float64) + (0.0 if bias is None else bias.astype(np.float64))
-        return a
+        probe = self.question.by_label.get(label)
+        return None if probe is None else probe.reference
 
 
 #: Whether the answer to a step, by its label, is as expected.
@@ -151,7 +126,7 @@ class Declared(Expected):
         if not covering:
             return rule
         asked = self._steps[label]
-        found = changed(rule, asked, covering, self.question.draws.get(label))
+        found = changed(rule, asked, covering, self.question.by_label[label].draw)
         if found.accepts is not None and asked.x is not None:
             reference = accepted(found.accepts, asked.stack, asked.x)
             if reference is None:
@@ -160,16 +135,3 @@ class Declared(Expected):
                 dtypes=found.dtypes, reference=reference, accepts=found.accepts, behaviours=found.behaviours
             )
         return found
-
-
-def rows(enclosure: Enclosure, positions: Sequence[int]) -> Enclosure:
-    """Return the enclosures of some positions, which count over the flattened leading axes, as a matrix."""
-    flat = flattened(enclosure)
-    chosen = list(positions)
-    return Enclosure(exact=flat.exact[chosen], allowed=flat.allowed[chosen])
-
-
-def flattened(enclosure: Enclosure) -> Enclosure:
-    """Return an enclosure as (positions, units), also where it is empty."""
-    shape = enclosure.exact.shape
-    return enclosure.reshape((math.prod(shape[:-1]), shape[-1]))

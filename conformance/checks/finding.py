@@ -131,6 +131,10 @@ class Evidence:
             if answer is not None:
                 yield label, answer
 
+    def is_any_undefined(self, labels: Iterable[str]) -> bool:
+        """Return whether it is declared of some steps that the values of the output mean nothing."""
+        return any("output" in self.expected.of(label).undefined for label in labels)
+
     @property
     def crashed_as_declared(self) -> bool:
         """Return whether the process ended at a step, and by a signal, as declared."""

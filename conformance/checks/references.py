@@ -1,5 +1,5 @@
 """
-The question of a case with the reference of each step that computes.
+The question of a case with the reference of each step that has one.
 
 Every implementation is asked the same: questions are kept as long as there is room.
 """
@@ -14,8 +14,16 @@ import cachetools
 import numpy as np
 
 from conformance.adapters.protocol import Array
-from conformance.checks.metamorphic import BROADCAST, first_repeated, moved_enclosure
-from conformance.checks.question import OTHER_BATCH, Question, unanswered
+from conformance.checks.composition import question_without_references
+from conformance.checks.question import (
+    MAIN,
+    OTHER_BATCH,
+    GradientProbe,
+    OutputProbe,
+    Probe,
+    Question,
+    ReferencedProbe,
+)
 from conformance.checks.rounding_behaviour import Ways, conducts
 from conformance.reference import Reference, answer
 from conformance.reference.formats import FORMATS
@@ -27,14 +35,14 @@ from conformance.table.case import Case
 MOST_BYTES_KEPT: Final = 2**29
 
 
-def _bytes_held(asked: Question) -> int:
-    """Return about how much memory a question takes: what its steps feed, and what their answers are held to."""
-    fed = {id(each): each.nbytes for step in asked.steps for each in _fed(step)}
-    references = {id(each): each for group in _references(asked) for each in group.values()}
-    return 10_000 + sum(fed.values()) + sum(each.nbytes for each in references.values())
+def _bytes_of(question: Question) -> int:
+    """Return about how much memory a question takes: the inputs and weights of its steps, and their references."""
+    arrays = {id(each): each.nbytes for step in question.steps for each in _arrays(step)}
+    references = {id(each.reference): each.reference.nbytes for each in question.probes if each.reference is not None}
+    return 10_000 + sum(arrays.values()) + sum(references.values())
 
 
-def _fed(step: Step) -> Iterator[Array]:
+def _arrays(step: Step) -> Iterator[Array]:
     match step:
         case Forward(x=x):
             yield x
@@ -45,12 +53,8 @@ def _fed(step: Step) -> Iterator[Array]:
             yield from (layer.kernel for layer in stack.layers if layer.kernel is not None)
 
 
-def _references(asked: Question) -> Iterator[Mapping[str, Reference]]:
-    yield from (asked.outputs, asked.gradients, asked.related)
-
-
 #: Every implementation is asked the same: its questions, with their references, are kept as long as there is room.
-_KEPT: Final[cachetools.LRUCache[Any, Question]] = cachetools.LRUCache(MOST_BYTES_KEPT, getsizeof=_bytes_held)
+_KEPT: Final[cachetools.LRUCache[Any, Question]] = cachetools.LRUCache(MOST_BYTES_KEPT, getsizeof=_bytes_of)
 
 
 def forget_questions() -> None:
@@ -67,45 +71,45 @@ def question(case: Case, device: str, index: int = 0) -> Question:
         NoDraw: no values of the lane exist for the case.
         NotImplementedError: there is no exact answer to it.
     """
-    asked = unanswered(case, device, index)
-    if case.lane == "shapes":
-        return asked
-    references = _References(case, asked.draws)
-    first = references["output"]
-    _hold_to_what_is_expected(case, first)
-    outputs = {label: references[label] for label in asked.arrays}
-    gradients = {label: references[label] for label in asked.differentiated}
-    _hold_to_bounds((*outputs.values(), *gradients.values()), FORMATS[case.dtype].maximum)
-    related = {label: references[label] for label in (*asked.relations.read_back, *asked.relations.layouts)}
-    if BROADCAST in related:
-        # Equal samples have equal errors, of which chance says nothing: `moved_enclosure` leaves that out.
-        related[BROADCAST] = replace(first, y=moved_enclosure(first.y, first_repeated))
-    # Each set of weights has one output by which right implementations differ.
-    distinct: dict[int, str] = {}
-    for label in asked.arrays:
-        if label != OTHER_BATCH:
-            distinct.setdefault(id(asked.draws[label]), label)
-    conducts = _conducts(case, {label: asked.draws[label] for label in distinct.values()})
-    return replace(asked, outputs=outputs, gradients=gradients, related=related, conducts=conducts)
+    found = question_without_references(case, device, index)
+    if case.expect.error or case.lane == "shapes":
+        return found
+    references = _References(case)
+    first = found.by_label[MAIN].draw
+    assert first is not None, "the main step computes"
+    main = references(first)
+    _check_finiteness(case, main)
+    with_variants: set[int] = set()
+    probes: list[Probe] = []
+    for probe in found.probes:
+        if isinstance(probe, ReferencedProbe):
+            probe = probe.with_reference(references, main)
+        # Each set of weights has one output by which right implementations differ.
+        if isinstance(probe, OutputProbe) and probe.label != OTHER_BATCH and id(probe.draw) not in with_variants:
+            with_variants.add(id(probe.draw))
+            probe = replace(probe, variants=_variants(case, probe))
+        probes.append(probe)
+    compared = [each.reference for each in probes if isinstance(each, OutputProbe | GradientProbe)]
+    _check_bounds([each for each in compared if each is not None], FORMATS[case.dtype].maximum)
+    return replace(found, probes=tuple(probes))
 
 
-class _References(dict[str, Reference]):
-    """The reference of each step that computes, worked out once for each draw."""
+class _References:
+    """The exact answers to draws of one case, each worked out once."""
 
-    def __init__(self, case: Case, given: Mapping[str, Draw]) -> None:
+    def __init__(self, case: Case) -> None:
         self._activations = [layer.activation for layer in case.layers]
         self._dtype = case.dtype
-        self._given = given
         self._found: dict[int, Reference] = {}
 
-    def __missing__(self, label: str) -> Reference:
-        draw = self._given[label]
+    def __call__(self, draw: Draw) -> Reference:
+        """Return the exact answer to a draw, which is kept for as long as the question is made."""
         if id(draw) not in self._found:
             self._found[id(draw)] = answer(draw, self._activations, self._dtype)
         return self._found[id(draw)]
 
 
-def _hold_to_what_is_expected(case: Case, reference: Reference) -> None:
+def _check_finiteness(case: Case, reference: Reference) -> None:
     """
     Hold that the answer is finite, unless the row says otherwise.
 
@@ -120,7 +124,7 @@ def _hold_to_what_is_expected(case: Case, reference: Reference) -> None:
         )
 
 
-def _hold_to_bounds(references: Iterable[Reference], maximum: float) -> None:
+def _check_bounds(references: Iterable[Reference], maximum: float) -> None:
     """
     Hold that every element has a bound, and one within the format, whose largest number is `maximum`.
 
@@ -138,8 +142,7 @@ def _hold_to_bounds(references: Iterable[Reference], maximum: float) -> None:
                 raise NoDraw("a right answer may overflow, or may not")
 
 
-def _conducts(case: Case, drawn: Mapping[str, Draw]) -> Mapping[str, Mapping[str, Ways]]:
-    """Return by the label of each output what different right implementations would give, where that differs."""
-    activations = [layer.activation for layer in case.layers]
-    told = {label: conducts(draw, activations, case.dtype) for label, draw in drawn.items()}
-    return {label: ways for label, ways in told.items() if ways}
+def _variants(case: Case, probe: OutputProbe) -> Mapping[str, Ways]:
+    """Return what different right implementations would give, where that differs."""
+    assert probe.draw is not None, "a step with an output computes"
+    return conducts(probe.draw, [layer.activation for layer in case.layers], case.dtype)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from dataclasses import replace
 from typing import Final
 
 from conformance.adapters.protocol import Units
+from conformance.checks.check import Check, Subject
 from conformance.checks.comparison import compare, worst_of
 from conformance.checks.finding import VIOLATES, Finding, first_line, raised_inside, raised_record
-from conformance.checks.question import Question, stack_of
-from conformance.checks.subject import Subject
+from conformance.checks.question import Probe, Question, stack_of
 from conformance.ledger.expectation import Expectation
 from conformance.reference.formats import FORMATS
 from conformance.reference.lanes.draws import NoDraw, draws
@@ -23,7 +22,7 @@ REFUSAL_STEPS: Final = ("build", "infer", "output")
 SIBLING_STEPS: Final = ("sibling build", "sibling output")
 
 
-class Refused:
+class Refused(Check):
     """
     What the rule forbids is refused at build, inference or call.
 
@@ -33,6 +32,10 @@ class Refused:
     """
 
     name = "refusal"
+
+    def applies(self, case: Case) -> bool:
+        """Return whether the row expects an error."""
+        return case.expect.error
 
     def judge(self, subject: Subject) -> Finding:
         """Return what the check found."""
@@ -83,7 +86,6 @@ class Refused:
         return compare(self.name, "output", accepted.y, wanted.reference.y, wanted.reference.line)
 
 
-@functools.lru_cache(maxsize=64)
 def refusal(case: Case, device: str) -> Question:
     """Return the question of a case that must be refused: the case, and a legal sibling that must not be."""
     legal = _legal_sibling(case)
@@ -94,15 +96,14 @@ def refusal(case: Case, device: str) -> Question:
         # A wrong input to a legal layer: built with weights, as the layer's users would. Others have no weights.
         with contextlib.suppress(NoDraw):
             stack = stack_of(case, draws(replace(case, feed_shape=None, lane="uniform"))[0])
-    return Question(
-        steps=(
-            Build(label="sibling build", model="sibling", stack=stack_of(legal, sibling), device=device),
-            Forward(label="sibling output", model="sibling", x=sibling.x),
-            Build(label="build", stack=stack, device=device),
-            *([InferShapes(label="infer", batch=None)] if stack.leading_axes == 1 else []),
-            Forward(label="output", x=fed),
-        )
+    steps = (
+        Build(label="sibling build", model="sibling", stack=stack_of(legal, sibling), device=device),
+        Forward(label="sibling output", model="sibling", x=sibling.x),
+        Build(label="build", stack=stack, device=device),
+        *([InferShapes(label="infer", batch=None)] if stack.leading_axes == 1 else []),
+        Forward(label="output", x=fed),
     )
+    return Question(probes=tuple(Probe(step=each) for each in steps))
 
 
 def _legal_sibling(case: Case) -> Case:

@@ -18,10 +18,10 @@ import numpy as np
 
 from conformance.adapters.registry import Implementation, registered
 from conformance.checks.cell import cell_of, concerns
+from conformance.checks.composition import question_without_references
 from conformance.checks.expectations import Declared
-from conformance.checks.question import unanswered
+from conformance.checks.question import GradientProbe, OutputProbe
 from conformance.checks.references import question
-from conformance.checks.refusal import refusal
 from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
 from conformance.ledger.expectation import Conflict, Covering, check_agreement, width
@@ -118,11 +118,9 @@ def _conflicts(
 def _steps(case: Case) -> tuple[AskedStep, ...]:
     """Return the steps of a case that differ in what a predicate sees; none where the case has no draw."""
     try:
-        if case.expect.error:
-            steps = refusal(case, "cpu").steps
-        else:
-            drawn = None if case.lane in _WITH_NUMBERS or case.lane == "shapes" else _blank(case)
-            steps = unanswered(case, "cpu", drawn=drawn).steps
+        has_draw_of_its_own = case.expect.error or case.lane in _WITH_NUMBERS or case.lane == "shapes"
+        drawn = None if has_draw_of_its_own else _blank(case)
+        steps = question_without_references(case, "cpu", drawn=drawn).steps
     except NoDraw:
         return ()
     distinct = {(each.call, id(each.stack), id(each.x), each.layout): each for each in asked_steps(steps)}
@@ -162,10 +160,10 @@ def _widths(behaviour: Behaviour, case: Case, implementation: Implementation) ->
     steps = {each.label: each for each in asked_steps(asked.steps)}
     around = Surroundings(device="cpu", environment=cell_of(case, implementation, "cpu").implementation.environment)
     declared = Declared(case, asked, steps, around, [behaviour])
-    for label in (*asked.outputs, *asked.gradients):
-        reference = declared.of(label).reference
-        if declared.of(label).behaviours and reference is not None and label not in asked.after:
-            yield width(reference, steps[label].call)
+    for probe in (*asked.of(OutputProbe), *asked.of(GradientProbe)):
+        found = declared.of(probe.label)
+        if found.behaviours and found.reference is not None and not probe.after_new_weights:
+            yield width(found.reference, steps[probe.label].call)
 
 
 def faults_of_scope(scopes: Sequence[Scope]) -> Iterator[Fault]:

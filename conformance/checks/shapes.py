@@ -7,16 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from conformance.checks.check import Check, Subject
 from conformance.checks.comparison import worst_of
 from conformance.checks.finding import VIOLATES, Finding
-from conformance.checks.subject import Subject
+from conformance.checks.question import MAIN, OutputProbe
 from conformance.ledger.expectation import Expectation, inferred
-from conformance.sandbox.steps import Inferred, Output, Parameters
+from conformance.sandbox.steps import Inferred, InferShapes, Output, Parameters
 from conformance.table.case import Case
 from conformance.table.rule import output_shapes, parameter_counts
 
 
-class OutputShape:
+class OutputShape(Check):
     """
     Shapes inferred, one per layer for an unknown batch, and the shapes of the arrays computed, against the rule.
 
@@ -26,13 +27,17 @@ class OutputShape:
 
     name = "output_shape"
 
+    def applies(self, case: Case) -> bool:
+        """Return whether the case is legal: shapes are inferred on every lane."""
+        return not case.expect.error
+
     def judge(self, subject: Subject) -> Finding:
         """Return what the check found."""
-        case, evidence, question = subject.case, subject.evidence, subject.question
+        evidence, question = subject.evidence, subject.question
         findings: list[Finding] = []
         expected: Any = None
         observed: Any = None
-        batches = question.inferred if case.leading_axes == 1 else {}
+        batches = {each.label: each.batch for each in question.steps if isinstance(each, InferShapes)}
         for label, answer in evidence.answers(self.name, batches, Inferred, findings):
             expected, observed = self._inferred(subject, label, batches[label]), answer.shapes
             if observed != tuple(expected):
@@ -40,18 +45,20 @@ class OutputShape:
                 findings.append(
                     Finding(check=self.name, outcome=VIOLATES, message=message, expected=expected, observed=observed)
                 )
+        arrays = {each.label: each for each in question.of(OutputProbe)}
         computed = {}
-        for label, answer in evidence.answers(self.name, question.arrays, Output, findings):
+        for label, answer in evidence.answers(self.name, arrays, Output, findings):
             shape = computed[label] = answer.y.shape
             reference = evidence.expected.of(label).reference
-            wanted = question.arrays[label] if reference is None else reference.y.exact.shape
+            assert reference is not None, "a step whose output is compared has a reference"
+            wanted = reference.y.exact.shape
             if shape != wanted:
                 message = f"{label} has shape {shape}, but the rule gives {wanted}"
                 findings.append(
                     Finding(check=self.name, outcome=VIOLATES, message=message, expected=wanted, observed=shape)
                 )
         if expected is None:
-            expected, observed = tuple(question.arrays.values()), tuple(computed.values())
+            expected, observed = tuple(map(_shape_of_rule, arrays.values())), tuple(computed.values())
         facts = {"arrays": list(computed.values())}
         findings.append(Finding(check=self.name, expected=expected, observed=observed, facts=facts))
         return worst_of(self.name, findings)
@@ -65,11 +72,17 @@ class OutputShape:
         return inferred(shapes, how, case.input_shape)
 
 
+def _shape_of_rule(probe: OutputProbe) -> tuple[int, ...]:
+    """Return the shape of an output under the rule."""
+    assert probe.reference is not None, "a step whose output is compared has a reference"
+    return probe.reference.y.exact.shape
+
+
 def _shapes(shapes: Sequence[Sequence[int | None]]) -> str:
     return ", ".join("(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")" for shape in shapes)
 
 
-class ParameterCounts:
+class ParameterCounts(Check):
     """
     The parameters against d*m + m: their count, and name, shape, dtype and trainability of each.
 
@@ -78,6 +91,10 @@ class ParameterCounts:
     """
 
     name = "parameters"
+
+    def applies(self, case: Case) -> bool:
+        """Return whether the case is legal: parameters are counted on every lane."""
+        return not case.expect.error
 
     def judge(self, subject: Subject) -> Finding:
         """Return what the check found."""
@@ -136,7 +153,7 @@ def _parameter_faults(case: Case, answer: Parameters, dtype: str) -> Iterator[st
         yield "a parameter belongs to no layer"
 
 
-class OutputDtype:
+class OutputDtype(Check):
     """The output's dtype against the case's."""
 
     name = "output_dtype"
@@ -144,7 +161,7 @@ class OutputDtype:
     def judge(self, subject: Subject) -> Finding:
         """Return what the check found."""
         findings: list[Finding] = []
-        for label, answer in subject.evidence.answers(self.name, ["output"], Output, findings):
+        for label, answer in subject.evidence.answers(self.name, [MAIN], Output, findings):
             expected = subject.evidence.expected.of(label).dtypes["output"]
             observed = str(answer.y.dtype)
             finding = Finding(check=self.name, expected=expected, observed=observed)
@@ -155,7 +172,7 @@ class OutputDtype:
         return worst_of(self.name, findings)
 
 
-class Placement:
+class Placement(Check):
     """The device the output was read from against the one asked for."""
 
     name = "placement"
@@ -163,7 +180,7 @@ class Placement:
     def judge(self, subject: Subject) -> Finding:
         """Return what the check found."""
         findings: list[Finding] = []
-        for _, answer in subject.evidence.answers(self.name, ["output"], Output, findings):
+        for _, answer in subject.evidence.answers(self.name, [MAIN], Output, findings):
             finding = Finding(check=self.name, expected=subject.device, observed=answer.placement)
             if answer.placement != subject.device:
                 message = f"the output lives on {answer.placement}, not on {subject.device}"

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from conformance.adapters.protocol import Array, Gradients
+from conformance.checks.check import Check, Subject
 from conformance.checks.comparison import between, bits, compare, worst_of
 from conformance.checks.finding import VIOLATES, Evidence, Finding
-from conformance.checks.question import REPEATED
+from conformance.checks.question import MAIN, REPEATED, GradientProbe, OutputProbe
 from conformance.checks.rounding_behaviour import seen
-from conformance.checks.subject import Subject
 from conformance.ledger.expectation import Expectation
 from conformance.reference.enclosure import Enclosure
 from conformance.reference.formats import FORMATS
@@ -18,7 +18,7 @@ from conformance.sandbox.steps import Output
 from conformance.table.case import INTEGER_DTYPES, Case
 
 
-class OutputValues:
+class OutputValues(Check):
     """The output of every draw against its reference; the output that the row itself gives against that as well."""
 
     name = "output"
@@ -26,16 +26,17 @@ class OutputValues:
     def judge(self, subject: Subject) -> Finding:
         """Return what the check found."""
         evidence, question = subject.evidence, subject.question
-        if question.expected is not None:
-            first = next(iter(question.outputs.values()))
-            given = compare(self.name, "the output the row gives", question.expected, first.y, first.line)
+        if question.row_output is not None and question.main is not None:
+            main = question.main
+            given = compare(self.name, "the output the row gives", question.row_output, main.y, main.line)
             if given.outcome == VIOLATES:
                 return given
         outputs: dict[str, Array] = {}
-        found = worst_of(self.name, compared_outputs(self.name, evidence, question.outputs, outputs))
-        told = seen((outputs[label], ways) for label, ways in question.conducts.items() if label in outputs)
+        probes = question.of(OutputProbe)
+        found = worst_of(self.name, compared_outputs(self.name, evidence, [each.label for each in probes], outputs))
+        told = seen((outputs[each.label], each.variants) for each in probes if each.variants and each.label in outputs)
         margins = {} if found.margin is None else {"output": found.margin}
-        same = {"bits": bits(outputs[REPEATED[0]])} if REPEATED[0] in outputs else {}
+        same = {"bits": bits(outputs[MAIN])} if MAIN in outputs else {}
         return replace(found, facts={**found.facts, **({"conduct": told} if told else {}), "margins": margins, **same})
 
 
@@ -67,14 +68,15 @@ def _is_same(one: Array, other: Array) -> bool:
     return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
 
 
-class GradientValues:
+class GradientValues(Check):
     """dx, dW and db of every layer and every draw against their references."""
 
     name = "gradients"
 
     def judge(self, subject: Subject) -> Finding:
         """Return what the check found."""
-        findings = compared_gradients(self.name, subject.case, subject.evidence, subject.question.gradients)
+        labels = [each.label for each in subject.question.of(GradientProbe)]
+        findings = compared_gradients(self.name, subject.case, subject.evidence, labels)
         worst = worst_of(self.name, findings)
         return replace(worst, facts={**worst.facts, "margins": _margins(findings)})
 
@@ -152,7 +154,7 @@ def _margins(findings: Sequence[Finding]) -> Mapping[str, float]:
     return found
 
 
-class Repeatable:
+class Repeatable(Check):
     """Repeated calls on the same buffer against one another, within both their bounds; records whether bits agree."""
 
     name = "repeatable"

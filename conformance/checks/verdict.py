@@ -182,7 +182,7 @@ class Trial:
             declared = expectation.reference if expectation.behaviours else None
             if declared is not None:
                 output = declared.y
-            elif self._asked.outputs:
+            elif self._asked.main is not None:
                 output = self._rule.output(label)
         packages = self._cell.implementation.packages
         return satisfies(self._cell.case, self._steps[label], reply, expectation, output, packages)

@@ -201,7 +201,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "the row's output is not looked at by the suite",
-            "if question.expected is not None:",
+            "if question.row_output is not None and question.main is not None:",
             "if False:",
             "runner::the_output_a_row_gives_is_held_to_the_reference",
         ),
@@ -210,20 +210,20 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         "checks.positions",
         (
             "the first position alone",
-            "evidence.answers(self.name, question.alone, Output, findings)",
-            "evidence.answers(self.name, [*question.alone][:1], Output, findings)",
+            "evidence.answers(self.name, separate, Output, findings)",
+            "evidence.answers(self.name, [*separate][:1], Output, findings)",
             "comparison::every_position_is_looked_at",
         ),
         (
             "positions kept ignored",
-            "evidence.answers(self.name, question.kept, Output, findings)",
-            "evidence.answers(self.name, [*question.kept][:0], Output, findings)",
+            "evidence.answers(self.name, replaced, Output, findings)",
+            "evidence.answers(self.name, [*replaced][:0], Output, findings)",
             "comparison::every_position_is_looked_at",
         ),
         (
             "the first position kept",
-            "evidence.answers(self.name, question.kept, Output, findings)",
-            "evidence.answers(self.name, [*question.kept][:1], Output, findings)",
+            "evidence.answers(self.name, replaced, Output, findings)",
+            "evidence.answers(self.name, [*replaced][:1], Output, findings)",
             "comparison::every_position_is_looked_at",
         ),
         (
@@ -294,8 +294,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "first array's shape",
-            "evidence.answers(self.name, question.arrays, Output, findings)",
-            "evidence.answers(self.name, [*question.arrays][:1], Output, findings)",
+            "evidence.answers(self.name, arrays, Output, findings)",
+            "evidence.answers(self.name, [*arrays][:1], Output, findings)",
             "comparison::the_shape_of_every_array_is_looked_at_and_not_its_rank",
         ),
         (
@@ -360,7 +360,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
     ),
     *of(
-        "checks.relations",
+        "checks.linearity",
         (
             "f(0) dropped",
             "given = together + nothing",
@@ -391,12 +391,18 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "if len(shapes) > 9:",
             "metamorphic::outputs_are_additive_in_all_four_or_not_at_all",
         ),
+    ),
+    *of(
+        "checks.rearrangement",
         (
             "axes of the permuted",
             "if main is not None and main.shape != enclosure.exact.shape:",
             "if False:",
             "metamorphic::permuted_outputs_differ_by_both_bounds_at_most",
         ),
+    ),
+    *of(
+        "checks.memory_layouts",
         (
             "no strides recorded",
             'return replace(found, facts={**found.facts, "strides": strides} if strides else found.facts)',
@@ -420,8 +426,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "old weights for new",
-            "[label for label in question.outputs if label in question.after]",
-            "[label for label in question.outputs if label not in question.after]",
+            "[each.label for each in question.of(OutputProbe) if each.after_new_weights]",
+            "[each.label for each in question.of(OutputProbe) if not each.after_new_weights]",
             "checks::a_changed_answer_turns_its_checks_red",
         ),
         (
@@ -432,7 +438,13 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
     ),
     *of(
-        "checks.metamorphic",
+        "checks.enclosures",
+        (
+            "rows in order",
+            "chosen = list(positions)",
+            "chosen = sorted(positions)",
+            "expectations::rows_count_over_the_flattened_leading_axes",
+        ),
         (
             "permuted radius",
             "allowed=move(enclosure.allowed), tail",

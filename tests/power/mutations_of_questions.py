@@ -9,7 +9,7 @@ from tests.power.mutation import Mutation, of
 #: (name, text taken out, text put in, test that must fail), module by module.
 MUTATIONS: Final[tuple[Mutation, ...]] = (
     *of(
-        "checks.metamorphic",
+        "checks.linearity",
         (
             "any layer linear",
             'all(layer.activation == "linear"',
@@ -18,45 +18,30 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "linear on any lane",
-            'if linear and nonempty and case.lane == "exact":',
-            "if linear and nonempty:",
+            'math.prod(case.fed_shape) > 0 and case.lane == "exact"',
+            "math.prod(case.fed_shape) > 0",
             "metamorphic::a_case_is_asked_the_relations_that_make_sense_for_it",
-        ),
-        (
-            "permuted of two axes",
-            "if case.leading_axes == 1 and rank > 2:\n        reverse",
-            "if case.leading_axes == 1 and rank > 1:\n        reverse",
-            "metamorphic::a_case_is_asked_the_relations_that_make_sense_for_it",
-        ),
-        (
-            "layouts of one axis",
-            "len(case.fed_shape) > 1",
-            "len(case.fed_shape) > 0",
-            "metamorphic::a_case_is_asked_the_relations_that_make_sense_for_it",
-        ),
-        (
-            "one-hot input not asked",
-            '(("zero", np.zeros_like(draw.x)), ("one-hot", _one_hot(draw.x)))',
-            '(("zero", np.zeros_like(draw.x)),)',
-            "metamorphic::every_unit_vector_is_asked_beside_zero_and_every_layout",
-        ),
-        (
-            "one-hot is the first feature",
-            "np.arange(positions) % features] = 1",
-            "0] = 1",
-            "metamorphic::every_unit_vector_is_asked_beside_zero_and_every_layout",
         ),
         (
             "x and its signs are x",
-            "together = replace(draw, x=(draw.x + signs).astype(draw.x.dtype))",
-            "together = draw",
+            "together = replace(first, x=(first.x + signs).astype(first.x.dtype))",
+            "together = first",
             "metamorphic::a_linear_layer_is_asked_for_x_its_signs_their_sum_and_nothing",
         ),
         (
             "asked where it is not exact",
-            "if is_exact(together, activations, FORMATS[case.dtype]):",
+            "if is_exact(together, [layer.activation for layer in case.layers], FORMATS[case.dtype]):",
             "if True:",
             "metamorphic::sums_that_would_be_rounded_are_not_asked_to_be_additive",
+        ),
+    ),
+    *of(
+        "checks.rearrangement",
+        (
+            "permuted of two axes",
+            "if case.leading_axes == 1 and rank > 2:\n            reverse",
+            "if case.leading_axes == 1 and rank > 1:\n            reverse",
+            "metamorphic::a_case_is_asked_the_relations_that_make_sense_for_it",
         ),
         (
             "axes stay in order",
@@ -65,15 +50,9 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "metamorphic::a_fault_the_values_do_not_show_is_found_by_its_relation",
         ),
         (
-            "one layout alone",
-            'for layout in ("transposed", "strided"):',
-            'for layout in ("transposed",):',
-            "metamorphic::every_unit_vector_is_asked_beside_zero_and_every_layout",
-        ),
-        (
             "merged of two axes",
-            'if case.leading_axes == 1 and rank > 2:\n        yield _reshaped(case, "merged"',
-            'if case.leading_axes == 1 and rank > 1:\n        yield _reshaped(case, "merged"',
+            'if case.leading_axes == 1 and rank > 2:\n            yield _reshaped(case, "merged"',
+            'if case.leading_axes == 1 and rank > 1:\n            yield _reshaped(case, "merged"',
             "metamorphic::axes_are_rearranged_where_they_can_be",
         ),
         (
@@ -106,11 +85,47 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "if len(sizes) < 1:",
             "metamorphic::axes_are_rearranged_where_they_can_be",
         ),
+    ),
+    *of(
+        "checks.memory_layouts",
+        (
+            "layouts of one axis",
+            "len(case.fed_shape) > 1",
+            "len(case.fed_shape) > 0",
+            "metamorphic::a_case_is_asked_the_relations_that_make_sense_for_it",
+        ),
+        (
+            "one layout alone",
+            'for layout in ("transposed", "strided"):',
+            'for layout in ("transposed",):',
+            "metamorphic::every_unit_vector_is_asked_beside_zero_and_every_layout",
+        ),
         (
             "broadcast of one",
-            "if len(draw.x) > 1:",
-            "if len(draw.x) > 0:",
+            "if len(first.x) > 1:",
+            "if len(first.x) > 0:",
             "metamorphic::one_sample_is_broadcast_where_there_are_others",
+        ),
+        (
+            "broadcast held to all samples",
+            "reference=replace(main, y=moved_enclosure(main.y, _first_repeated))",
+            "reference=main",
+            "metamorphic::a_right_layer_satisfies_every_relation",
+        ),
+    ),
+    *of(
+        "checks.weights",
+        (
+            "one-hot input not asked",
+            '(("zero", np.zeros_like(first.x)), ("one-hot", _one_hot(first.x)))',
+            '(("zero", np.zeros_like(first.x)),)',
+            "metamorphic::every_unit_vector_is_asked_beside_zero_and_every_layout",
+        ),
+        (
+            "one-hot is the first feature",
+            "np.arange(positions) % features] = 1",
+            "0] = 1",
+            "metamorphic::every_unit_vector_is_asked_beside_zero_and_every_layout",
         ),
     ),
     *of(
@@ -224,19 +239,25 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
     ),
     *of(
-        "checks.cell",
+        "checks.catalogue",
         (
             "what the row names is not kept to",
-            "return tuple(filter(case.asks, possible))",
-            "return tuple(possible)",
+            "return tuple(each for each in _REPORTED if case.asks(each.name) and each.applies(case))",
+            "return tuple(each for each in _REPORTED if each.applies(case))",
             "checks::a_row_that_expects_an_error_is_asked_for_refusal_alone",
         ),
+    ),
+    *of(
+        "checks.refusal",
         (
             "a refusal is not asked",
-            "if case.expect.error:\n        return",
-            "if False:\n        return",
+            "return case.expect.error",
+            "return False",
             "checks::a_row_that_expects_an_error_is_asked_for_refusal_alone",
         ),
+    ),
+    *of(
+        "checks.cell",
         (
             "any row names an implementation",
             "return any(fnmatch",
@@ -248,15 +269,6 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             'if implementation.shapes_only and case.lane != "shapes":',
             "if False:",
             "runner::one_of_the_names_of_a_row_is_enough_and_who_infers_shapes_is_asked_for_shapes",
-        ),
-    ),
-    *of(
-        "checks.references",
-        (
-            "broadcast held to all samples",
-            "related[BROADCAST] = replace(first, y=moved_enclosure(first.y, first_repeated))",
-            "related[BROADCAST] = first",
-            "metamorphic::a_right_layer_satisfies_every_relation",
         ),
     ),
 )

@@ -9,25 +9,34 @@ from tests.power.mutation import Mutation, of
 #: (name, text taken out, text put in, test that must fail), module by module.
 MUTATIONS: Final[tuple[Mutation, ...]] = (
     *of(
-        "checks.expectations",
+        "checks.rearrangement",
         (
             "a rearranged output in order",
-            "return moved_enclosure(main, moves[label])",
+            "return moved_enclosure(main, self.move)",
             "return main",
             "expectations::the_rule_gives_every_step_that_computes_its_own_output",
         ),
+    ),
+    *of(
+        "checks.positions",
         (
             "the first positions alone",
-            "return rows(main, asked.alone[label])",
-            "return rows(main, range(len(asked.alone[label])))",
+            "return rows(main, self.positions)",
+            "return rows(main, range(len(self.positions)))",
             "expectations::the_rule_gives_every_step_that_computes_its_own_output",
         ),
+    ),
+    *of(
+        "checks.linearity",
         (
             "the sum of one layer",
-            "for kernel, bias in zip(draw.kernels, draw.biases, strict=True):",
-            "for kernel, bias in list(zip(draw.kernels, draw.biases, strict=True))[:1]:",
+            "for kernel, bias in zip(self.draw.kernels, self.draw.biases, strict=True):",
+            "for kernel, bias in list(zip(self.draw.kernels, self.draw.biases, strict=True))[:1]:",
             "expectations::the_rule_gives_every_step_that_computes_its_own_output",
         ),
+    ),
+    *of(
+        "checks.expectations",
         (
             "the rule's output where another is declared",
             "        return found.reference.y\n",
@@ -99,12 +108,6 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "            if reference is None:\n                return rule\n",
             "",
             "expectations::what_is_accepted_has_the_answer_of_the_input_it_is_taken_for",
-        ),
-        (
-            "rows in order",
-            "chosen = list(positions)",
-            "chosen = sorted(positions)",
-            "expectations::rows_count_over_the_flattened_leading_axes",
         ),
     ),
     *of(

@@ -19,7 +19,6 @@ from conformance.adapters.registry import Implementation
 from conformance.checks.cell import Cell
 from conformance.checks.outcome import Verdict
 from conformance.checks.references import question
-from conformance.checks.refusal import refusal
 from conformance.checks.verdict import Trial
 from conformance.ledger.behaviour import Behaviour, Exactly, Instead, Refusal
 from conformance.ledger.expectation import Conflict, check_agreement
@@ -385,7 +384,7 @@ def tried(
         implementation=Implementation(name=NAME, adapter="tests.support.faulty:Exact", packages=("tests",)),
         device="cpu",
     )
-    asked = refusal(planted.case, "cpu") if planted.case.expect.error else question(planted.case, "cpu")
+    asked = question(planted.case, "cpu")
     replies = {reply.label: reply for reply in perform(NumPyAdapter(layer()), asked.steps)}
     transcript = sees(Transcript(replies=replies))
     return Trial(cell, asked, transcript, behaviours, Surroundings(device="cpu")).verdict()

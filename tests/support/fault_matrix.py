@@ -17,7 +17,6 @@ from conformance.checks.finding import VIOLATES
 from conformance.checks.judge import judge
 from conformance.checks.question import Question
 from conformance.checks.references import question
-from conformance.checks.refusal import refusal
 from conformance.reference.lanes.draws import NoDraw
 from conformance.sandbox.execution import perform
 from conformance.sandbox.steps import Transcript
@@ -55,7 +54,7 @@ def asked_of(cases: Iterable[Case]) -> Mapping[str, Asked]:
         if case.tier == "nightly" or elements > MOST_FED or elements * units > MOST_PRODUCTS:
             continue
         try:
-            own = refusal(case, "cpu") if case.expect.error else question(case, "cpu")
+            own = question(case, "cpu")
         except (NoDraw, NotImplementedError):
             continue
         found.append(Asked(case=case, question=own))

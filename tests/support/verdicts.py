@@ -9,17 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapters.protocol import Adapter
+from conformance.adapters.protocol import Adapter, Array
 from conformance.adapters.registry import Implementation
 from conformance.checks.cell import Cell
+from conformance.checks.check import Subject
 from conformance.checks.expectations import Expected
 from conformance.checks.finding import Evidence, Finding
 from conformance.checks.judge import judge
 from conformance.checks.outcome import Verdict
-from conformance.checks.question import Question
+from conformance.checks.question import GradientProbe, OutputProbe, Probe, Question
 from conformance.checks.references import question
-from conformance.checks.refusal import refusal
-from conformance.checks.subject import Subject
 from conformance.checks.verdict import Trial
 from conformance.ledger.behaviour import Behaviour, Instead
 from conformance.ledger.predicate import Predicate
@@ -27,7 +26,7 @@ from conformance.ledger.step import Surroundings
 from conformance.reference import Deviation, Reference
 from conformance.reference.enclosure import Enclosure
 from conformance.sandbox.execution import perform
-from conformance.sandbox.steps import Answer, Output, Reply, Transcript
+from conformance.sandbox.steps import Answer, Forward, Output, Reply, Transcript
 from conformance.table.case import Case, Layer
 
 IMPLEMENTATION = Implementation(name="tests.support.faulty:x", adapter="tests.support.faulty:x", packages=("tests",))
@@ -47,7 +46,7 @@ def answers_of(adapter: Adapter, asked: Question) -> dict[str, Answer]:
 
 
 def asked_of(case: Case) -> Question:
-    return refusal(case, "cpu") if case.expect.error else question(case, "cpu")
+    return question(case, "cpu")
 
 
 def cell_of(case: Case, implementation: Implementation = IMPLEMENTATION) -> Cell:
@@ -81,11 +80,30 @@ def reference_of(exact: Any, allowed: float = 0.0) -> Reference:
     return Reference(y=y, dx=y, layers=(), line="proven")
 
 
+def step(label: str) -> Forward:
+    return Forward(label=label, x=np.zeros(1))
+
+
+def outputs_of(references: Mapping[str, Reference], **fields: Any) -> list[Probe]:
+    """Return steps whose outputs are compared with references, by their labels."""
+    return [OutputProbe(step=step(label), reference=each, **fields) for label, each in references.items()]
+
+
+def gradients_of(references: Mapping[str, Reference], **fields: Any) -> list[Probe]:
+    """Return steps whose gradients are compared with references, by their labels."""
+    return [GradientProbe(step=step(label), reference=each, **fields) for label, each in references.items()]
+
+
 def subject(
-    answers: Mapping[str, Answer], *, case: Case = ONE_LAYER, packages: Sequence[str] = ("keras",), **asked: Any
+    answers: Mapping[str, Answer],
+    probes: Sequence[Probe] = (),
+    *,
+    case: Case = ONE_LAYER,
+    packages: Sequence[str] = ("keras",),
+    row_output: Array | None = None,
 ) -> Subject:
-    """Return answers to a question of which the fields are given, beside what the rule says of each."""
-    own = Question(steps=(), **asked)
+    """Return answers to a question of given steps, beside what the rule says of each."""
+    own = Question(probes=tuple(probes), row_output=row_output)
     evidence = Evidence(
         transcript=Transcript(replies=replied(answers)), expected=Expected(case, own), packages=packages
     )

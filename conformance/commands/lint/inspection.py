@@ -21,7 +21,6 @@ from conformance.adapters.registry import Implementation, fault_of_glob, registe
 from conformance.checks.cell import checks_asked, concerns
 from conformance.checks.comparison import compare
 from conformance.checks.finding import VIOLATES
-from conformance.checks.question import REPEATED
 from conformance.checks.references import question
 from conformance.checks.scope import Scope, faults_of_scope, scopes_of
 from conformance.ledger import load_ledger
@@ -146,9 +145,8 @@ def _faults_of_values(table: Table) -> Iterator[Fault]:
             where = "values" if case.data is None else "data"
             yield table.fault(case, f"{case.id}: {error}", where)
             continue
-        if asked.expected is not None:
-            reference = asked.outputs[REPEATED[0]]
-            given = compare("output", "the output given", asked.expected, reference.y, reference.line)
+        if asked.row_output is not None and asked.main is not None:
+            given = compare("output", "the output given", asked.row_output, asked.main.y, asked.main.line)
             if given.outcome == VIOLATES:
                 yield table.fault(case, f"{case.id}: {given.message}", "expect", "output")
 

@@ -136,15 +136,17 @@ class Asking:
         if len(outputs) < 2:
             return 0.0
         try:
-            allowed = question(case, self._device).outputs["output"].y.allowed
-        except (NoDraw, NotImplementedError, KeyError):
+            main = question(case, self._device).main
+        except (NoDraw, NotImplementedError):
+            return 0.0
+        if main is None:
             return 0.0
         wide = [each.astype(np.float64) for each in outputs]
         largest = 0.0
         with np.errstate(all="ignore"):
             for one, other in itertools.combinations(wide, 2):
-                ratio = np.abs(one - other) / allowed
-                largest = max(largest, float(np.nanmax(np.where(allowed > 0.0, ratio, 0.0), initial=0.0)))
+                ratio = np.abs(one - other) / main.y.allowed
+                largest = max(largest, float(np.nanmax(np.where(main.y.allowed > 0.0, ratio, 0.0), initial=0.0)))
         return min(largest, 1e6)
 
     def __enter__(self) -> Self:

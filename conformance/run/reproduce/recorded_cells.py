@@ -17,7 +17,6 @@ from typing import Any, Final
 from conformance.adapters.registry import Implementation, RegistryError, select
 from conformance.checks.question import Question
 from conformance.checks.references import question
-from conformance.checks.refusal import refusal
 from conformance.reference.lanes.draws import NoDraw
 from conformance.results import Run, finite, read
 from conformance.run.cell_name import CellName, name_in
@@ -130,7 +129,7 @@ def case_of(question: Record) -> Case:
 def asked(case: Case, device: str, index: int = 0) -> Question | None:
     """Return what is asked of a case at one of its draws, None where no values can be drawn for it."""
     if case.expect.error:
-        return refusal(case, device)
+        return question(case, device)
     for nonfinite in (False, True):
         with suppress(NoDraw, NotImplementedError):
             return question(replace(case, expect=Expect(nonfinite=nonfinite)), device, index)

@@ -8,15 +8,13 @@ Read from the cell's record and from the question it was asked; nothing is judge
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
-from conformance.checks.question import REPEATED, Question
+from conformance.checks.linearity import AddendProbe, addends
+from conformance.checks.question import MAIN, REPEATED, Question
 from conformance.sandbox.steps import Build, Differentiate, Forward, SetWeights, Step
 
 Record = Mapping[str, Any]
@@ -116,7 +114,7 @@ def _of_description(found: Record, asked: Question) -> Symptom:
         steps = ("infer",) if kind == "inferred" else (_label(message, asked, "has shape"),)
         return Symptom(kind=kind, check=check, steps=steps, expected=expected, observed=observed)
     if check == "output_dtype":
-        return Symptom(kind="dtype", check=check, steps=(REPEATED[0],), expected=expected, observed=observed)
+        return Symptom(kind="dtype", check=check, steps=(MAIN,), expected=expected, observed=observed)
     if check == "parameters" and expected != "None":
         dtype = next(each.stack.dtype for each in asked.steps if isinstance(each, Build))
         expected = f"{expected} parameters by layer, trainable, {dtype}"
@@ -133,7 +131,7 @@ def _of_description(found: Record, asked: Question) -> Symptom:
 
 def _label(message: str, asked: Question, words: str) -> str:
     label = message.partition(f" {words}")[0]
-    return label if label in {each.label for each in asked.steps} else REPEATED[0]
+    return label if label in {each.label for each in asked.steps} else MAIN
 
 
 def _words(value: object) -> str:
@@ -155,14 +153,13 @@ def _number(found: Record, asked: Question) -> Symptom:
         common |= {"kind": "gradient", "gradient": gradient[2], "exact": exact}
         return Symptom(steps=(gradient[1],), got=((gradient[1], worst),), **common)
     if check == "linear_in_x":
-        x, signs, together, nothing = asked.relations.addends
+        x, signs, together, nothing = addends(asked.of(AddendProbe))
         common |= {"got": ((together, worst), (nothing, worst)), "reference": ((x, worst), (signs, worst))}
         return Symptom(steps=(x, signs, together, nothing), **common)
     other = _other(where, worst, asked) if check not in ("output", "weights_live") else None
     if other is not None:
         label, index, beside = other
-        main = REPEATED[0]
-        return Symptom(steps=(main, label), got=((label, index),), reference=((main, beside),), **common)
+        return Symptom(steps=(MAIN, label), got=((label, index),), reference=((MAIN, beside),), **common)
     if where not in {each.label for each in asked.steps}:
         raise NotShown(f"{check}: {found.get('message', where)}")
     return Symptom(steps=(where,), got=((where, worst),), exact=_float(found["exact"]), **common)
@@ -170,27 +167,15 @@ def _number(found: Record, asked: Question) -> Symptom:
 
 def _other(where: str, worst: tuple[int, ...], asked: Question) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:
     """Return the step whose output is held to the first one's, with the index in each; None where none is."""
-    again = where.partition(f" beside {REPEATED[0]}")[0]
+    again = where.partition(f" beside {MAIN}")[0]
     if again in REPEATED and again != where:
         return again, worst, worst
-    shape = asked.arrays.get(REPEATED[0], ())
-    leading = shape[:-1]
     label = where.partition(": ")[0]
-    if label in asked.alone:
-        row = asked.alone[label][worst[0]]
-        return label, worst, (*_unravelled(row, leading), worst[-1])
-    if label in asked.kept:
-        index = (*_unravelled(asked.kept[label], leading), worst[-1])
-        return label, index, index
-    for moves in asked.relations.rearranged.values():
-        if where in moves:
-            places = moves[where](np.arange(math.prod(shape)).reshape(shape))
-            return where, worst, _unravelled(int(places[worst]), shape)
-    return None
-
-
-def _unravelled(place: int, shape: Sequence[int]) -> tuple[int, ...]:
-    return tuple(int(each) for each in np.unravel_index(place, tuple(shape))) if shape else ()
+    probe = asked.by_label.get(label)
+    if probe is None or asked.main is None:
+        return None
+    pair = probe.counterpart(worst, asked.main.y.exact.shape)
+    return None if pair is None else (label, *pair)
 
 
 def _float(value: str | float) -> float:
@@ -209,7 +194,7 @@ def needed(asked: Question, labels: Sequence[str]) -> tuple[Step, ...]:
     models = {each.model for each in asked.steps if each.label in labels}
     weights = [each for each in asked.steps[:last] if isinstance(each, SetWeights) and each.model in models]
     for each in asked.steps[: last + 1]:
-        before = bool(weights) and each.label == REPEATED[0]
+        before = bool(weights) and each.label == MAIN
         built = isinstance(each, Build) and each.model in models
         if built or before or each.label in labels or any(each is given for given in weights[-1:]):
             steps.append(each)

@@ -14,8 +14,8 @@ from hypothesis import strategies
 from conformance.adapters.protocol import Gradients, Parameter
 from conformance.checks.comparison import between, compare, worst_of
 from conformance.checks.finding import Finding, Missing
-from conformance.checks.positions import PositionsIndependent
-from conformance.checks.question import REPEATED
+from conformance.checks.positions import PositionsIndependent, ReplacedProbe, SeparateProbe
+from conformance.checks.question import REPEATED, Probe
 from conformance.checks.refusal import Refused
 from conformance.checks.shapes import OutputShape, ParameterCounts
 from conformance.checks.values import GradientValues, OutputValues, Repeatable
@@ -23,9 +23,19 @@ from conformance.checks.weights import WeightsLive
 from conformance.reference import Reference
 from conformance.reference.enclosure import Enclosure
 from conformance.reference.probabilistic_bound import FEWEST, root_mean_square
-from conformance.sandbox.steps import Answer, Declined, Inferred, Malformed, Output, Parameters, Raised, Unreached
+from conformance.sandbox.steps import (
+    Answer,
+    Declined,
+    Inferred,
+    InferShapes,
+    Malformed,
+    Output,
+    Parameters,
+    Raised,
+    Unreached,
+)
 from conformance.table.case import Case, Layer
-from tests.support.verdicts import ONE_LAYER, around, output, reference_of, subject
+from tests.support.verdicts import ONE_LAYER, around, gradients_of, output, outputs_of, reference_of, step, subject
 
 Array = np.ndarray
 
@@ -103,14 +113,15 @@ def test_the_same_output_is_held_to_each_reference_of_its_own() -> None:
     y = np.ones(2)
     references = {"output": reference_of(y), "output, other draw": reference_of(np.zeros(2))}
     answers = dict.fromkeys(references, output(y))
-    assert OutputValues().judge(subject(answers, outputs=references)).outcome == "violates"
+    assert OutputValues().judge(subject(answers, outputs_of(references))).outcome == "violates"
 
 
 def test_the_row_s_own_output_is_held_to_the_reference_first() -> None:
     right, wrong = np.ones(2), np.array([1.0, 2.0])
 
     def found(expected: Array) -> Finding:
-        own = subject({"output": output(right)}, outputs={"output": reference_of(right)}, expected=expected)
+        probes = outputs_of({"output": reference_of(right)})
+        own = subject({"output": output(right)}, probes, row_output=expected)
         return OutputValues().judge(own)
 
     assert found(right).outcome == "conforms"
@@ -130,7 +141,7 @@ def gradients(
 ) -> Finding:
     reference = Reference(y=around([1.0]), dx=around([dx]), layers=layers, line="proven")
     case = replace(ONE_LAYER, input_dtype=input_dtype)
-    return GradientValues().judge(subject({"gradients": found}, case=case, gradients={"gradients": reference}))
+    return GradientValues().judge(subject({"gradients": found}, gradients_of({"gradients": reference}), case=case))
 
 
 RIGHT = Gradients(dx=np.ones(1, np.float32), layers=((ONE, HALF), (ONE, HALF)))
@@ -182,7 +193,7 @@ def test_the_margin_of_each_kind_of_gradient_is_that_of_its_worst_layer() -> Non
 
 def repeated(*outputs: Any, allowed: float = 0.25) -> Finding:
     answers: dict[str, Answer] = dict(zip(REPEATED, map(output, outputs), strict=True))
-    return Repeatable().judge(subject(answers, outputs=dict.fromkeys(REPEATED, reference_of([0.0], allowed))))
+    return Repeatable().judge(subject(answers, outputs_of(dict.fromkeys(REPEATED, reference_of([0.0], allowed)))))
 
 
 def test_two_answers_differ_by_the_sum_of_both_bounds_at_most() -> None:
@@ -273,9 +284,12 @@ def followed(output_is: Answer, gradients_are: Answer, reference: Reference) -> 
     before: dict[str, Answer] = {"output": output([7.0]), "gradients": RIGHT}
     own = subject(
         {**before, "new output": output_is, "new gradients": gradients_are},
-        outputs={"output": reference, "new output": reference},
-        gradients={"gradients": reference, "new gradients": reference},
-        after=frozenset({"new output", "new gradients"}),
+        [
+            *outputs_of({"output": reference}),
+            *gradients_of({"gradients": reference}),
+            *outputs_of({"new output": reference}, after_new_weights=True),
+            *gradients_of({"new gradients": reference}, after_new_weights=True),
+        ],
     )
     return WeightsLive().judge(own)
 
@@ -301,13 +315,12 @@ def test_declining_to_differentiate_excuses_no_wrong_output(
 def independent(alone: Mapping[str, Any], kept: Mapping[str, Any], main: Any = ((0.0,), (0.0,))) -> Finding:
     """Hold two positions of one unit, each exactly 0 give or take a quarter, to what they were alone and kept."""
     answers = {"output": output(main)} | {label: output(y) for label, y in {**alone, **kept}.items()}
-    own = subject(
-        answers,
-        outputs={"output": reference_of(np.zeros((2, 1)), 0.25)},
-        alone={label: (number,) for number, label in enumerate(alone)},
-        kept=dict.fromkeys(kept, 1),
-    )
-    return PositionsIndependent().judge(own)
+    probes: list[Probe] = [
+        *outputs_of({"output": reference_of(np.zeros((2, 1)), 0.25)}),
+        *(SeparateProbe(step=step(label), positions=(number,)) for number, label in enumerate(alone)),
+        *(ReplacedProbe(step=step(label), position=1) for label in kept),
+    ]
+    return PositionsIndependent().judge(subject(answers, probes))
 
 
 RIGHT_ALONE = {"first": [[0.0]], "second": [[0.0]]}
@@ -371,16 +384,22 @@ STACK = Case(input_shape=(2, 3), layers=(Layer(units=4), Layer(units=5)))
     ],
 )
 def test_shapes_are_inferred_for_the_batch_and_of_every_layer(shapes: Any, outcome: str) -> None:
-    own = subject({"infer": Inferred(shapes=shapes)}, case=STACK, inferred={"infer": 7})
+    probes = [Probe(step=InferShapes(label="infer", batch=7))]
+    own = subject({"infer": Inferred(shapes=shapes)}, probes, case=STACK)
     assert OutputShape().judge(own).outcome == outcome
 
 
 def test_the_shape_of_every_array_is_looked_at_and_not_its_rank() -> None:
     answers = {"first": output(np.zeros((7, 2, 5))), "second": output(np.zeros((7, 5, 2)))}
     right = {"first": (7, 2, 5), "second": (7, 5, 2)}
-    assert OutputShape().judge(subject(answers, case=STACK, inferred={}, arrays=right)).outcome == "conforms"
+
+    def outcome(shapes: Mapping[str, tuple[int, ...]]) -> str:
+        probes = outputs_of({label: reference_of(np.zeros(shape)) for label, shape in shapes.items()})
+        return OutputShape().judge(subject(answers, probes, case=STACK)).outcome
+
+    assert outcome(right) == "conforms"
     for wrong in ({**right, "first": (7, 5, 2)}, {**right, "second": (7, 2, 5)}):
-        assert OutputShape().judge(subject(answers, case=STACK, inferred={}, arrays=wrong)).outcome == "violates"
+        assert outcome(wrong) == "violates"
 
 
 def parameter(layer: int, name: str, shape: tuple[int, ...]) -> Parameter:

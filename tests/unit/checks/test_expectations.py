@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.checks.expectations import Declared, Expected, Satisfies, flattened, rows
+from conformance.checks.enclosures import flattened, rows
+from conformance.checks.expectations import Declared, Expected, Satisfies
+from conformance.checks.positions import ReplacedProbe
 from conformance.checks.question import Question
 from conformance.checks.references import question
 from conformance.ledger.behaviour import Behaviour, Exactly, Refusal
@@ -49,17 +51,18 @@ def at(call: str, **layers: Any) -> Predicate:
 def test_the_rule_gives_every_step_that_computes_its_own_output(case: Case, label: str) -> None:
     """Also where it follows from the main output: it is what the step's own numbers give, which are all exact."""
     asked = question(case, "cpu")
-    draw = asked.draws[label]
+    probe = asked.by_label[label]
+    draw = probe.draw
+    assert draw is not None
     y = draw.x.astype(np.float64)
     for kernel, bias in zip(draw.kernels, draw.biases, strict=True):
         assert bias is not None
         y = y @ kernel + bias
     found = Expected(case, asked).output(label)
-    position = asked.kept.get(label)
-    if position is None:
-        assert np.array_equal(found.exact, y)
+    if isinstance(probe, ReplacedProbe):
+        assert np.array_equal(rows(found, (probe.position,)).exact, y.reshape(-1, 5)[[probe.position]])
     else:
-        assert np.array_equal(rows(found, (position,)).exact, y.reshape(-1, 5)[[position]])
+        assert np.array_equal(found.exact, y)
     assert (found.allowed == 0.0).all()
 
 
@@ -67,7 +70,7 @@ def test_the_class_of_a_bound_is_that_of_the_step_or_else_of_the_main_output() -
     asked = question(replace(CASE, lane="uniform"), "cpu")
     expected = Expected(CASE, asked)
     assert {expected.line(label) for label in ("output", "gradients", *DERIVED[:3])} == {"proven"}
-    assert Expected(CASE, Question(steps=())).line("output") == ""
+    assert Expected(CASE, Question()).line("output") == ""
 
 
 def test_rows_count_over_the_flattened_leading_axes() -> None:
@@ -81,7 +84,8 @@ def test_rows_count_over_the_flattened_leading_axes() -> None:
 def test_under_a_deviation_every_step_has_an_output_of_its_own() -> None:
     expected, asked = declared(CASE, behaviour(loses_bias=True)), question(CASE, "cpu")
     for label in forward_labels(asked):
-        draw = asked.draws[label]
+        draw = asked.by_label[label].draw
+        assert draw is not None
         y = draw.x.astype(np.float64) @ draw.kernels[0] @ draw.kernels[1]
         assert np.array_equal(expected.output(label).exact, y), label
         assert expected.of(label).behaviours == ("declared",)
@@ -98,7 +102,8 @@ def test_a_step_that_no_behaviour_covers_is_as_the_rule_says() -> None:
 
 
 def test_a_behaviour_of_one_layer_leaves_the_other_alone() -> None:
-    draw = question(CASE, "cpu").draws["output"]
+    draw = question(CASE, "cpu").by_label["output"].draw
+    assert draw is not None
     x, (first, second), (bias, other) = draw.x.astype(np.float64), draw.kernels, draw.biases
     assert bias is not None
     assert other is not None
@@ -150,7 +155,9 @@ def test_elements_that_are_given_are_exact_and_all_others_as_they_were() -> None
     others[0, 1, 2, 0] = False
     assert np.array_equal(found.exact[others], rule.exact[others])
     assert np.array_equal(found.allowed[others], rule.allowed[others])
-    assert expected.output("output again") is question(case, "cpu").outputs["output again"].y
+    again = question(case, "cpu").by_label["output again"].reference
+    assert again is not None
+    assert expected.output("output again") is again.y
 
 
 def test_a_step_without_an_answer_has_no_other_bounds() -> None:
@@ -171,7 +178,8 @@ def test_an_element_that_may_overflow_or_not_has_no_bound() -> None:
     within = declared(case, behaviour(error={"absolute": 2.0**100})).of("output").reference
     assert within is not None
     assert np.isfinite(within.y.allowed).all()
-    assert asked.outputs["output"].y.unit is None or found.y.unit is None
+    assert asked.main is not None
+    assert asked.main.y.unit is None or found.y.unit is None
 
 
 # Behaviours that cover one step together

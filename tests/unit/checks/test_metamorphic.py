@@ -10,17 +10,22 @@ import numpy as np
 import pytest
 
 from conformance.adapters.protocol import Array, Stack
+from conformance.checks.catalogue import CHECKS
 from conformance.checks.cell import checks_asked
-from conformance.checks.metamorphic import RELATIONS, Rearrangement, Relations, relations, relations_asked
+from conformance.checks.check import Check
+from conformance.checks.enclosures import Rearrangement
+from conformance.checks.linearity import AddendProbe, LinearInX, addends
+from conformance.checks.memory_layouts import LayoutProbe, MemoryLayouts
+from conformance.checks.question import Setup
+from conformance.checks.rearrangement import AxesMerged, PositionsPermuted, RearrangedProbe
 from conformance.checks.references import question
-from conformance.checks.relations import LinearInX, MemoryLayouts, Rearranged
-from conformance.checks.weights import WeightsReadBack
+from conformance.checks.weights import ReadBackProbe, WeightsReadBack
 from conformance.reference.draw import Draw
 from conformance.sandbox.steps import Answer, Build, Forward
 from conformance.table.case import Case, Layer
 from tests.support import verdicts
 from tests.support.faulty import Honest, NumPyAdapter
-from tests.support.verdicts import output, reference_of, subject
+from tests.support.verdicts import output, outputs_of, reference_of, step, subject
 
 CASE = Case(input_shape=(3, 4, 5), layers=(Layer(units=6),), lane="exact")
 
@@ -96,12 +101,20 @@ FAULTS = {
 }
 
 
+RELATIONS = tuple(FAULTS)
+
+
 def red(fault: Honest, case: Case = CASE) -> set[str]:
     return verdicts.red(case, verdicts.answers_of(NumPyAdapter(fault), question(case, "cpu")))
 
 
-def test_every_relation_has_its_fault() -> None:
-    assert set(FAULTS) == set(RELATIONS)
+def relations_of(case: Case) -> set[str]:
+    return set(checks_asked(case)) & set(RELATIONS)
+
+
+def test_every_check_with_steps_of_its_own_has_its_fault() -> None:
+    with_steps = {each.name for each in CHECKS if type(each).steps is not Check.steps}
+    assert with_steps == {*RELATIONS, "positions_independent"}
 
 
 @pytest.mark.parametrize("lane", ["exact", "uniform"])
@@ -129,7 +142,7 @@ def test_a_fault_of_a_stride_of_zero_shows_where_one_sample_is_broadcast() -> No
 
 def test_a_case_is_asked_the_relations_that_make_sense_for_it() -> None:
     def asked(**fields: object) -> set[str]:
-        return set(relations_asked(replace(CASE, **fields)))  # type: ignore[arg-type]
+        return relations_of(replace(CASE, **fields))  # type: ignore[arg-type]
 
     assert asked() == set(RELATIONS)
     assert asked(lane="uniform") == set(RELATIONS) - {"linear_in_x"}
@@ -147,21 +160,23 @@ def test_a_case_is_asked_the_relations_that_make_sense_for_it() -> None:
 
 def test_a_layer_that_is_not_linear_spoils_a_stack_for_relations_of_linear_ones() -> None:
     stack = (Layer(units=6), Layer(units=2, activation="relu"))
-    assert set(relations_asked(replace(CASE, layers=stack))) == {"positions_permuted", "axes_merged", "memory_layouts"}
+    assert relations_of(replace(CASE, layers=stack)) == {"positions_permuted", "axes_merged", "memory_layouts"}
 
 
 def test_every_unit_vector_is_asked_beside_zero_and_every_layout() -> None:
-    asked = question(CASE, "cpu").relations
-    assert list(asked.read_back) == ["output, zero input", "output, one-hot input"]
-    assert list(asked.layouts) == ["output, transposed", "output, strided", "output, broadcast"]
+    asked = question(CASE, "cpu")
+    assert [each.label for each in asked.of(ReadBackProbe)] == ["output, zero input", "output, one-hot input"]
+    layouts = [each.label for each in asked.of(LayoutProbe)]
+    assert layouts == ["output, transposed", "output, strided", "output, broadcast"]
     hot = next(each.x for each in asked.steps if isinstance(each, Forward) and "one-hot" in each.label).reshape(-1, 5)
     assert np.array_equal(hot[:5], np.eye(5))
 
 
 def built(**fields: object) -> dict[str, tuple[int | None, ...]]:
     """Return what the models of rearranged axes are built for, by their names."""
-    steps = question(replace(CASE, **fields), "cpu").relations.steps  # type: ignore[arg-type]
-    return {each.model: each.stack.input_shape for each in steps if isinstance(each, Build)}
+    steps = question(replace(CASE, **fields), "cpu").steps  # type: ignore[arg-type]
+    models = {each.model: each.stack.input_shape for each in steps if isinstance(each, Build)}
+    return {name: shape for name, shape in models.items() if name not in ("main", "alone")}
 
 
 def test_axes_are_rearranged_where_they_can_be() -> None:
@@ -186,7 +201,7 @@ def test_axes_are_split_as_far_as_anyone_takes_so_many() -> None:
 
 def test_one_sample_is_broadcast_where_there_are_others() -> None:
     def fed(**fields: object) -> list[Array]:
-        steps = question(replace(CASE, **fields), "cpu").relations.steps  # type: ignore[arg-type]
+        steps = question(replace(CASE, **fields), "cpu").steps  # type: ignore[arg-type]
         return [each.x for each in steps if isinstance(each, Forward) and each.layout == "broadcast"]
 
     (x,) = fed()
@@ -198,14 +213,17 @@ def test_one_sample_is_broadcast_where_there_are_others() -> None:
 
 def test_equal_samples_are_not_judged_by_chance() -> None:
     asked = question(replace(CASE, input_shape=(32,), layers=(Layer(units=40),), lane="uniform"), "cpu")
-    assert asked.outputs["output"].y.unit is not None
-    assert asked.related["output, broadcast"].y.unit is None
+    broadcast = asked.by_label["output, broadcast"].reference
+    assert asked.main is not None
+    assert broadcast is not None
+    assert asked.main.y.unit is not None
+    assert broadcast.y.unit is None
 
 
 def test_a_linear_layer_is_asked_for_x_its_signs_their_sum_and_nothing() -> None:
     asked = question(CASE, "cpu")
     fed = {each.label: each.x for each in asked.steps if isinstance(each, Forward)}
-    x, signs, together, nothing = (fed[label] for label in asked.relations.addends)
+    x, signs, together, nothing = (fed[label] for label in addends(asked.of(AddendProbe)))
     assert np.array_equal(signs, np.sign(x))
     assert np.array_equal(together, x + signs)
     assert not nothing.any()
@@ -217,24 +235,24 @@ def test_sums_that_would_be_rounded_are_not_asked_to_be_additive() -> None:
     stack = Stack(input_shape=(1,), leading_axes=1, dtype="float32", layers=())
     draw = Draw(name="", x=one, kernels=(one,), biases=(one[0],), dy=one, exact=True)
     for x, asked in ((one * 2.0**20, True), (one * (2.0**24 - 1), False)):
-        found = relations(case, stack, replace(draw, x=x), "cpu")
-        assert bool(found.addends) is asked
+        setup = Setup(case=case, device="cpu", stack=stack, first=replace(draw, x=x), others=())
+        assert bool([*LinearInX().steps(setup)]) is asked
     assert LinearInX().judge(subject({})).facts == {"asked": False}
 
 
-def outputs_of(outputs: Mapping[str, object]) -> dict[str, Answer]:
+def answers_of(outputs: Mapping[str, object]) -> dict[str, Answer]:
     return {label: output(y, strides=(4,)) for label, y in outputs.items()}
 
 
 @pytest.mark.parametrize("off", ["first", "second"])
 def test_every_output_read_back_and_of_every_layout_is_looked_at(off: str) -> None:
     references = dict.fromkeys(("first", "second"), reference_of([1.0], 0.25))
-    asked = Relations(read_back=tuple(references), layouts=tuple(references))
+    read_back = [ReadBackProbe(step=step(label), reference=each) for label, each in references.items()]
+    other_layouts = [LayoutProbe(step=step(label), reference=each) for label, each in references.items()]
     for spoilt, outcome in (({}, "conforms"), ({off: [2.0]}, "violates")):
-        answers = outputs_of({"first": [1.0], "second": [1.25]} | spoilt)
-        own = subject(answers, related=references, relations=asked)
-        assert WeightsReadBack().judge(own).outcome == outcome
-        layouts = MemoryLayouts().judge(own)
+        answers = answers_of({"first": [1.0], "second": [1.25]} | spoilt)
+        assert WeightsReadBack().judge(subject(answers, read_back)).outcome == outcome
+        layouts = MemoryLayouts().judge(subject(answers, other_layouts))
         assert (layouts.outcome, layouts.facts["strides"]) == (outcome, {"first": (4,), "second": (4,)})
 
 
@@ -252,10 +270,11 @@ def test_every_output_read_back_and_of_every_layout_is_looked_at(off: str) -> No
     ],
 )
 def test_outputs_are_additive_in_all_four_or_not_at_all(outputs: tuple[object, ...], outcome: str) -> None:
-    right = dict(zip("abcd", map(reference_of, ([1.0], [2.0], [2.5], [0.5])), strict=True))
-    answers = outputs_of(dict(zip("abcd", outputs, strict=True)))
-    own = subject(answers, outputs=right, relations=Relations(addends=tuple("abcd")))
-    assert LinearInX().judge(own).outcome == outcome
+    labels = ("output", "b", "c", "d")
+    first, *others = map(reference_of, ([1.0], [2.0], [2.5], [0.5]))
+    addend_probes = [AddendProbe(step=step(label), reference=each) for label, each in zip("bcd", others, strict=True)]
+    probes = [*outputs_of({"output": first}), *addend_probes]
+    assert LinearInX().judge(subject(answers_of(dict(zip(labels, outputs, strict=True))), probes)).outcome == outcome
 
 
 @pytest.mark.parametrize(
@@ -269,11 +288,11 @@ def test_outputs_are_additive_in_all_four_or_not_at_all(outputs: tuple[object, .
     ],
 )
 def test_permuted_outputs_differ_by_both_bounds_at_most(main: object, permuted: object, outcome: str) -> None:
-    answers = outputs_of({"output": main, "permuted": permuted})
+    answers = answers_of({"output": main, "permuted": permuted})
     order: Rearrangement = partial(np.transpose, axes=(1, 0, 2))
-    asked = Relations(rearranged={"positions_permuted": {"permuted": order}})
-    own = subject(answers, outputs={"output": reference_of([[[1.0], [2.0]]], 0.25)}, relations=asked)
-    assert Rearranged("positions_permuted").judge(own).outcome == outcome
+    probe = RearrangedProbe(step=step("permuted"), check="positions_permuted", move=order)
+    probes = [*outputs_of({"output": reference_of([[[1.0], [2.0]]], 0.25)}), probe]
+    assert PositionsPermuted().judge(subject(answers, probes)).outcome == outcome
 
 
 @pytest.mark.parametrize("off", [None, "merged", "split"])
@@ -285,7 +304,7 @@ def test_every_output_of_rearranged_axes_is_looked_at(off: str | None) -> None:
         "merged": partial(np.reshape, shape=(2, 1)),
         "split": partial(np.reshape, shape=(2, 1, 1)),
     }
-    asked = Relations(rearranged={"axes_merged": moves})
-    references = {"output": reference_of([[[1.0], [2.0]]], 0.25)}
-    found = Rearranged("axes_merged").judge(subject(outputs_of(outputs), outputs=references, relations=asked))
+    merged = [RearrangedProbe(step=step(label), check="axes_merged", move=move) for label, move in moves.items()]
+    probes = [*outputs_of({"output": reference_of([[[1.0], [2.0]]], 0.25)}), *merged]
+    found = AxesMerged().judge(subject(answers_of(outputs), probes))
     assert (found.outcome, found.where) == (("conforms", "merged") if off is None else ("violates", off))

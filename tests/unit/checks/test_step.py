@@ -24,6 +24,7 @@ from tests.support.verdicts import answers_of, around, behaviour, output, replie
 
 CASE = Case(input_shape=(2, 3, 4), layers=(Layer(units=3),), lane="exact")
 ASKED = question(CASE, "cpu")
+GRADIENT = ASKED.by_label["gradients"].reference
 STEPS = {each.label: each for each in asked_steps(ASKED.steps)}
 RIGHT = answers_of(Exact(), ASKED)
 DTYPES = dtypes_of_rule("float32", None)
@@ -68,7 +69,7 @@ def test_what_should_not_answer_is_refused_as_declared_or_not_as_expected() -> N
     assert not fits("output", replace(RAISED, modules=("numpy.x",)), refuses)
     for ends in (refuses, expected(crashes=("SIGABRT",))):
         assert not fits("output", output([[1.0]]), ends, around([[1.0]]))
-        assert not fits("gradients", RIGHT["gradients"], replace(ends, reference=ASKED.gradients["gradients"]))
+        assert not fits("gradients", RIGHT["gradients"], replace(ends, reference=GRADIENT))
         assert not fits("parameters", RIGHT["parameters"], ends)
 
 
@@ -114,7 +115,7 @@ def test_parameters_are_of_the_dtype() -> None:
 
 
 def test_gradients_are_held_to_what_encloses_them() -> None:
-    right, rule = RIGHT["gradients"], expected(reference=ASKED.gradients["gradients"])
+    right, rule = RIGHT["gradients"], expected(reference=GRADIENT)
     assert isinstance(right, Gradients)
     assert fits("gradients", right, rule)
     ((kernel, bias),) = right.layers
