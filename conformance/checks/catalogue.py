@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from conformance.checks.check import Check
+from conformance.checks.gradients import GradientValues
 from conformance.checks.linearity import LinearInX
 from conformance.checks.memory_layouts import MemoryLayouts
+from conformance.checks.outputs import OutputValues, Repeatable
 from conformance.checks.positions import PositionsIndependent
 from conformance.checks.rearrangement import AxesMerged, PositionsPermuted
 from conformance.checks.refusal import Refused
 from conformance.checks.shapes import OutputDtype, OutputShape, ParameterCounts, Placement
-from conformance.checks.values import GradientValues, OutputValues, Repeatable
 from conformance.checks.weights import WeightsLive, WeightsReadBack
 from conformance.table.case import CHECKS as NAMES
 from conformance.table.case import Case

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from conformance.checks.finding import VIOLATES, Finding
+from conformance.checks.finding import VIOLATES, Element, Finding
 from conformance.reference.enclosure import Enclosure, Float64
 from conformance.reference.probabilistic_bound import FEWEST, root_mean_square
 
@@ -44,22 +44,25 @@ def compare(check: str, where: str, got: Array, enclosure: Enclosure, line: str)
             error = np.where(unbounded, 0.0, error)
         ratio = _ratio(error, enclosure.allowed)
     index = tuple(int(axis) for axis in np.unravel_index(int(ratio.argmax()), ratio.shape))
+    worst = Element(
+        index=index,
+        got=float(values[index]),
+        exact=float(enclosure.exact[index]),
+        allowed=float(enclosure.allowed[index]),
+    )
     finding = Finding(
         check=check,
         margin=float(ratio[index]),
         where=where,
-        worst=index,
-        got=float(values[index]),
-        exact=float(enclosure.exact[index]),
-        allowed=float(enclosure.allowed[index]),
+        worst=worst,
         line=line,
         facts={"unbounded": int(np.count_nonzero(unbounded))} if unbounded.any() else {},
     )
     if float(ratio[index]) <= 1.0:
         return _by_chance(finding, error, enclosure)
     message = (
-        f"{where}{list(index)} = {finding.got!r}, expected {finding.exact!r} "
-        f"(|difference| {float(error[index]):.3g} > allowed {finding.allowed:.3g}); "
+        f"{where}{list(index)} = {worst.got!r}, expected {worst.exact!r} "
+        f"(|difference| {float(error[index]):.3g} > allowed {worst.allowed:.3g}); "
         f"{np.count_nonzero(ratio > 1.0)} of {ratio.size} elements are off"
     )
     return replace(finding, outcome=VIOLATES, message=message)

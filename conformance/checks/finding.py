@@ -8,8 +8,8 @@ judges nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol, TypeVar
 
 from conformance.ledger.expectation import Expectation
 from conformance.reference.enclosure import Enclosure
@@ -21,38 +21,65 @@ VIOLATES: Final = "violates"
 UNSUPPORTED: Final = "unsupported"
 #: Characters kept of an exception's message, at its beginning and at its end.
 END_OF_MESSAGE: Final = 4000
+#: The kind of answer that a check looks at.
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Element:
+    """One element of an array beside its enclosure."""
+
+    index: tuple[int, ...]
+    got: float
+    exact: float
+    allowed: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Absence:
+    """That a step gave no evidence for a check."""
+
+    #: The model's own reason for not answering, None where there is another cause.
+    declined: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """
-    What one check found.
-
-    `margin` is the largest error over the largest allowed, element by element; `worst` the index of that element, with
-    what was `got` there, the `exact` value and the error `allowed`. `raised` says step, type, message and module of the
-    exception that left the check without evidence. `declined` is the model's own reason for not answering.
-    """
+    """What one check found."""
 
     check: str
     outcome: str = CONFORMS
     message: str | None = None
-    expected: Any = None
-    observed: Any = None
+    expected: object = None
+    observed: object = None
+    #: The largest error over the allowed error, element by element.
     margin: float | None = None
+    #: What was compared: a step, or a result of it.
     where: str | None = None
-    worst: tuple[int, ...] | None = None
-    got: float | None = None
-    exact: float | None = None
-    allowed: float | None = None
+    #: The element that has the margin.
+    worst: Element | None = None
+    #: The class of the bound.
     line: str | None = None
+    #: Step, type, message and module of the exception that the framework raised.
     raised: Mapping[str, str] | None = None
-    declined: str | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    #: Set where there is no evidence for the check.
+    absence: Absence | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def declined(self) -> str | None:
+        """The model's own reason for not answering."""
+        return None if self.absence is None else self.absence.declined
 
     def record(self) -> dict[str, Any]:
         """Return the finding as it is written to the results file: what is None or empty is left out."""
-        content = ((name, value) for name, value in vars(self).items() if name != "declined")
-        return {name: value for name, value in content if value is not None and value != {}}
+        content: dict[str, object] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, Element):
+                content |= {"worst": value.index, "got": value.got, "exact": value.exact, "allowed": value.allowed}
+            elif name != "absence":
+                content[name] = value
+        return {name: value for name, value in content.items() if value is not None and value != {}}
 
 
 class Missing(Exception):
@@ -91,7 +118,7 @@ class Evidence:
     expected: Expected
     packages: Sequence[str] = ()
 
-    def get(self, check: str, label: str, kind: type[Any]) -> Any:
+    def get(self, check: str, label: str, kind: type[Kind]) -> Kind | None:
         """
         Return the answer to the step named `label`, None where it is declared that there is none.
 
@@ -103,7 +130,8 @@ class Evidence:
         if reply is None:
             if self.crashed_as_declared:
                 return None
-            raise Missing(Finding(check=check, outcome=VIOLATES, message=f"no evidence: {label} was never reached"))
+            message = f"no evidence: {label} was never reached"
+            raise Missing(Finding(check=check, outcome=VIOLATES, message=message, absence=Absence()))
         if is_refused_as_declared(reply, wanted, self.packages):
             return None
         if isinstance(reply.answer, Unreached):
@@ -119,8 +147,8 @@ class Evidence:
         return reply.answer
 
     def answers(
-        self, check: str, labels: Iterable[str], kind: type[Any], findings: list[Finding]
-    ) -> Iterator[tuple[str, Any]]:
+        self, check: str, labels: Iterable[str], kind: type[Kind], findings: list[Finding]
+    ) -> Iterator[tuple[str, Kind]]:
         """Yield each answer that arrived with its label, and add a finding for each that is missing."""
         for label in labels:
             try:
@@ -168,17 +196,16 @@ def _without(check: str, reply: Reply, transcript: Transcript) -> Finding:
         cause = transcript.replies.get(answer.because)
         if cause is not None and not isinstance(cause.answer, Unreached):
             return _without(check, cause, transcript)
+    missing = Finding(check=check, outcome=VIOLATES, absence=Absence())
     if isinstance(answer, Raised):
         message = f"no evidence: {reply.label} raised {answer.type}: {first_line(answer.message)}"
-        return Finding(check=check, outcome=VIOLATES, message=message, raised=raised_record(reply, answer))
+        return replace(missing, message=message, raised=raised_record(reply, answer))
     if isinstance(answer, Declined):
         message = f"no evidence: {reply.label} is not supported: {first_line(answer.reason)}"
-        return Finding(check=check, outcome=VIOLATES, message=message, declined=answer.reason)
+        return replace(missing, message=message, absence=Absence(declined=answer.reason))
     if isinstance(answer, Malformed):
-        message = f"no evidence: what {reply.label} gave is no answer: {answer.message}"
-        return Finding(check=check, outcome=VIOLATES, message=message)
-    message = f"no evidence: {reply.label} answered {type(answer).__name__}"
-    return Finding(check=check, outcome=VIOLATES, message=message)
+        return replace(missing, message=f"no evidence: what {reply.label} gave is no answer: {answer.message}")
+    return replace(missing, message=f"no evidence: {reply.label} answered {type(answer).__name__}")
 
 
 def raised_record(reply: Reply, answer: Raised) -> dict[str, str]:

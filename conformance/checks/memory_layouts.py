@@ -14,8 +14,8 @@ from conformance.checks.check import Check, Subject
 from conformance.checks.comparison import worst_of
 from conformance.checks.enclosures import moved_enclosure
 from conformance.checks.finding import Finding
+from conformance.checks.outputs import compared_outputs
 from conformance.checks.question import Probe, ReferencedProbe, Setup, with_input
-from conformance.checks.values import compared_outputs
 from conformance.reference import Reference
 from conformance.reference.lanes.draws import Draw
 from conformance.sandbox.steps import Forward, Output

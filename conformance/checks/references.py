@@ -6,9 +6,9 @@ Every implementation is asked the same: questions are kept as long as there is r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import cachetools
 import numpy as np
@@ -54,7 +54,7 @@ def _arrays(step: Step) -> Iterator[Array]:
 
 
 #: Every implementation is asked the same: its questions, with their references, are kept as long as there is room.
-_KEPT: Final[cachetools.LRUCache[Any, Question]] = cachetools.LRUCache(MOST_BYTES_KEPT, getsizeof=_bytes_of)
+_KEPT: Final = cachetools.LRUCache[Hashable, Question](MOST_BYTES_KEPT, getsizeof=_bytes_of)
 
 
 def forget_questions() -> None:

@@ -47,7 +47,7 @@ class Refused(Check):
                 answer = Unreached(because=label) if reply is None else reply.answer
                 told = answer.message if isinstance(answer, Raised | Malformed) else type(answer).__name__
                 message = f"the legal sibling of the row is not accepted either: {label}: {first_line(told)}"
-                return Finding(check=self.name, outcome=VIOLATES, message=message)
+                return Finding(check=self.name, outcome=VIOLATES, message=message, where=label)
         wanted = evidence.expected.of("output")
         for label in REFUSAL_STEPS:
             reply = replies.get(label)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
+from conformance.adapters.protocol import Shape
 from conformance.checks.check import Check, Subject
 from conformance.checks.comparison import worst_of
 from conformance.checks.finding import VIOLATES, Finding
@@ -35,8 +35,8 @@ class OutputShape(Check):
         """Return what the check found."""
         evidence, question = subject.evidence, subject.question
         findings: list[Finding] = []
-        expected: Any = None
-        observed: Any = None
+        expected: Sequence[Shape] | None = None
+        observed: Sequence[Shape] | None = None
         batches = {each.label: each.batch for each in question.steps if isinstance(each, InferShapes)}
         for label, answer in evidence.answers(self.name, batches, Inferred, findings):
             expected, observed = self._inferred(subject, label, batches[label]), answer.shapes
@@ -47,8 +47,8 @@ class OutputShape(Check):
                 )
         arrays = {each.label: each for each in question.of(OutputProbe)}
         computed = {}
-        for label, answer in evidence.answers(self.name, arrays, Output, findings):
-            shape = computed[label] = answer.y.shape
+        for label, output in evidence.answers(self.name, arrays, Output, findings):
+            shape = computed[label] = output.y.shape
             reference = evidence.expected.of(label).reference
             assert reference is not None, "a step whose output is compared has a reference"
             wanted = reference.y.exact.shape
@@ -63,7 +63,7 @@ class OutputShape(Check):
         findings.append(Finding(check=self.name, expected=expected, observed=observed, facts=facts))
         return worst_of(self.name, findings)
 
-    def _inferred(self, subject: Subject, label: str, batch: int | None) -> Sequence[Any]:
+    def _inferred(self, subject: Subject, label: str, batch: int | None) -> Sequence[Shape]:
         case = subject.case
         shapes = output_shapes(case.input_shape, [layer.units for layer in case.layers], leading_axes=1)
         if batch is not None:

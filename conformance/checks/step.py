@@ -10,7 +10,8 @@ import numpy as np
 from conformance.adapters.protocol import Gradients
 from conformance.checks.comparison import compare
 from conformance.checks.finding import VIOLATES, is_refused_as_declared
-from conformance.checks.values import compared_step, of_shape
+from conformance.checks.gradients import compared_step
+from conformance.checks.outputs import of_shape
 from conformance.ledger.expectation import Expectation, inferred
 from conformance.ledger.step import AskedStep
 from conformance.reference import Reference

@@ -12,8 +12,9 @@ from conformance.adapters.protocol import Array
 from conformance.checks.check import Check, Subject
 from conformance.checks.comparison import worst_of
 from conformance.checks.finding import Finding
+from conformance.checks.gradients import compared_gradients
+from conformance.checks.outputs import compared_outputs
 from conformance.checks.question import GradientProbe, OutputProbe, Probe, ReferencedProbe, Setup
-from conformance.checks.values import compared_gradients, compared_outputs
 from conformance.sandbox.steps import Forward
 from conformance.table.case import Case
 
@@ -65,7 +66,6 @@ class WeightsLive(Check):
         findings = compared_outputs(self.name, evidence, outputs, {})
         findings += compared_gradients(self.name, subject.case, evidence, gradients)
         found = worst_of(self.name, findings)
-        message = found.message
-        if message is not None and not message.startswith("no evidence"):
-            message = f"after weights were replaced: {message}"
-        return replace(found, message=message)
+        if found.message is None or found.absence is not None:
+            return found
+        return replace(found, message=f"after weights were replaced: {found.message}")

@@ -105,8 +105,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         "checks.finding",
         (
             "what is no answer conforms",
-            'answer: {answer.message}"\n        return Finding(check=check, outcome=VIOLATES',
-            'answer: {answer.message}"\n        return Finding(check=check, outcome=CONFORMS',
+            'return replace(missing, message=f"no evidence: what',
+            'return replace(missing, outcome=CONFORMS, message=f"no evidence: what',
             "checks::missing_evidence_violates",
         ),
     ),

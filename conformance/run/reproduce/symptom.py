@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from conformance.checks.linearity import AddendProbe, addends
 from conformance.checks.question import MAIN, REPEATED, Question
+from conformance.checks.refusal import SIBLING_STEPS
 from conformance.sandbox.steps import Build, Differentiate, Forward, SetWeights, Step
 
 Record = Mapping[str, Any]
@@ -96,7 +97,7 @@ def _of_check(found: Record, asked: Question) -> Symptom:
 def _of_refusal(found: Record) -> Symptom:
     """Return the symptom of what was accepted, or refused in another way than by the framework."""
     message, raised = str(found.get("message", "")), found.get("raised")
-    if "sibling" in message:
+    if found.get("where") in SIBLING_STEPS:
         raise NotShown(message)
     if raised is None:
         expected = "an error, raised by the framework"

@@ -11,7 +11,7 @@ import pytest
 from conformance.adapters.protocol import Gradients, Parameter
 from conformance.checks.cell import checks_asked
 from conformance.checks.comparison import bits, compare, worst_of
-from conformance.checks.finding import Finding, Missing, raised_record
+from conformance.checks.finding import Element, Finding, Missing, raised_record
 from conformance.checks.references import question
 from conformance.checks.refusal import Refused
 from conformance.checks.shapes import ParameterCounts
@@ -40,7 +40,8 @@ def test_an_error_at_the_bound_is_within_and_one_beyond_is_not() -> None:
     assert compare("output", "y", np.array([1.25, -2.0]), ONE, "proven").outcome == "conforms"
     finding = compare("output", "y", np.array([np.nextafter(1.25, 2), -2.0]), ONE, "proven")
     assert finding.outcome == "violates"
-    assert finding.worst == (0,)
+    assert finding.worst is not None
+    assert finding.worst.index == (0,)
     assert finding.line == "proven"
 
 
@@ -48,8 +49,7 @@ def test_where_nothing_is_allowed_the_smallest_difference_is_a_violation_of_infi
     finding = compare("output", "y", np.array([1.0, np.nextafter(-2, 0)]), ONE, "exact")
     assert finding.outcome == "violates"
     assert finding.margin == np.inf
-    assert finding.worst == (1,)
-    assert (finding.got, finding.exact, finding.allowed) == (np.nextafter(-2, 0), -2.0, 0.0)
+    assert finding.worst == Element(index=(1,), got=np.nextafter(-2, 0), exact=-2.0, allowed=0.0)
 
 
 def test_the_margin_is_the_largest_and_not_the_mean() -> None:
@@ -63,14 +63,14 @@ def test_one_bad_element_of_many_is_found_wherever_it_is() -> None:
         got = np.zeros((3, 4))
         got[index] = -1.5
         finding = compare("output", "y", got, bound, "proven")
-        assert (finding.outcome, finding.worst) == ("violates", index)
+        assert (finding.outcome, finding.worst and finding.worst.index) == ("violates", index)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_violates_however_much_is_allowed(value: float) -> None:
     bound = Enclosure(exact=np.zeros(2), allowed=np.full(2, np.finfo(np.float64).max))
     finding = compare("output", "y", np.array([0.0, value]), bound, "proven")
-    assert (finding.outcome, finding.worst) == ("violates", (1,))
+    assert (finding.outcome, finding.worst and finding.worst.index) == ("violates", (1,))
 
 
 def test_plus_and_minus_zero_are_equal() -> None:
