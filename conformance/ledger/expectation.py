@@ -7,9 +7,11 @@ one step are applied together. This module judges no answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final
+from functools import partial
+from operator import attrgetter
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -23,6 +25,8 @@ from conformance.reference.formats import FORMATS
 
 #: A step of a behaviour, with the layers it applies to there.
 Covering = tuple[Behaviour, frozenset[int]]
+#: The value of a field of a behaviour.
+Value = TypeVar("Value")
 
 
 class Conflict(ValueError):
@@ -81,24 +85,10 @@ def changed(rule: Expectation, asked: AskedStep, covering: Sequence[Covering], d
         dtypes |= {
             name: each for name, each in behaviour.instead.dtypes.items() if owners.get(name, min(reached)) in reached
         }
-    undefined = frozenset[str]().union(*(each.undefined for each in instead))
     shape = _one("shape", covering, lambda each: each.instead.shape)
     reference = rule.reference
-    if draw is not None and asked.x is not None and any(each.deviation.reads_bits_as_integers for each in instead):
-        draw = replace(draw, x=asked.x)  # its bits are those of the dtype that is fed
     if draw is not None and not any(each.ends for each in instead):
-        deviations = deviations_of(covering, len(asked.stack.layers), asked.stack.dtype)
-        activations = [layer.activation for layer in asked.stack.layers]
-        if any(each != NO_DEVIATION for each in deviations):
-            reference = _bounded(answer(draw, activations, asked.stack.dtype, deviations), asked.stack.dtype)
-        if shape is not None:
-            # Another shape holds other numbers, of which nothing is known.
-            zeros = np.zeros(draw.x.shape)
-            y = Enclosure(exact=zeros, allowed=np.full_like(zeros, np.inf))
-            reference = replace(reference or Reference(y=y, dx=y, layers=(), line="proven"), y=y)
-        exactly = next((each.exactly for each in instead if each.exactly is not None), None)
-        if exactly is not None and reference is not None:
-            reference = replace(reference, y=_with_elements(reference.y, exactly.elements))
+        reference = _changed_reference(reference, asked, covering, draw, shape is not None)
     return Expectation(
         dtypes=dtypes,
         reference=reference,
@@ -106,14 +96,37 @@ def changed(rule: Expectation, asked: AskedStep, covering: Sequence[Covering], d
         crashes=_one("crashes", covering, lambda each: each.instead.crashes) or (),
         accepts=_one("accepts", covering, lambda each: each.instead.accepts),
         infers=_one("infers", covering, lambda each: each.instead.infers),
-        undefined=undefined,
+        undefined=frozenset[str]().union(*(each.undefined for each in instead)),
         behaviours=tuple(each.id for each, _ in covering),
     )
 
 
-def _one(name: str, covering: Sequence[Covering], value_of: Any) -> Any:
+def _changed_reference(
+    rule: Reference | None, asked: AskedStep, covering: Sequence[Covering], draw: Draw, has_shape_of_input: bool
+) -> Reference | None:
+    """Return the reference of a step that computes, under the behaviours that cover it."""
+    instead, stack = [each.instead for each, _ in covering], asked.stack
+    if asked.x is not None and any(each.deviation.reads_bits_as_integers for each in instead):
+        draw = replace(draw, x=asked.x)  # its bits are those of the dtype that is fed
+    reference = rule
+    deviations = deviations_of(covering, len(stack.layers), stack.dtype)
+    if any(each != NO_DEVIATION for each in deviations):
+        activations = [layer.activation for layer in stack.layers]
+        reference = _bounded(answer(draw, activations, stack.dtype, deviations), stack.dtype)
+    if has_shape_of_input:
+        # Another shape holds other numbers, of which nothing is known.
+        zeros = np.zeros(draw.x.shape)
+        y = Enclosure(exact=zeros, allowed=np.full_like(zeros, np.inf))
+        reference = replace(reference or Reference(y=y, dx=y, layers=(), line="proven"), y=y)
+    exactly = next((each.exactly for each in instead if each.exactly is not None), None)
+    if exactly is not None and reference is not None:
+        reference = replace(reference, y=_with_elements(reference.y, exactly.elements))
+    return reference
+
+
+def _one(name: str, covering: Sequence[Covering], value_of: Callable[[Behaviour], Value | None]) -> Value | None:
     """Return the value that the behaviours give a field, None where none gives one."""
-    given = [(each.id, value_of(each)) for each, _ in covering if value_of(each)]
+    given = [(each.id, value) for each, _ in covering if (value := value_of(each))]
     if len({value for _, value in given}) > 1:
         raise Conflict(name, [name for name, _ in given])
     return given[0][1] if given else None
@@ -128,9 +141,13 @@ def check_agreement(covering: Sequence[Covering], layers: int, dtype: str) -> No
     """
     deviations_of(covering, layers, dtype)
     for name in ("refuses", "crashes", "accepts", "infers", "shape"):
-        _one(name, covering, lambda each, name=name: getattr(each.instead, name))
+        _one(name, covering, attrgetter(f"instead.{name}"))
     for name in TYPED:
-        _one(f"dtypes.{name}", covering, lambda each, name=name: each.instead.dtypes.get(name))
+        _one(f"dtypes.{name}", covering, partial(_declared_dtype, name))
+
+
+def _declared_dtype(result: str, behaviour: Behaviour) -> str | None:
+    return behaviour.instead.dtypes.get(result)
 
 
 def deviations_of(covering: Sequence[Covering], layers: int, dtype: str) -> tuple[Deviation, ...]:

@@ -176,7 +176,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "dtypes may contradict each other",
-            '_one(f"dtypes.{name}", covering, lambda each, name=name: each.instead.dtypes.get(name))',
+            '_one(f"dtypes.{name}", covering, partial(_declared_dtype, name))',
             "pass",
             "planted_behaviours::two_behaviours_that_contradict_each_other_cannot_be_applied_together",
         ),
@@ -200,8 +200,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "another shape holds zeros",
-            "allowed=np.full_like(zeros, np.inf))\n            reference",
-            "allowed=zeros)\n            reference",
+            "allowed=np.full_like(zeros, np.inf))\n        reference",
+            "allowed=zeros)\n        reference",
             "expectations::the_shape_that_was_fed_holds_any_numbers",
         ),
         (
@@ -248,8 +248,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "what is undefined is that of the first",
-            "undefined = frozenset[str]().union(*(each.undefined for each in instead))",
-            "undefined = instead[0].undefined",
+            "undefined=frozenset[str]().union(*(each.undefined for each in instead))",
+            "undefined=instead[0].undefined",
             "expectations::what_behaviours_leave_undefined_is_all_of_what_each_does",
         ),
         (
