@@ -213,7 +213,7 @@ def test_a_search_that_asked_nothing_is_not_green(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(of_search, "OF_A_PASS", 5)
     found = searched(Unable(never), None, seconds=0.5)
     assert (found.asked, found.interrupted) == (0, False)
-    monkeypatch.setattr("conformance.commands.search.search", lambda *_, **__: found)
+    monkeypatch.setattr("conformance.commands.search.loop.search", lambda *_, **__: found)
     done = CliRunner().invoke(main, ["search", "-i", "numpy"])
     assert done.exit_code == 2
     assert done.output.endswith("not one row was asked of numpy\n")
