@@ -367,7 +367,7 @@ for name in HAVE_NONE:
 
 def into_every_pipe(noise: bytes) -> Misdeed:
     def write(right: object) -> None:
-        for descriptor in range(3, 256):
+        for descriptor in range(3, 4096):
             try:
                 os.write(descriptor, noise)
             except OSError:
@@ -378,7 +378,7 @@ def into_every_pipe(noise: bytes) -> Misdeed:
 
 
 def close_all(right: Any) -> Any:
-    os.closerange(0, 256)
+    os.closerange(0, 4096)
     return right
 
 

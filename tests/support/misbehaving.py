@@ -127,7 +127,7 @@ def speak_large_numbers() -> None:
 
 
 def break_pipe() -> None:
-    os.closerange(3, 256)
+    os.closerange(3, 4096)
     time.sleep(1000)
 
 
@@ -187,7 +187,7 @@ def decline() -> None:
 
 
 def _into_every_pipe(noise: bytes) -> None:
-    for descriptor in range(3, 256):
+    for descriptor in range(3, 4096):
         try:
             os.write(descriptor, noise)
         except OSError:
