@@ -118,9 +118,9 @@ def main(arguments: Sequence[str]) -> None:
         (turn,) = life.turns
         if turn.changed != ("torch 2.12.0 -> 2.13.0",) or turn.after.file != f"{nights - AGO:05d}.jsonl":
             sys.exit(f"the planted regression was not found: {turn}")
-        if [each["case"] for each in worse] != ["0x28-4-uniform", "0x28-4-uniform"][: len(worse)] or not worse:
+        if [each.case for each in worse] != ["0x28-4-uniform", "0x28-4-uniform"][: len(worse)] or not worse:
             sys.exit(f"what got worse is not what was planted: {worse}")
-        if {each["implementation"] for each in alternating} != {"torch:compile"}:
+        if {each.implementation for each in alternating} != {"torch:compile"}:
             sys.exit(f"what alternates is not what was planted: {alternating}")
     finally:
         shutil.rmtree(folder)

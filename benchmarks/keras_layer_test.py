@@ -74,7 +74,7 @@ def _ours(rounds: int) -> tuple[list[float], tuple[str, ...]]:
             started = time.perf_counter()
             record = runner.run(cell)
             seconds.append(time.perf_counter() - started)
-            assert record["outcome"] == "conforms", record
+            assert record.outcome == "conforms", record
         runner.close()
         del seconds[-len(cells) - 1]  # the one that started the process
         assert len(seconds) == number * len(cells)

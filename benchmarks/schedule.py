@@ -108,10 +108,10 @@ def _taken(results: Path) -> dict[CellName, float]:
     times = times_of_results(results)
     found = {}
     for each in read(results).cells:
-        took = float(each["seconds"]) - float(each.get("start", 0.0))
+        took = each.seconds - (each.start or 0.0)
         # The first cell of a file that does not say so waited for its process.
-        usual = times.cell(each["implementation"], each["case"])
-        took = usual if took > times.start(each["implementation"]) + usual else took
+        usual = times.cell(each.implementation, each.case)
+        took = usual if took > times.start(each.implementation) + usual else took
         found[name_in(each)] = took
     return found
 
@@ -123,7 +123,7 @@ def _real() -> dict[str, float]:
         chosen = [f"--implementation={name}" for name in REAL]
         given = ["tests/test_dense.py", "-q", "-p", "no:cacheprovider", "-n", "2", f"--results={results}"]
         spent = python("-m", "pytest", *given, *chosen, ends=(0, 1))
-        starts = sum("start" in each for each in read(results).cells)
+        starts = sum(each.start is not None for each in read(results).cells)
     return {"wall": spent.wall, "cpu": spent.cpu, "starts": starts, "used": spent.cpu / 2 / spent.wall}
 
 

@@ -42,8 +42,8 @@ def seen(runs: Iterable[Run]) -> Seen:
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for run in runs:
         for cell in run.cells:
-            for name in cell.get("behaviours", ()):
-                found[name][cell["implementation"]] += 1
+            for name in cell.behaviours:
+                found[name][cell.implementation] += 1
     return found
 
 
@@ -95,8 +95,8 @@ def written(readme: str, content: str) -> str:
 def summary_of(runs: Sequence[Run]) -> str:
     """Return what ran, in a sentence."""
     cells = [cell for run in runs for cell in run.cells]
-    names = {cell["implementation"] for cell in cells}
-    outcomes = Counter(cell["outcome"] for cell in cells)
+    names = {cell.implementation for cell in cells}
+    outcomes = Counter(cell.outcome for cell in cells)
     said = ", ".join(f"{count:,} {outcome.replace('_', ' ')}" for outcome, count in outcomes.most_common())
     return f"Of {len(cells):,} cells of {len(names)} implementations: {said}. Written by `make found`, not by hand."
 

@@ -93,18 +93,18 @@ def judged(results: Path, said: str, code: int) -> tuple[str, str]:
         found = read(results)
     except ResultsError as error:
         return "unreadable", str(error)
-    if found.header.get("started", "").startswith("2020"):
+    if found.header.started.startswith("2020"):
         return "the earlier file", "the run ended well, and its file is another's" if code == 0 else ""
     if "INTERNALERROR" in said:
         return "a new file", "an internal error"
     if not found.complete:
         return "broken off", "the run ended well, and its file is broken off" if code == 0 else ""
-    return "complete", "" if _is_whole(found) else f"complete with {len(found.cells)} of {found.header['cells']} cells"
+    return "complete", "" if _is_whole(found) else f"complete with {len(found.cells)} of {found.header.cells} cells"
 
 
 def _is_whole(run: Run) -> bool:
     """Return whether every planned cell has an outcome, and none two."""
-    return len({(each["implementation"], each["case"]) for each in run.cells}) == run.header["cells"] == len(run.cells)
+    return len({each.name for each in run.cells}) == run.header.cells == len(run.cells)
 
 
 def ends(kills: int) -> Iterator[tuple[str, str]]:

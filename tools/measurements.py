@@ -34,7 +34,7 @@ def document(runs: Sequence[Run]) -> str:
 
 
 def _versions(runs: Sequence[Run]) -> Iterator[str]:
-    versions = (pair for run in runs for each in run.implementations for pair in each["versions"].items())
+    versions = (pair for run in runs for each in run.implementations for pair in (each.versions or {}).items())
     yield ", ".join(sorted({f"{name} {version}" for name, version in versions}))
 
 

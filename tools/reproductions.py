@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conformance.adapters.registry import select
-from conformance.results import read
+from conformance.results import CellRecord, read
 from conformance.run.reproduce.recorded_cells import asked, case_of
-from conformance.run.reproduce.symptom import NotShown, Record, Symptom, symptom
+from conformance.run.reproduce.symptom import NotShown, Symptom, symptom
 from conformance.run.reproduce.writer import script
 
 RUNNER = Path(__file__).parent / "scripts.py"
@@ -39,7 +39,7 @@ class Task:
     name: str
     text: str
     symptom: Symptom | None
-    record: Record
+    record: CellRecord
 
     @property
     def environment(self) -> tuple[str, ...]:
@@ -47,20 +47,20 @@ class Task:
         return tuple(line for line in self.text.splitlines() if line.startswith("os.environ["))
 
 
-def tasks(records: Iterable[Record]) -> Iterator[Task]:
+def tasks(records: Iterable[CellRecord]) -> Iterator[Task]:
     """Yield the script of every record that shows something, written anew where the record holds none."""
     for record in records:
-        if record["outcome"] in ("conforms", "unsupported", "not_run") or "question" not in record:
+        if record.outcome in ("conforms", "unsupported", "not_run") or record.question is None:
             continue
-        case = case_of(record["question"])
-        question = asked(case, record["device"])
-        implementation = select([record["implementation"]])[0]
-        text = record.get("reproduce") or script(record, question, case=case, implementation=implementation)
+        case = case_of(record.question)
+        question = asked(case, record.device)
+        implementation = select([record.implementation])[0]
+        text = record.reproduce or script(record, question, case=case, implementation=implementation)
         try:
             shown = None if question is None else symptom(record, question)
         except NotShown:
             shown = None
-        yield Task(name=f"{record['implementation']}/{record['case']}", text=text, symptom=shown, record=record)
+        yield Task(name=f"{record.implementation}/{record.case}", text=text, symptom=shown, record=record)
 
 
 def run(chosen: Sequence[Task]) -> dict[str, dict[str, str]]:
@@ -68,7 +68,7 @@ def run(chosen: Sequence[Task]) -> dict[str, dict[str, str]]:
     groups: dict[tuple[str, ...], list[Task]] = defaultdict(list)
     for each in chosen:
         alone = each.symptom is not None and each.symptom.kind == "crash"
-        groups[(each.record["implementation"], *each.environment, each.name if alone else "")].append(each)
+        groups[(each.record.implementation, *each.environment, each.name if alone else "")].append(each)
     found = {}
     for group in groups.values():
         with tempfile.TemporaryDirectory() as folder:
@@ -123,8 +123,10 @@ def fault(task: Task, told: Mapping[str, str]) -> str | None:
 
 def _number_fault(task: Task, shown: Symptom, got: str) -> str | None:
     """Return how a number is another than the one on record: off by more than half of the error seen there."""
-    found = next(each for each in task.record["checks"] if each["check"] == shown.check)
-    reported, exact, now = float(found["got"]), float(found["exact"]), float(got)
+    found = next(each for each in task.record.checks if each.check == shown.check)
+    assert found.got is not None
+    assert found.exact is not None
+    reported, exact, now = float(found.got), float(found.exact), float(got)
     if math.isfinite(reported) and math.isfinite(exact):
         # The sum of two answers may be compared with another sum; what counts is how far it is off.
         near = abs(now - reported) <= abs(reported - exact) / 2
@@ -151,14 +153,14 @@ def _alike(raised: str) -> str:
 
 def main(results: Path, pattern: str) -> int:
     """Run the scripts of a results file, print the counts, return the exit code."""
-    cells = [each for each in read(results).cells if fnmatch.fnmatchcase(each["implementation"], pattern)]
+    cells = [each for each in read(results).cells if fnmatch.fnmatchcase(each.implementation, pattern)]
     chosen = list(tasks(cells))
     told = run(chosen)
     good: Counter[str] = Counter()
     faults: Counter[str] = Counter()
     for each in chosen:
         why = fault(each, told[each.name])
-        (good if why is None else faults)[each.record["implementation"]] += 1
+        (good if why is None else faults)[each.record.implementation] += 1
         if why is not None:
             print(f"{each.name}: {why}")
     for name in sorted(good | faults):

@@ -18,9 +18,10 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from conformance.results import Run, read
+from conformance.results import CellRecord, Run, read
+from conformance.results.record import QuestionRecord
 
 #: Output elements that have to be compared, in all and by each implementation that computes.
 ENOUGH: Final = 10**7
@@ -31,21 +32,25 @@ _GREEN: Final = ("conforms", "diverges")
 _NEW_WEIGHTS: Final = "new weights, "
 
 
-def elements(cell: Mapping[str, Any]) -> int:
+def elements(cell: CellRecord) -> int:
     """Return how many output elements of a cell were compared, over all its draws."""
-    if not any(each["check"] == "output" and each.get("margin") is not None for each in cell["checks"]):
+    if not any(each.check == "output" and each.margin is not None for each in cell.checks):
         return 0
-    steps = cell["steps"]
+    steps = cell.steps or {}
     draws = sum(each.startswith(_NEW_WEIGHTS) for each in steps) + ("output" in steps)
-    return draws * math.prod(_output_shape(cell["question"]))
+    return draws * math.prod(_output_shape(_question(cell)))
 
 
-def _output_shape(question: Mapping[str, Any]) -> tuple[int, ...]:
+def _output_shape(question: QuestionRecord) -> tuple[int, ...]:
     """Return the shape of the output: what was fed, its last axis replaced by the units of the last layer."""
-    batch = question["batch"]
-    leading = [] if batch is None else batch if isinstance(batch, list) else [batch]
-    fed = question["feed_shape"] or [*leading, *question["input_shape"]]
-    return (*fed[:-1], question["units"][-1])
+    fed = question.feed_shape or [*question.leading_axes, *(question.input_shape or ())]
+    shape = [*fed[:-1], *(question.units or ())[-1:]]
+    return tuple(each for each in shape if isinstance(each, int))
+
+
+def _question(cell: CellRecord) -> QuestionRecord:
+    assert cell.question is not None, cell.name
+    return cell.question
 
 
 def margins(runs: Sequence[Run]) -> Mapping[tuple[str, str, str], tuple[float, str]]:
@@ -56,41 +61,36 @@ def margins(runs: Sequence[Run]) -> Mapping[tuple[str, str, str], tuple[float, s
     """
     found: dict[tuple[str, str, str], tuple[float, str]] = {}
     for cell in _cells(runs):
-        for check in cell["checks"]:
-            if check.get("margin") is not None and check["outcome"] != "diverges":
-                key = (cell["implementation"], cell["question"]["dtype"], _line(cell, check))
-                found[key] = max(found.get(key, (-1.0, "")), (float(check["margin"]), cell["case"]))
+        for check in cell.checks:
+            if check.margin is not None and check.outcome != "diverges":
+                key = (cell.implementation, cell.dtype, check.line or str(_question(cell).lane))
+                found[key] = max(found.get(key, (-1.0, "")), (float(check.margin), cell.case))
     return found
-
-
-def _line(cell: Mapping[str, Any], check: Mapping[str, Any]) -> str:
-    """Return what a check was held to: the line it names, or else the lane."""
-    return str(check.get("line") or cell["question"]["lane"])
 
 
 def report(runs: Sequence[Run]) -> Iterator[str]:
     """Yield what is printed of several runs."""
     cells = _cells(runs)
-    outcomes = Counter(cell["outcome"] for cell in cells)
+    outcomes = Counter(cell.outcome for cell in cells)
     said = ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.most_common())
-    rows = len({cell["case"] for cell in cells})
+    rows = len({cell.case for cell in cells})
     yield f"{len(cells):,} cells of {rows:,} cases: {said}"
     yield f"{sum(compared(runs).values()):,} output elements compared"
-    seconds = sum((run.footer or {}).get("seconds", 0.0) for run in runs)
+    seconds = sum(run.footer.seconds for run in runs if run.footer is not None)
     yield f"{seconds:,.0f} seconds"
     yield "largest margin by implementation, dtype and line:"
     for (implementation, dtype, line), (margin, case) in sorted(margins(runs).items()):
         yield f"  {implementation:<22} {dtype:<9} {line:<24} {margin:8.4f}  {case}"
     for cell in cells:
-        if cell["outcome"] not in _GREEN:
-            yield f"{cell['outcome']}: {cell['implementation']} {cell['case']} {cell.get('reason', '')}"
+        if cell.outcome not in _GREEN:
+            yield f"{cell.outcome}: {cell.implementation} {cell.case} {cell.reason}"
 
 
 def problems(runs: Sequence[Run], enough: int = ENOUGH, of_each: int = ENOUGH_OF_EACH) -> Iterator[str]:
     """Yield why runs do not show what they are for."""
     if not all(run.complete for run in runs):
         yield "a run did not come to its end"
-    red = sum(cell["outcome"] not in _GREEN for cell in _cells(runs))
+    red = sum(cell.outcome not in _GREEN for cell in _cells(runs))
     if red:
         yield f"{red} cells are red or were not run"
     counted = compared(runs)
@@ -105,11 +105,11 @@ def compared(runs: Sequence[Run]) -> Counter[str]:
     """Return how many output elements of each implementation were compared."""
     counted: Counter[str] = Counter()
     for cell in _cells(runs):
-        counted[cell["implementation"]] += elements(cell)
+        counted[cell.implementation] += elements(cell)
     return counted
 
 
-def _cells(runs: Sequence[Run]) -> list[Mapping[str, Any]]:
+def _cells(runs: Sequence[Run]) -> list[CellRecord]:
     return [cell for run in runs for cell in run.cells]
 
 

@@ -15,7 +15,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from conformance.checks.cell import checks_asked, concerns
 from conformance.checks.question import MAIN, GradientProbe, OutputProbe, Question
 from conformance.checks.references import question
 from conformance.reference.enclosure import Enclosure
+from conformance.results import CellRecord, CheckRecord
 from conformance.run.reproduce.symptom import symptom
 from conformance.run.reproduce.writer import script
 from conformance.table.case import Case, Layer
@@ -67,11 +67,19 @@ def tasks(implementation: Implementation) -> Iterator[Task]:
                 continue
             index = tuple(int(each) for each in np.unravel_index(enclosure.exact.size - 2, enclosure.exact.shape))
             number = float(enclosure.exact[index])
-            found: dict[str, Any] = {"check": check, "outcome": "violates", "message": "claimed"}
-            found |= {"where": where, "worst": list(index)}
-            found |= {"got": number, "exact": number, "allowed": float(enclosure.allowed[index])}
-            record: dict[str, Any] = {"case": case.id, "implementation": implementation.name, "device": "cpu"}
-            record |= {"outcome": "violates", "checks": [found], "question": dict(case.question)}
+            found = CheckRecord(
+                check=check,
+                outcome="violates",
+                message="claimed",
+                where=where,
+                worst=list(index),
+                got=number,
+                exact=number,
+                allowed=float(enclosure.allowed[index]),
+            )
+            record = CellRecord(
+                case=case.id, implementation=implementation.name, device="cpu", outcome="violates", checks=[found]
+            )
             text = script(record, asked, case=case, implementation=implementation)
             shown = symptom(record, asked)
             yield Task(name=f"{implementation.name}/{case.id}/{where}", text=text, symptom=shown, record=record)
@@ -103,12 +111,15 @@ def fault(task: Task, told: dict[str, str]) -> str | None:
         return None
     if told.get("ended") or told["raised"]:
         return told.get("ended") or told["raised"]
-    (found,) = task.record["checks"]
+    (found,) = task.record.checks
+    assert found.allowed is not None
+    assert found.exact is not None
+    bound, exact = float(found.allowed), float(found.exact)
     got = float(told["printed"].rpartition("\ngot ")[2])
     # Sums over positions may be taken in the output's dtype: what is declared of some is not told apart here.
     slack = 0.02 if "bfloat16" in task.name else 1e-6
-    allowed = found["allowed"] + slack * max(1.0, abs(found["exact"])) * (found["allowed"] > 0.0)
-    return None if abs(got - found["exact"]) <= allowed else f"got {got!r}, and {found['exact']!r} is right"
+    allowed = bound + slack * max(1.0, abs(exact)) * (bound > 0.0)
+    return None if abs(got - exact) <= allowed else f"got {got!r}, and {exact!r} is right"
 
 
 def main(pattern: str) -> int:

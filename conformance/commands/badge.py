@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from zlib import crc32
 
 import click
@@ -35,21 +35,19 @@ assert set(_WORDS) == set(OUTCOMES)
 _LONGEST_NAME: Final = 100
 
 
-def badges(run: Run) -> dict[str, dict[str, Any]]:
+def badges(run: Run) -> dict[str, dict[str, str | int]]:
     """
     Return by implementation what its badge says, over all devices of the run.
 
     An implementation that was asked for and has no cell has a badge too: nothing ran.
     """
-    counted: dict[str, Counter[str]] = {
-        name: Counter() for name in run.header.get("selection", {}).get("implementations", ())
-    }
+    counted: dict[str, Counter[str]] = {name: Counter() for name in run.header.selection.implementations}
     for cell in run.cells:
-        counted.setdefault(cell["implementation"], Counter())[cell["outcome"]] += 1
+        counted.setdefault(cell.implementation, Counter())[cell.outcome] += 1
     return {name: _badge(name, counts, complete=run.complete) for name, counts in counted.items()}
 
 
-def _badge(name: str, counts: Mapping[str, int], *, complete: bool) -> dict[str, Any]:
+def _badge(name: str, counts: Mapping[str, int], *, complete: bool) -> dict[str, str | int]:
     said = [f"{counts[outcome]} {words}" for outcome, words in _WORDS.items() if counts[outcome]]
     ran = counts["conforms"] + counts["diverges"] + sum(counts[each] for each in FAILING)
     message = ", ".join(said) if ran else "nothing ran"

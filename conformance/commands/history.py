@@ -27,7 +27,7 @@ def history(folder: Path, cell: str | None, last: int, form: str, cache: Path | 
     """
     from dataclasses import asdict
 
-    from conformance.results.history.queries import as_text, life, life_as_text, overview
+    from conformance.results.history.queries import as_json, as_text, life, life_as_text, overview
     from conformance.results.history.store import HistoryError, open_nights
 
     source = click.get_current_context().get_parameter_source("last")
@@ -47,4 +47,4 @@ def history(folder: Path, cell: str | None, last: int, form: str, cache: Path | 
         click.echo(text if form == "json" else "\n\n".join(map(life_as_text, lives)))
     else:
         found = overview(nights, last)
-        click.echo(json.dumps(found, indent=2) if form == "json" else as_text(found, last))
+        click.echo(as_json(found) if form == "json" else as_text(found, last))

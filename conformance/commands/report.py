@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +11,8 @@ from conformance.run.errors import CommandFault, OutputPath
 
 if TYPE_CHECKING:
     from conformance.results import Run
+    from conformance.results.diff.comparison import Diff
+    from conformance.results.history.queries import Summary
 
 
 def write_page(results: list[Path], page: Path, against: Path | None = None, history: Path | None = None) -> None:
@@ -24,28 +25,26 @@ def write_page(results: list[Path], page: Path, against: Path | None = None, his
     with without_collection():
         # A page shows whatever there is; what changed can be told of whole records alone.
         runs = [read(each, strict=against is not None) for each in results]
-        changes = None if against is None else _changes(against, runs)
+        changes, since = (None, "") if against is None else _changes(against, runs)
         nights = None if history is None else _nights(history)
-        write(runs, page, changes=changes, history=nights)
+        write(runs, page, changes=changes, since=since, history=nights)
         # The process ends soon: to look through what was the page once more would take as long as to write it.
         gc.freeze()
     click.echo(f"page: {page}")
 
 
-def _changes(against: Path, runs: list[Run]) -> dict[str, Any]:
-    """Return what changed from the results file `against` to the one run, as the page takes it."""
+def _changes(against: Path, runs: list[Run]) -> tuple[Diff, str]:
+    """Return what changed from the results file `against` to the one run, and what that file is."""
     from conformance.results import read
-    from conformance.results.diff.comparison import diff as difference
-    from conformance.results.diff.text import as_json
+    from conformance.results.diff.comparison import diff
 
     if len(runs) != 1:
         raise CommandFault("--against compares with one results file, so give one alone")
     old = read(against)
-    since = f"{against.name}, started {old.header.get('started', 'at an unknown time')}"
-    return {**json.loads(as_json(difference(old, runs[0]))), "since": since}
+    return diff(old, runs[0]), f"{against.name}, started {old.header.started or 'at an unknown time'}"
 
 
-def _nights(folder: Path) -> dict[str, Any]:
+def _nights(folder: Path) -> Summary:
     """Return the sum of a folder of results files, as the page takes it."""
     from conformance.results.history.queries import summary
 

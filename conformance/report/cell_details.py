@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from conformance.report import text
 from conformance.report.columns import name
-from conformance.report.matrix import UNKNOWN, Cell, Kind, kind
-from conformance.results import Record
+from conformance.report.matrix import Cell, Kind, kind
+from conformance.results import CellRecord, CheckRecord, plain
 from conformance.results.behaviours import gone_in, near
+from conformance.results.record import CrashRecord, EntryRecord, RaisedRecord
 
 #: The longest script that is shown, in characters.
 LONGEST_SCRIPT: Final = 50_000
@@ -41,17 +42,8 @@ LINES: Final = {
     "statistical": "by chance no order of summation is further off, with the stated probability of a false alarm",
     "declared": "a contract for a function that no theory bounds, such as exp or tanh",
 }
-_KNOWN: Final = {
-    *("check", "outcome", "message", "raised", "divergence", "facts", "reason", "near", "under"),
-    *(key for key, _ in _FOUND),
-}
-
-
-# What is said of a cell in a place of its own; all else is listed.
-_CELL: Final = {
-    *("type", "case", "implementation", "device", "outcome", "checks", "crash", "divergence", "steps", "reproduce"),
-    *("question", "row", "why", "source", "covered", "behaviours", "gone", "widths", "powerless"),
-}
+#: Fields of a cell that are listed as they are; all others have a place of their own.
+_LISTED: Final = ("reason", "seconds", "start", "host")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +83,7 @@ class Detail:
 
 def log_limit(cells: Sequence[Cell]) -> int:
     """Return how many characters of each crash's log a page with all of them can bear."""
-    crashes = sum(1 for cell in cells if cell.record.get("crash"))
+    crashes = sum(1 for cell in cells if cell.record.crash is not None)
     return min(8_000, max(400, LOGS // max(1, crashes)))
 
 
@@ -103,67 +95,64 @@ def summary(cell: Cell) -> str:
     # Beside a check that violates, a crash is as declared.
     if (crash := _crash(cell, 0)) is not None and cell.kind.name != "violates":
         said = ": ".join(each for _, each in crash.facts[:2])
-    elif checks := [each for each in cell.checks if each.get("outcome") not in ("conforms", "unsupported")]:
+    elif checks := [each for each in cell.checks if each.outcome not in ("conforms", "unsupported")]:
         worst = next((each for each in checks if kind(each).fails), checks[0])
-        found = worst.get("message") or "; ".join(f"{key} {each}" for key, each in _shown(worst))
-        said = f"{name(worst, 'check')}: {text.value(found)}" if found else name(worst, "check")
+        found = worst.message or "; ".join(f"{key} {each}" for key, each in _shown(worst))
+        said = name(worst.check, "check") + (f": {text.value(found)}" if found else "")
         said += f" ({beside})" if (beside := near(worst)) else ""
     return text.head(said or "the results file says no more", 300)
 
 
 def detail(cell: Cell, limit: int) -> Detail:
     """Return everything that is to be said of a cell, with so many characters of a crash's log."""
-    divergence = cell.record.get("divergence")
-    steps = cell.record.get("steps")
-    reproduce = cell.record.get("reproduce")
+    record = cell.record
     return Detail(
-        entry=entry_anchor(divergence) if isinstance(divergence, dict) else "",
+        entry="" if record.divergence is None else entry_anchor(record.divergence),
         summary=summary(cell),
         checks=tuple(map(_check, cell.checks)),
         crash=_crash(cell, limit),
-        steps=tuple(text.pairs(steps)),
+        steps=tuple(text.pairs(record.steps)),
         # A script with a hole in it is worse than none, so that one too long to show is not cut.
-        reproduce=reproduce if isinstance(reproduce, str) and len(reproduce) <= LONGEST_SCRIPT else "",
-        others=(
-            *_of_behaviours(cell.record),
-            *text.pairs({str(key): each for key, each in cell.record.items() if key not in _CELL}),
-        ),
+        reproduce=record.reproduce if len(record.reproduce) <= LONGEST_SCRIPT else "",
+        others=(*_of_behaviours(record), *_listed(record)),
     )
 
 
-def _of_behaviours(record: Record) -> Iterator[tuple[str, str]]:
+def _of_behaviours(record: CellRecord) -> Iterator[tuple[str, str]]:
     """Yield what a cell says of the ledger's behaviours beside the entries of its checks."""
     for entry in gone_in(record):
-        said = f"{entry['id']} ({text.value(entry.get('where') or 'no entry')}): {text.value(entry.get('why') or '')}"
-        yield "gone", text.value(said)
-    if record.get("powerless") is True:
+        yield "gone", text.value(f"{entry.id} ({entry.where or 'no entry'}): {entry.why}")
+    if record.powerless:
         yield "without power", "the declared bounds are as wide as the answer"
 
 
-def _check(record: Record) -> Check:
-    facts = [*_raised(record.get("raised")), *text.pairs(record.get("facts"))]
-    if record.get("reason"):
-        facts.append(("reason", text.value(record["reason"])))
-    if kind(record) is UNKNOWN:
-        facts.append(("outcome", text.value(record.get("outcome"))))
+def _listed(record: CellRecord) -> list[tuple[str, str]]:
+    """Return the fields of a cell that have no place of their own, those of later versions among them."""
+    known = ((key, getattr(record, key)) for key in _LISTED)
+    return text.pairs({**{key: each for key, each in known if each not in (None, "")}, **record.rest})
+
+
+def _check(record: CheckRecord) -> Check:
+    facts = [*_raised(record.raised), *text.pairs(None if record.facts is None else plain(record.facts))]
+    if record.reason:
+        facts.append(("reason", text.value(record.reason)))
     if beside := near(record):
         facts.append(("near", beside))
-    facts += [(str(key), text.value(each)) for key, each in record.items() if key not in _KNOWN]
-    divergence = record.get("divergence")
+    facts += text.pairs(record.rest)
     return Check(
-        name=name(record, "check"),
+        name=name(record.check, "check"),
         kind=kind(record),
-        message=text.value(record["message"]) if record.get("message") else "",
+        message=text.value(record.message),
         found=tuple(_shown(record)),
         facts=tuple(facts),
-        entry=entry_anchor(divergence) if isinstance(divergence, dict) else "",
+        entry="" if record.divergence is None else entry_anchor(record.divergence),
     )
 
 
-def _shown(record: Record) -> Iterator[tuple[str, str]]:
+def _shown(record: CheckRecord) -> Iterator[tuple[str, str]]:
     """Yield what was expected and found: numbers as the file has them, with what follows from them beside."""
     for key, label in _FOUND:
-        content = record.get(key)
+        content = getattr(record, key)
         if content is None:
             continue
         if key == "line" and isinstance(content, str) and content in LINES:
@@ -174,59 +163,53 @@ def _shown(record: Record) -> Iterator[tuple[str, str]]:
             yield "error", error
 
 
-def _error(record: Record) -> str | None:
+def _error(record: CheckRecord) -> str | None:
     """Return how far the worst element is off: the margin of what is allowed, which is finer than got - exact."""
-    margin, allowed, got, exact = (text.number(record.get(key)) for key in ("margin", "allowed", "got", "exact"))
+    margin, allowed, got, exact = (
+        text.number(each) for each in (record.margin, record.allowed, record.got, record.exact)
+    )
     if margin is not None and allowed and math.isfinite(margin * allowed):
         return f"{margin * allowed:.6g}"
     return f"{abs(got - exact):.6g}" if got is not None and exact is not None else None
 
 
-def _raised(raised: Any) -> list[tuple[str, str]]:
+def _raised(raised: RaisedRecord | None) -> list[tuple[str, str]]:
     """Return a framework's exception in one line, and whatever else is known of it."""
-    if not isinstance(raised, dict):
-        return [("raised", text.value(raised))] if raised else []
-    where = [f"in {raised['step']}"] if raised.get("step") else []
-    where += [f"from {raised['module']}"] if raised.get("module") else []
-    said = f"{raised.get('type') or 'exception'}: {text.value(raised.get('message') or '')}"
-    others = [(key, each) for key, each in raised.items() if key not in ("step", "type", "message", "module")]
-    return [
-        (" ".join(["raised", *where]), said),
-        *((text.head(str(key), 200), text.value(each)) for key, each in others),
-    ]
+    if raised is None:
+        return []
+    where = [f"in {raised.step}"] if raised.step else []
+    where += [f"from {raised.module}"] if raised.module else []
+    stage = {"stage": raised.stage} if raised.stage else {}
+    said = f"{raised.type or 'exception'}: {text.value(raised.message)}"
+    return [(" ".join(["raised", *where]), said), *text.pairs({**stage, **raised.rest})]
 
 
 def _crash(cell: Cell, limit: int) -> Crash | None:
-    content = cell.record.get("crash")
-    crash: dict[str, Any] = content if isinstance(content, dict) else {"reason": content} if content else {}
-    reason = _crash_reason(crash, cell.record.get("reason"))
-    if not crash and (cell.kind.name not in ("crashed", "timed_out") or not reason):
-        return None
-    facts = [("in step", text.value(crash["step"]))] if crash.get("step") else []
+    crash = cell.record.crash
+    reason = _crash_reason(crash, text.value(cell.record.reason))
+    if crash is None:
+        ended = cell.kind.name in ("crashed", "timed_out") and reason
+        return Crash(facts=(("reason", reason),), notes=(), stderr="") if ended else None
+    facts = [("in step", text.value(crash.step))] if crash.step else []
     facts += [("reason", reason)] if reason else []
-    notes = crash.get("notes")
-    stderr = (crash.get("stderr") if limit else "") or ""
     return Crash(
-        facts=tuple(facts),
-        notes=tuple(text.value(each) for each in (notes if isinstance(notes, list) else [notes]) if each),
+        facts=(*facts, *text.pairs(crash.rest)),
+        notes=tuple(text.value(each) for each in crash.notes if each),
         # Made visible before it is cut: each hidden character becomes several.
-        stderr=text.tail(text.visible(stderr if isinstance(stderr, str) else text.value(stderr)), limit),
+        stderr=text.tail(text.visible(crash.stderr), limit) if limit else "",
     )
 
 
-def _crash_reason(crash: Record, outer: Any) -> str:
+def _crash_reason(crash: CrashRecord | None, outer: str) -> str:
     """Return why a process ended: the crash and the cell may say the same, more or less of it, or two things."""
-    inner, outer = text.value(crash.get("reason") or ""), text.value(outer or "")
-    if outer in inner or outer == f"{text.value(crash.get('step') or '')}: {inner}":
+    if crash is None:
+        return outer
+    inner = text.value(crash.reason)
+    if outer in inner or outer == f"{text.value(crash.step or '')}: {inner}":
         return inner
     return outer if inner in outer else f"{inner}; {outer}"
 
 
-def entry_name(divergence: Record) -> str:
-    """Return by what an entry of the ledger is known: where it stands, else its reason."""
-    return text.value(divergence.get("where") or divergence.get("why") or "(no entry)")
-
-
-def entry_anchor(entry: Record | str) -> str:
-    """Return the place where an entry of the ledger is shown, given as a record or by where it stands."""
-    return text.anchor("entry", entry if isinstance(entry, str) else entry_name(entry))
+def entry_anchor(entry: EntryRecord) -> str:
+    """Return the place where an entry of the ledger is shown."""
+    return text.anchor("entry", text.value(entry.name))

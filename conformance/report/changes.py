@@ -1,20 +1,23 @@
 """
 What changed since another run, as `conformance diff` found it: put into the page's words, and linked to the cells.
 
-It is given the diff as JSON holds it and judges nothing: what got worse and what was fixed is the diff's to say.
+What got worse and what was fixed is the diff's to say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from conformance.report import text
 from conformance.report.addresses import Places
+from conformance.results.diff.comparison import Diff
+from conformance.results.diff.rows import Row, of_change, of_shift, of_turn
 
 #: Cells listed of each kind of change.
 LISTED: Final = 100
+#: List of a diff -> its title, in the order of the page.
 _TITLES: Final = {
     "worse": "Newly failing",
     "lost": "No longer asked, though the row is there",
@@ -30,7 +33,6 @@ _TITLES: Final = {
     "appeared": "Appeared",
     "vanished": "Vanished",
 }
-_VERSIONS: Final = ("implementation", "distribution", "before", "after")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,50 +70,48 @@ class Changes:
     parts: tuple[Part, ...]
 
 
-def changes(found: Mapping[str, Any], places: Places) -> Changes:
-    """
-    Return the changes that a diff found.
-
-    `found` maps a kind of change to its list of `{cell, before, after, said, margins}`, where `cell` is
-    `DEVICE/IMPLEMENTATION/CASE`; `versions` to what changed of these, and `since` to what the run is compared with.
-    """
-    lists = {key: each for key, each in found.items() if key != "versions" and isinstance(each, list) and each}
-    order = [key for key in _TITLES if key in lists] + sorted(key for key in lists if key not in _TITLES)
-    parts = tuple(_part(_TITLES.get(key, key.replace("_", " ").capitalize()), lists[key], places) for key in order)
+def changes(found: Diff, since: str, places: Places) -> Changes:
+    """Return the changes that a diff found; `since` says what the run is compared with."""
+    parts = tuple(_part(title, rows, places) for name, title in _TITLES.items() if (rows := _rows(found, name)))
     said = [f"{part.count:,} {part.title.split(',')[0].lower()}" for part in parts]
-    versions = found.get("versions")
-    told = tuple(map(_version, versions)) if isinstance(versions, list) else ()
-    said += [f"{len(told):,} version{'' if len(told) == 1 else 's'} changed"] if told else []
+    versions = tuple(map(_version, found.versions))
+    said += [f"{len(versions):,} version{'' if len(versions) == 1 else 's'} changed"] if versions else []
     return Changes(
         sentence="Since the last run: " + ("; ".join(said) if said else "nothing changed") + ".",
-        since=f"Compared with {text.value(found['since'])}." if found.get("since") else "",
-        versions=told,
+        since=f"Compared with {text.value(since)}." if since else "",
+        versions=versions,
         parts=parts,
     )
 
 
-def _part(title: str, found: Sequence[Any], places: Places) -> Part:
-    known = [each for each in found if isinstance(each, Mapping)]
-    return Part(title=title, count=len(found), changes=tuple(_change(each, places) for each in known[:LISTED]))
+def _rows(found: Diff, name: str) -> list[Row]:
+    """Return the lines of one list of a diff."""
+    if name == "behaviours_gone":
+        return list(map(of_turn, found.gone))
+    if name == "behaviours_back":
+        return list(map(of_turn, found.back))
+    if name == "margins_moved_together":
+        return list(map(of_shift, found.shifts))
+    return list(map(of_change, found.section(name)))
 
 
-def _change(found: Mapping[str, Any], places: Places) -> Change:
-    cell = text.value(found.get("cell") or "")
-    before, after = (text.value(found.get(key) or "absent").replace("_", " ") for key in ("before", "after"))
-    margins = found.get("margins")
-    if before == after and isinstance(margins, list) and len(margins) == 2:
-        before, after = (f"margin {text.short(text.number(each))}" for each in margins)
+def _part(title: str, rows: Sequence[Row], places: Places) -> Part:
+    return Part(title=title, count=len(rows), changes=tuple(_change(each, places) for each in rows[:LISTED]))
+
+
+def _change(row: Row, places: Places) -> Change:
+    before, after = ((each or "absent").replace("_", " ") for each in (row.before, row.after))
+    if before == after and row.margins is not None:
+        before, after = (f"margin {text.short(each)}" for each in row.margins)
     return Change(
-        cell=cell,
-        place=places.of(cell),
-        before=before,
-        after=after,
-        said=text.head(text.value(found.get("said") or ""), 300),
+        cell=text.value(row.cell),
+        place=places.of(row.cell),
+        before=text.value(before),
+        after=text.value(after),
+        said=text.head(row.said, 300),
     )
 
 
-def _version(found: Any) -> tuple[str, str]:
-    if not isinstance(found, Mapping):
-        return ("", text.value(found))
-    name, distribution, before, after = (text.value(found.get(key) or "") for key in _VERSIONS)
+def _version(found: tuple[str, str, str | None, str | None]) -> tuple[str, str]:
+    name, distribution, before, after = (text.value(each or "") for each in found)
     return (f"{name}: {distribution}", f"{before} → {after}")

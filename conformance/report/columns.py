@@ -13,10 +13,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Final
 
 from conformance.report import text
-from conformance.results import Record, Run
+from conformance.results import Run, plain
+from conformance.results.record import ImplementationRecord
 
 #: Versions that a column is named by, where none of them is the framework's own.
 TELLING: Final = 2
@@ -35,18 +36,17 @@ class Column:
         """The column's name, the same wherever the page names it."""
         return f"{self.implementation}/{self.device}" + (f" ({self.source})" if self.source else "")
 
-    def order(self) -> tuple[Any, ...]:
+    def order(self) -> tuple[object, ...]:
         """Return the key by which columns are sorted: by content, so that the order of files and lines is no matter."""
         names = (self.implementation, self.device, self.source)
         return (*map(text.natural, names), *names)
 
 
-def name(record: Record, key: str) -> str:
-    """Return what a record is called, short but still its own, or that it is not called anything."""
-    content = record.get(key)
-    if type(content) is str and 0 < len(content) <= text.LONGEST_TITLE:
+def name(content: str, what: str) -> str:
+    """Return a name, short but still its own, or that there is no such."""
+    if 0 < len(content) <= text.LONGEST_TITLE:
         return content
-    return text.title(content) if content not in (None, "") else f"(no {key})"
+    return text.title(content) if content else f"(no {what})"
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
@@ -59,10 +59,10 @@ def labels(runs: Sequence[Run]) -> list[str]:
     return [f"{'/'.join(each[-1:])} #{number}" for number, each in enumerate(parts, start=1)]
 
 
-def implementations(run: Run, implementation: str) -> list[Record]:
+def implementations(run: Run, implementation: str) -> list[ImplementationRecord]:
     """Return what was said of an implementation, once: it may have had several processes that say the same."""
-    said = [each for each in run.implementations if name(each, "implementation") == implementation]
-    distinct = {json.dumps(each, sort_keys=True, default=str): each for each in said}
+    said = [each for each in run.implementations if name(each.implementation, "implementation") == implementation]
+    distinct = {_text(plain(each)): each for each in said}
     return [distinct[key] for key in sorted(distinct)]
 
 
@@ -76,7 +76,8 @@ def columns(runs: Sequence[Run]) -> dict[tuple[int, str, str], Column]:
     cases: dict[tuple[str, str], dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
     for index, run in enumerate(runs):
         for record in run.cells:
-            cases[name(record, "implementation"), name(record, "device")][index].add(name(record, "case"))
+            process = name(record.implementation, "implementation"), name(record.device, "device")
+            cases[process][index].add(name(record.case, "case"))
     named = labels(runs)
     assigned = {}
     for (implementation, device), by_run in cases.items():
@@ -101,7 +102,7 @@ def columns(runs: Sequence[Run]) -> dict[tuple[int, str, str], Column]:
 
 def _telling(runs: Sequence[Run], implementation: str) -> list[list[str]]:
     """Return of each run the versions that tell it from the others: of the framework, before those of what it needs."""
-    said = [[each.get("versions") for each in implementations(run, implementation)] for run in runs]
+    said = [[each.versions for each in implementations(run, implementation)] for run in runs]
     found = [dict(pair for versions in each for pair in text.pairs(versions)) for each in said]
     differing = [key for key in dict.fromkeys(itertools.chain(*found)) if len({each.get(key) for each in found}) > 1]
     family = implementation.split(":")[0].split("-")
@@ -111,5 +112,8 @@ def _telling(runs: Sequence[Run], implementation: str) -> list[list[str]]:
 
 def _identity(run: Run, implementation: str) -> str:
     """Return everything that a run says of the machine and of an implementation, in one text."""
-    said: list[Any] = [run.header.get("platform"), *implementations(run, implementation)]
-    return json.dumps(said, sort_keys=True, default=str)
+    return _text([run.header.platform, *map(plain, implementations(run, implementation))])
+
+
+def _text(content: object) -> str:
+    return json.dumps(content, sort_keys=True, default=str)

@@ -11,11 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from conformance.report import text
-from conformance.report.cell_details import entry_anchor, entry_name, summary
+from conformance.report.cell_details import entry_anchor, summary
 from conformance.report.columns import Column, name
 from conformance.report.matrix import KINDS, UNKNOWN, Cell, Kind, Table
-from conformance.results import Record
+from conformance.results import plain
 from conformance.results.behaviours import gone_in
+from conformance.results.record import EntryRecord
+
+#: Behaviour, by its id -> how many cells it covers (`cells`), need it (`seen`) and lack it (`gone`).
+Counts = Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +99,8 @@ def unanswered(table: Table) -> tuple[Group, ...]:
     for cell in table.cells:
         if cell.kind.name != "unsupported":
             for check in cell.unanswered:
-                why = check.get("reason") or check.get("message") or "no reason given"
-                found[name(check, "check"), text.value(why)].append(cell)
+                why = check.reason or check.message or "no reason given"
+                found[name(check.check, "check"), text.value(why)].append(cell)
     groups = [
         _group(
             table,
@@ -110,66 +114,63 @@ def unanswered(table: Table) -> tuple[Group, ...]:
     return _sorted(groups)
 
 
-def divergences(table: Table, counts: Mapping[str, Mapping[str, int]]) -> tuple[Group, ...]:
+def divergences(table: Table, counts: Counts) -> tuple[Group, ...]:
     """
     Return the entries of the ledger that were met, each with its cells, those that are gone first.
 
     `counts` says of each behaviour, by its id, how many cells it covers, how many need it, and in how many it is gone.
     """
-    entries: dict[str, Record] = {}
+    entries: dict[str, EntryRecord] = {}
     seen: dict[str, list[Cell]] = defaultdict(list)
     gone: dict[str, list[Cell]] = defaultdict(list)
     for cell in table.cells:
         for entry in cell.divergences:
-            entries.setdefault(entry_name(entry), entry)
-            seen[entry_name(entry)].append(cell)
+            entries.setdefault(entry.name, entry)
+            seen[entry.name].append(cell)
         for entry in gone_in(cell.record):
-            entries.setdefault(entry_name(entry), entry)
-            gone[entry_name(entry)].append(cell)
-    places = {str(entry["id"]): where for where, entry in entries.items() if entry.get("id")}
+            entries.setdefault(entry.name, entry)
+            gone[entry.name].append(cell)
+    places = {entry.id: where for where, entry in entries.items() if entry.id}
     for cell in table.cells:
         # A check that several behaviours explain has the entry of the first alone, and the names of all.
-        for behaviour in _named(cell):
+        for behaviour in cell.record.behaviours:
             place = places.get(behaviour, behaviour)
-            entries.setdefault(place, {"id": behaviour, "where": place, "why": behaviour})
+            entries.setdefault(place, EntryRecord(id=behaviour, where=place, why=behaviour))
             seen[place].append(cell)
     groups = [_of_entry(table, entry, seen[where], gone[where], counts) for where, entry in entries.items()]
     return tuple(sorted(groups, key=lambda group: (not group.gone, text.natural(group.facts[0][1]), group.title)))
 
 
 def _of_entry(
-    table: Table, entry: Record, seen: Sequence[Cell], gone: Sequence[Cell], counts: Mapping[str, Mapping[str, int]]
+    table: Table,
+    entry: EntryRecord,
+    seen: Sequence[Cell],
+    gone: Sequence[Cell],
+    counts: Mapping[str, Mapping[str, int]],
 ) -> Group:
     """Return the group of one entry of the ledger."""
-    where = entry_name(entry)
     # An address that may not be followed is still shown, as text.
-    link = text.link(entry.get("link"))
+    link = text.link(entry.link)
     said = ("where", "why", "behaviours", *(("link",) if link else ()))
-    facts = [(key, text.value(each)) for key, each in entry.items() if key not in said and each]
-    if (counted := counts.get(str(entry.get("id")))) is not None:
+    facts = [(key, text.value(each)) for key, each in plain(entry).items() if key not in said and each]
+    if (counted := counts.get(entry.id)) is not None:
         facts.append(("seen", f"in {counted['seen']:,} of the {counted['cells']:,} cells that it covers"))
         facts += [("gone", f"from {counted['gone']:,} cells")] if counted["gone"] else []
     group = _group(
         table,
         list(dict.fromkeys(seen)),
-        anchor=entry_anchor(where),
+        anchor=entry_anchor(entry),
         kind=KINDS["diverges" if seen else "conforms"],
-        title=text.value(entry.get("why") or "no reason given"),
-        facts=(("entry", where), *facts),
+        title=text.value(entry.why or "no reason given"),
+        facts=(("entry", text.value(entry.name)), *facts),
         link=link,
     )
     return replace(group, gone=_members(table, list(dict.fromkeys(gone))))
 
 
-def _named(cell: Cell) -> tuple[str, ...]:
-    """Return the behaviours without which a cell would fail."""
-    listed = cell.record.get("behaviours")
-    return tuple(each for each in listed if isinstance(each, str)) if isinstance(listed, list | tuple) else ()
-
-
 def _reason(cell: Cell) -> str:
-    reasons = [cell.record.get("reason"), *(each.get("reason") or each.get("message") for each in cell.checks)]
-    return next((text.value(each) for each in reasons if each), "no reason given")
+    reasons = (cell.record.reason, *(each.reason or each.message for each in cell.checks))
+    return text.value(next(filter(None, reasons), "no reason given"))
 
 
 def _group(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from conformance.report import matrix, text
 from conformance.results import OUTCOMES, Run
@@ -101,13 +100,12 @@ def summary_line(runs: Sequence[Run], table: matrix.Table) -> tuple[str, ...]:
     if len(runs) != 1:
         return (*found, _count(len(runs), "results file"))
     (run,) = runs
-    seconds = text.number((run.footer or {}).get("seconds"))
-    known = dict(text.pairs(run.header.get("platform")))
+    known = dict(text.pairs(run.header.platform))
     system, machine = known.get("system", ""), known.get("machine", "")
     platform = [each for each in (system, machine) if each and (each is system or each not in system)]
-    found += [text.value(run.header["started"])] if run.header.get("started") else []
+    found += [text.value(run.header.started)] if run.header.started else []
     spent = text.duration(matrix.spent(run))
-    found.append(f"{spent} in cells" if seconds is None else f"took {text.duration(seconds)}")
+    found.append(f"{spent} in cells" if run.footer is None else f"took {text.duration(run.footer.seconds)}")
     return (*found, *([text.head(" ".join(platform), 120)] if platform else []))
 
 
@@ -131,7 +129,7 @@ def _count(count: int, noun: str) -> str:
 def warnings(run: Run, label: str) -> list[str]:
     """Return what makes a results file less than a whole account of a run."""
     found = []
-    announced, lines = matrix.announced(run), len(run.cells)
+    announced, lines = run.header.cells, len(run.cells)
     if run.footer is None:
         found.append(f"{label} was broken off: it has no footer.")
     elif not run.complete:
@@ -140,10 +138,10 @@ def warnings(run: Run, label: str) -> list[str]:
         found.append(f"{label} set out to do {announced:,} cells; {announced - lines:,} of them never got a line.")
     if announced < lines:
         found.append(f"{label} holds {lines:,} cells but set out to do {announced:,}.")
-    said = run.footer.get("counts") if run.footer is not None else None
     held = {kind.name: count for kind, count in matrix.tally(map(matrix.kind, run.cells)).items()}
-    if run.footer is not None and {**dict.fromkeys(OUTCOMES, 0), **_mapping(said)} != held:
-        found.append(f"{label} contradicts itself: its footer counts {text.value(said)}, its lines {text.value(held)}.")
+    if run.footer is not None and {**dict.fromkeys(OUTCOMES, 0), **run.footer.counts} != held:
+        counted, lines_have = text.value(run.footer.counts), text.value(held)
+        found.append(f"{label} contradicts itself: its footer counts {counted}, its lines {lines_have}.")
     return found
 
 
@@ -158,7 +156,3 @@ def oddities(table: matrix.Table) -> list[str]:
         "with a better outcome than one of the checks": contradicting,
     }
     return [f"{_count(count, 'cell')} {what}." for what, count in found.items() if count]
-
-
-def _mapping(content: Any) -> Mapping[str, Any]:
-    return content if isinstance(content, Mapping) else {}

@@ -1,18 +1,21 @@
 """
 The nights before this run, as `conformance.results.history.queries` sums them up: what the page shows of them.
 
-It is given plain data, queried elsewhere, and shows it; what it cannot understand it leaves out.
+It asks nothing of them: that is done elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from conformance.report import text
 from conformance.report.addresses import Places
 from conformance.results import OUTCOMES
+
+if TYPE_CHECKING:
+    from conformance.results.history import queries, store
 
 #: Nights in the table, newest first, and cells that got worse; the plots have all nights.
 NIGHTS: Final = 60
@@ -74,7 +77,7 @@ class History:
         """The last nights, newest first."""
         return self.nights[: -NIGHTS - 1 : -1]
 
-    def plotted(self) -> dict[str, Any]:
+    def plotted(self) -> dict[str, object]:
         """Return what the plots are drawn from."""
         return {
             "nights": [
@@ -87,65 +90,47 @@ class History:
         }
 
 
-def history(found: Mapping[str, Any], places: Places) -> History:
-    """Return the nights of `found`: `nights`, `margins` and `worsened`, as `history.queries.summary` gives them."""
-    nights = _records(found.get("nights"))
-    worsened = _records(found.get("worsened"))
-    before: list[Mapping[str, Any]] = [{}, *nights]
+def history(found: queries.Summary, places: Places) -> History:
+    """Return the nights of a folder as the page shows them."""
+    before = [None, *found.nights]
     return History(
-        nights=tuple(_night(each, earlier) for each, earlier in zip(nights, before, strict=False)),
-        margins=tuple(_trend(each, len(nights)) for each in _records(found.get("margins"))),
-        worsened=tuple(_worsened(each, places) for each in worsened[:WORSENED]),
-        unlisted=max(0, len(worsened) - WORSENED),
+        nights=tuple(_night(each, earlier) for each, earlier in zip(found.nights, before, strict=False)),
+        margins=tuple(map(_trend, found.margins)),
+        worsened=tuple(_worsened(each, places) for each in found.worsened[:WORSENED]),
+        unlisted=max(0, len(found.worsened) - WORSENED),
     )
 
 
-def _records(content: Any) -> list[Mapping[str, Any]]:
-    return [each for each in content if isinstance(each, Mapping)] if isinstance(content, Sequence) else []
-
-
-def _night(found: Mapping[str, Any], earlier: Mapping[str, Any]) -> Night:
-    counts = found.get("counts")
-    counted = counts if isinstance(counts, Mapping) else {}
+def _night(night: store.Night, earlier: store.Night | None) -> Night:
     return Night(
-        started=text.value(found.get("started") or "unknown"),
-        file=text.value(found.get("file") or "") + ("" if found.get("complete", True) else ", broken off"),
-        counts={name: _count(counted.get(name)) for name in OUTCOMES},
-        versions=_changed(earlier.get("versions"), found.get("versions")) if earlier else (),
+        started=text.value(night.started or "unknown"),
+        file=text.value(night.file) + ("" if night.complete else ", broken off"),
+        counts={name: night.counts.get(name, 0) for name in OUTCOMES},
+        versions=() if earlier is None else _changed(earlier.versions, night.versions),
     )
 
 
-def _count(content: Any) -> int:
-    number = text.number(content)
-    return int(number) if number is not None and 0 <= number < 2**53 else 0
+def _trend(trend: queries.Trend) -> Trend:
+    return Trend(
+        implementation=text.value(trend.implementation),
+        dtype=text.value(trend.dtype),
+        medians=tuple(trend.medians),
+        maxima=tuple(trend.maxima),
+    )
 
 
-def _trend(found: Mapping[str, Any], nights: int) -> Trend:
-    medians, maxima = (_numbers(found.get(key), nights) for key in ("medians", "maxima"))
-    names = (text.value(found.get(key) or "") for key in ("implementation", "dtype"))
-    implementation, dtype = names
-    return Trend(implementation=implementation, dtype=dtype, medians=medians, maxima=maxima)
-
-
-def _numbers(content: Any, nights: int) -> tuple[float | None, ...]:
-    numbers = [text.number(each) for each in content] if isinstance(content, Sequence) else []
-    finite = [each if each is not None and abs(each) < float("inf") else None for each in numbers[:nights]]
-    return tuple(finite + [None] * (nights - len(finite)))
-
-
-def _worsened(found: Mapping[str, Any], places: Places) -> Worsened:
-    cell = "/".join(text.value(found.get(key) or "") for key in ("device", "implementation", "case"))
+def _worsened(found: queries.Worsened, places: Places) -> Worsened:
     return Worsened(
-        cell=cell,
-        place=places.of(cell),
-        since=text.value(found.get("since") or "unknown"),
-        before=text.value(found.get("before") or "absent").replace("_", " "),
-        now=text.value(found.get("now") or "absent").replace("_", " "),
-        versions=_changed(found.get("versions_before"), found.get("versions_now")),
+        cell=text.value(found.cell),
+        place=places.of(found.cell),
+        since=text.value(found.since or "unknown"),
+        before=text.value(found.before).replace("_", " "),
+        now=text.value(found.now).replace("_", " "),
+        versions=_changed(found.versions_before, found.versions_now),
     )
 
 
-def _changed(before: Any, now: Any) -> tuple[str, ...]:
+def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
     """Return the versions that differ, each as `name before → now`."""
     old, new = (dict(text.pairs(each)) for each in (before, now))
     return tuple(

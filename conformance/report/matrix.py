@@ -11,11 +11,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Final, TypeGuard
+from typing import Final
 
 from conformance.report import text
 from conformance.report.columns import Column, columns, name
-from conformance.results import FAILING, OUTCOMES, Record, Run
+from conformance.results import FAILING, OUTCOMES, CellRecord, CheckRecord, Run
+from conformance.results.record import EntryRecord
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +64,7 @@ class Seen:
 
     margin: float | None
     marks: tuple[tuple[str, Kind], ...]
-    entries: tuple[Record | None, ...]
+    entries: tuple[EntryRecord | None, ...]
     fails: bool
     digest: str | None
 
@@ -72,7 +73,7 @@ class Seen:
 class Cell:
     """One line of the results file numbered `run`, and its column; `copy` numbers lines for the same cell."""
 
-    record: Record
+    record: CellRecord
     column: Column
     run: int
     copy: int = 0
@@ -80,32 +81,22 @@ class Cell:
     @cached_property
     def case(self) -> str:
         """The case's id."""
-        return name(self.record, "case")
+        return name(self.record.case, "case")
 
     @cached_property
     def kind(self) -> Kind:
         """The outcome."""
         return kind(self.record)
 
-    @cached_property
-    def checks(self) -> tuple[Record, ...]:
-        """The cell's checks, those that are records."""
-        checks = self.record.get("checks")
-        return tuple(filter(_is_record, checks)) if isinstance(checks, list | tuple) else ()
+    @property
+    def checks(self) -> Sequence[CheckRecord]:
+        """The cell's checks."""
+        return self.record.checks
 
     @cached_property
     def seen(self) -> Seen:
         """What there is to know of the checks without reading any in full, in one pass."""
-        return seen_of(
-            (
-                said := check.get("check"),
-                check.get("outcome"),
-                check.get("margin"),
-                check.get("divergence"),
-                _digest(check) if said == "output" else None,
-            )
-            for check in self.checks
-        )
+        return seen_of(self.checks)
 
     @property
     def margin(self) -> float | None:
@@ -113,15 +104,15 @@ class Cell:
         return self.seen.margin
 
     @property
-    def unanswered(self) -> tuple[Record, ...]:
+    def unanswered(self) -> tuple[CheckRecord, ...]:
         """The checks that the implementation cannot answer."""
-        return tuple(check for check in self.checks if check.get("outcome") == "unsupported")
+        return tuple(check for check in self.checks if check.outcome == "unsupported")
 
     @property
-    def divergences(self) -> tuple[Record, ...]:
+    def divergences(self) -> tuple[EntryRecord, ...]:
         """The entries of the ledger that know of this cell: of how its process ended, or of one of its checks."""
-        own = self.record.get("divergence")
-        return (*([own] if _is_record(own) else []), *(each for each in self.seen.entries if each is not None))
+        found = (self.record.divergence, *self.seen.entries)
+        return tuple(each for each in found if each is not None)
 
     @cached_property
     def contradicts(self) -> bool:
@@ -131,7 +122,7 @@ class Cell:
     @cached_property
     def detailed(self) -> bool:
         """Whether the page says more of this cell than its place in the table."""
-        return self.kind.fails or self.kind.name == "diverges" or self.contradicts or bool(self.record.get("crash"))
+        return self.kind.fails or self.kind.name == "diverges" or self.contradicts or self.record.crash is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,52 +170,37 @@ class Table:
         return Counter(cell.column for cell in self.cells)
 
 
-def _is_record(content: Any) -> TypeGuard[Record]:
-    # The first answers for what is read from a file, and ten times as fast.
-    return type(content) is dict or isinstance(content, Mapping)
-
-
-def seen_of(checks: Iterable[tuple[Any, Any, Any, Any, Any]]) -> Seen:
-    """Return what there is to know of checks: name, outcome, margin, entry of the ledger, digest of output of each."""
+def seen_of(checks: Iterable[CheckRecord]) -> Seen:
+    """Return what there is to know of checks."""
     largest: float | None = None
     marks: list[tuple[str, Kind]] = []
-    entries: list[Record | None] = []
+    entries: list[EntryRecord | None] = []
     digest = None
-    for said, outcome, margin, entry, bits in checks:
-        found = None if margin is None else text.number(margin)
+    for check in checks:
+        found = None if check.margin is None else float(check.margin)
         # NaN, which equals nothing, is the worst there is.
         if found is not None and (largest is None or found > largest or found != found):
             largest = found if largest is None or largest == largest else largest
-        are_text = type(said) is str and type(outcome) is str
-        marks.append((_mark if are_text else _mark.__wrapped__)(said, outcome))
-        if entry is not None:
+        marks.append(_mark(check.check, kind(check)))
+        if check.divergence is not None:
             entries += [None] * (len(marks) - 1 - len(entries))
-            entries.append(entry if _is_record(entry) else None)
-        if digest is None and isinstance(bits, str) and said == "output":
-            digest = bits
+            entries.append(check.divergence)
+        if digest is None and check.check == "output" and check.facts is not None:
+            digest = check.facts.bits
     fails = any(judged.fails for judged in {judged for _, judged in marks})
     return Seen(margin=largest, marks=tuple(marks), entries=tuple(entries), fails=fails, digest=digest)
 
 
 @lru_cache(maxsize=1000)
-def _mark(said: Any, outcome: Any) -> tuple[str, Kind]:
-    """Return what a check is called and how it came out: few of all checks are not alike."""
-    record = {"check": said, "outcome": outcome}
-    return name(record, "check"), kind(record)
+def _mark(check: str, judged: Kind) -> tuple[str, Kind]:
+    """Return what a check is called and how it came out: few of all checks are not alike, and those share one."""
+    return name(check, "check"), judged
 
 
-def _digest(check: Record) -> str | None:
-    facts = check.get("facts")
-    digest = facts.get("bits") if _is_record(facts) else None
-    return digest if isinstance(digest, str) else None
-
-
-def kind(record: Record) -> Kind:
+def kind(record: CellRecord | CheckRecord) -> Kind:
     """Return the outcome of a cell or check."""
-    try:
-        return KINDS.get(record.get("outcome"), UNKNOWN)  # type: ignore[arg-type]
-    except TypeError:  # neither text nor anything else that could name one
-        return UNKNOWN
+    # What is no outcome was put aside when the file was read.
+    return UNKNOWN if "outcome" in record.rest else KINDS[record.outcome]
 
 
 def tally(kinds: Iterable[Kind], missing: int = 0) -> dict[Kind, int]:
@@ -241,18 +217,12 @@ def tally(kinds: Iterable[Kind], missing: int = 0) -> dict[Kind, int]:
 
 def missing(run: Run) -> int:
     """Return how many cells of a run never got a line."""
-    return max(0, announced(run) - len(run.cells))
+    return max(0, run.header.cells - len(run.cells))
 
 
 def spent(run: Run) -> float:
     """Return the seconds spent in the cells of a run."""
-    return sum(filter(None, (text.number(cell.get("seconds")) for cell in run.cells)))
-
-
-def announced(run: Run) -> int:
-    """Return how many cells a run set out to do, as far as it says."""
-    cells = text.number(run.header.get("cells"))
-    return int(cells) if cells is not None and 0 <= cells < 2**53 else 0
+    return sum(cell.seconds for cell in run.cells)
 
 
 def table(runs: Sequence[Run]) -> Table:
@@ -262,8 +232,9 @@ def table(runs: Sequence[Run]) -> Table:
     places: dict[str, dict[Column, list[Cell]]] = defaultdict(lambda: defaultdict(list))
     for index, run in enumerate(runs):
         for record in run.cells:
-            column = assigned[index, name(record, "implementation"), name(record, "device")]
-            place = places[name(record, "case")][column]
+            process = name(record.implementation, "implementation"), name(record.device, "device")
+            column = assigned[index, *process]
+            place = places[name(record.case, "case")][column]
             place.append(Cell(record=record, column=column, run=index, copy=len(place)))
     files: dict[str, list[Row]] = defaultdict(list)
     for case, found in places.items():
@@ -280,10 +251,8 @@ def table(runs: Sequence[Run]) -> Table:
 
 def _origin(found: Mapping[Column, Sequence[Cell]]) -> tuple[str, int]:
     """Return file and line of the row a case comes from; the first in order where files of several runs differ."""
-    rows = [cell.record.get("row") for cells in found.values() for cell in cells]
     # Nearly always one and the same: a key is made of each that differs alone.
-    origin = min(
-        {row for row in rows if isinstance(row, str) and row}, key=lambda row: (text.natural(row), row), default=""
-    )
+    rows = {cell.record.row for cells in found.values() for cell in cells if cell.record.row}
+    origin = min(rows, key=lambda row: (text.natural(row), row), default="")
     file, _, line = origin.rpartition(":")
     return (file, int(line)) if file and line.isascii() and line.isdigit() and len(line) < 10 else (origin, 0)

@@ -8,14 +8,14 @@ margins of conforming cells, so that a drift is seen before anything turns red.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conformance.report import text
 from conformance.report.columns import labels
 from conformance.report.matrix import Table
 from conformance.report.payload import margins
-from conformance.results import Record, Run
+from conformance.results import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +37,14 @@ class Numerics:
 
 def numerics(runs: Sequence[Run]) -> tuple[Numerics, ...]:
     """Return the facts of all runs, by dtype."""
-    facts = [(each, label) for run, label in zip(runs, labels(runs), strict=True) for each in _measured(run)]
+    footers = [(run.footer, label) for run, label in zip(runs, labels(runs), strict=True)]
+    facts = [(each, label) for footer, label in footers if footer is not None for each in footer.measured or ()]
     several = len(runs) > 1
     found: dict[str, dict[str, dict[str, Fact]]] = {}
     for each, label in facts:
-        column = f"{text.value(each['implementation'])}/{text.value(each['device'])}" + (
-            f" ({label})" if several else ""
-        )
-        fact = Fact(finding=text.value(each["finding"]), evidence=text.value(each["evidence"]))
-        found.setdefault(text.value(each["dtype"]), {}).setdefault(text.value(each["about"]), {})[column] = fact
+        column = f"{text.value(each.implementation)}/{text.value(each.device)}" + (f" ({label})" if several else "")
+        fact = Fact(finding=text.value(each.finding), evidence=text.value(each.evidence))
+        found.setdefault(text.value(each.dtype), {}).setdefault(text.value(each.about), {})[column] = fact
     return tuple(_table(dtype, found[dtype]) for dtype in sorted(found, key=text.natural))
 
 
@@ -90,17 +89,6 @@ def _spread(implementation: str, dtype: str, found: list[float]) -> Spread:
 
 def _rank(ordered: list[float], share: float) -> float | None:
     return ordered[math.ceil(share * len(ordered)) - 1] if ordered else None
-
-
-def _measured(run: Run) -> Iterable[Record]:
-    """Return the facts of one run that have all that a fact has."""
-    measured = (run.footer or {}).get("measured")
-    needed = {"implementation", "device", "dtype", "about", "finding", "evidence"}
-    return (
-        [each for each in measured if isinstance(each, dict) and needed <= set(each)]
-        if isinstance(measured, list)
-        else []
-    )
 
 
 def _table(dtype: str, found: dict[str, dict[str, Fact]]) -> Numerics:

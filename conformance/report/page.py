@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -23,8 +23,12 @@ from conformance.report.changes import changes as changed
 from conformance.report.history import history as nights
 from conformance.report.numerics import numerics, spreads
 from conformance.report.payload import payload, script_text
-from conformance.results import Run, without_collection
+from conformance.results import Run, plain, without_collection
 from conformance.results.behaviours import BehaviourCounts
+from conformance.results.diff.comparison import Diff
+
+if TYPE_CHECKING:
+    from conformance.results.history.queries import Summary
 
 #: How many ways to fail are listed before the matrix, which has all cells.
 LISTED: Final = 200
@@ -58,7 +62,7 @@ class Origin:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
+class ColumnSummary:
     """One column in numbers."""
 
     column: columns.Column
@@ -72,31 +76,30 @@ class Summary:
 def render(
     runs: Sequence[Run],
     *,
-    changes: Mapping[str, Any] | None = None,
-    history: Mapping[str, Any] | None = None,
+    changes: Diff | None = None,
+    since: str = "",
+    history: Summary | None = None,
 ) -> str:
     """
     Return the page for one or more results files; the same files give the same text.
 
-    `changes` is a diff of this run and an earlier one as `conformance.results.diff.text.as_json` has it, with `since`
-    naming the earlier. `history` is what `conformance.results.history.queries.summary` gives: `nights`, oldest first,
-    each with `started`, `file`, `counts` by outcome and `versions`; `margins`, each with `implementation`, `dtype` and
-    for every night one of `medians` and `maxima`, a number or None; and `worsened`, each with `case`, `implementation`,
-    `device`, `since`, `before`, `now`, `versions_before` and `versions_now`.
+    `changes` is what changed from an earlier run to this one, `since` says which that was; `history` is a summary of
+    the nights before.
     """
-    return render_with(environment(), runs, changes=changes, history=history)
+    return render_with(environment(), runs, changes=changes, since=since, history=history)
 
 
 def write(
     runs: Sequence[Run],
     path: Path,
     *,
-    changes: Mapping[str, Any] | None = None,
-    history: Mapping[str, Any] | None = None,
+    changes: Diff | None = None,
+    since: str = "",
+    history: Summary | None = None,
 ) -> None:
     """Write the page for `runs` to `path`, whole or not at all; for the rest see `render`."""
     with without_collection():
-        page = render(runs, changes=changes, history=history)
+        page = render(runs, changes=changes, since=since, history=history)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -137,36 +140,25 @@ def render_with(
     made: Environment,
     runs: Sequence[Run],
     *,
-    changes: Mapping[str, Any] | None = None,
-    history: Mapping[str, Any] | None = None,
+    changes: Diff | None = None,
+    since: str = "",
+    history: Summary | None = None,
 ) -> str:
     """Return the page as `made` fills it."""
     table = matrix.table(runs)
-    counts = matrix.tally((cell.kind for cell in table.cells), sum(map(matrix.missing, runs)))
-    failures = groups.failures(table)
-    warnings = (*itertools.chain(*map(headline.warnings, runs, columns.labels(runs))), *headline.oddities(table))
-    complete = all(run.complete for run in runs)
-    behaviours, powerless = _behaviours(runs, table)
-    divergences = groups.divergences(table, behaviours)
     known = addresses.Places.among(table)
     past = None if history is None else nights(history, known)
+    behaviours, powerless = _behaviours(runs, table)
+    divergences = groups.divergences(table, behaviours)
     data = payload(table, divergences)
     page = made.get_template(_TEMPLATE).render(
+        **_claims(runs, table, behaviours, powerless),
+        **_failures(table),
         policy=scripts.policy(),
-        headline=headline.headline(
-            counts, complete=complete, sound=not warnings, gone=sum(1 for each in behaviours.values() if each["gone"])
-        ),
-        news=headline.news(counts, behaviours, powerless),
-        counts=counts,
-        total=sum(counts.values()),
-        summary=headline.summary_line(runs, table),
-        changes=None if changes is None else changed(changes, known),
-        warnings=warnings,
+        changes=None if changes is None else changed(changes, since, known),
         origins=tuple(map(_origin, runs, columns.labels(runs))),
         table=table,
         summaries=_summaries(runs, table),
-        failures=failures[:LISTED],
-        unlisted=sum(len(each.cells) for each in failures[LISTED:]),
         listed=NAMED,
         divergences=divergences,
         spreads=spreads(table),
@@ -178,6 +170,28 @@ def render_with(
     )
     data["history"] = None if past is None else past.plotted()
     return scripts.put(page, script_text(data))
+
+
+def _claims(runs: Sequence[Run], table: matrix.Table, behaviours: groups.Counts, powerless: int) -> dict[str, object]:
+    """Return what the template says of the whole: headline, news, counts and warnings."""
+    counts = matrix.tally((cell.kind for cell in table.cells), sum(map(matrix.missing, runs)))
+    warnings = (*itertools.chain(*map(headline.warnings, runs, columns.labels(runs))), *headline.oddities(table))
+    complete = all(run.complete for run in runs)
+    gone = sum(1 for each in behaviours.values() if each["gone"])
+    return {
+        "headline": headline.headline(counts, complete=complete, sound=not warnings, gone=gone),
+        "news": headline.news(counts, behaviours, powerless),
+        "counts": counts,
+        "total": sum(counts.values()),
+        "summary": headline.summary_line(runs, table),
+        "warnings": warnings,
+    }
+
+
+def _failures(table: matrix.Table) -> dict[str, object]:
+    """Return the failures that the template lists, and how many cells the others have."""
+    found = groups.failures(table)
+    return {"failures": found[:LISTED], "unlisted": sum(len(each.cells) for each in found[LISTED:])}
 
 
 def _behaviours(runs: Sequence[Run], table: matrix.Table) -> tuple[dict[str, dict[str, int]], int]:
@@ -194,79 +208,69 @@ def _behaviours(runs: Sequence[Run], table: matrix.Table) -> tuple[dict[str, dic
             if cell.run == index:
                 counted.add(cell.record)
         powerless += counted.powerless
-        footer = (run.footer or {}).get("behaviours")
-        said = footer if isinstance(footer, Mapping) else counted.facts()
-        for name, counts in said.items():
-            if isinstance(counts, Mapping):
-                numbers = {key: _whole(counts.get(key)) for key in ("cells", "seen", "gone")}
-                found.setdefault(text.head(text.value(name), 200), Counter()).update(numbers)
+        said = None if run.footer is None else run.footer.behaviours
+        for name, counts in (counted.facts() if said is None else said).items():
+            found.setdefault(text.title(name), Counter()).update(counts)
     whole = {name: {key: counts[key] for key in ("cells", "seen", "gone")} for name, counts in found.items()}
     return dict(sorted(whole.items())), powerless
 
 
-def _whole(content: Any) -> int:
-    """Return a count of a footer, 0 for what is none."""
-    return content if type(content) is int and 0 <= content < 2**53 else 0
-
-
-def _summaries(runs: Sequence[Run], table: matrix.Table) -> tuple[Summary, ...]:
+def _summaries(runs: Sequence[Run], table: matrix.Table) -> tuple[ColumnSummary, ...]:
     found: dict[columns.Column, list[matrix.Cell]] = {column: [] for column in table.columns}
     for cell in table.cells:
         found[cell.column].append(cell)
     return tuple(_summary(runs, column, cells) for column, cells in found.items())
 
 
-def _summary(runs: Sequence[Run], column: columns.Column, cells: Sequence[matrix.Cell]) -> Summary:
-    seconds = (text.number(cell.record.get("seconds")) for cell in cells)
+def _summary(runs: Sequence[Run], column: columns.Column, cells: Sequence[matrix.Cell]) -> ColumnSummary:
     indices = sorted({cell.run for cell in cells})
     margins = [cell.margin for cell in cells if cell.margin is not None and cell.kind.name == "conforms"]
     said = [each for index in indices for each in columns.implementations(runs[index], column.implementation)]
     versions, settings = (
-        tuple(dict.fromkeys(" ".join(pair) for each in said for pair in text.pairs(each.get(key))))
-        for key in ("versions", "settings")
+        tuple(dict.fromkeys(" ".join(pair) for each in listed for pair in text.pairs(each)))
+        for listed in ([each.versions for each in said], [each.settings for each in said])
     )
-    return Summary(
+    return ColumnSummary(
         column=column,
         counts=matrix.tally(cell.kind for cell in cells),
         margin=text.worst(margins),
-        seconds=sum(each for each in seconds if each is not None),
+        seconds=sum(cell.record.seconds for cell in cells),
         versions=versions,
         settings=settings,
     )
 
 
 def _origin(run: Run, label: str) -> Origin:
-    header, footer = run.header, run.footer or {}
-    seconds = text.number(footer.get("seconds"))
-    facts = [("started", text.value(header.get("started") or "unknown"))]
-    if seconds is not None:
-        facts.append(("took", text.duration(seconds)))
+    header = run.header
+    facts = [("started", text.value(header.started or "unknown"))]
+    if run.footer is not None:
+        facts.append(("took", text.duration(run.footer.seconds)))
     facts.append(("time in cells", text.duration(matrix.spent(run))))
-    facts.append(("cells", f"{len(run.cells):,} of {matrix.announced(run):,}"))
+    facts.append(("cells", f"{len(run.cells):,} of {header.cells:,}"))
     facts.append(("complete", "yes" if run.complete else "no"))
     known = ("type", "schema", "started", "distributions", "platform", "selection", "cells")
+    others = {key: each for key, each in plain(header).items() if key not in known or key in header.rest}
     return Origin(
         label=label,
-        facts=(*facts, *text.pairs({key: each for key, each in header.items() if key not in known})),
-        platform=tuple(text.pairs(header.get("platform"))),
-        selection=tuple(text.pairs(header.get("selection"))),
-        distributions=tuple(sorted(text.pairs(header.get("distributions")), key=lambda pair: pair[0].lower())),
+        facts=(*facts, *text.pairs(others)),
+        platform=tuple(text.pairs(header.platform)),
+        selection=tuple(text.pairs(plain(header.selection))),
+        distributions=tuple(sorted(text.pairs(header.distributions), key=lambda pair: pair[0].lower())),
         implementations=_implementations(run),
     )
 
 
 def _implementations(run: Run) -> tuple[Implementation, ...]:
-    names = sorted({columns.name(each, "implementation") for each in run.implementations}, key=text.natural)
-    known = ("type", "implementation", "versions", "settings", "devices", "threads")
+    names = {columns.name(each.implementation, "implementation") for each in run.implementations}
     return tuple(
         Implementation(
             name=name,
-            devices=", ".join(map(text.value, devices)) if isinstance(devices := each.get("devices"), list) else "",
-            threads=text.value(each.get("threads", "")),
-            versions=tuple(text.pairs(each.get("versions"))),
-            settings=tuple(text.pairs(each.get("settings"))),
-            other=tuple(text.pairs({key: content for key, content in each.items() if key not in known})),
+            devices=", ".join(map(text.value, each.devices)),
+            threads="" if each.threads is None else str(each.threads),
+            versions=tuple(text.pairs(each.versions)),
+            settings=tuple(text.pairs(each.settings)),
+            other=tuple(text.pairs({**({"host": each.host} if each.host else {}), **each.rest})),
         )
-        for name in names
+        for name in sorted(names, key=text.natural)
         for each in columns.implementations(run, name)
     )

@@ -20,6 +20,8 @@ from typing import Any, Final
 from conformance.report import cell_details, question_details, text
 from conformance.report.groups import Group, unasked_anchor
 from conformance.report.matrix import KINDS, UNKNOWN, Cell, Kind, Row, Table
+from conformance.results import CellRecord
+from conformance.results.record import EntryRecord
 
 #: Bytes of detail on one page: of all cells together, and of cells that merely conform.
 DETAIL: Final = 2_400_000
@@ -95,32 +97,39 @@ def script_text(content: Mapping[str, Any]) -> str:
 
 def _case(row: Row, file: int, strings: Strings) -> list[Any]:
     """Return id, address, file, line, number of cells, dtype, rank and the ways in which the files ask it."""
-    ways: dict[str, list[Any]] = {}
     dtype, rank = "", -1
-    last: dict[str, Any] = {}
-    for cell in row.cells:
-        record = cell.record
-        said = {key: record.get(key) for key in ("question", "row", "why", "source")}
-        if said == last:
-            continue
-        last = said
-        key = json.dumps(said, sort_keys=True, default=str)
-        if key in ways:
-            continue
-        question = said["question"]
-        ways[key] = [
-            [strings(each) for each in question_details.words(question)],
-            [strings(each) for each in question_details.yaml(question)],
-            *(strings(text.value(said[each] or "")) for each in ("why", "row", "source")),
-            1 if text.link(said["source"]) else 0,
-        ]
-        if isinstance(question, Mapping):
-            dtype = dtype or text.head(text.value(question.get("dtype") or ""), 40)
-            shape = question.get("input_shape")
-            rank = len(shape) if isinstance(shape, list) and rank < 0 else rank
+    ways = _ways(row)
+    for record in ways:
+        dtype = dtype or text.head(record.dtype, 40)
+        shape = None if record.question is None else record.question.input_shape
+        rank = len(shape) if shape is not None and rank < 0 else rank
     address = text.address(row.case)
     counted = [text.visible(row.case), "" if address == row.case else address, file, row.line, len(row.cells)]
-    return [*counted, strings(dtype), rank, list(ways.values())]
+    return [*counted, strings(dtype), rank, [_way(each, strings) for each in ways]]
+
+
+def _ways(row: Row) -> list[CellRecord]:
+    """Return one record for each way in which the files ask a case: nearly always one."""
+    found: list[CellRecord] = []
+    for cell in row.cells:
+        if not any(_asks_alike(cell.record, each) for each in found):
+            found.append(cell.record)
+    return found
+
+
+def _asks_alike(one: CellRecord, other: CellRecord) -> bool:
+    return (one.row, one.why, one.source) == (other.row, other.why, other.source) and one.question == other.question
+
+
+def _way(record: CellRecord, strings: Strings) -> list[Any]:
+    """Return question, row for a file, why, place and source, and whether the source is a link."""
+    source = record.source or ""
+    return [
+        [strings(each) for each in question_details.words(record.question)],
+        [strings(each) for each in question_details.yaml(record.question)],
+        *(strings(text.value(each)) for each in (record.why, record.row, source)),
+        1 if text.link(source) else 0,
+    ]
 
 
 def _margin(cell: Cell) -> float | int | str | None:
@@ -137,13 +146,13 @@ def _signature(cell: Cell, known: Mapping[str, int]) -> tuple[Any, ...]:
     """Return what many cells have in common: a reason, the outcomes of checks, entries that know of them, a place."""
     reason = place = ""
     if cell.kind is UNKNOWN:
-        reason = text.head(text.value(cell.record.get("outcome")), 200)
+        reason = text.head(text.value(cell.record.rest["outcome"]), 200)
     elif cell.kind.name in ("crashed", "timed_out", "not_run", "unsupported"):
-        reason = text.head(text.value(cell.record.get("reason") or ""), 200)
+        reason = text.head(cell.record.reason, 200)
     if cell.kind.name in ("not_run", "unsupported"):
         place = text.place("unasked", at=unasked_anchor(cell))
     entries = tuple([_entry(each, known) for each in cell.seen.entries])
-    return reason, cell.seen.marks, entries, _entry(cell.record.get("divergence"), known), place
+    return reason, cell.seen.marks, entries, _entry(cell.record.divergence, known), place
 
 
 def _written(signature: tuple[Any, ...], strings: Strings) -> list[Any]:
@@ -153,8 +162,8 @@ def _written(signature: tuple[Any, ...], strings: Strings) -> list[Any]:
     return [strings(reason), checks, entry, strings(place)]
 
 
-def _entry(divergence: Any, known: Mapping[str, int]) -> int:
-    return known.get(cell_details.entry_anchor(divergence), -1) if isinstance(divergence, dict) else -1
+def _entry(divergence: EntryRecord | None, known: Mapping[str, int]) -> int:
+    return -1 if divergence is None else known.get(cell_details.entry_anchor(divergence), -1)
 
 
 def _bits(table: Table) -> list[int]:
@@ -235,8 +244,6 @@ def margins(table: Table) -> dict[tuple[str, str], list[float]]:
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     labels = {column: column.label for column in table.columns}
     for cell in table.cells:
-        question = cell.record.get("question")
-        dtype = question.get("dtype") if isinstance(question, Mapping) else None
-        if cell.kind.name == "conforms" and cell.margin is not None and isinstance(dtype, str):
-            found[labels[cell.column], text.head(dtype, 40)].append(cell.margin)
+        if cell.kind.name == "conforms" and cell.margin is not None and cell.record.dtype:
+            found[labels[cell.column], text.head(cell.record.dtype, 40)].append(cell.margin)
     return found

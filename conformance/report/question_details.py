@@ -1,8 +1,8 @@
 """
 What a case asks, in words and as a row of a case table that asks it again.
 
-Both are made of the record's `question` alone, of whatever a results file has there: what is not understood is shown as
-it stands, and nothing is left out.
+Both are made of the record's `question` alone: fields of later versions are shown as they stand, and nothing is left
+out.
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from conformance.report import text
+from conformance.results import plain
+from conformance.results.record import QuestionRecord
 
 #: What a field of a question is where a row says nothing of it; such fields are left out of the row.
-_DEFAULTS: Final[Mapping[str, Any]] = {
+_DEFAULTS: Final[Mapping[str, object]] = {
     "activation": "linear",
     "use_bias": True,
     "dtype": "float32",
@@ -37,54 +41,48 @@ _LAYOUTS: Final = {
     "strided": "strided in memory",
     "broadcast": "one row that stands for many in memory",
 }
-_NEVER: Final = object()
+#: Fields that phrases about shapes and layers tell together.
+_OF_SHAPE: Final = ("input_shape", "batch", "units", "activation", "use_bias")
 # Results files hold what is not finite as a string, YAML as `.inf`, `-.inf` and `.nan`.
 _NOT_FINITE: Final = re.compile(r'"(-?)(inf|nan)"')
 
 
-def words(question: Any) -> list[str]:
+def words(question: QuestionRecord | None) -> list[str]:
     """Return what is asked as short phrases, to be shown one after the other."""
-    if not isinstance(question, Mapping):
-        return [] if question is None else [text.value(question)]
-    return [each for each in _phrases(question) if each]
+    return [] if question is None else [each for each in _phrases(question) if each]
 
 
-def _phrases(question: Mapping[str, Any]) -> Iterator[str]:
-    shape = question.get("input_shape", _NEVER)
-    if isinstance(shape, list):
+def _phrases(question: QuestionRecord) -> Iterator[str]:
+    shape = question.input_shape
+    if shape is not None:
         yield f"one sample has the shape {_tuple(shape)}" + (f", rank {len(shape)}" if shape else ": a single number")
-    elif shape is not _NEVER:
-        yield f"input_shape {text.value(shape)}"
-    yield _batch(question.get("batch", _NEVER))
-    units = question.get("units", _NEVER)
-    if isinstance(units, list) and units:
-        layers = [_layer(question, index, each) for index, each in enumerate(units)]
+    yield _batch(question)
+    if question.units:
+        layers = [_layer(question, index, each) for index, each in enumerate(question.units)]
         yield ("a dense layer of " if len(layers) == 1 else f"{len(layers)} dense layers: ") + "; then ".join(layers)
-    elif units is not _NEVER:
-        yield f"units {text.value(units)}"
-    known = {"input_shape", "batch", "units", "activation", "use_bias"}
-    for key, content in question.items():
-        if key not in known:
-            yield _other(str(key), content)
+    for key, content in plain(question).items():
+        if key not in _OF_SHAPE or key in question.rest:
+            yield _other(key, content)
 
 
-def _batch(batch: Any) -> str:
-    if batch is _NEVER:
+def _batch(question: QuestionRecord) -> str:
+    batch = question.batch
+    if batch is msgspec.UNSET:
         return ""
     if batch is None:
         return "fed alone, without a batch axis"
-    return f"leading axes {_tuple(batch)}" if isinstance(batch, list) else f"a batch of {text.value(batch)}"
+    return f"leading axes {_tuple(batch)}" if isinstance(batch, list) else f"a batch of {batch}"
 
 
-def _layer(question: Mapping[str, Any], index: int, units: Any) -> str:
+def _layer(question: QuestionRecord, index: int, units: object) -> str:
     said = [f"{text.value(units)} unit{'' if units == 1 else 's'}"]
-    activation, bias = (_one(question.get(key), index) for key in ("activation", "use_bias"))
+    activation, bias = (_one(each, index) for each in (question.activation, question.use_bias))
     said += [] if activation in (None, "linear") else [text.value(activation)]
     said += ["without bias"] if bias is False else []
     return ", ".join(said)
 
 
-def _other(key: str, content: Any) -> str:
+def _other(key: str, content: object) -> str:
     if content is None or content is False:
         return ""
     if key == "error" and content is True:
@@ -106,21 +104,19 @@ def _other(key: str, content: Any) -> str:
     return f"{key.replace('_', ' ')} {text.head(text.value(content), 300)}"
 
 
-def yaml(question: Any) -> list[str]:
+def yaml(question: QuestionRecord | None) -> list[str]:
     """
     Return the lines of a row that asks the same, for a file of the case table.
 
     What a row's defaults say is left out; values are written as JSON, which is YAML too.
     """
-    if not isinstance(question, Mapping) or not question:
-        return []
-    fields = dict(_fields(question))
+    fields = {} if question is None else dict(_fields(question))
     return [f"{'- ' if not index else '  '}{key}: {value}" for index, (key, value) in enumerate(fields.items())]
 
 
-def _fields(question: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    several = isinstance(question.get("units"), list) and len(question["units"]) > 1
-    for key, content in question.items():
+def _fields(question: QuestionRecord) -> Iterator[tuple[str, str]]:
+    several = len(question.units or ()) > 1
+    for key, content in plain(question).items():
         if key in ("activation", "use_bias", "units") and isinstance(content, list) and content:
             yield from _of_layers(key, content, several=several)
         elif key == "lane":
@@ -133,40 +129,41 @@ def _fields(question: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield _plain(str(key)), _flow(content)
 
 
-def _of_layers(key: str, content: Sequence[Any], *, several: bool) -> Iterator[tuple[str, str]]:
+def _of_layers(key: str, content: Sequence[object], *, several: bool) -> Iterator[tuple[str, str]]:
     alike = key != "units" and all(each == content[0] for each in content)
     said = content[0] if alike or not several else content
-    if said != _DEFAULTS.get(key, _NEVER):
+    if key not in _DEFAULTS or said != _DEFAULTS[key]:
         yield key, _flow(said)
 
 
-def _values(lane: Any) -> Iterator[tuple[str, str]]:
+def _values(lane: object) -> Iterator[tuple[str, str]]:
     if isinstance(lane, str) and lane != "literal":
         yield "values", _flow([lane])
     elif lane is not None and not isinstance(lane, str):
         yield "lane", _flow(lane)
 
 
-def _is_default(key: str, content: Any) -> bool:
+def _is_default(key: str, content: object) -> bool:
     if content is None and key in ("feed_shape", "data", "input_dtype", "environment"):
         return True
     # False is 0 in Python, and True is 1.
     return key in _DEFAULTS and content == _DEFAULTS[key] and isinstance(content, bool) == (key == "use_bias")
 
 
-def _data(data: Mapping[str, Any], *, several: bool) -> dict[str, Any]:
+def _data(data: Mapping[str, object], *, several: bool) -> dict[str, object]:
     """Return the arrays as a row has them: under the names of one layer where there is one."""
     names = {"kernels": "kernel", "biases": "bias"}
     found = {}
     for key, content in data.items():
         if content is None or content == [None]:
             continue
-        one = key in names and isinstance(content, list) and len(content) == 1 and not several
-        found[names.get(key, key)] = content[0] if one else content
+        if key in names and isinstance(content, list) and len(content) == 1 and not several:
+            content = content[0]
+        found[names.get(key, key)] = content
     return found
 
 
-def _flow(content: Any) -> str:
+def _flow(content: object) -> str:
     return text.head(json.dumps(content, ensure_ascii=False, default=str), 2_000)
 
 
@@ -174,10 +171,10 @@ def _plain(key: str) -> str:
     return key if key.isidentifier() else json.dumps(key, ensure_ascii=False)
 
 
-def _one(content: Any, index: int) -> Any:
-    return content[index] if isinstance(content, Sequence) and index < len(content) else None
+def _one(content: Sequence[object] | None, index: int) -> object:
+    return content[index] if content is not None and index < len(content) else None
 
 
-def _tuple(shape: Sequence[Any]) -> str:
+def _tuple(shape: Sequence[object]) -> str:
     axes = ["unknown" if each is None else text.value(each) for each in shape]
     return f"({', '.join(axes)}{',' if len(axes) == 1 else ''})"

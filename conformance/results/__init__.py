@@ -1,21 +1,20 @@
 """The results file: the types of its lines, and what writes and reads them."""
 
+from conformance.results.codec import finite, part_of, plain
 from conformance.results.file import (
     FAILING,
     NO_RESULTS,
     NO_SCRIPT,
-    SCHEMA,
     UNJUDGED,
     ResultsError,
     Run,
     Writer,
-    finite,
     has_script,
     header_of,
     read,
     without_collection,
 )
-from conformance.results.record import OUTCOMES, Record
+from conformance.results.record import OUTCOMES, SCHEMA, CellRecord, CheckRecord
 
 __all__ = [
     "FAILING",
@@ -24,13 +23,16 @@ __all__ = [
     "OUTCOMES",
     "SCHEMA",
     "UNJUDGED",
-    "Record",
+    "CellRecord",
+    "CheckRecord",
     "ResultsError",
     "Run",
     "Writer",
     "finite",
     "has_script",
     "header_of",
+    "part_of",
+    "plain",
     "read",
     "without_collection",
 ]

@@ -6,11 +6,10 @@ Works on records of a results file alone. A behaviour is known here by its id an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-Record = Mapping[str, Any]
+from conformance.results.record import CellRecord, CheckRecord, EntryRecord
 
 
 @dataclass(kw_only=True)
@@ -26,7 +25,7 @@ class Counts:
     #: Cells whose answers it does not allow, while the rule does.
     gone: int = 0
     #: What the entry says, from the first cell that says that the behaviour is gone.
-    entry: Record = field(default_factory=dict)
+    entry: EntryRecord | None = None
     #: Implementations of the cells that say that it is gone.
     gone_from: set[str] = field(default_factory=set)
 
@@ -39,19 +38,19 @@ class BehaviourCounts:
         #: Diverging cells, each of whose declared bounds is as wide as the answer.
         self.powerless = 0
 
-    def add(self, record: Record) -> None:
+    def add(self, record: CellRecord) -> None:
         """Take what one cell says."""
-        for name in _names(record, "covered"):
+        for name in record.covered:
             self._of(name).cells += 1
-        for name in _names(record, "behaviours"):
+        for name in record.behaviours:
             self._of(name).seen += 1
         for entry in gone_in(record):
-            counts = self._of(str(entry["id"]))
+            counts = self._of(entry.id)
             counts.gone += 1
-            counts.gone_from.add(str(record.get("implementation")))
+            counts.gone_from.add(record.implementation)
             counts.entry = counts.entry or entry
-            counts.where = counts.where or str(entry.get("where", ""))
-        if record.get("powerless") is True and record.get("outcome") == "diverges":
+            counts.where = counts.where or entry.where
+        if record.powerless and record.outcome == "diverges":
             self.powerless += 1
 
     @property
@@ -70,27 +69,15 @@ class BehaviourCounts:
         return self.found.setdefault(name, Counts())
 
 
-def gone_in(record: Record) -> Iterator[Record]:
-    """Yield what the record of a cell holds of each behaviour that it shows to be gone."""
-    listed = record.get("gone")
-    for entry in listed if isinstance(listed, list | tuple) else ():
-        if isinstance(entry, Mapping) and isinstance(entry.get("id"), str):
-            yield entry
+def gone_in(record: CellRecord) -> Iterator[EntryRecord]:
+    """Yield the entries of the behaviours that a cell shows to be gone."""
+    yield from (entry for entry in record.gone if entry.id)
 
 
-def near(check: Record) -> str:
+def near(check: CheckRecord) -> str:
     """Return which behaviours cover the cell of a check that violates, in a sentence; empty where none does."""
-    listed = check.get("near")
-    named = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list | tuple) else []
-    if not named:
+    if not check.near:
         return ""
-    entries = ", ".join(f"{each.get('id')} ({each.get('where')})" for each in named)
-    under = f"; with {'them' if len(named) > 1 else 'it'} applied: {check['under']}" if check.get("under") else ""
+    entries = ", ".join(f"{each.id} ({each.where})" for each in check.near)
+    under = f"; with {'them' if len(check.near) > 1 else 'it'} applied: {check.under}" if check.under else ""
     return f"declared for this cell, but not what was seen: {entries}{under}"
-
-
-def _names(record: Record, field_name: str) -> Iterator[str]:
-    listed = record.get(field_name)
-    for name in listed if isinstance(listed, list | tuple) else ():
-        if isinstance(name, str):
-            yield name

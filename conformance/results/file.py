@@ -1,5 +1,5 @@
 """
-Outcomes, and the results file: one JSON object a line, written as cells end, so that a run cut short keeps what it had.
+The results file: one JSON object a line, written as cells end, so that a run cut short keeps what it had.
 
 The file begins with a header, then holds a line per implementation that ran and a line per cell, and ends with a
 footer; without a footer the run was broken off. Numbers that are not finite are written as strings. This module knows
@@ -11,19 +11,24 @@ from __future__ import annotations
 import contextlib
 import gc
 import gzip
-import json
-import math
-import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import IO, Final, cast
 
-from conformance.results.record import OUTCOMES, Record, decoded, fault
-
-SCHEMA: Final = 1
+from conformance.results.codec import BrokenLine, UnfitLine, encoded, record_of, schema_of
+from conformance.results.record import (
+    OUTCOMES,
+    SCHEMA,
+    CellRecord,
+    FooterRecord,
+    HeaderRecord,
+    ImplementationRecord,
+    MeasurementRecord,
+    Record,
+)
 
 #: What is said of any other file, such as one of the table.
 NO_RESULTS: Final = "not a results file; `conformance run` writes one"
@@ -33,8 +38,6 @@ FAILING: Final = ("crashed", "timed_out", "violates")
 UNJUDGED: Final = ("unsupported", "not_run")
 #: How the field `reproduce` of a record begins where no script could be written.
 NO_SCRIPT: Final = "# No script could be written"
-
-_HALF: Final = re.compile("[\ud800-\udfff]")
 
 
 class ResultsError(ValueError):
@@ -50,22 +53,22 @@ class Run:
     """
 
     path: str
-    header: Record
-    implementations: tuple[Record, ...]
-    cells: tuple[Record, ...]
-    footer: Record | None
+    header: HeaderRecord
+    implementations: tuple[ImplementationRecord, ...]
+    cells: tuple[CellRecord, ...]
+    footer: FooterRecord | None
 
     @property
     def counts(self) -> dict[str, int]:
         """Return how many cells have each outcome, cells that never got a line counted as `not_run`."""
-        counted = Counter(str(cell.get("outcome")) for cell in self.cells)
-        counted["not_run"] += max(0, int(self.header.get("cells", 0)) - len(self.cells))
+        counted: Counter[str] = Counter(cell.outcome for cell in self.cells)
+        counted["not_run"] += max(0, self.header.cells - len(self.cells))
         return {outcome: counted[outcome] for outcome in OUTCOMES}
 
     @property
     def complete(self) -> bool:
         """Return whether the run came to its end."""
-        return self.footer is not None and bool(self.footer.get("complete"))
+        return self.footer is not None and self.footer.complete
 
 
 @dataclass
@@ -75,58 +78,53 @@ class Writer:
     stream: IO[str]
     counts: Counter[str] = field(default_factory=Counter)
 
-    # `self` has no name that a field could have: what is merged holds whatever somebody wrote into a file.
-    def header(self, /, **content: object) -> None:
+    def header(self, record: HeaderRecord) -> None:
         """Write the first line."""
-        self._line({"type": "header", "schema": SCHEMA, **content})
+        self._line(record)
 
-    def implementation(self, /, **content: object) -> None:
+    def implementation(self, record: ImplementationRecord) -> None:
         """Write what an implementation's process said of itself."""
-        self._line({"type": "implementation", **content})
+        self._line(record)
 
-    def cell(self, record: Record) -> None:
-        """Write the result of one cell; `record` holds at least case, implementation, device, outcome and checks."""
-        self.counts[record["outcome"]] += 1
-        self._line({"type": "cell", **record})
+    def cell(self, record: CellRecord) -> None:
+        """Write the result of one cell."""
+        self.counts[record.outcome] += 1
+        self._line(record)
 
-    def footer(self, *, complete: bool, seconds: float, **content: object) -> None:
-        """Write the last line: every outcome with its count, how long the run took (seconds of wall time), and more."""
-        counts = {outcome: self.counts[outcome] for outcome in OUTCOMES}
-        self._line({"type": "footer", "counts": counts, "complete": complete, "seconds": seconds, **content})
+    def footer(
+        self,
+        *,
+        complete: bool,
+        seconds: float,
+        behaviours: Mapping[str, Mapping[str, int]] | None = None,
+        measured: Iterable[MeasurementRecord] | None = None,
+    ) -> None:
+        """
+        Write the last line, with the count of every outcome.
 
-    def _line(self, content: Mapping[str, object]) -> None:
-        try:
-            line = json.dumps(content, ensure_ascii=False, allow_nan=False)
-        except (TypeError, ValueError):
-            line = json.dumps(finite(content), ensure_ascii=False, allow_nan=False)
-        # Half of a surrogate pair, as a framework's message may hold, is no character that UTF-8 could encode.
-        self.stream.write(_HALF.sub("\N{REPLACEMENT CHARACTER}", line) + "\n")
+        `seconds` is the wall time of the run; `behaviours` and `measured` are what `BehaviourCounts` and `Measured`
+        gathered.
+        """
+        self._line(
+            FooterRecord(
+                counts={outcome: self.counts[outcome] for outcome in OUTCOMES},
+                complete=complete,
+                seconds=seconds,
+                behaviours=None if behaviours is None else {name: dict(each) for name, each in behaviours.items()},
+                measured=None if measured is None else list(measured),
+            )
+        )
+
+    def _line(self, record: Record) -> None:
+        self.stream.write(f"{encoded(record)}\n")
         self.stream.flush()
 
 
-def has_script(record: Mapping[str, Any]) -> bool:
+def has_script(record: CellRecord) -> bool:
     """Return whether `conformance reproduce` has a script for a failing cell; a long one is not in its record."""
-    script = record.get("reproduce")
-    return not script.startswith(NO_SCRIPT) if isinstance(script, str) else "question" in record
-
-
-def finite(value: Any) -> Any:
-    """Return `value` as JSON can hold it: tuples as lists, numbers that are not finite as the strings of their repr."""
-    try:
-        # Most values can be held as they are, and there and back through text takes a tenth of a walk's time.
-        return decoded(json.dumps(value, allow_nan=False).encode())
-    except (TypeError, ValueError):
-        return _finite(value)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)
-    if isinstance(value, Mapping):
-        return {str(key): _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return value
+    if record.reproduce:
+        return not record.reproduce.startswith(NO_SCRIPT)
+    return record.question is not None
 
 
 def read(path: Path, *, strict: bool = True) -> Run:
@@ -135,7 +133,7 @@ def read(path: Path, *, strict: bool = True) -> Run:
 
     A last line that was cut in the middle of being written is dropped, as the run was then broken off. A file whose
     name ends with `.gz` is unpacked, as nights are kept so. Who is not `strict`, as a page that shows whatever there
-    is, takes records that lack what others rely on.
+    is, gets what does not fit its type as a field of another version.
 
     Raises:
         ResultsError: the file cannot be opened, is not UTF-8, has a line that is not a record or lacks what every
@@ -148,13 +146,13 @@ def read(path: Path, *, strict: bool = True) -> Run:
     return Run(
         path=str(path),
         header=header,
-        implementations=tuple(each for each in records if each.get("type") == "implementation"),
-        cells=tuple(each for each in records if each.get("type") == "cell"),
-        footer=next((each for each in records if each.get("type") == "footer"), None),
+        implementations=tuple(each for each in records if isinstance(each, ImplementationRecord)),
+        cells=tuple(each for each in records if isinstance(each, CellRecord)),
+        footer=next((each for each in records if isinstance(each, FooterRecord)), None),
     )
 
 
-def header_of(path: Path) -> Record:
+def header_of(path: Path) -> HeaderRecord:
     """Return the header of a results file, and read no further; raises `ResultsError` as `read`."""
     return _header(path, _lines(path), strict=True)
 
@@ -164,13 +162,12 @@ def _body(path: Path, lines: Iterator[tuple[int, bytes]], *, strict: bool) -> It
     ended = False
     for number, line in lines:
         record = _record(path, number, line, strict=strict)
-        kind = record.get("type")
-        if strict and (ended or kind == "header"):
+        if strict and (ended or isinstance(record, HeaderRecord)):
             what = "a line after the footer" if ended else "a second header"
             raise ResultsError(f"{path}:{number}: {what}: a results file is of one run")
-        if kind is None:
+        if record is None:
             return
-        ended = kind == "footer"
+        ended = isinstance(record, FooterRecord)
         yield record
 
 
@@ -199,38 +196,29 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise ResultsError(f"{path}: {error.strerror}") from None
 
 
-def _header(path: Path, lines: Iterator[tuple[int, bytes]], *, strict: bool) -> Record:
+def _header(path: Path, lines: Iterator[tuple[int, bytes]], *, strict: bool) -> HeaderRecord:
     """Return the first record, the header."""
     number, line = next(lines, (1, b""))
     try:
-        record = decoded(line)
+        schema = schema_of(line)
     except ValueError:
-        record = None
-    if not isinstance(record, dict) or record.get("type") != "header":
-        raise ResultsError(f"{path}:{number}: {NO_RESULTS}")
-    schema = record.get("schema")
+        raise ResultsError(f"{path}:{number}: {NO_RESULTS}") from None
     if schema != SCHEMA:  # of the rest this version knows nothing
         said = f"schema {schema!r}" if type(schema) is int else "no schema"
         raise ResultsError(f"{path}:{number}: {said}, but this version reads schema {SCHEMA}")
-    return _sound(path, number, line, record) if strict else record
+    record = _record(path, number, line, strict=strict)
+    assert isinstance(record, HeaderRecord)
+    return record
 
 
-def _record(path: Path, number: int, line: bytes, *, strict: bool) -> Record:
-    """Return the record of a line; an empty one where the line was cut in the middle of being written."""
+def _record(path: Path, number: int, line: bytes, *, strict: bool) -> Record | None:
+    """Return the record of a line, None where the line was cut in the middle of being written."""
     try:
-        record = decoded(line)
-    except ValueError as error:
+        return record_of(line, strict=strict)
+    except BrokenLine as error:
         # A file cut anywhere ends within a line, perhaps within a character.
         if not line.endswith(b"\n"):
-            return {}
+            return None
         raise ResultsError(f"{path}:{number}: {error}") from None
-    if not isinstance(record, dict) or record.get("type") not in ("header", "implementation", "cell", "footer"):
-        raise ResultsError(f"{path}:{number}: not a record of a results file")
-    return _sound(path, number, line, record) if strict else record
-
-
-def _sound(path: Path, number: int, line: bytes, record: Record) -> Record:
-    """Return a record that has what every reader relies on, or raise `ResultsError`."""
-    if (said := fault(line)) is not None:
-        raise ResultsError(f"{path}:{number}: not a record of a results file: {said}")
-    return record
+    except UnfitLine as error:
+        raise ResultsError(f"{path}:{number}: {error}") from None

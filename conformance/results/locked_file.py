@@ -11,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Self
 
 from conformance.results import Writer
+from conformance.results.record import HeaderRecord, Record
 
 
 class OutputError(Exception):
@@ -66,9 +66,9 @@ class ResultsFile(Writer):
             raise
         return cls(path, stream, part)
 
-    def header(self, /, **content: object) -> None:
+    def header(self, record: HeaderRecord) -> None:
         """Write the first line, and put the file in its place."""
-        super().header(**content)
+        super().header(record)
         if self._part is not None:
             try:
                 self._part.replace(os.path.realpath(self._path))
@@ -84,9 +84,9 @@ class ResultsFile(Writer):
             self._part.unlink(missing_ok=True)
             self._part = None
 
-    def _line(self, content: Mapping[str, object]) -> None:
+    def _line(self, record: Record) -> None:
         try:
-            super()._line(content)
+            super()._line(record)
         except OSError as error:
             raise OutputError(f"{self._path}: {error.strerror}") from None
 

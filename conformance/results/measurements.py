@@ -2,18 +2,18 @@
 What each implementation does, gathered from the cells of a run: facts with their evidence, not verdicts.
 
 How a bias is added, in what its sums are taken, whether denormals are flushed, whether a sample's bits depend on the
-batch it is in. Cells are taken one by one and forgotten; this module knows what a cell's record looks like and nothing
-else.
+batch it is in. Cells are taken one by one and forgotten.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-Record = Mapping[str, Any]
+from conformance.results.record import CellRecord, MeasurementRecord, QuestionRecord
+
 #: Implementation, device and dtype.
 Subject = tuple[str, str, str]
 
@@ -41,23 +41,22 @@ class Measured:
     _bitwise: dict[Subject, dict[str, Counter[bool]]] = field(default_factory=lambda: defaultdict(dict))
     _sums: dict[Subject, dict[str, _Sum]] = field(default_factory=lambda: defaultdict(dict))
 
-    def add(self, record: Record) -> None:
+    def add(self, record: CellRecord) -> None:
         """Take what one cell shows."""
-        question = record.get("question") or {}
-        # Older nights keep of a question its dtype alone.
-        lane, dtype = question.get("lane"), question.get("dtype")
-        if dtype not in _ACCUMULATOR or question.get("error"):
+        question = record.question
+        if question is None or question.dtype not in _ACCUMULATOR or question.error:
             return
-        subject = (record["implementation"], record["device"], dtype)
-        for check in record.get("checks", ()):
-            facts = check.get("facts") or {}
-            for conduct, counted in (facts.get("conduct") or {}).items():
+        subject = (record.implementation, record.device, question.dtype)
+        for check in record.checks:
+            if check.facts is None:
+                continue
+            for conduct, counted in check.facts.conduct.items():
                 self._ways[subject].setdefault(conduct, Counter()).update(counted)
-            if "bitwise" in facts and lane == "uniform":
-                self._bitwise[subject].setdefault(check["check"], Counter())[bool(facts["bitwise"])] += 1
-            if lane == "uniform" and _is_one_sum(question):
-                for name, margin in (facts.get("margins") or {}).items():
-                    self._sum(subject, name, float(margin), record["case"])
+            if check.facts.bitwise is not None and question.lane == "uniform":
+                self._bitwise[subject].setdefault(check.check, Counter())[check.facts.bitwise] += 1
+            if question.lane == "uniform" and _is_one_sum(question):
+                for name, margin in (check.facts.margins or {}).items():
+                    self._sum(subject, name, float(margin), record.case)
 
     def _sum(self, subject: Subject, name: str, margin: float, case: str) -> None:
         found = self._sums[subject].setdefault(name, _Sum())
@@ -65,14 +64,20 @@ class Measured:
         if margin >= found.margin:
             found.margin, found.case = margin, case
 
-    def facts(self) -> list[dict[str, str]]:
-        """Return each fact as a record: implementation, device, dtype, about, finding and evidence."""
+    def facts(self) -> list[MeasurementRecord]:
+        """Return each fact, sorted by implementation, device and dtype."""
         subjects = sorted({*self._ways, *self._bitwise, *self._sums})
-        keys = ("implementation", "device", "dtype")
         return [
-            {**dict(zip(keys, subject, strict=True)), "about": about, "finding": finding, "evidence": evidence}
-            for subject in subjects
-            for about, finding, evidence in self._of(subject)
+            MeasurementRecord(
+                implementation=implementation,
+                device=device,
+                dtype=dtype,
+                about=about,
+                finding=finding,
+                evidence=evidence,
+            )
+            for implementation, device, dtype in subjects
+            for about, finding, evidence in self._of((implementation, device, dtype))
         ]
 
     def _of(self, subject: Subject) -> Iterator[tuple[str, str, str]]:
@@ -103,6 +108,6 @@ class Measured:
                 yield about, finding, f"the same in {counts[True]} of {counts.total()} cells"
 
 
-def _is_one_sum(question: Record) -> bool:
+def _is_one_sum(question: QuestionRecord) -> bool:
     """Return whether outputs and gradients are sums of products of numbers that are given: one linear layer's."""
-    return bool(question.get("activation") == ["linear"]) and "input_dtype" not in question
+    return question.activation == ["linear"] and question.input_dtype is None

@@ -12,18 +12,17 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from conformance.results import Run, Writer, read
+from msgspec.structs import replace
+
+from conformance.results import Run, Writer, plain, read
 from conformance.results.behaviours import BehaviourCounts
 from conformance.results.measurements import Measured
+from conformance.results.record import HeaderRecord, ImplementationRecord, ShardRecord
 
 #: Missing shards that a message names.
 _NAMED: Final = 10
-#: Of a header, what each shard says for itself.
-_OF_A_SHARD: Final = ("started", "platform", "cells", "workers", "machines")
-#: Of a header, what a merged one does not take from its first shard.
-_NOT_OF_ALL: Final = ("type", "schema", "workers", "machines")
 
 
 class MergeError(ValueError):
@@ -57,48 +56,59 @@ def merge(paths: Sequence[Path], output: Path) -> int:
 
 
 def _write(runs: Sequence[Run], writer: Writer) -> int:
-    count = sum(int(run.header.get("cells", 0)) for run in runs)
-    # What is merged may be a merged file, whose header names its shards.
-    header = {key: value for key, value in runs[0].header.items() if key not in _NOT_OF_ALL}
-    header |= {
-        "started": min(str(run.header.get("started", "")) for run in runs),
-        "selection": {**runs[0].header["selection"], "shard": "1/1"},
-        "shards": [each for run in runs for each in run.header.get("shards") or [_told(run)]],
-        "cells": count,
-    }
-    writer.header(**header)
+    header = _header(runs)
+    writer.header(header)
     for each in _implementations(runs):
-        writer.implementation(**each)
+        writer.implementation(each)
     measured, behaviours = Measured(), BehaviourCounts()
     for run in runs:
         for cell in run.cells:
             measured.add(cell)
             behaviours.add(cell)
-            writer.cell({key: value for key, value in cell.items() if key != "type"})
-    seconds = [float(run.footer.get("seconds", 0)) for run in runs if run.footer is not None]
+            writer.cell(cell)
+    seconds = [run.footer.seconds for run in runs if run.footer is not None]
     if len(seconds) == len(runs):
         complete = all(run.complete for run in runs)
         writer.footer(complete=complete, seconds=max(seconds), behaviours=behaviours.facts(), measured=measured.facts())
-    return count
+    return header.cells
 
 
-def _told(run: Run) -> dict[str, Any]:
+def _header(runs: Sequence[Run]) -> HeaderRecord:
+    """Return the header of the whole: that of the first shard, but for what each shard says for itself."""
+    first = runs[0].header
+    return replace(
+        first,
+        started=min(run.header.started for run in runs),
+        workers=None,
+        machines=None,
+        selection=replace(first.selection, shard="1/1"),
+        cells=sum(run.header.cells for run in runs),
+        # What is merged may be a merged file, whose header names its shards.
+        shards=[each for run in runs for each in run.header.shards or [_shard_record(run)]],
+    )
+
+
+def _shard_record(run: Run) -> ShardRecord:
     """Return what is kept of a shard's own header and footer."""
     index, count = _shard(run)
-    own = {key: run.header[key] for key in _OF_A_SHARD if key in run.header}
-    return {"shard": f"{index}/{count}", **own, "seconds": (run.footer or {}).get("seconds")}
+    return ShardRecord(
+        shard=f"{index}/{count}",
+        started=run.header.started,
+        platform=run.header.platform,
+        cells=run.header.cells,
+        workers=run.header.workers,
+        machines=run.header.machines,
+        seconds=None if run.footer is None else run.footer.seconds,
+    )
 
 
-def _implementations(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
+def _implementations(runs: Sequence[Run]) -> Iterator[ImplementationRecord]:
     """Yield what implementations said of themselves, once where it is the same in several shards."""
-    told: set[str] = set()
-    for run in runs:
-        for each in run.implementations:
-            said = {key: value for key, value in each.items() if key != "type"}
-            text = json.dumps(said, sort_keys=True)
-            if text not in told:
-                told.add(text)
-                yield said
+    written: list[ImplementationRecord] = []
+    for each in (each for run in runs for each in run.implementations):
+        if each not in written:
+            written.append(each)
+            yield each
 
 
 def _same_run(runs: Sequence[Run]) -> None:
@@ -114,7 +124,7 @@ def _same_run(runs: Sequence[Run]) -> None:
             raise MergeError(f"{run.path} and {seen[index].path} are both shard {index}/{count}")
         seen[index] = run
         _same(first, run, "selection", _selection(first), _selection(run))
-        _same(first, run, "distributions", first.header.get("distributions", {}), run.header.get("distributions", {}))
+        _same(first, run, "distributions", first.header.distributions, run.header.distributions)
     missing = [f"{index}/{count}" for index in range(1, count + 1) if index not in seen]
     if missing:
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
@@ -124,25 +134,24 @@ def _same_run(runs: Sequence[Run]) -> None:
 
 
 def _same_versions(runs: Sequence[Run]) -> None:
-    found: dict[str, tuple[Run, Mapping[str, Any]]] = {}
+    found: dict[str, tuple[Run, Mapping[str, object]]] = {}
     for run in runs:
         for each in run.implementations:
-            name, versions = each["implementation"], each.get("versions") or {}
-            before, said = found.setdefault(name, (run, versions))
-            _same(before, run, f"versions of {name}", said, versions)
+            versions = each.versions or {}
+            before, said = found.setdefault(each.implementation, (run, versions))
+            _same(before, run, f"versions of {each.implementation}", said, versions)
 
 
 def _no_cell_twice(runs: Sequence[Run]) -> None:
-    found: dict[tuple[str, str, str], str] = {}
+    found: dict[str, str] = {}
     for run in runs:
         for each in run.cells:
-            cell = (each["device"], each["implementation"], each["case"])
-            if cell in found:
-                raise MergeError(f"{'/'.join(cell)} is in {found[cell]} and in {run.path}")
-            found[cell] = run.path
+            if each.name in found:
+                raise MergeError(f"{each.name} is in {found[each.name]} and in {run.path}")
+            found[each.name] = run.path
 
 
-def _same(one: Run, other: Run, what: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+def _same(one: Run, other: Run, what: str, ours: Mapping[str, object], theirs: Mapping[str, object]) -> None:
     for key in sorted(ours.keys() | theirs.keys()):
         if ours.get(key) != theirs.get(key):
             raise MergeError(
@@ -156,13 +165,13 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _selection(run: Run) -> dict[str, Any]:
-    return {key: value for key, value in run.header["selection"].items() if key != "shard"}
+def _selection(run: Run) -> dict[str, object]:
+    return plain(replace(run.header.selection, shard=None))
 
 
 def _shard(run: Run) -> tuple[int, int]:
     """Return which shard of how many a file says it is."""
-    index, _, count = str(run.header.get("selection", {}).get("shard", "")).partition("/")
+    index, _, count = (run.header.selection.shard or "").partition("/")
     if not count or int(index) > int(count):
         raise MergeError(f"{run.path}: its header does not say which shard of a run it is")
     return int(index), int(count)

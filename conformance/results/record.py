@@ -1,27 +1,23 @@
 """
-The types of the lines of a results file: what every reader relies on in them.
+The types of the lines of a results file, and of their parts.
 
-A line is one JSON object: a `Header`, an `Implementation`, a `Cell` or a `Footer`, told apart by `type`. Fields that no
-type names may be added freely; readers get them as plain data. This module knows nothing of files.
+A line is one JSON object: a `HeaderRecord`, an `ImplementationRecord`, a `CellRecord` or a `FooterRecord`, named by
+its field `type`. Everything after judging works on these types. Fields that no type names may be added freely: reading
+keeps them in `rest`, and `plain` writes them again. This module knows nothing of files.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
-Record = Mapping[str, Any]
-
+SCHEMA: Final = 1
 #: Outcomes of a cell, worst first. The outcome of a cell is its worst check's.
 OUTCOMES: Final = ("crashed", "timed_out", "violates", "diverges", "conforms", "unsupported", "not_run")
-#: How deep a line may be nested. Python's own limit depends on who reads, and who writes needs as much again.
-DEEPEST: Final = 64
 
 Outcome = Literal["crashed", "timed_out", "violates", "diverges", "conforms", "unsupported", "not_run"]
-#: A number, or the string that stands for one that is not finite.
+#: A number, or the string that stands for one that is not finite; `float` takes both.
 Number = float | Literal["inf", "-inf", "nan"]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
@@ -30,209 +26,301 @@ Length = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 _FEW: Final = msgspec.Meta(max_length=64)
 Axes = Annotated[list[Length], _FEW]
 Shard = Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,5}/[1-9][0-9]{0,5}\Z")]
+T = TypeVar("T")
 
 
-class Part(msgspec.Struct, omit_defaults=True):
-    """Data of which a reader relies on the fields that are named; any other field is kept, and not looked at."""
+class Rest(dict[str, object]):
+    """Fields of a record that its type does not name, as plain data."""
 
 
-class Selection(Part):
+_NO_REST: Final = Rest()
+
+
+def _written(default: T) -> T:
+    """Return the default of a field that is written even where it has its default; other fields are left out."""
+    made: T = msgspec.field(default_factory=lambda: default)
+    return made
+
+
+class Part(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A record, or a part of one."""
+
+    #: What a file holds beside the named fields. No field of a file is decoded into it: a file may have its own `rest`.
+    rest: Rest = _NO_REST
+
+
+class SelectionRecord(Part, frozen=True):
     """What a run was asked for."""
 
+    cases: list[str] = []
     implementations: list[str] = []
-    draws: Annotated[int, msgspec.Meta(ge=1, le=10**6)] = 1
-    cpu_isa: str | None = None
-    shard: Shard = "1/1"
+    device: str | None = None
+    tier: str | None = None
+    random: dict[str, object] | None = None
+    shard: Shard | None = None
+    draws: Annotated[int, msgspec.Meta(ge=1, le=10**6)] = _written(1)
+    cpu_isa: str | None = _written(None)
+    ledger: bool | None = None
+    limits: dict[str, object] | None = None
 
 
-class Header(Part, tag_field="type", tag="header"):
-    """The first line. `schema` is looked at before all else: of another one this version knows nothing."""
+class ShardRecord(Part, frozen=True):
+    """What one shard of a merged file says for itself."""
 
-    schema: int
+    shard: str = ""
     #: ISO 8601.
     started: str = ""
+    platform: dict[str, object] | None = None
+    cells: Count | None = None
+    workers: dict[str, object] | None = None
+    machines: list[dict[str, object]] | None = None
+    seconds: Seconds | None = _written(None)
+
+
+class HeaderRecord(Part, frozen=True, tag_field="type", tag="header"):
+    """The first line. `schema` is looked at before all else: of another one this version knows nothing."""
+
+    schema: int = _written(SCHEMA)
+    #: ISO 8601.
+    started: str = ""
+    #: Distribution -> version.
+    distributions: dict[str, object] = {}
+    platform: dict[str, object] = {}
+    #: How many workers ran here, and what set their number.
+    workers: dict[str, object] | None = None
+    #: The other machines on which cells ran.
+    machines: list[dict[str, object]] | None = None
+    selection: SelectionRecord = msgspec.field(default_factory=SelectionRecord)
     #: Cells that were planned.
-    cells: Count = 0
-    distributions: dict[str, Any] = {}
-    platform: dict[str, Any] = {}
-    selection: Selection = msgspec.field(default_factory=Selection)
-    #: Of a merged file, what each shard said for itself.
-    shards: list[dict[str, Any]] = []
+    cells: Count = _written(0)
+    #: Of a merged file, what each shard says for itself.
+    shards: list[ShardRecord] = []
+    #: Whether the file is of an old night, without the evidence of its cells.
+    thinned: bool = False
 
 
-class Implementation(Part, tag_field="type", tag="implementation"):
+class ImplementationRecord(Part, frozen=True, tag_field="type", tag="implementation"):
     """What a process said of itself and of its framework."""
 
     implementation: str
-    versions: dict[str, Any] | None = None
-    settings: dict[str, Any] = {}
-    devices: list[str] = []
+    versions: dict[str, object] | None = None
+    settings: dict[str, object] = _written({})
+    devices: list[str] = _written([])
+    threads: int | None = None
+    #: The other machine on which it ran, if any.
+    host: str | None = None
 
 
-class Question(Part):
-    """The canonical form of a case, as far as it is compared; `conformance.run.reproduce` makes a case of it again."""
+class QuestionRecord(Part, frozen=True):
+    """
+    The canonical form of a case.
+
+    `conformance.run.reproduce` makes a case of it again. An old night may keep its dtype alone.
+    """
 
     #: An axis that must be refused may be None.
-    input_shape: Annotated[list[Length | None], _FEW] = []
-    units: Annotated[list[bool | Length | float | str | None], _FEW] = []
-    activation: Annotated[list[str], _FEW] = []
-    use_bias: Annotated[list[bool], _FEW] = []
+    input_shape: Annotated[list[Length | None], _FEW] | None = None
+    units: Annotated[list[bool | Length | float | str | None], _FEW] | None = None
+    activation: Annotated[list[str], _FEW] | None = None
+    use_bias: Annotated[list[bool], _FEW] | None = None
     dtype: str | None = None
-    batch: Axes | Length | None = None
-    lane: str | None = None
+    #: None stands for a sample without a batch axis.
+    batch: Axes | Length | msgspec.UnsetType | None = msgspec.UNSET
+    #: None where the case must be refused.
+    lane: str | msgspec.UnsetType | None = msgspec.UNSET
     layout: str = ""
-    feed_shape: Axes | None = None
+    feed_shape: Axes | msgspec.UnsetType | None = msgspec.UNSET
+    error: bool | None = None
     input_dtype: str | None = None
-    environment: dict[str, str] = {}
+    environment: dict[str, str] | None = None
+    #: Literal values by array.
+    data: dict[str, object] | None = None
+
+    @property
+    def leading_axes(self) -> list[int]:
+        """The leading axes of an input; none where there is no batch axis."""
+        if isinstance(self.batch, list):
+            return self.batch
+        return [self.batch] if isinstance(self.batch, int) else []
 
 
-class Entry(Part):
+class EntryRecord(Part, frozen=True):
     """An entry of the ledger, as a cell names it."""
 
-    id: str
+    id: str = ""
+    #: Where it stands, as `file:line`.
     where: str = ""
+    kind: str = ""
     why: str = ""
+    link: str | None = None
+    evidence: str | None = None
+    #: Distribution -> version.
     seen_with: dict[str, str] | None = None
+    #: The ids of all behaviours that explain a check, where there are several.
+    behaviours: list[str] = []
+
+    @property
+    def name(self) -> str:
+        """By what the entry is known: where it stands, else its reason."""
+        return self.where or self.why or "(no entry)"
 
 
-class Raised(Part):
+class RaisedRecord(Part, frozen=True, kw_only=True):
     """An exception of a framework."""
 
-    type: str
-    message: str
     stage: str = ""
     step: str = ""
+    type: str
+    message: str
+    #: The module that raised it.
+    module: str = ""
 
 
-class Crash(Part):
+class CrashRecord(Part, frozen=True, kw_only=True):
     """How a process ended."""
 
-    reason: str
     step: str | None = None
-    stderr: str = ""
-    notes: list[str] = []
+    reason: str
+    #: The end of what the process printed.
+    stderr: str = _written("")
+    notes: list[str] = _written([])
+    #: The cells that crash it together, where one alone does not.
+    culprit: list[str] | None = None
 
 
-class Facts(Part):
+class FactsRecord(Part, frozen=True):
     """What a check measured."""
 
+    #: Whether the ledger declares the values undefined.
+    undefined: bool | None = None
+    #: Elements that a declared behaviour gives no bound.
+    unbounded: Count | None = None
+    #: Root mean square of the error, and what is allowed.
+    rms: Number | None = None
+    rms_allowed: Number | None = None
     #: Way of adding up -> outputs that it explains, and all outputs that tell ways apart.
     conduct: dict[str, dict[str, Count]] = {}
-    margins: dict[str, Number] = {}
-    bitwise: bool = False
-    parameters: list[dict[str, Any]] = []
+    #: Output or gradient -> its largest margin.
+    margins: dict[str, Number] | None = None
+    #: A digest of the output.
+    bits: str | None = None
+    #: How many calls were compared.
+    calls: Count | None = None
+    #: Whether answers are the same bit for bit.
+    bitwise: bool | None = None
+    #: Shapes of the arrays that were compared.
+    arrays: list[object] | None = None
+    parameters: list[dict[str, object]] = []
+    positions: Count | None = None
+    #: Step -> the strides of the array that the framework was handed.
+    strides: dict[str, object] | None = None
+    #: Whether the check could be asked.
+    asked: bool | None = None
 
 
-class Check(Part):
+class CheckRecord(Part, frozen=True):
     """One check of a cell."""
 
     check: str
     outcome: Outcome
     message: str = ""
+    expected: object = None
+    observed: object = None
     #: The largest error over what is allowed.
-    margin: Number = 0.0
-    raised: Raised | None = None
-    facts: Facts | None = None
-    near: list[dict[str, Any]] = []
-    #: The index of the worst element, with what it is and what it must be.
-    worst: list[int] | None = None
+    margin: Number | None = None
+    #: The answer that has the worst element, the index of that, what it is, what it must be, and the error allowed.
     where: str | None = None
+    worst: list[int] | None = None
     got: Number | None = None
     exact: Number | None = None
     allowed: Number | None = None
+    #: The class of the bound.
+    line: str | None = None
+    raised: RaisedRecord | None = None
+    facts: FactsRecord | None = None
+    #: Entries that cover the cell of a check that violates, and do not explain it.
+    near: list[EntryRecord] = []
+    #: What fails where those are applied, if something else.
+    under: str = ""
+    #: The entry that explains a check that diverges.
+    divergence: EntryRecord | None = None
+    reason: str = ""
 
 
-class Cell(Part, tag_field="type", tag="cell"):
+class CellRecord(Part, frozen=True, tag_field="type", tag="cell"):
     """The result of one cell."""
 
     case: str
     implementation: str
     device: str
     outcome: Outcome
-    checks: list[Check]
-    question: Question | msgspec.UnsetType = msgspec.UNSET
-    crash: Crash | msgspec.UnsetType = msgspec.UNSET
-    steps: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    checks: list[CheckRecord]
     reason: str = ""
-    row: str = ""
-    why: str = ""
-    seconds: Seconds = 0.0
-    #: How long the cell waited for its process.
-    start: Seconds | None = None
+    #: The entry that explains how the process ended.
+    divergence: EntryRecord | None = None
+    #: Behaviours that cover a step of the cell, and those without which it would fail.
     covered: list[str] = []
     behaviours: list[str] = []
-    gone: list[Entry] = []
+    #: Behaviours that the cell shows to be gone.
+    gone: list[EntryRecord] = []
+    #: Step -> the width of its bounds under behaviours.
+    widths: dict[str, Number] = {}
+    #: Whether all those bounds are as wide as the answer.
     powerless: bool = False
+    crash: CrashRecord | None = None
+    #: Step -> how long it took (seconds).
+    steps: dict[str, Seconds] | None = None
+    #: A script that shows what was seen; a long one is left out.
     reproduce: str = ""
+    seconds: Seconds = _written(0.0)
+    #: How long the cell waited for its process (seconds), where it was the first that needed it.
+    start: Seconds | None = None
+    #: The row of the table, as `file:line`.
+    row: str = ""
+    question: QuestionRecord | None = None
+    why: str = ""
+    source: str | None = None
+    #: The other machine on which it ran, if any.
+    host: str | None = None
+
+    @property
+    def process(self) -> str:
+        """`DEVICE/IMPLEMENTATION`."""
+        return f"{self.device}/{self.implementation}"
+
+    @property
+    def name(self) -> str:
+        """`DEVICE/IMPLEMENTATION/CASE`, as in a test's id."""
+        return f"{self.device}/{self.implementation}/{self.case}"
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the question; empty where the record has none."""
+        return "" if self.question is None else self.question.dtype or ""
 
 
-class Footer(Part, tag_field="type", tag="footer"):
+class MeasurementRecord(Part, frozen=True):
+    """One fact of the arithmetic of an implementation, with its evidence."""
+
+    implementation: str
+    device: str
+    dtype: str
+    about: str
+    finding: str
+    evidence: str
+
+
+class FooterRecord(Part, frozen=True, tag_field="type", tag="footer"):
     """The last line; without one the run was broken off."""
 
-    counts: dict[str, Count] = {}
+    counts: dict[str, Count] = _written({})
     #: Whether every planned cell has an outcome.
-    complete: bool = False
-    seconds: Seconds = 0.0
-    behaviours: dict[str, Any] = {}
+    complete: bool = _written(False)
+    #: Wall time of the run.
+    seconds: Seconds = _written(0.0)
+    #: Behaviour -> how many cells it covers (`cells`), need it (`seen`) and lack it (`gone`).
+    behaviours: dict[str, dict[str, Count]] | None = None
+    measured: list[MeasurementRecord] | None = None
 
 
-def decoded(line: bytes) -> Any:
-    """
-    Return what a line says, as plain data.
-
-    Half of a surrogate pair, which is no character and which earlier versions wrote, becomes U+FFFD.
-
-    Raises:
-        ValueError: it is no JSON, no UTF-8, or nested too deep; says which.
-    """
-    try:
-        value = _DECODE(line)
-    except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        whole = _without_halves(line)
-        if whole != line:
-            return decoded(whole)
-        try:
-            line.decode("utf-8")
-        except UnicodeDecodeError:
-            raise ValueError("not UTF-8") from None
-        raise ValueError("not JSON") from None
-    if line.count(b"[") + line.count(b"{") > DEEPEST and _is_deeper(value, DEEPEST):
-        raise ValueError(_TOO_DEEP)
-    return value
-
-
-def fault(line: bytes) -> str | None:
-    """Return what in a line that is JSON is not as every reader relies on, None where all is."""
-    try:
-        _TYPED(line)
-    except msgspec.ValidationError as error:
-        said, _, path = str(error).partition(" - at `$")
-        place = path.rstrip("`").lstrip(".")
-        return f"{place}: {said}" if place else said
-    except msgspec.DecodeError:
-        return fault(_without_halves(line))
-    return None
-
-
-def _without_halves(line: bytes) -> bytes:
-    """Return a line of JSON with the escape of U+FFFD for that of half of a surrogate pair."""
-    return _ESCAPE.sub(lambda found: rb"\ufffd" if found["half"] else found[0], line)
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    """Return whether lists and mappings are nested in more levels than that."""
-    if not isinstance(value, list | dict):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
-
-
-_TOO_DEEP: Final = f"nested more than {DEEPEST} deep"
-#: An escape in JSON: a whole pair, half of one, or any other.
-_ESCAPE: Final = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
-)
-_DECODE: Final = msgspec.json.Decoder().decode
-_TYPED: Final = msgspec.json.Decoder(Header | Implementation | Cell | Footer).decode
+Record = HeaderRecord | ImplementationRecord | CellRecord | FooterRecord

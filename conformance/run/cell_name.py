@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from conformance.checks.cell import Cell
+from conformance.results import CellRecord
 
 
 class CellName(NamedTuple):
@@ -29,9 +30,9 @@ def name_of(cell: Cell) -> CellName:
     return CellName(cell.device, cell.implementation.name, cell.case.id)
 
 
-def name_in(record: Mapping[str, object]) -> CellName:
+def name_in(record: CellRecord) -> CellName:
     """Return the name of the cell of a record."""
-    return CellName(str(record["device"]), str(record["implementation"]), str(record["case"]))
+    return CellName(record.device, record.implementation, record.case)
 
 
 def cells_of_tests(cells: Iterable[Cell], test_ids: Iterable[str]) -> dict[str, CellName]:

@@ -6,7 +6,8 @@ import platform
 import time
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
-from typing import Any
+
+import msgspec
 
 from conformance.adapters.installation import missing_text
 from conformance.adapters.registry import Implementation
@@ -18,15 +19,8 @@ from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
 from conformance.ledger.step import Surroundings, asked_steps
 from conformance.reference.lanes.draws import NoDraw
-from conformance.results import OUTCOMES
-from conformance.run.cell_record import (
-    cell_record,
-    not_started,
-    script_field,
-    transcript_fields,
-    unjudged,
-    verdict_fields,
-)
+from conformance.results import OUTCOMES, CellRecord
+from conformance.run.cell_record import judged, not_started, unjudged
 from conformance.run.implementation_process import ProcessHolder, ProcessOptions
 from conformance.run.instruction_set import missing_features, with_limit
 from conformance.sandbox.environment import cpu_features
@@ -65,21 +59,22 @@ class Runner:
         self._greeted: set[str] = set()
         self._last_transcript: Transcript | None = None
 
-    def run(self, cell: Cell) -> dict[str, Any]:
+    def run(self, cell: Cell) -> CellRecord:
         """
-        Return the record of one cell, as it is written to the results file.
+        Return the record of one cell.
 
         `start` in it says how long the cell waited for its process, where it was the first that needed it (seconds).
         """
         started = time.perf_counter()
         cell = replace(cell, implementation=with_limit(cell.implementation, self._cpu_isa))
         missing = self._missing_packages_of(cell.implementation)
-        outcome = unjudged("not_run", f"not installed: {missing}") if missing else self._outcome(cell)
-        seconds = time.perf_counter() - started
-        record = cell_record(cell, outcome, seconds=seconds, start=self._processes.take_waited())
+        record = unjudged(cell, "not_run", f"not installed: {missing}") if missing else self._record(cell)
+        seconds = round(time.perf_counter() - started, 6)
+        waited = self._processes.take_waited()
         if not self._keeps_questions:
             forget_questions()
-        return record
+        start = None if waited is None else round(waited, 6)
+        return msgspec.structs.replace(record, seconds=seconds, start=start)
 
     @property
     def hellos(self) -> Mapping[str, Hello]:
@@ -121,13 +116,13 @@ class Runner:
         missing = () if self._cpu_isa is None else missing_features(self._cpu_isa, cpu_features())
         return f"--cpu-isa {self._cpu_isa}: the processor lacks {', '.join(missing)}" if missing else None
 
-    def _outcome(self, cell: Cell) -> dict[str, Any]:
-        """Return outcome, checks and what explains them."""
+    def _record(self, cell: Cell) -> CellRecord:
+        """Return the record of a cell whose implementation is installed, without its times."""
         reason = _unmet_need(cell) or self._missing_instruction_set()
         if reason is not None:
-            return unjudged("not_run", reason)
+            return unjudged(cell, "not_run", reason)
         if cell.unsupported is not None:
-            return unjudged("unsupported", cell.unsupported)
+            return unjudged(cell, "unsupported", cell.unsupported)
         try:
             respondent = self._processes.hold(cell.implementation)
         except StartError as error:
@@ -135,21 +130,21 @@ class Runner:
         hello = self.hellos[cell.implementation.name]
         if cell.device not in hello.devices:
             devices = ", ".join(hello.devices)
-            return unjudged("not_run", f"no {cell.device} is visible to the framework, which has: {devices}")
+            return unjudged(cell, "not_run", f"no {cell.device} is visible to the framework, which has: {devices}")
         try:
             questions = questions_of(cell, self._draws)
         except (NoDraw, NotImplementedError) as error:
-            return unjudged("not_run", f"no values can be drawn: {error}")
-        worst: dict[str, Any] | None = None
+            return unjudged(cell, "not_run", f"no values can be drawn: {error}")
+        worst: CellRecord | None = None
         for question in questions:
             try:
                 transcript = self._transcript(cell, question, respondent)
             except StartError as error:  # in place of a process that crashed at the draw before, or had grown
                 return not_started(cell, error)
             self._last_transcript = transcript
-            judged = self._judge(cell, question, transcript)
-            if worst is None or OUTCOMES.index(judged["outcome"]) < OUTCOMES.index(worst["outcome"]):
-                worst = judged
+            record = self._judge(cell, question, transcript)
+            if worst is None or OUTCOMES.index(record.outcome) < OUTCOMES.index(worst.outcome):
+                worst = record
         assert worst is not None, "draws is at least 1"
         return worst
 
@@ -194,12 +189,11 @@ class Runner:
             versions=self.hellos[cell.implementation.name].versions,
         )
 
-    def _judge(self, cell: Cell, question: Question, transcript: Transcript) -> dict[str, Any]:
+    def _judge(self, cell: Cell, question: Question, transcript: Transcript) -> CellRecord:
         """Return what a transcript amounts to, the ledger applied."""
         behaviours = self._behaviours_of(cell.implementation.name)
         verdict = Trial(cell, question, transcript, behaviours, self._surroundings(cell)).verdict()
-        content = verdict_fields(verdict) | transcript_fields(transcript)
-        return content | script_field(cell, content, question)
+        return judged(cell, question, verdict, transcript)
 
 
 def steps_with_last(steps: Sequence[Step], labels: Set[str]) -> tuple[Step, ...]:

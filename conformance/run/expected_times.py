@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from conformance.results import Record, ResultsError, read
+from conformance.results import CellRecord, ResultsError, read
 
 FILE: Final = Path(__file__).parent / "times.json"
 
@@ -97,7 +97,7 @@ def times_of_results(path: Path) -> Times:
     return times_of_records(read(path).cells)
 
 
-def times_of_records(cells: Iterable[Record]) -> Times:
+def times_of_records(cells: Iterable[CellRecord]) -> Times:
     """
     Return what the cells of a run tell, in the order in which they ended.
 
@@ -108,19 +108,17 @@ def times_of_records(cells: Iterable[Record]) -> Times:
     starts: dict[str, list[float]] = defaultdict(list)
     first: dict[str, str] = {}
     for each in cells:
-        took, waited = each.get("seconds"), each.get("start")
         # What the registry declares unsupported was not asked, and has no check.
-        unasked = each["outcome"] == "not_run" or (each["outcome"] == "unsupported" and not each.get("checks"))
-        if unasked or not isinstance(took, int | float):
+        if each.outcome == "not_run" or (each.outcome == "unsupported" and not each.checks):
             continue
-        name, case = str(each["implementation"]), str(each["case"])
-        first.setdefault(name, case)
+        name, took = each.implementation, each.seconds
+        first.setdefault(name, each.case)
         # A row with its own environment starts a process of its own, which belongs to what it takes.
-        alone = bool((each.get("question") or {}).get("environment"))
-        if isinstance(waited, int | float) and not alone:
-            starts[name].append(float(waited))
-            took -= waited
-        seconds[name][case] = max(float(took), 0.0)
+        alone = each.question is not None and each.question.environment
+        if each.start is not None and not alone:
+            starts[name].append(each.start)
+            took -= each.start
+        seconds[name][each.case] = max(took, 0.0)
     return Times({name: _summed(found, starts[name], first[name]) for name, found in sorted(seconds.items())})
 
 

@@ -9,16 +9,18 @@ in `conformance.run.leader`, what it does where there are workers in `conformanc
 from __future__ import annotations
 
 import gc
-import json
 import os
-from collections.abc import Generator, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Generator, Iterator
+from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from conformance.checks.cell import Cell
-from conformance.results import finite
+from conformance.results import CellRecord
+from conformance.results.codec import encoded
 from conformance.results.locked_file import OutputError, ResultsFile
+from conformance.results.record import ImplementationRecord
 from conformance.run import option_table, resources
 from conformance.run.cell_name import name_of
 from conformance.run.cell_runner import Runner
@@ -182,7 +184,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         assignment = item.config.stash[ASSIGNMENT]
         record = _placed(item.stash[RECORD], assignment.host)
         # As text, which takes execnet a hundredth of the time it takes to carry every value by itself.
-        report.__dict__["conformance"] = json.dumps(record)
+        report.__dict__["conformance"] = encoded(record)
         del item.stash[RECORD]  # tests live to the end, and records must not
         if assignment.writes_junit:
             # Of these pytest's own --junit-xml makes properties of a test case; it takes those of the last report.
@@ -190,37 +192,37 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         runner: Runner = item.funcargs["conformance_runner"]  # type: ignore[attr-defined]
         hello = runner.new_hello(cell.implementation.name)
         if hello is not None:
-            report.__dict__["conformance_hello"] = _greeting(cell.implementation.name, hello, assignment.host)
+            line = _implementation(cell.implementation.name, hello, assignment.host)
+            report.__dict__["conformance_hello"] = encoded(line)
     return report
 
 
-def _greeting(implementation: str, hello: Hello, host: str | None) -> dict[str, object]:
+def _implementation(name: str, hello: Hello, host: str | None) -> ImplementationRecord:
     """Return the line of a results file about what the process of an implementation says of itself."""
-    line: dict[str, object] = {
-        "implementation": implementation,
-        "versions": dict(hello.versions),
-        "settings": {key: _plain(value) for key, value in hello.settings.items()},
-        "devices": list(hello.devices),
-        "threads": hello.threads,
-        **({} if host is None else {"host": host}),
-    }
-    return dict(finite(line))
+    return ImplementationRecord(
+        implementation=name,
+        versions=dict(hello.versions),
+        settings={key: _plain(value) for key, value in hello.settings.items()},
+        devices=list(hello.devices),
+        threads=hello.threads,
+        host=host,
+    )
 
 
-def _placed(record: dict[str, Any], host: str | None) -> dict[str, Any]:
+def _placed(record: CellRecord, host: str | None) -> CellRecord:
     """Return a record that says on which other machine it came about, if on any."""
     if host is None:
         return record
-    lacking = record["outcome"] == "not_run" and "reason" in record
-    return {**record, "host": host} | ({"reason": f"{record['reason']} (on {host})"} if lacking else {})
+    lacking = record.outcome == "not_run" and record.reason
+    return replace(record, host=host, reason=f"{record.reason} (on {host})" if lacking else record.reason)
 
 
-def _properties(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _properties(record: CellRecord) -> Iterator[tuple[str, str]]:
     """Yield what a JUnit file says of a cell beside pass, skip or failure."""
     for name in ("outcome", "implementation", "case", "device", "row"):
-        if record.get(name):
-            yield name, str(record[name])
-    margins = [float(each["margin"]) for each in record["checks"] if each.get("margin") is not None]
+        if value := getattr(record, name):
+            yield name, value
+    margins = [float(each.margin) for each in record.checks if each.margin is not None]
     if margins:
         yield "margin", repr(max(margins))
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Literal
 
 import pytest
+from msgspec.structs import replace
 
+from conformance.results.codec import record_of
 from conformance.results.locked_file import OutputError, ResultsFile
 from conformance.results.measurements import Measured
-from conformance.results.record import decoded
+from conformance.results.record import CellRecord, HeaderRecord, ImplementationRecord
 from conformance.run.cell_name import CellName
 from conformance.run.progress import Progress
 from conformance.run.tally import Tally
@@ -43,7 +45,7 @@ class Recorder:
         self._hellos: set[tuple[str, str | None]] = set()
         self._started = datetime.now(UTC)
 
-    def expect(self, cells: Mapping[str, CellName], header: Mapping[str, object]) -> None:
+    def expect(self, cells: Mapping[str, CellName], header: HeaderRecord) -> None:
         """Take note of the cells to come, by the ids of their tests, and write the header."""
         self.is_expecting = True
         self.has_cells = bool(cells)
@@ -52,7 +54,7 @@ class Recorder:
         if self.writer is not None:
             started = self._started.isoformat(timespec="seconds").replace("+00:00", "Z")
             with self._writing():
-                self.writer.header(started=started, **header, cells=self.tally.expected)
+                self.writer.header(replace(header, started=started, cells=self.tally.expected))
 
     def name_cell(self, report: pytest.TestReport) -> None:
         """Have the report of a cell's test name the cell; that of a worker which was lost names its test alone."""
@@ -66,34 +68,36 @@ class Recorder:
         with self._writing():
             hello = getattr(report, "conformance_hello", None)
             if hello is not None:
-                self._greet(hello)
+                line = record_of(hello.encode())
+                assert isinstance(line, ImplementationRecord)
+                self._greet(line)
             cell = getattr(report, "conformance_cell", None)
             if cell is not None:
                 self._take_cell(CellName(*cell), report)
 
-    def _greet(self, hello: Mapping[str, Any]) -> None:
-        self.versions.setdefault(hello["implementation"], {}).update(hello["versions"])
-        said = (hello["implementation"], hello.get("host"))
-        if said not in self._hellos:
-            self._hellos.add(said)
+    def _greet(self, said: ImplementationRecord) -> None:
+        versions = {name: str(version) for name, version in (said.versions or {}).items()}
+        self.versions.setdefault(said.implementation, {}).update(versions)
+        if (said.implementation, said.host) not in self._hellos:
+            self._hellos.add((said.implementation, said.host))
             if self.writer is not None:
-                self.writer.implementation(**hello)
+                self.writer.implementation(said)
 
     def _take_cell(self, cell: CellName, report: pytest.TestReport) -> None:
         text = report.__dict__.pop("conformance", None)  # once: pytest may keep the report to the end
         if self.tally.has(cell):
             return
-        record = None if text is None else decoded(text.encode())
+        record = None if text is None else record_of(text.encode())
         if record is None and report.failed:
             reason = f"the test itself failed: {report.longreprtext[-2000:]}"
             record = _unrun(cell, "crashed", reason, self.place(report))
-        if record is not None:
+        if isinstance(record, CellRecord):
             self.tally.take(record)
             self._measured.add(record)
             if self.writer is not None:
                 self.writer.cell(record)
             if self.progress is not None:
-                self.progress.take(record["outcome"])
+                self.progress.take(record.outcome)
 
     def finish(self) -> None:
         """
@@ -138,8 +142,14 @@ class Recorder:
         return self.failure
 
 
-def _unrun(cell: CellName, outcome: str, reason: str, place: str | None = None) -> dict[str, Any]:
+def _unrun(cell: CellName, outcome: Literal["crashed", "not_run"], reason: str, place: str | None = None) -> CellRecord:
     """Return the record of a cell that has no result of its own; `place` is the other machine it was at."""
-    named = {"case": cell.case, "implementation": cell.implementation, "device": cell.device}
-    where, reason = ({}, reason) if place is None else ({"host": place}, f"{reason} (on {place})")
-    return {**named, "outcome": outcome, "checks": [], "reason": reason, "seconds": 0.0, **where}
+    return CellRecord(
+        case=cell.case,
+        implementation=cell.implementation,
+        device=cell.device,
+        outcome=outcome,
+        checks=[],
+        reason=reason if place is None else f"{reason} (on {place})",
+        host=place,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from conformance.results.record import HeaderRecord, SelectionRecord
 from conformance.run import resources
 from conformance.run.distributed import transfer
 from conformance.run.options import Options
@@ -9,42 +10,37 @@ from conformance.run.plan import Plan
 from conformance.sandbox.sandbox import GIB
 
 
-def header_of(options: Options, plan: Plan, allocation: resources.Allocation | None) -> dict[str, object]:
-    """Return the fields of the header; `allocation` is None where the number of workers was given."""
-    return {
-        "distributions": dict(transfer.distributions()),
-        "platform": transfer.platform_facts(),
-        **_workers(options, plan, allocation),
-        "selection": _selection(options, plan),
-    }
+def header_of(options: Options, plan: Plan, allocation: resources.Allocation | None) -> HeaderRecord:
+    """Return the header, without its time; `allocation` is None where the number of workers was given."""
+    machines = plan.machines.facts()
+    here = plan.machines.workers - plan.machines.workers_elsewhere
+    here_alone = allocation or resources.fixed_allocation(max(here, 1), cpus=resources.cpus(), threads=options.threads)
+    return HeaderRecord(
+        distributions=dict(transfer.distributions()),
+        platform=dict(transfer.platform_facts()),
+        workers=None if machines and not here else dict(here_alone.facts()),
+        machines=machines or None,
+        selection=_selection(options, plan),
+    )
 
 
-def _selection(options: Options, plan: Plan) -> dict[str, object]:
+def _selection(options: Options, plan: Plan) -> SelectionRecord:
     """Return what was asked for."""
     selection, limits = options.selection, options.limits
-    return {
-        "cases": list(selection.cases) or ["default table"],
-        "implementations": [each.name for each in plan.implementations],
-        "device": selection.device,
-        "tier": selection.tier,
-        "random": {"count": selection.random, "seed": selection.random_seed},
-        "shard": "/".join(map(str, selection.shard)),
-        "draws": options.draws,
-        "cpu_isa": options.cpu_isa,
-        "ledger": options.has_ledger,
-        "limits": {
+    return SelectionRecord(
+        cases=list(selection.cases) or ["default table"],
+        implementations=[each.name for each in plan.implementations],
+        device=selection.device,
+        tier=selection.tier,
+        random={"count": selection.random, "seed": selection.random_seed},
+        shard="/".join(map(str, selection.shard)),
+        draws=options.draws,
+        cpu_isa=options.cpu_isa,
+        ledger=options.has_ledger,
+        limits={
             "deadline": limits.question,
             "start_deadline": limits.start,
             "hang": limits.hang,
             "memory_gib": limits.memory / GIB,
         },
-    }
-
-
-def _workers(options: Options, plan: Plan, allocation: resources.Allocation | None) -> dict[str, object]:
-    """Return the fields of workers here, and of the other machines where there are any."""
-    machines = plan.machines.facts()
-    here = plan.machines.workers - plan.machines.workers_elsewhere
-    here_alone = allocation or resources.fixed_allocation(max(here, 1), cpus=resources.cpus(), threads=options.threads)
-    fields: dict[str, object] = {} if machines and not here else {"workers": here_alone.facts()}
-    return fields | ({"machines": machines} if machines else {})
+    )

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from conformance.checks.cell import Cell
 from conformance.checks.finding import CONFORMS
-from conformance.results import UNJUDGED
+from conformance.results import UNJUDGED, CellRecord
 from conformance.results.behaviours import gone_in, near
 from conformance.run.cell_runner import Runner
 
 #: Where the record of a cell waits for the report of its test.
-RECORD: Final = pytest.StashKey[dict[str, Any]]()
+RECORD: Final = pytest.StashKey[CellRecord]()
 
 
-def explanation(record: Mapping[str, Any]) -> str:
+def explanation(record: CellRecord) -> str:
     """Return what a person reads when a cell does not conform: each check that does not, or the reason."""
-    lines = [f"{record['outcome']}: {record['device']}/{record['implementation']}/{record['case']}  ({record['row']})"]
-    if record.get("why"):
-        lines.append(f"  why the row is there: {record['why']}")
-    if record.get("reason"):
-        lines.append(f"  {record['reason']}")
-    crash = record.get("crash")
-    if crash:
-        lines += [f"  note: {each}" for each in crash.get("notes", ())]
-        lines += [f"  stderr: {each}" for each in str(crash.get("stderr", "")).strip().splitlines()[-10:]]
-    for each in record["checks"]:
-        if each["outcome"] != CONFORMS:
-            lines.append(f"  {each['check']} {each['outcome']}: {each.get('message', '')}")
+    lines = [f"{record.outcome}: {record.name}  ({record.row})"]
+    if record.why:
+        lines.append(f"  why the row is there: {record.why}")
+    if record.reason:
+        lines.append(f"  {record.reason}")
+    if record.crash is not None:
+        lines += [f"  note: {each}" for each in record.crash.notes]
+        lines += [f"  stderr: {each}" for each in record.crash.stderr.strip().splitlines()[-10:]]
+    for each in record.checks:
+        if each.outcome != CONFORMS:
+            lines.append(f"  {each.check} {each.outcome}: {each.message}")
             if near(each):
                 lines.append(f"    {near(each)}")
-            if each.get("divergence"):
-                lines.append(f"    known: {each['divergence']['why']} ({each['divergence']['where']})")
-    lines += [f"  gone: {each['id']} ({each.get('where')}): {each.get('why')}" for each in gone_in(record)]
+            if each.divergence is not None:
+                lines.append(f"    known: {each.divergence.why} ({each.divergence.where})")
+    lines += [f"  gone: {each.id} ({each.where}): {each.why}" for each in gone_in(record)]
     return "\n".join(lines)
 
 
@@ -43,11 +41,10 @@ def test_dense(cell: Cell, conformance_runner: Runner, request: pytest.FixtureRe
     """Hold one implementation to the rule on one case."""
     record = conformance_runner.run(cell)
     request.node.stash[RECORD] = record
-    outcome = record["outcome"]
-    if outcome == "diverges":
+    if record.outcome == "diverges":
         # As `pytest.xfail`, but for a traceback of this very line, which takes pytest longer than most cells take.
         raise pytest.xfail.Exception(explanation(record), pytrace=False)
-    if outcome in UNJUDGED:
-        pytest.skip(str(record.get("reason", outcome)))
-    if outcome != CONFORMS:
+    if record.outcome in UNJUDGED:
+        pytest.skip(record.reason or record.outcome)
+    if record.outcome != CONFORMS:
         pytest.fail(explanation(record), pytrace=False)

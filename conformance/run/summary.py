@@ -10,14 +10,14 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from conformance.results import FAILING, OUTCOMES, has_script
+from conformance.results import FAILING, OUTCOMES, CellRecord, CheckRecord, has_script
 from conformance.results.behaviours import Counts, near
+from conformance.results.record import EntryRecord, Number, QuestionRecord
 from conformance.run.cell_name import CellName, name_in
 from conformance.run.tally import KEPT, Tally
 
-Record = Mapping[str, Any]
 Line = tuple[str, str]
 """A line and its style, in words of rich: empty for none."""
 
@@ -66,18 +66,23 @@ def summarise(
     if tally.unjudged:
         yield "", ""
         yield from _unjudged(tally)
-    if notes or idle or not tally.has_run:
-        yield "", ""
-    yield from ((_printable(each), "yellow") for each in notes)
-    reasons = [f"{name}: {reason}" for name, reason in (idle or {}).items()]
-    if not tally.has_run:
-        yield _printable(f"nothing ran: {'; '.join(reasons) or _why_nothing(tally)}"), "bold red"
-    else:
-        yield from ((_printable(f"asked for by name, and nothing ran of {each}"), "bold red") for each in reasons)
+    yield from _warnings(tally, idle or {}, notes)
     yield "", ""
     if tally.has_run:
         yield "slowest: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in tally.slowest), "dim"
     yield from _next(tally.failing, results, alone, is_gone=bool(tally.behaviours.gone))
+
+
+def _warnings(tally: Tally, idle: Mapping[str, str], notes: Sequence[str]) -> Iterator[Line]:
+    """Yield faults of rows, and of which implementations nothing ran."""
+    if notes or idle or not tally.has_run:
+        yield "", ""
+    yield from ((_printable(each), "yellow") for each in notes)
+    reasons = [f"{name}: {reason}" for name, reason in idle.items()]
+    if not tally.has_run:
+        yield _printable(f"nothing ran: {'; '.join(reasons) or _why_nothing(tally)}"), "bold red"
+    else:
+        yield from ((_printable(f"asked for by name, and nothing ran of {each}"), "bold red") for each in reasons)
 
 
 def _unjudged(tally: Tally) -> Iterator[Line]:
@@ -136,8 +141,7 @@ def _by_versions(gone: Mapping[str, Counts], versions: Mapping[str, Mapping[str,
 
 def _changed(counts: Counts, versions: Mapping[str, Mapping[str, str]]) -> str:
     """Return the versions that are others than those the behaviour was seen with, as ` with torch 2.14.1`."""
-    seen_with = counts.entry.get("seen_with")
-    declared = seen_with if isinstance(seen_with, Mapping) else {}
+    declared = (counts.entry and counts.entry.seen_with) or {}
     changed = {
         f"{distribution} {version}"
         for implementation in counts.gone_from
@@ -157,7 +161,7 @@ def _listed(named: Sequence[str]) -> str:
 
 
 def _next(
-    failing: Sequence[Record], results: str | None, alone: Callable[[CellName], str | None], *, is_gone: bool
+    failing: Sequence[CellRecord], results: str | None, alone: Callable[[CellName], str | None], *, is_gone: bool
 ) -> Iterator[Line]:
     """Yield what a person may want to type, where there is something to be done; each command works as it stands."""
     if failing:
@@ -189,51 +193,51 @@ def _failures(tally: Tally) -> Iterator[Line]:
     if others:
         yield "", ""
     for record in others:
-        yield f"{record['outcome']}: {name_in(record)}", "red"
+        yield f"{record.outcome}: {name_in(record)}", "red"
     if red > IN_FULL + NAMED:
         yield f"and {red - IN_FULL - NAMED} more red cells", "red"
 
 
-def _apart(failing: Sequence[Record]) -> list[Record]:
+def _apart(failing: Sequence[CellRecord]) -> list[CellRecord]:
     """Return the records in such an order that each implementation is seen before one is seen again."""
     seen: Counter[str] = Counter()
     turns = []
     for record in failing:
-        turns.append(seen[record["implementation"]])
-        seen[record["implementation"]] += 1
+        turns.append(seen[record.implementation])
+        seen[record.implementation] += 1
     return [record for _, record in sorted(zip(turns, failing, strict=True), key=lambda each: each[0])]
 
 
-def _in_full(record: Record) -> Iterator[Line]:
+def _in_full(record: CellRecord) -> Iterator[Line]:
     """Yield the question, and of each check that failed what was expected and observed, and the worst element."""
-    yield f"{record['outcome']}: {name_in(record)}  ({record.get('row') or 'no row'})", "bold red"
-    if record.get("question"):
-        yield _item("question", _question(record["question"])), ""
-    if record.get("why"):
-        yield _item("why", str(record["why"])), ""
-    if record.get("reason"):
-        yield _item("reason", str(record["reason"])), ""
-    crash = record.get("crash") or {}
-    for line in str(crash.get("stderr", "")).strip().splitlines()[-_LINES_OF_STDERR:]:
+    yield f"{record.outcome}: {record.name}  ({record.row or 'no row'})", "bold red"
+    if record.question is not None:
+        yield _item("question", _question(record.question)), ""
+    if record.why:
+        yield _item("why", record.why), ""
+    if record.reason:
+        yield _item("reason", record.reason), ""
+    printed = "" if record.crash is None else record.crash.stderr
+    for line in printed.strip().splitlines()[-_LINES_OF_STDERR:]:
         yield _item("stderr", line), "dim"
-    yield from _new_findings(record["checks"], is_crash=bool(crash))
-    known = [each for each in record["checks"] if each["outcome"] == "diverges"]
+    yield from _new_findings(record.checks, is_crash=record.crash is not None)
+    known = [each for each in record.checks if each.outcome == "diverges"]
     if known:
-        checks = ", ".join(str(each["check"]) for each in known)
+        checks = ", ".join(each.check for each in known)
         yield _item("as declared", f"{checks}: {_declared_by(known)}"), "yellow"
 
 
-def _new_findings(checks: Sequence[Record], *, is_crash: bool) -> Iterator[Line]:
+def _new_findings(checks: Sequence[CheckRecord], *, is_crash: bool) -> Iterator[Line]:
     """Yield each check that violates, with the evidence of the first, and the behaviours that are near."""
     told: set[str] = set()
     told_near: set[str] = set()
     for check in checks:
-        said = str(check.get("message", check["outcome"]))
+        said = check.message or check.outcome
         # One exception leaves many checks without evidence, and a crash all that follow: each is told once.
         follows = said in told or (is_crash and said.endswith("was never reached"))
-        if check["outcome"] in ("conforms", "unsupported", "diverges") or follows:
+        if check.outcome in ("conforms", "unsupported", "diverges") or follows:
             continue
-        yield _item(check["check"], said), "red"
+        yield _item(check.check, said), "red"
         if not told:
             yield from _evidence(check)
         told.add(said)
@@ -243,42 +247,43 @@ def _new_findings(checks: Sequence[Record], *, is_crash: bool) -> Iterator[Line]
             yield _item("", beside), "yellow"
 
 
-def _declared_by(checks: Sequence[Record]) -> str:
+def _declared_by(checks: Sequence[CheckRecord]) -> str:
     """Return the behaviours that explain checks, with the places of their entries."""
-    entries = [each.get("divergence") or {} for each in checks]
-    return ", ".join(dict.fromkeys(f"{each.get('id', 'an entry')} ({each.get('where')})" for each in entries))
+    entries = [each.divergence or EntryRecord() for each in checks]
+    return ", ".join(dict.fromkeys(f"{each.id or 'an entry'} ({each.where})" for each in entries))
 
 
-def _evidence(check: Record) -> Iterator[Line]:
+def _evidence(check: CheckRecord) -> Iterator[Line]:
     """Yield what a finding holds beside its message."""
-    if check.get("worst") is not None:
-        element = f"{check.get('where', '')}{check['worst']}"
-        yield _item("", f"worst element {element}: expected {check['exact']}, observed {check['got']}"), ""
-        bound = f"allowed error {check['allowed']}, by the line {check.get('line', '?')}"
-        yield _item("", f"{bound}; the error is {_times(check.get('margin'))}"), ""
-    elif check.get("expected") is not None or check.get("observed") is not None:
-        yield _item("", f"expected {check.get('expected')}, observed {check.get('observed')}"), ""
+    if check.worst is not None:
+        element = f"{check.where or ''}{check.worst}"
+        yield _item("", f"worst element {element}: expected {check.exact}, observed {check.got}"), ""
+        bound = f"allowed error {check.allowed}, by the line {check.line or '?'}"
+        yield _item("", f"{bound}; the error is {_times(check.margin)}"), ""
+    elif check.expected is not None or check.observed is not None:
+        yield _item("", f"expected {check.expected}, observed {check.observed}"), ""
 
 
-def _times(margin: Any) -> str:
-    number = float(margin)
+def _times(margin: Number | None) -> str:
+    number = float("inf") if margin is None else float(margin)
     return f"{number:.3g} times as large" if number not in (float("inf"), float("-inf")) else "not allowed at all"
 
 
-def _question(asked: Record) -> str:
+def _question(asked: QuestionRecord) -> str:
     """Return a question in words: what is fed to which layers, and how."""
-    layers = zip(asked["units"], asked["activation"], asked["use_bias"], strict=True)
+    layers = zip(asked.units or (), asked.activation or (), asked.use_bias or (), strict=True)
     stack = ", ".join(
         f"Dense({units}" + (f", {name}" if name != "linear" else "") + ("" if bias else ", no bias") + ")"
         for units, name, bias in layers
     )
-    fed = f"samples of shape {tuple(asked['input_shape'])}, batch {asked['batch']}"
-    if asked.get("feed_shape") is not None:
-        fed += f", fed {tuple(asked['feed_shape'])}"
-    extra = [f"{name} {asked[name]}" for name in ("input_dtype", "environment") if asked.get(name)]
-    extra += [f"layout {asked['layout']}"] if asked.get("layout", "contiguous") != "contiguous" else []
-    extra += [f"values {asked['lane']}"] if asked.get("lane") else ["must be refused"]
-    return "; ".join([fed, stack, str(asked["dtype"]), *extra])
+    fed = f"samples of shape {tuple(asked.input_shape or ())}, batch {asked.batch}"
+    if isinstance(asked.feed_shape, list):
+        fed += f", fed {tuple(asked.feed_shape)}"
+    extra = [f"input_dtype {asked.input_dtype}"] if asked.input_dtype else []
+    extra += [f"environment {asked.environment}"] if asked.environment else []
+    extra += [f"layout {asked.layout}"] if asked.layout not in ("", "contiguous") else []
+    extra += [f"values {asked.lane}"] if asked.lane else ["must be refused"]
+    return "; ".join([fed, stack, str(asked.dtype), *extra])
 
 
 def _item(label: str, said: str) -> str:

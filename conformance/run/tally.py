@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
-from conformance.results import FAILING, UNJUDGED
+from conformance.results import FAILING, UNJUDGED, CellRecord
 from conformance.results.behaviours import BehaviourCounts
 from conformance.run.cell_name import CellName, name_in
-
-Record = Mapping[str, Any]
 
 SLOWEST: Final = 5
 #: Red cells kept of each implementation: as many as a summary names of all together.
@@ -35,11 +33,11 @@ class Tally:
     implementation in the order in which they came. `behaviours` counts what cells say of the ledger's behaviours.
     """
 
-    def __init__(self, records: Iterable[Record] = ()) -> None:
+    def __init__(self, records: Iterable[CellRecord] = ()) -> None:
         self.counted: dict[tuple[str, str], Counter[str]] = {}
         #: (outcome, implementation, reason) -> cells.
         self.unjudged: Counter[tuple[str, str, str]] = Counter()
-        self.failing: list[Record] = []
+        self.failing: list[CellRecord] = []
         self.behaviours = BehaviourCounts()
         self._is_taken: dict[CellName, bool] = {}
         self._slowest: list[tuple[float, int, CellName]] = []
@@ -91,9 +89,9 @@ class Tally:
         """Return whether the record of a cell was taken."""
         return self._is_taken.get(cell, False)
 
-    def take(self, record: Record) -> None:
+    def take(self, record: CellRecord) -> None:
         """Take the record of a cell."""
-        cell, outcome, seconds = name_in(record), record["outcome"], float(record["seconds"])
+        cell, outcome = name_in(record), record.outcome
         implementation = cell.implementation
         self._is_taken[cell] = True
         counts = self.counted.setdefault((cell.device, implementation), Counter())
@@ -104,9 +102,9 @@ class Tally:
             if self._red[implementation] <= KEPT:
                 self.failing.append(record)
         if outcome in UNJUDGED:
-            reason = (outcome, implementation, str(record.get("reason")))
+            reason = (outcome, implementation, record.reason)
             known = reason in self.unjudged or len(self.unjudged) < REASONS
             self.unjudged[reason if known else (outcome, implementation, OTHER_REASONS)] += 1
         self._number -= 1  # of equally slow ones the first counts as slower
-        found = (seconds, self._number, cell)
+        found = (record.seconds, self._number, cell)
         (heapq.heappush if len(self._slowest) < SLOWEST else heapq.heappushpop)(self._slowest, found)

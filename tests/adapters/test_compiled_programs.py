@@ -7,6 +7,7 @@ from typing import Any
 
 from conformance.adapters.registry import select
 from conformance.checks.cell import cell_of
+from conformance.results import plain
 from conformance.run.cell_runner import Runner
 from conformance.run.implementation_process import ProcessOptions
 from conformance.run.selection import Selection
@@ -23,7 +24,7 @@ def records(name: str, rows: Path, cache: Path | None) -> list[dict[str, Any]]:
     (implementation,) = select([name])
     runner = Runner(processes=ProcessOptions(threads=1, cache=cache))
     cases = Selection(cases=(str(rows),)).table()
-    found = [runner.run(cell_of(case, implementation, "cpu")) for case in cases]
+    found = [plain(runner.run(cell_of(case, implementation, "cpu"))) for case in cases]
     runner.close()
     return found
 

@@ -18,6 +18,7 @@ import pytest
 
 from conformance.adapters.registry import BUILT_IN, UnknownImplementation, select
 from conformance.checks.cell import cell_of, checks_asked, concerns
+from conformance.results import plain
 from conformance.run.cell_runner import Runner
 from conformance.table.case import Case, Layer
 from conformance.table.loader import default_cases, load
@@ -45,7 +46,7 @@ def records(name: str, cases: tuple[Case, ...] = ()) -> Sequence[Mapping[str, An
     runner = Runner()
     asked = [each for each in (cases or tuple(seeds())) if concerns(each, implementation)]
     try:
-        return [runner.run(cell_of(each, implementation, "cpu")) for each in asked]
+        return [plain(runner.run(cell_of(each, implementation, "cpu"))) for each in asked]
     finally:
         runner.close()
 

@@ -65,7 +65,7 @@ def settings(name: str, limit: str | None) -> Mapping[str, object]:
     (implementation,) = select([name])
     record = runner.run(Cell(case=CASE, implementation=implementation, device="cpu"))
     runner.close()
-    assert record["outcome"] == "conforms", record
+    assert record.outcome == "conforms", record
     return runner.hellos[name].settings
 
 
@@ -102,7 +102,7 @@ def test_a_cell_is_not_run_where_the_processor_lacks_the_instruction_set(monkeyp
     record = Runner(processes=ProcessOptions(cpu_isa="avx")).run(
         Cell(case=CASE, implementation=select(["numpy"])[0], device="cpu")
     )
-    assert (record["outcome"], record["reason"]) == ("not_run", "--cpu-isa avx: the processor lacks avx, f16c")
+    assert (record.outcome, record.reason) == ("not_run", "--cpu-isa avx: the processor lacks avx, f16c")
 
 
 TORCH = """

@@ -12,6 +12,7 @@ from conformance.checks.cell import checks_asked
 from conformance.run.runner import explanation
 from tests.support.framework_process import PLANTED, outcomes
 from tests.support.planted_frameworks import CASE, FAULTS, FAULTY, faults
+from tests.support.records import cell_record
 
 NAMES = [(group, name) for group, names in PLANTED.items() for name in names]
 RecordOf = Callable[..., Mapping[str, Any]]
@@ -63,7 +64,7 @@ def test_every_fault_has_a_sign() -> None:
 @pytest.mark.parametrize(("group", "implementation"), NAMES)
 def test_a_framework_with_no_fault_conforms(record_of: RecordOf, group: str, implementation: str) -> None:
     record = record_of(group, implementation, CASE)
-    assert outcomes(record) == dict.fromkeys(checks_asked(CASE), "conforms"), explanation(record)
+    assert outcomes(record) == dict.fromkeys(checks_asked(CASE), "conforms"), explanation(cell_record(record))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_a_fault_of_a_framework_is_seen_by_the_checks_that_it_is_the_business_of
     if (implementation, fault) in NOT_DIFFERENTIABLE:
         red |= {"gradients", "weights_live"}
     expected = {each: "violates" if each in red else "conforms" for each in checks_asked(CASE)}
-    assert outcomes(record) == expected, explanation(record)
+    assert outcomes(record) == expected, explanation(cell_record(record))
     finding = next(each for each in record["checks"] if each["check"] == sign.red[0])
     assert {key: finding[key] for key in sign.found} == sign.found
     if fault == "holds more parameters":

@@ -11,6 +11,7 @@ import pytest
 
 from conformance.adapters.registry import BUILT_IN, Implementation, select
 from conformance.checks.cell import cell_of, checks_asked, concerns
+from conformance.results import plain
 from conformance.run.cell_runner import Runner
 from conformance.table.case import Case, Layer
 from conformance.table.loader import default_cases, load
@@ -61,7 +62,7 @@ def answers(implementation: Implementation, *asked: Case) -> Answers:
     """Return what came of the cases, from one process."""
     runner = Runner()
     try:
-        found = [runner.run(cell_of(each, implementation, "cpu")) for each in asked]
+        found = [plain(runner.run(cell_of(each, implementation, "cpu"))) for each in asked]
         hello = runner.hellos.get(implementation.name)
         return Answers(found, {} if hello is None else hello.versions)
     finally:

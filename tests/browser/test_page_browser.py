@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page
 
 from conformance.report import write
 from tests.support.browser import Opener, launched
-from tests.support.pages import CHANGES, EVIDENCE, HISTORY, Maker, all_outcomes, cell, tell
+from tests.support.pages import CHANGES, EVIDENCE, HISTORY, SINCE, Maker, all_outcomes, cell, tell
 
 SCRIPT = "import numpy as np\nprint(np.zeros(3) < 1)\n"
 VIEWS = {
@@ -66,7 +66,7 @@ def cells() -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def page_of(cells: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
-    write([Maker(folder)(cells)], folder / "index.html", changes=CHANGES, history=HISTORY)
+    write([Maker(folder)(cells)], folder / "index.html", changes=CHANGES, since=SINCE, history=HISTORY)
     return folder / "index.html"
 
 

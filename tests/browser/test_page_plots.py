@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page
@@ -96,7 +95,7 @@ def layers(shown: Locator) -> dict[str, list[list[float]]]:
 
 def test_bars_are_the_counts_one_outcome_on_the_other(page: Page) -> None:
     page.goto(page.url.split("#")[0] + "#/history")
-    failed, conforming = ([night["counts"][kind] for night in HISTORY["nights"]] for kind in ("violates", "conforms"))
+    failed, conforming = ([night.counts[kind] for night in HISTORY.nights] for kind in ("violates", "conforms"))
     found = layers(plot(page, "Cells by outcome"))
     assert list(found) == ["violates", "conforms"]
     assert found["violates"] == [pytest.approx([0, each], abs=1e-6) for each in failed]
@@ -109,9 +108,9 @@ def test_bars_are_the_counts_one_outcome_on_the_other(page: Page) -> None:
     assert legend == ["violates", "conforms"]
 
 
-def trend(name: str) -> Mapping[str, Any]:
-    (found,) = (each for each in HISTORY["margins"] if each["implementation"] == name)
-    return found
+def trend(name: str, key: str) -> Sequence[float | None]:
+    (found,) = (each for each in HISTORY.margins if each.implementation == name)
+    return found.medians if key == "medians" else found.maxima
 
 
 @pytest.mark.parametrize(("title", "key"), [("medians", "medians"), ("largest margins", "maxima")])
@@ -127,7 +126,7 @@ def test_lines_are_the_margins_with_a_gap_where_there_is_none(page: Page, title:
     assert [each.get_attribute("fill") for each in dots] == colours
     assert len(set(colours)) == 2
     for name, line, some in zip(legend, lines, dots, strict=True):
-        margins = trend(name)[key]
+        margins = trend(name, key)
         known = [each for each in margins if each is not None]
         heights = numbers(line.get_attribute("d"))[1::2]
         assert [value(each) for each in heights] == pytest.approx(known, abs=1e-4)

@@ -121,10 +121,10 @@ def test_no_other_cell_is_lost(run: Run) -> None:
     done, out = run
     found = read(out / "results.jsonl")
     assert found.complete
-    assert found.header["cells"] == len(found.cells) == len(FAULTS) + len(HONEST) * (2 + len(STARTS))
+    assert found.header.cells == len(found.cells) == len(FAULTS) + len(HONEST) * (2 + len(STARTS))
     for name in (UNRULY, EXACT):
-        honest = [each for each in found.cells if each["implementation"] == name and each["case"].startswith("honest")]
-        assert [each["outcome"] for each in honest] == ["conforms"] * len(HONEST), name
+        honest = [each for each in found.cells if each.implementation == name and each.case.startswith("honest")]
+        assert [each.outcome for each in honest] == ["conforms"] * len(HONEST), name
     assert done.returncode == 1, done.stdout
 
 
@@ -139,7 +139,7 @@ def test_the_run_says_it_in_words_and_shows_nothing_that_steers_a_terminal(run: 
 
 
 def test_the_limits_are_on_record(run: Run) -> None:
-    limits = read(run[1] / "results.jsonl").header["selection"]["limits"]
+    limits = read(run[1] / "results.jsonl").header.selection.limits
     assert limits == {"deadline": 2.0, "start_deadline": 5.0, "hang": 4.0, "memory_gib": 0.5}
 
 

@@ -16,8 +16,10 @@ import pytest
 
 from conformance.results import read
 from conformance.results.locked_file import OutputError, ResultsFile
+from conformance.results.record import HeaderRecord
 from conformance.sandbox.sandbox import Sandbox
 from tests.support.questions import implementation, pids
+from tests.support.records import cell_record
 from tests.support.runs import EXACT, UNRULY, arguments, cells, conformance, environment, outcomes, table
 from tests.support.unruly import units
 
@@ -145,10 +147,10 @@ def test_of_two_runs_in_one_folder_the_second_says_who_is_there_and_touches_noth
 def test_a_results_file_is_one_runs_alone_until_it_is_closed(tmp_path: Path) -> None:
     path = tmp_path / "new" / "results.jsonl"
     first = ResultsFile.open(path)
-    first.header(cells=1)
+    first.header(HeaderRecord(cells=1))
     with pytest.raises(OutputError, match=f"another run, process {os.getpid()}, is writing it; name another folder"):
         ResultsFile.open(path)
-    first.cell({"case": "a", "implementation": "b", "device": "cpu", "outcome": "conforms", "checks": []})
+    first.cell(cell_record({}))
     first.close()
     assert len(read(path).cells) == 1
     ResultsFile.open(path).close()
@@ -156,10 +158,10 @@ def test_a_results_file_is_one_runs_alone_until_it_is_closed(tmp_path: Path) -> 
     second = ResultsFile.open(path)
     with pytest.raises(OutputError, match="another run"):
         ResultsFile.open(path)
-    second.header(cells=2)
-    assert (read(path).header["cells"], [each.name for each in path.parent.iterdir()]) == (2, ["results.jsonl"])
+    second.header(HeaderRecord(cells=2))
+    assert (read(path).header.cells, [each.name for each in path.parent.iterdir()]) == (2, ["results.jsonl"])
     second.close()
     shared = [ResultsFile.open(Path("/dev/null")) for _ in range(2)]
     for each in shared:
-        each.header(cells=1)
+        each.header(HeaderRecord(cells=1))
         each.close()

@@ -118,7 +118,7 @@ def test_a_run_that_is_killed_leaves_no_process_and_a_file_that_reads(
     # Of two workers, the other one goes on.
     ended = found.counts["conforms"]
     assert ended == 1 if workers == "0" else 1 <= ended <= 3
-    assert found.counts["not_run"] == found.header["cells"] - ended == 4 - ended
+    assert found.counts["not_run"] == found.header.cells - ended == 4 - ended
     assert "broken off" in reported(folder)
 
 

@@ -69,7 +69,7 @@ def test_no_other_cell_is_lost(run: Run) -> None:
     assert outcomes(run, EXACT) == {f"{ident(name)}-exact": "conforms" for name in ENDINGS}
     found = read(folder / "out/results.jsonl")
     assert found.complete
-    assert found.header["cells"] == len(found.cells) == len(list(rows())) + len(ENDINGS)
+    assert found.header.cells == len(found.cells) == len(list(rows())) + len(ENDINGS)
     assert done.returncode == 1, done.stdout
 
 

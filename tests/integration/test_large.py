@@ -20,6 +20,7 @@ from conformance.run.summary import summarise
 from conformance.run.tally import Tally
 from conformance.table.loader import load
 from tests.support.paths import ROOT
+from tests.support.records import cell_record
 from tools.large_tables import products, singles
 
 PROCESSES = ("torch", "flax-nnx", "keras-jax", "numpy")
@@ -98,17 +99,17 @@ def test_records_in_memory_take_a_few_times_their_file_and_a_comparison_little_m
     runs = [read(each) for each in paths]
     assert peak(lambda: diff(*runs)) / 8000 < 800
     found = diff(*runs)
-    assert len(found.worse) == 8
-    assert len(found.fixed) == 6
+    assert len(found.section("worse")) == 8
+    assert len(found.section("fixed")) == 6
 
 
 def test_a_tally_holds_no_cell_and_says_what_all_of_them_would() -> None:
     tally = Tally()
-    tally.expect([name_in(record(number)) for number in range(5000)])
+    tally.expect([name_in(cell_record(record(number))) for number in range(5000)])
 
     def take(numbers: range) -> None:
         for number in numbers:
-            tally.take(record(number, ("violates", "not_run", "conforms", "crashed")[number % 7 % 4]))
+            tally.take(cell_record(record(number, ("violates", "not_run", "conforms", "crashed")[number % 7 % 4])))
 
     take(range(1000))  # and those that are kept of each implementation
     assert peak(lambda: take(range(1000, 5000))) < 4000 * 10

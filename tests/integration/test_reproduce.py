@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace as replace_record
 
 from conformance.adapters.registry import Implementation, registered, select
 from conformance.checks.cell import cell_of, concerns
@@ -20,7 +21,8 @@ from conformance.checks.references import question
 from conformance.checks.refusal import refusal
 from conformance.commands.cli import main
 from conformance.reference.lanes.draws import draws
-from conformance.results import finite
+from conformance.results import CellRecord, part_of, plain
+from conformance.results.record import CrashRecord, QuestionRecord
 from conformance.run.cell_runner import Runner
 from conformance.run.implementation_process import ProcessOptions
 from conformance.run.reproduce import NotShown, script
@@ -31,6 +33,7 @@ from conformance.run.reproduce.row import row_of
 from conformance.run.selection import Selection
 from conformance.table.case import Case, Data, Expect, Layer
 from conformance.table.loader import load
+from tests.support.records import cell_record
 from tools import reproductions, templates
 
 CASE = Case(input_shape=(4,), layers=(Layer(units=3),))
@@ -50,10 +53,10 @@ def test_the_script_of_a_diverging_cell_shows_what_was_reported(name: str) -> No
         if concerns(each, implementation) and any(fnmatch.fnmatchcase(each.id, pattern) for pattern in SAMPLED[name])
     ]
     runner = Runner(behaviours=Selection().ledger())
-    records = [json.loads(json.dumps(runner.run(cell_of(case, implementation, "cpu")))) for case in chosen]
+    records = [runner.run(cell_of(case, implementation, "cpu")) for case in chosen]
     runner.close()
-    assert {each["outcome"] for each in records} == {"diverges"}
-    assert all("reproduce" in each for each in records)
+    assert {each.outcome for each in records} == {"diverges"}
+    assert all(each.reproduce for each in records)
     found = list(reproductions.tasks(records))
     told = reproductions.run(found)
     faults = [
@@ -91,14 +94,14 @@ def test_every_implementation_has_scripts_that_are_python(name: str) -> None:
         names = {each.names[0].name for each in ast.walk(ast.parse(text)) if isinstance(each, ast.Import)}
         assert "conformance" not in names, "the framework and NumPy alone"
         shown = implementation.mode not in SHAPES_ALONE and family_of(implementation) is not None
-        if shown and record["checks"][0]["check"] == "output":
+        if shown and record.checks[0].check == "output":
             assert "There is no script for" not in text
             # A model with a call of its own takes ten lines.
             assert text.count("\n") <= (40 if implementation.mode == "decorated" else 30), text
             assert all(f"{variable!r}" in text for variable in implementation.environment)
 
 
-def records_of(case: Case, implementation: Implementation) -> Iterator[dict[str, Any]]:
+def records_of(case: Case, implementation: Implementation) -> Iterator[CellRecord]:
     """Yield records with one failing check each, one of every kind."""
     index = (0,) * len(case.input_shape) + (1,)
     number = {"worst": list(index), "got": 1.0, "exact": 2.0, "allowed": "inf", "message": "m"}
@@ -119,17 +122,17 @@ def records_of(case: Case, implementation: Implementation) -> Iterator[dict[str,
     for finding in findings:
         # JAX cannot hold some of these findings, but its scripts must be written all the same.
         record = {"case": case.id, "implementation": implementation.name, "device": "cpu", "outcome": "violates"}
-        yield {**record, "checks": [{"outcome": "violates", **finding}]}
+        yield cell_record({**record, "checks": [{"outcome": "violates", **finding}]})
 
 
 def test_a_crash_is_shown_by_the_steps_that_lead_to_it() -> None:
     (torch,) = select(["torch"])
     crash = {"step": "gradients", "reason": "SIGABRT", "stderr": "", "notes": []}
     record = {"case": CASE.id, "implementation": "torch", "device": "cpu", "outcome": "crashed", "checks": []}
-    text = script({**record, "crash": crash}, question(CASE, "cpu"), case=CASE, implementation=torch)
+    text = script(cell_record({**record, "crash": crash}), question(CASE, "cpu"), case=CASE, implementation=torch)
     assert "autograd.grad" in text
     assert "flush=True" in text, "what is printed before a process aborts is lost otherwise"
-    started = {**record, "crash": {**crash, "step": "start"}}
+    started = cell_record({**record, "crash": {**crash, "step": "start"}})
     assert "this runs the row" in script(started, None, case=CASE, implementation=torch)
 
 
@@ -138,24 +141,19 @@ def test_what_is_new_is_shown_and_never_what_is_known_beside_it() -> None:
     number = {"worst": [0, 1], "got": 1.0, "exact": 2.0, "allowed": "inf", "message": "m"}
     known = {"check": "output", "outcome": "diverges", "where": "output", **number, "divergence": {"id": "known"}}
     new = {"check": "gradients", "outcome": "violates", "where": "gradients: dx", **number}
-    record = {
-        "case": CASE.id,
-        "implementation": "torch",
-        "device": "cpu",
-        "outcome": "violates",
-        "checks": [known, new],
-    }
+    record = cell_record({"case": CASE.id, "outcome": "violates", "checks": [known, new]})
     asked_of_it = question(CASE, "cpu")
     text = script(record, asked_of_it, case=CASE, implementation=torch)
     assert "gradients" in text
     assert "autograd.grad" in text
     # A crash beside it is as declared, or the cell would have crashed.
     crash = {"step": "infer", "reason": "SIGABRT", "stderr": "", "notes": []}
-    assert script({**record, "crash": crash}, asked_of_it, case=CASE, implementation=torch) == text
+    beside = replace_record(record, crash=part_of(crash, CrashRecord))
+    assert script(beside, asked_of_it, case=CASE, implementation=torch) == text
     # What is known is shown where it is asked for by name.
     named = script(record, asked_of_it, case=CASE, implementation=torch, check="output")
     assert "autograd.grad" not in named
-    both_known = {**record, "outcome": "diverges", "checks": [known]}
+    both_known = replace_record(record, outcome="diverges", checks=record.checks[:1])
     assert script(both_known, asked_of_it, case=CASE, implementation=torch) == named
 
 
@@ -165,8 +163,8 @@ def test_what_is_new_is_shown_and_never_what_is_known_beside_it() -> None:
 def test_what_a_record_says_is_never_code(message: str) -> None:
     (torch,) = select(["torch"])
     case = replace(CASE, layers=(Layer(units=message),), expect=Expect(error=True))
-    record: dict[str, Any] = {"case": f"c{message}", "implementation": "torch", "device": "cpu", "outcome": "violates"}
-    record["checks"] = [{"check": "refusal", "outcome": "violates", "message": f"accepted: {message}"}]
+    accepted = {"check": "refusal", "outcome": "violates", "message": f"accepted: {message}"}
+    record = cell_record({"case": f"c{message}", "outcome": "violates", "checks": [accepted]})
     own = replace(torch, name=f"own:{message}", adapter="somewhere:Else")
     for implementation in (torch, own):
         tree = ast.parse(script(record, refusal(case, "cpu"), case=case, implementation=implementation))
@@ -221,7 +219,7 @@ def test_any_array_is_given_bit_for_bit(array: Any) -> None:
 
 def test_the_case_of_a_record_is_the_case_that_was_asked() -> None:
     for case in Selection(tier="nightly").table()[::7]:
-        again = case_of(json.loads(json.dumps(finite(case.question))))
+        again = case_of(part_of(case.question, QuestionRecord))
         assert again.digest == case.digest
         assert again.question == case.question
 
@@ -243,7 +241,7 @@ def test_a_row_of_a_case_asks_the_same_case(tmp_path: Path) -> None:
 def results_of(tmp_path: Path, **content: Any) -> Path:
     record: dict[str, Any] = {"type": "cell", "case": CASE.id, "implementation": "torch", "device": "cpu"}
     record |= {"outcome": "violates"}
-    record |= {"checks": next(records_of(CASE, select(["torch"])[0]))["checks"], "question": dict(CASE.question)}
+    record |= {"checks": plain(next(records_of(CASE, select(["torch"])[0])))["checks"], "question": dict(CASE.question)}
     header = {"type": "header", "schema": 1, "selection": {"draws": 1}, "cells": 1}
     path = tmp_path / "r.jsonl"
     path.write_text("\n".join(json.dumps(each) for each in (header, {**record, **content})), encoding="utf-8")
@@ -281,7 +279,7 @@ def test_a_cell_that_cannot_be_shown_is_one_line(cell: str, content: dict[str, A
 
 
 def test_another_failing_check_can_be_asked_for_and_one_that_is_well_cannot(tmp_path: Path) -> None:
-    found = [each["checks"][0] for each in records_of(CASE, select(["torch"])[0])]
+    found = [plain(each.checks[0]) for each in records_of(CASE, select(["torch"])[0])]
     path = results_of(tmp_path, checks=[found[0], found[6], {"check": "placement", "outcome": "conforms"}])
     first = CliRunner().invoke(main, ["reproduce", "torch/4-3-uniform", str(path)]).output
     other = CliRunner().invoke(main, ["reproduce", "torch/4-3-uniform", str(path), "--check", "output_dtype"]).output
@@ -295,9 +293,8 @@ def test_a_question_without_values_is_none_and_nothing_to_show_is_said() -> None
     special = replace(CASE, lane="special")
     assert asked(special, "cpu") is not None
     (torch,) = select(["torch"])
-    record = {"case": "c", "implementation": "torch", "device": "cpu", "outcome": "conforms", "checks": []}
     with pytest.raises(NotShown):
-        script(record, question(CASE, "cpu"), case=CASE, implementation=torch)
+        script(cell_record({}), question(CASE, "cpu"), case=CASE, implementation=torch)
 
 
 EXACT = select(["tests.support.faulty:Exact"])[0]
@@ -307,8 +304,8 @@ WRONG = select(["tests.support.faulty:DropsBias"])[0]
 def test_red_cells_carry_a_script_and_others_do_not_pay_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 
-    def counted(record: dict[str, Any], *_: Any, **__: Any) -> str:
-        calls.append(record["case"])
+    def counted(record: CellRecord, *_: Any, **__: Any) -> str:
+        calls.append(record.case)
         return "x"
 
     monkeypatch.setattr("conformance.run.reproduce.script", counted)
@@ -317,14 +314,14 @@ def test_red_cells_carry_a_script_and_others_do_not_pay_for_it(monkeypatch: pyte
         record = runner.run(cell_of(CASE, implementation, "cpu"))
         runner.close()
         assert len(calls) == count
-        assert record.get("reproduce") == ("x" if count else None)
+        assert record.reproduce == "x" * count
 
 
 @pytest.mark.parametrize(("text", "kept"), [("x" * 20_000, True), ("x" * 20_001, False), ("é" * 10_001, False)])
 def test_a_script_that_is_too_long_is_left_out(text: str, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("conformance.run.reproduce.script", lambda *_, **__: text)
     runner = Runner(processes=ProcessOptions(in_process=True))
-    assert ("reproduce" in runner.run(cell_of(CASE, WRONG, "cpu"))) is kept
+    assert bool(runner.run(cell_of(CASE, WRONG, "cpu")).reproduce) is kept
     runner.close()
 
 
@@ -336,5 +333,5 @@ def test_a_fault_in_writing_a_script_takes_no_verdict_with_it(monkeypatch: pytes
     runner = Runner(processes=ProcessOptions(in_process=True))
     record = runner.run(cell_of(CASE, WRONG, "cpu"))
     runner.close()
-    assert record["outcome"] == "violates"
-    assert record["reproduce"] == "# No script could be written: KeyError('planted')\n"
+    assert record.outcome == "violates"
+    assert record.reproduce == "# No script could be written: KeyError('planted')\n"

@@ -43,7 +43,7 @@ def test_planted_faults_are_found_and_made_small(name: str, smallest: Any) -> No
     assert len(found.finds) == 1, f"nothing was found in {found.asked} rows"
     find = found.finds[0]
     assert smallest(find.row), find.row
-    assert find.record["outcome"] == "violates"
+    assert find.record.outcome == "violates"
     assert find.case.dtype == "float32"
     assert {layer.activation for layer in find.case.layers} == {"linear"}
 
@@ -59,7 +59,7 @@ def _positions(row: Row) -> int:
 def test_a_crash_is_found_and_does_not_end_the_search(tmp_path: Path) -> None:
     found = searched("AbortsOnFiveUnits", tmp_path)
     (find,) = found.finds
-    assert find.record["outcome"] == "crashed"
+    assert find.record.outcome == "crashed"
     assert 5 in (layer.units for layer in find.case.layers)
     # The next search of the same implementation begins with it.
     again = searched("AbortsOnFiveUnits", tmp_path, seed=2)

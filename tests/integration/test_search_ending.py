@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 import yaml
 from click.testing import CliRunner
 from hypothesis import settings
+from msgspec import structs
 
 from conformance.commands.cli import main
 from conformance.commands.search import loop as of_search
@@ -19,8 +20,10 @@ from conformance.commands.search.loop import Found, Search
 from conformance.commands.search.oracle import Answers, Asking
 from conformance.commands.search.output import document, lines, write
 from conformance.commands.search.strategies import Row
+from conformance.results import CellRecord
 from conformance.table.case import Case
 from conformance.table.loader import load, read_rows
+from tests.support.records import cell_record
 
 WRONG = {"check": "output", "outcome": "violates", "margin": 7.0, "message": "output[0, 0] is off"}
 
@@ -45,18 +48,12 @@ class Answering:
             "facts": {"margins": {"output": row["input_shape"][-1] / 2e3}},
         }
         red = self._is_red(row)
-        records: Mapping[str, Mapping[str, Any]] = {
-            name: {
-                "implementation": name,
-                "outcome": "violates" if red else "conforms",
-                "checks": [WRONG if red else near],
-            }
-            for name in ("one", "other")
-        }
+        found = {"outcome": "violates" if red else "conforms", "checks": [WRONG if red else near]}
+        records = {name: cell_record({"implementation": name, **found}) for name in ("one", "other")}
         return Answers(case=case, records=records, disagreement=0.0)
 
-    def alone(self, case: Case, name: str) -> Mapping[str, Any]:
-        return {"implementation": name, "outcome": self.outcome_alone}
+    def alone(self, case: Case, name: str) -> CellRecord:
+        return cell_record({"implementation": name, "outcome": self.outcome_alone})
 
     def before(self, name: str) -> tuple[Row, ...]:
         return tuple({json.dumps(row): row for row in self.asked}.values())
@@ -189,7 +186,7 @@ def test_a_find_that_needs_what_was_asked_before_it_says_so_and_comes_with_that(
 
 def _of_the_other(find: of_search.Find) -> of_search.Find:
     return of_search.Find(
-        row=find.row, case=find.case, record={**find.record, "implementation": "other"}, sign=find.sign
+        row=find.row, case=find.case, record=structs.replace(find.record, implementation="other"), sign=find.sign
     )
 
 
@@ -205,7 +202,7 @@ class Unable(Answering):
 
     def ask(self, row: Row) -> Answers:
         answers = super().ask(row)
-        records = {name: {**record, "outcome": "not_run"} for name, record in answers.records.items()}
+        records = {name: structs.replace(record, outcome="not_run") for name, record in answers.records.items()}
         return Answers(case=answers.case, records=records, disagreement=0.0)
 
 

@@ -14,7 +14,7 @@ from conformance.adapters.registry import Implementation, select
 from conformance.checks.cell import Cell, is_named
 from conformance.commands.badge import badges
 from conformance.commands.cli import main
-from conformance.results import Run, read
+from conformance.results import CellRecord, Run, read
 from conformance.results.diff.comparison import diff
 from conformance.run.cell_runner import Runner
 from conformance.run.expected_times import times_of_records
@@ -22,6 +22,7 @@ from conformance.run.selection import Selection
 from conformance.run.summary import summarise
 from conformance.run.tally import Tally
 from conformance.table.case import Case, Layer
+from tests.support.records import cell_record, run_of
 from tests.support.runs import EXACT, cells, conformance, table
 
 CASE = Case(input_shape=(3,), layers=(Layer(units=2, activation="gelu"),))
@@ -46,18 +47,18 @@ def test_what_an_implementation_lacks_is_an_unsupported_cell_and_starts_no_proce
     (cell,) = Selection().cells([CASE], [unknown], {"x": ("cpu",)})
     runner = Runner()
     record = runner.run(cell)
-    assert (record["outcome"], record["reason"], runner.hellos) == ("unsupported", reason, {})
+    assert (record.outcome, record.reason, runner.hellos) == ("unsupported", reason, {})
     assert Selection().cells([replace(CASE, implementations=("torch",))], [unknown], {"x": ("cpu",)}) == ()
 
 
-def summary(*records: dict[str, Any], **more: Any) -> list[str]:
+def summary(*records: CellRecord, **more: Any) -> list[str]:
     return [line for line, _ in summarise(Tally(records), results=None, **more)]
 
 
-def record(outcome: str, name: str = "torch", case: str = "c", **more: Any) -> dict[str, Any]:
+def record(outcome: str, name: str = "torch", case: str = "c", **more: Any) -> CellRecord:
     checks = [] if outcome == "unsupported" else [{"check": "output", "outcome": outcome}]
     named = {"case": case, "implementation": name, "device": "cpu", "outcome": outcome, "checks": checks}
-    return {**named, "seconds": 0.5, "row": "r.yaml:2", "question": {}, **more}
+    return cell_record({**named, "seconds": 0.5, "row": "r.yaml:2", "question": {}, **more})
 
 
 def test_the_summary_counts_unsupported_cells_of_an_implementation_in_one_line() -> None:
@@ -75,15 +76,13 @@ def test_the_summary_says_why_nothing_ran() -> None:
     assert not any(line.startswith(("nothing", "asked")) for line in summary(record("conforms")))
 
 
-def run_of(*records: dict[str, Any]) -> Run:
-    return Run(
-        path="r.jsonl", header={"cells": len(records)}, implementations=(), cells=records, footer={"complete": 1}
-    )
+def whole_run(*records: CellRecord) -> Run:
+    return run_of(records, {"cells": len(records)}, {"complete": True})
 
 
-def changes(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> dict[str, int]:
-    found = diff(run_of(record("conforms", "numpy"), *old), run_of(record("conforms", "numpy"), *new))
-    lists = {name: len(getattr(found, name)) for name in ("worse", "lost", "appeared", "vanished", "other")}
+def changes(old: Sequence[CellRecord], new: Sequence[CellRecord]) -> dict[str, int]:
+    found = diff(whole_run(record("conforms", "numpy"), *old), whole_run(record("conforms", "numpy"), *new))
+    lists = {name: len(found.section(name)) for name in ("worse", "lost", "appeared", "vanished", "other")}
     return {name: count for name, count in lists.items() if count} | {"is_worse": found.is_worse}
 
 
@@ -99,7 +98,7 @@ def test_unsupported_cells_say_nothing_of_time_and_leave_a_badge_green() -> None
     slow = [record("conforms", case=f"c{each}", start=0.0) for each in range(3)]
     unasked = [record("unsupported", case=f"u{each}", seconds=0.0) for each in range(9)]
     assert times_of_records([*slow, *unasked]) == times_of_records(slow)
-    (badge,) = badges(run_of(*slow, *unasked)).values()
+    (badge,) = badges(whole_run(*slow, *unasked)).values()
     assert (badge["message"], badge["color"]) == ("3 conform, 9 unsupported", "brightgreen")
 
 

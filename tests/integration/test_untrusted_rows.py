@@ -10,7 +10,6 @@ import ast
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -23,6 +22,7 @@ from conformance.table.case import SWITCHES, Case, Expect, Layer
 from conformance.table.loader import lint
 from conformance.table.schema import MAX_ID
 from tests.support.pages import Page
+from tests.support.records import cell_record
 from tests.support.runs import EXACT, cells, conformance
 
 #: What YAML lets a row say; control characters it does not, see below.
@@ -219,8 +219,8 @@ def test_a_frameworks_script_is_the_same_code_whatever_a_word_is(name: str) -> N
     found = []
     for word in (HOSTILE, HOSTILE + "\nimport os", "harmless"):
         case = Case(input_shape=(2,), layers=(Layer(units=word),), expect=Expect(error=True), name=word, why=word)
-        record: dict[str, Any] = {"case": word, "implementation": name, "device": "cpu", "outcome": "violates"}
-        record["checks"] = [{"check": "refusal", "outcome": "violates", "message": f"accepted {word}"}]
+        accepted = {"check": "refusal", "outcome": "violates", "message": f"accepted {word}"}
+        record = cell_record({"case": word, "implementation": name, "outcome": "violates", "checks": [accepted]})
         found.append(shape_of(script(record, refusal(case, "cpu"), case=case, implementation=registered()[name])))
     assert found[0] == found[1] == found[2]
 

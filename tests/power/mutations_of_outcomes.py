@@ -12,8 +12,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         "run.runner",
         (
             "an outcome that is not known passes",
-            "if outcome != CONFORMS:\n        pytest.fail",
-            "if outcome == VIOLATES:\n        pytest.fail",
+            "if record.outcome != CONFORMS:\n        pytest.fail",
+            'if record.outcome == "violates":\n        pytest.fail',
             "runner::only_what_conforms_passes",
         ),
     ),
@@ -21,14 +21,14 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         "results.file",
         (
             "cells without a line are not counted",
-            'counted["not_run"] += max(0, int(self.header.get("cells", 0)) - len(self.cells))',
+            'counted["not_run"] += max(0, self.header.cells - len(self.cells))',
             "pass",
             "results::cells_without_a_line_count_as_not_run",
         ),
         (
             "more cells than announced",
-            "max(0, int(self.header",
-            "(int(self.header",
+            "max(0, self.header.cells - len(self.cells))",
+            "(self.header.cells - len(self.cells))",
             "results::more_lines_than_announced_take_nothing_away",
         ),
         (
@@ -39,21 +39,15 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "a footer is complete",
-            'self.footer is not None and bool(self.footer.get("complete"))',
+            "self.footer is not None and self.footer.complete",
             "self.footer is not None",
             "results::a_run_is_complete_only_where_its_footer_says_so",
         ),
         (
             "each outcome counts once",
-            'self.counts[record["outcome"]] += 1',
-            'self.counts[record["outcome"]] = 1',
+            "self.counts[record.outcome] += 1",
+            "self.counts[record.outcome] = 1",
             "results::the_footer_names_every_outcome_and_adds_up_to_the_cells",
-        ),
-        (
-            "NaN alone is a string",
-            "not math.isfinite(value):",
-            "math.isnan(value):",
-            "results::numbers_that_are_not_finite_are_strings_and_all_others_are_exact",
         ),
         (
             "a line cut in the middle is an error",
@@ -64,16 +58,43 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ("any schema", "if schema != SCHEMA:", "if False:", "results::what_cannot_be_read_is_said_with_file_and_line"),
     ),
     *of(
+        "results.codec",
+        (
+            "NaN alone is a string",
+            "not math.isfinite(value):",
+            "math.isnan(value):",
+            "results::numbers_that_are_not_finite_are_strings_and_all_others_are_exact",
+        ),
+        (
+            "fields of another version are lost",
+            "        content.update(rest)",
+            "        pass",
+            "results::fields_of_another_version_are_read_and_written_again",
+        ),
+        (
+            "fields of another version are lost from parts",
+            "        if name in inner:\n            _put_aside_within",
+            "        if False:\n            _put_aside_within",
+            "results::fields_of_another_version_are_read_and_written_again",
+        ),
+        (
+            "an outcome that nobody knows is not told",
+            'rest.setdefault("outcome", None)',
+            'rest.pop("outcome", None)',
+            "results::what_does_not_fit_is_kept_beside_what_stands_for_it",
+        ),
+    ),
+    *of(
         "run.cell_runner",
         (
             "the best draw is the outcome",
-            'if worst is None or OUTCOMES.index(judged["outcome"]) < OUTCOMES',
-            'if worst is None or OUTCOMES.index(judged["outcome"]) > OUTCOMES',
+            "if worst is None or OUTCOMES.index(record.outcome) < OUTCOMES",
+            "if worst is None or OUTCOMES.index(record.outcome) > OUTCOMES",
             "runner::the_worst_of_several_draws_is_the_outcome",
         ),
         (
             "the first draw is the outcome",
-            'if worst is None or OUTCOMES.index(judged["outcome"]) < OUTCOMES.index(worst["outcome"]):',
+            "if worst is None or OUTCOMES.index(record.outcome) < OUTCOMES.index(worst.outcome):",
             "if worst is None:",
             "runner::the_worst_of_several_draws_is_the_outcome",
         ),

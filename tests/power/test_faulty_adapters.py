@@ -8,7 +8,7 @@ import pytest
 
 from conformance.adapters.registry import select
 from conformance.checks.cell import Cell
-from conformance.results import FAILING
+from conformance.results import FAILING, plain
 from conformance.run.cell_runner import Runner
 from conformance.run.implementation_process import ProcessOptions
 from conformance.sandbox.sandbox import Limits
@@ -58,7 +58,7 @@ def outcomes(fault: str, cases: tuple[Case, ...], *, limits: Limits | None = Non
     runner = Runner(processes=ProcessOptions(in_process=limits is None, limits=limits or Limits()))
     try:
         for case in cases:
-            yield runner.run(Cell(case=case, implementation=implementation, device="cpu"))
+            yield plain(runner.run(Cell(case=case, implementation=implementation, device="cpu")))
     finally:
         runner.close()
 

@@ -24,6 +24,7 @@ import numpy as np
 from conformance.adapters.protocol import Dense, Stack
 from conformance.adapters.registry import Implementation, select
 from conformance.checks.cell import cell_of, lack
+from conformance.results import plain
 from conformance.run.cell_runner import Runner
 from conformance.run.implementation_process import ProcessOptions
 from conformance.sandbox.layouts import arrange
@@ -210,7 +211,7 @@ def _answered(group: str, environment: Mapping[str, str]) -> Iterator[tuple[Mapp
         plant = request.fault != NO_FAULT and ":" not in request.fault
         with planted(request.implementation, request.fault) if plant else contextlib.nullcontext():
             runner = Runner(processes=ProcessOptions(in_process=True))
-            record = runner.run(cell_of(request.case, implementation, "cpu"))
+            record = plain(runner.run(cell_of(request.case, implementation, "cpu")))
         yield record, {each: asdict(hello) for each, hello in runner.hellos.items()}
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from conformance.results import Writer
+from tests.support import records
 
 VERSIONS = {"torch": "2.13.0"}
 
@@ -36,20 +36,19 @@ def written(
     announced: int | None = None,
 ) -> Path:
     """Write one night and return its path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as stream:
-        writer = Writer(stream)
-        writer.header(
-            started=started(night),
-            distributions={"numpy": "2.4.6"},
-            platform={"system": "Linux"},
-            selection={"tier": "nightly"},
-            cells=len(cells) if announced is None else announced,
-        )
-        for name in sorted({str(each["implementation"]) for each in cells}):
-            writer.implementation(implementation=name, versions=dict(versions), settings={}, devices=["cpu"], threads=1)
-        for each in cells:
-            writer.cell(each)
-        if complete:
-            writer.footer(complete=True, seconds=1.0)
-    return path
+    said = {"versions": versions, "settings": {}, "devices": ["cpu"], "threads": 1}
+    return records.written(
+        path,
+        cells,
+        header={
+            "started": started(night),
+            "distributions": {"numpy": "2.4.6"},
+            "platform": {"system": "Linux"},
+            "selection": {"tier": "nightly"},
+            "cells": len(cells) if announced is None else announced,
+        },
+        implementations=[
+            {"implementation": name, **said} for name in sorted({str(each["implementation"]) for each in cells})
+        ],
+        complete=True if complete else None,
+    )

@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from conformance.results import OUTCOMES, Run, Writer, read
+from conformance.results import OUTCOMES, Run, read
 from conformance.results.behaviours import BehaviourCounts
+from conformance.results.diff.comparison import Change, Diff
+from conformance.results.history.queries import Summary, Trend, Worsened
+from conformance.results.history.store import Night
+from tests.support.records import cell_record, written
 
 SHAPE = {"check": "output_shape", "outcome": "conforms", "expected": [[None, 4]], "observed": [[None, 4]]}
 OUTPUT = {"check": "output", "outcome": "conforms", "margin": 0.43, "line": "proven"}
@@ -114,59 +118,71 @@ MEASURED: Final = [
 ]
 
 
-#: A diff as `conformance.results.diff.text.as_json` has it, and a history as
-#: `conformance.results.history.queries.summary` gives it.
-CHANGES: Final[Mapping[str, Any]] = {
-    "since": "2026-01-01T03:04:05Z",
-    "worse_overall": True,
-    "broken_off": False,
-    "worse": [
-        {
-            "cell": "cpu/impl-0/784x2-4-uniform",
-            "before": "conforms",
-            "after": "violates",
-            "said": "off by 0.25",
-            "margins": None,
-        }
-    ],
-    "drifted": [
-        {"cell": "cpu/gone/x", "before": "conforms", "after": "conforms", "said": "", "margins": [0.125, 0.375]}
-    ],
-    "fixed": [],
-    "versions": [{"implementation": "torch", "distribution": "torch", "before": "2.12.0", "after": "2.13.0"}],
-}
-HISTORY: Final[Mapping[str, Any]] = {
-    "nights": [
-        {
-            "started": f"2026-01-{day:02d}T03:00:00Z",
-            "file": f"{day}.jsonl",
-            "counts": {"conforms": 40 + day, "violates": day % 2},
-            "versions": {"torch": "2.12.0" if day < 3 else "2.13.0"},
-        }
+#: What changed since an earlier run, and which that was.
+CHANGES: Final = Diff(
+    sections={
+        "worse": (
+            Change(
+                device="cpu",
+                implementation="impl-0",
+                case="784x2-4-uniform",
+                before="conforms",
+                after="violates",
+                said="off by 0.25",
+            ),
+        ),
+        "drifted": (
+            Change(
+                device="cpu",
+                implementation="gone",
+                case="x",
+                before="conforms",
+                after="conforms",
+                margins=(0.125, 0.375),
+            ),
+        ),
+    },
+    versions=(("torch", "torch", "2.12.0", "2.13.0"),),
+)
+SINCE: Final = "2026-01-01T03:04:05Z"
+HISTORY: Final = Summary(
+    nights=[
+        Night(
+            started=f"2026-01-{day:02d}T03:00:00Z",
+            file=f"{day}.jsonl",
+            complete=True,
+            counts={"conforms": 40 + day, "violates": day % 2},
+            versions={"torch": "2.12.0" if day < 3 else "2.13.0"},
+            margins=(),
+            unread=0,
+        )
         for day in range(1, 6)
     ],
-    "margins": [
-        {
-            "implementation": name,
-            "dtype": "float32",
-            "medians": [0.25, None, 0.26, 0.27, 0.28],
-            "maxima": [0.5, 0.5, 0.75, 0.8, 0.8125],
-        }
+    margins=[
+        Trend(
+            implementation=name,
+            dtype="float32",
+            medians=[0.25, None, 0.26, 0.27, 0.28],
+            maxima=[0.5, 0.5, 0.75, 0.8, 0.8125],
+        )
         for name in ("torch", "flax-nnx")
     ],
-    "worsened": [
-        {
-            "case": "784x2-4-uniform",
-            "implementation": "impl-0",
-            "device": "cpu",
-            "since": "2026-01-03T03:00:00Z",
-            "before": "conforms",
-            "now": "violates",
-            "versions_before": {"torch": "2.12.0"},
-            "versions_now": {"torch": "2.13.0"},
-        }
+    worsened=[
+        Worsened(
+            case="784x2-4-uniform",
+            implementation="impl-0",
+            device="cpu",
+            before="conforms",
+            now="violates",
+            check="output",
+            said="off by 0.25",
+            since="2026-01-03T03:00:00Z",
+            versions_before={"torch": "2.12.0"},
+            versions_since={"torch": "2.13.0"},
+            versions_now={"torch": "2.13.0"},
+        )
     ],
-}
+)
 
 
 @dataclass
@@ -178,23 +194,20 @@ class Maker:
     def __call__(
         self, cells: Sequence[Mapping[str, Any]], name: str = "results", /, complete: bool | None = True, **header: Any
     ) -> Run:
-        path = self.folder / f"{name}.jsonl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8", errors="backslashreplace") as stream:
-            writer = Writer(stream)
-            writer.header(**{"cells": len(cells), **HEADER, **header})
-            settings = {"allow_tf32": False}
-            for implementation in dict.fromkeys(str(each["implementation"]) for each in cells):
-                versions = {"torch": "2.13.0"}
-                writer.implementation(
-                    implementation=implementation, versions=versions, settings=settings, devices=["cpu"], threads="1"
-                )
-            behaviours = BehaviourCounts()
-            for each in cells:
-                writer.cell(each)
-                behaviours.add(each)
-            if complete is not None:
-                writer.footer(complete=complete, seconds=1.5, behaviours=behaviours.facts(), measured=MEASURED)
+        behaviours = BehaviourCounts()
+        for each in cells:
+            behaviours.add(cell_record(each))
+        said = {"versions": {"torch": "2.13.0"}, "settings": {"allow_tf32": False}, "devices": ["cpu"], "threads": 1}
+        names = dict.fromkeys(str(each["implementation"]) for each in cells)
+        path = written(
+            self.folder / f"{name}.jsonl",
+            cells,
+            header={**HEADER, **header},
+            implementations=[{"implementation": each, **said} for each in names],
+            complete=complete,
+            behaviours=behaviours.facts(),
+            measured=MEASURED,
+        )
         return read(path, strict=False)
 
 

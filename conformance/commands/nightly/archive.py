@@ -11,17 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from conformance.results import ResultsError, Run, header_of, read
+from conformance.results.codec import encoded
+from conformance.results.record import CellRecord, CheckRecord, QuestionRecord, Record
 
 #: The file that says which night is shown, which is the last good one, and which was kept aside.
 POINTER: Final = "latest.json"
 #: The last nights that are kept with all they said. Older ones would soon be more than a host of pages takes.
 WHOLE: Final = 14
-#: What is kept of a cell of an older night, beside its question's dtype and its checks.
-_FIELDS: Final = (
-    *("case", "implementation", "device", "outcome", "reason", "row", "seconds"),
-    *("covered", "behaviours", "gone", "powerless"),
-)
 #: A time in the header of a results file.
 STARTED: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
@@ -32,7 +31,7 @@ class NightlyError(ValueError):
 
 def keep_night(results: Path, folder: Path, run: Run | None) -> str:
     """Write a results file compressed, the same bytes for the same file; return its path below the environment."""
-    started = "" if run is None else str(run.header.get("started", ""))
+    started = "" if run is None else run.header.started
     name = re.sub(r"[^0-9TZ]", "", started) if STARTED.fullmatch(started) else "unknown"
     target = folder / f"{name}.jsonl.gz"
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,25 +56,38 @@ def thin(folder: Path) -> None:
     """
     for path in sorted(folder.glob("*.jsonl.gz"))[:-WHOLE]:
         with contextlib.suppress(ResultsError):
-            if header_of(path).get("thinned"):
+            if header_of(path).thinned:
                 continue
             run = read(path)
-            records = (run.header, *run.implementations, *run.cells, *([run.footer] if run.footer else []))
-            _pack("".join(f"{json.dumps(_thinned(each), ensure_ascii=False)}\n" for each in records).encode(), path)
+            header = replace(run.header, thinned=True)
+            footer = [] if run.footer is None else [run.footer]
+            records: tuple[Record, ...] = (header, *run.implementations, *map(_thinned, run.cells), *footer)
+            _pack("".join(f"{encoded(each)}\n" for each in records).encode(), path)
 
 
-def _thinned(record: Mapping[str, Any]) -> dict[str, Any]:
-    if record["type"] == "header":
-        return {**record, "thinned": True}
-    if record["type"] != "cell":
-        return dict(record)
-    kept = {key: record[key] for key in ("type", *_FIELDS) if key in record}
-    # Of what is said, what says why a cell is not well.
-    said = (
-        ("check", "outcome", "margin") if record["outcome"] == "conforms" else ("check", "outcome", "margin", "message")
+def _thinned(cell: CellRecord) -> CellRecord:
+    """Return a cell with what a diff or a history asks of it: of its question the dtype alone."""
+    return CellRecord(
+        case=cell.case,
+        implementation=cell.implementation,
+        device=cell.device,
+        outcome=cell.outcome,
+        checks=[_thinned_check(each, cell) for each in cell.checks],
+        reason=cell.reason,
+        row=cell.row,
+        seconds=cell.seconds,
+        covered=cell.covered,
+        behaviours=cell.behaviours,
+        gone=cell.gone,
+        powerless=cell.powerless,
+        question=QuestionRecord(dtype=cell.dtype or None),
     )
-    checks = [{key: check[key] for key in said if key in check} for check in record["checks"]]
-    return {**kept, "question": {"dtype": (record.get("question") or {}).get("dtype")}, "checks": checks}
+
+
+def _thinned_check(check: CheckRecord, cell: CellRecord) -> CheckRecord:
+    # Of what is said, what says why a cell is not well.
+    message = "" if cell.outcome == "conforms" else check.message
+    return CheckRecord(check=check.check, outcome=check.outcome, margin=check.margin, message=message)
 
 
 def _pack(content: bytes, target: Path) -> None:

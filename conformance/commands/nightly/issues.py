@@ -13,9 +13,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from conformance.results import FAILING, Record, Run
+from conformance.results import FAILING, CellRecord, Run
 from conformance.results.diff.comparison import Change, Diff
 from conformance.text import code, printable
 
@@ -81,14 +81,11 @@ def pattern(message: str) -> str:
 
 def causes(found: Diff, old: Run, new: Run, environment: str) -> list[Cause]:
     """Return what got worse from the good night `old` to `new`, by cause, the one with the most cells first."""
-    red = [each for each in found.appeared if each.after in FAILING]
-    worse = (*found.worse, *found.lost, *found.unchecked, *red)
-    named = {(each.device, each.implementation, each.case) for each in worse}
-    keys = ((str(each["device"]), str(each["implementation"]), str(each["case"])) for each in new.cells)
-    records = {key: each for key, each in zip(keys, new.cells, strict=True) if key in named}
+    named = {each.cell for each in found.worsened}
+    records = {each.name: each for each in new.cells if each.name in named}
     groups: dict[tuple[str, str, str], list[Change]] = defaultdict(list)
-    for change in worse:
-        record = records.get((change.device, change.implementation, change.case))
+    for change in found.worsened:
+        record = records.get(change.cell)
         groups[change.implementation.partition(":")[0], *_symptom(change, record)].append(change)
     made = [
         Cause(
@@ -96,8 +93,8 @@ def causes(found: Diff, old: Run, new: Run, environment: str) -> list[Cause]:
             framework=framework,
             check=check,
             pattern=said,
-            since=str(old.header.get("started", "")),
-            night=str(new.header.get("started", "unknown")),
+            since=old.header.started,
+            night=new.header.started or "unknown",
             versions=tuple(_versions(found, {each.implementation for each in cells})),
             cells=tuple(cells),
             script=_script(cells, records),
@@ -107,23 +104,20 @@ def causes(found: Diff, old: Run, new: Run, environment: str) -> list[Cause]:
     return sorted(made, key=lambda each: (-len(each.cells), each.framework, each.check, each.pattern))
 
 
-def _symptom(change: Change, record: Record | None) -> tuple[str, str]:
+def _symptom(change: Change, record: CellRecord | None) -> tuple[str, str]:
     """Return the check that fails first, or what stands for one, and the pattern of what is said."""
     if record is None:
         return "lost", "no longer asked, though the row is there"
     if change.before == change.after and change.after not in FAILING:
         return "unchecked", change.said
-    crash = record.get("crash")
     if change.after in ("crashed", "timed_out"):
-        step = crash.get("step") if isinstance(crash, Mapping) else None
-        reason = str((crash or {}).get("reason") or record.get("reason") or "")
+        step, reason = (None, "") if record.crash is None else (record.crash.step, record.crash.reason)
         # Steps are named after draws and samples; which of them it was does not matter.
-        return f"{change.after} in {pattern(str(step)) if step else 'no step'}", pattern(reason)
-    checks: Sequence[Mapping[str, Any]] = record.get("checks", ())
-    failed = next((each for each in checks if each.get("outcome") in FAILING), None)
+        return f"{change.after} in {pattern(step) if step else 'no step'}", pattern(reason or record.reason)
+    failed = next((each for each in record.checks if each.outcome in FAILING), None)
     if failed is None:
-        return str(change.after), pattern(str(record.get("reason") or ""))
-    return str(failed.get("check")), pattern(str(failed.get("message") or record.get("reason") or ""))
+        return str(change.after), pattern(record.reason)
+    return failed.check, pattern(failed.message or record.reason)
 
 
 def _versions(found: Diff, implementations: set[str]) -> Iterator[str]:
@@ -133,10 +127,10 @@ def _versions(found: Diff, implementations: set[str]) -> Iterator[str]:
     yield from dict.fromkeys(said)
 
 
-def _script(cells: Sequence[Change], records: Mapping[tuple[str, str, str], Record]) -> str:
+def _script(cells: Sequence[Change], records: Mapping[str, CellRecord]) -> str:
     """Return the shortest script that shows one of the cells, none where there is none."""
-    found = (records.get((each.device, each.implementation, each.case), {}).get("reproduce") for each in cells)
-    scripts = [each for each in found if isinstance(each, str) and 0 < len(each) <= _LONGEST_SCRIPT]
+    found = (records[each.cell].reproduce for each in cells if each.cell in records)
+    scripts = [each for each in found if 0 < len(each) <= _LONGEST_SCRIPT]
     return min(scripts, key=lambda each: (len(each), each), default="")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,23 +14,22 @@ from conformance.commands.nightly.archive import POINTER, read_pointer
 from conformance.report import write
 from conformance.results import Run, read
 from conformance.results.diff.comparison import Diff
-from conformance.results.diff.text import as_json, as_markdown
+from conformance.results.diff.text import as_markdown
 from conformance.results.history.queries import summary
 from conformance.text import printable
 
 
 def write_pages(run: Run, good: Run | None, found: Diff, folder: Path, environment: str) -> None:
     """Write the page, the diff and the badges."""
-    changes: dict[str, Any] | None = None
-    text = "There was no good night to compare with."
+    since, text = "", "There was no good night to compare with."
     if good is not None:
-        since = f"the last good night, {good.header.get('started', 'of an unknown time')}"
-        changes = {**json.loads(as_json(found)), "since": since}
+        since = f"the last good night, {good.header.started or 'of an unknown time'}"
         text = as_markdown(found)
     (folder / "diff.md").write_text(f"{text}\n", encoding="utf-8", newline="\n")
     # A page says where its results are, which is no path of the machine that wrote it.
     shown = replace(run, path=f"{environment}/results.jsonl")
-    write([shown], folder / "index.html", changes=changes, history=summary(folder / "history"))
+    changes = None if good is None else found
+    write([shown], folder / "index.html", changes=changes, since=since, history=summary(folder / "history"))
     shutil.rmtree(folder / "badges", ignore_errors=True)
     for _ in badge.write(run, folder / "badges"):
         pass

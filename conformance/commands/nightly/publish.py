@@ -32,6 +32,7 @@ from conformance.commands.nightly.issues import Cause, causes, issues, kept_asid
 from conformance.commands.nightly.pages import write_pages
 from conformance.results import ResultsError, Run, read
 from conformance.results.diff.comparison import Diff, diff
+from conformance.results.record import HeaderRecord
 from conformance.text import printable
 
 #: Nights kept aside; older ones are of no use to anybody.
@@ -76,7 +77,7 @@ def unfit(run: Run) -> str:
     """Return why a night is not published, nothing where it is."""
     counts = run.counts
     judged = sum(counts[each] for each in ("crashed", "timed_out", "violates", "diverges", "conforms"))
-    if not STARTED.fullmatch(str(run.header.get("started", ""))):
+    if not STARTED.fullmatch(run.header.started):
         return "its header has no time at which it started"
     if not run.complete:
         return "the run was broken off"
@@ -148,13 +149,13 @@ def _publish(results: Path, folder: Path, environment: str, *, accept: bool, kee
     file = keep_night(results, folder / "history", run)
     good = last_good(folder, pointer, file)
     # Without a good night, what fails is worse than nothing.
-    old = Run(path="", header={}, implementations=(), cells=(), footer=None) if good is None else good
+    old = Run(path="", header=HeaderRecord(), implementations=(), cells=(), footer=None) if good is None else good
     found = diff(old, run)
     night = Night(
         environment=environment,
-        started=str(run.header["started"]),
+        started=run.header.started,
         reason="",
-        since="" if good is None else str(good.header.get("started", "")),
+        since="" if good is None else good.header.started,
         found=found,
         causes=tuple(causes(found, old, run, environment)),
     )
@@ -171,7 +172,7 @@ def _keep_aside(
     results: Path, run: Run | None, folder: Path, environment: str, pointer: Mapping[str, Any], reason: str
 ) -> Night:
     """Keep what there is of a night that is not published, beside what is."""
-    started = "" if run is None else str(run.header.get("started", ""))
+    started = "" if run is None else run.header.started
     file = ""
     if results.is_file():
         file = keep_night(results, folder / "aside", run)
@@ -186,7 +187,7 @@ def _keep_aside(
 def _older(run: Run, pointer: Mapping[str, Any]) -> str:
     """Return that a newer night is published already, where one is; the same night may be published again."""
     shown = str((pointer.get("latest") or {}).get("started", ""))
-    return f"a newer night is published, of {shown}" if str(run.header["started"]) < shown else ""
+    return f"a newer night is published, of {shown}" if run.header.started < shown else ""
 
 
 def write_issues(nights: Sequence[Night], folder: Path) -> list[Path]:

@@ -13,10 +13,10 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import hypothesis
 from cachetools import LRUCache
@@ -29,7 +29,7 @@ from conformance.commands.search.oracle import Answers, Asking
 from conformance.commands.search.sign import Sign, sign_of
 from conformance.commands.search.strategies import Row, rows
 from conformance.ledger import Behaviour
-from conformance.results import FAILING
+from conformance.results import FAILING, CellRecord
 from conformance.table.case import Case
 from conformance.table.loader import TableError
 
@@ -56,7 +56,7 @@ class Find:
 
     row: Row
     case: Case
-    record: Mapping[str, Any]
+    record: CellRecord
     sign: Sign
     alone: str | None = None
     before: tuple[Row, ...] = ()
@@ -224,9 +224,9 @@ class Search:
 
     def _looked_into(self, find: Find) -> Find:
         """Return a find with what becomes of it in a process of its own."""
-        name = find.record["implementation"]
-        alone = self._asking.alone(find.case, name)["outcome"]
-        return replace(find, alone=alone, before=() if alone == find.record["outcome"] else self._asking.before(name))
+        name = find.record.implementation
+        alone = self._asking.alone(find.case, name).outcome
+        return replace(find, alone=alone, before=() if alone == find.record.outcome else self._asking.before(name))
 
     def _attempt(self, row: Row) -> None:
         """Ask a row, tell Hypothesis how near it came, and raise where something new is red."""
@@ -260,7 +260,7 @@ class Search:
             answers = self._asking.ask(row)
         except TableError:
             return None
-        if all(each["outcome"] == "not_run" for each in answers.records.values()):
+        if all(each.outcome == "not_run" for each in answers.records.values()):
             return None
         self._remembered[written] = answers
         self._found.asked += 1
@@ -273,8 +273,8 @@ class Search:
         """Return the red cells of a row that this search has not reported yet."""
         news = []
         for record in answers.records.values():
-            if record["outcome"] not in FAILING:
-                for name in record.get("behaviours", ()):
+            if record.outcome not in FAILING:
+                for name in record.behaviours:
                     count, first = self._found.known.get(name, (0, answers.case.id))
                     self._found.known[name] = (count + 1, first)
                 continue

@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from conformance.checks.references import question
 from conformance.commands.search.strategies import Row
 from conformance.ledger import Behaviour
 from conformance.reference.lanes.draws import NoDraw
+from conformance.results import CellRecord
 from conformance.run import resources
 from conformance.run.cell_runner import Runner
 from conformance.run.implementation_process import DEFAULT_CACHE, ProcessOptions
@@ -44,7 +45,7 @@ class Answers:
     """The records of a case by implementation, and the largest difference between two outputs over the allowed."""
 
     case: Case
-    records: Mapping[str, Mapping[str, Any]]
+    records: Mapping[str, CellRecord]
     disagreement: float
 
     @property
@@ -64,9 +65,9 @@ class Answers:
         of gradients where `cancelling` puts a layer on the jump of a derivative, and either side of it is right.
         """
         record = self.records[implementation]
-        if record["outcome"] != "conforms" or self.case.lane == "denormal":
+        if record.outcome != "conforms" or self.case.lane == "denormal":
             return {}
-        given = (check.get("facts", {}).get("margins", {}) for check in record["checks"])
+        given = (check.facts.margins or {} for check in record.checks if check.facts is not None)
         jumps = self.case.lane == "cancelling" and any(each.activation in _JUMPING for each in self.case.layers)
         largest: dict[str, float] = {}
         for kind, margin in (pair for margins in given for pair in margins.items()):
@@ -98,7 +99,7 @@ class Asking:
             TableError: the row says what no row may say.
         """
         case = read_rows([{"why": "Found by a search.", **row}], "search").cases[0]
-        records: dict[str, Mapping[str, Any]] = {}
+        records: dict[str, CellRecord] = {}
         outputs: list[Array] = []
         for implementation, runner in self._runners:
             if not concerns(case, implementation):
@@ -111,13 +112,13 @@ class Asking:
             asked.setdefault(case.id, row)
             if len(asked) > MOST_BEFORE:
                 del asked[next(iter(asked))]
-            if record["outcome"] == "conforms" and runner.last_transcript is not None:
+            if record.outcome == "conforms" and runner.last_transcript is not None:
                 answered = runner.last_transcript.replies["output"].answer
                 if isinstance(answered, Output):
                     outputs.append(answered.y)
         return Answers(case=case, records=records, disagreement=self._apart(case, outputs))
 
-    def alone(self, case: Case, name: str) -> Mapping[str, Any]:
+    def alone(self, case: Case, name: str) -> CellRecord:
         """Return the record of a case by itself, of an implementation in a process that was asked nothing else."""
         implementation = next(each for each, _ in self._runners if each.name == name)
         runner = self._make()

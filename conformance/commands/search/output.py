@@ -21,7 +21,7 @@ _DESCRIPTION: Final = "Rows that `conformance search` found; say why each is the
 
 def row_of(*finds: Find) -> dict[str, Any]:
     """Return the row of finds that are one case, `why` left blank; it asks the implementations alone that were red."""
-    red = dict.fromkeys(each.record["implementation"] for each in finds)
+    red = dict.fromkeys(each.record.implementation for each in finds)
     return {**finds[0].row, "implementations": list(red), "why": ""}
 
 
@@ -55,10 +55,10 @@ def write(found: Found, folder: Path) -> tuple[Path, ...]:
             break
     paths = [folder / f"{stem}.yaml"]
     for number, find in enumerate(found.finds, start=1):
-        if "reproduce" in find.record:
-            name = re.sub(r"[^A-Za-z0-9._-]", "-", find.record["implementation"])
+        if find.record.reproduce:
+            name = re.sub(r"[^A-Za-z0-9._-]", "-", find.record.implementation)
             paths.append(folder / f"{stem}-{number:02}-{name}.py")
-            paths[-1].write_text(find.record["reproduce"], encoding="utf-8")
+            paths[-1].write_text(find.record.reproduce, encoding="utf-8")
         if find.before:
             paths.append(folder / f"{stem}-{number:02}-before.yaml")
             paths[-1].write_text(_asked_before(find), encoding="utf-8")
@@ -67,7 +67,7 @@ def write(found: Found, folder: Path) -> tuple[Path, ...]:
 
 def _asked_before(find: Find) -> str:
     """Return a file of the table with the rows that one process was asked up to a find, the find's own at the end."""
-    name = find.record["implementation"]
+    name = find.record.implementation
     others = [row for row in find.before if row != find.row]
     rows = [{**row, "why": "Asked of the same process."} for row in others] + [{**find.row, "why": "Red after these."}]
     return _table([{**row, "implementations": [name]} for row in rows])
@@ -76,7 +76,7 @@ def _asked_before(find: Find) -> str:
 def lines(found: Found) -> Iterator[str]:
     """Yield what a person reads at the end of a search."""
     for number, find in enumerate(found.finds, start=1):
-        yield f"{number}. {find.record['implementation']}: {find.record['outcome']} in {find.case.id}"
+        yield f"{number}. {find.record.implementation}: {find.record.outcome} in {find.case.id}"
         yield from (f"   {each}" for each in _seen(find))
         yield from (f"   | {each}" for each in dump([row_of(find)], width=100).splitlines())
     if found.finds:
@@ -93,16 +93,16 @@ def lines(found: Found) -> Iterator[str]:
 
 def _seen(find: Find) -> Iterator[str]:
     """Yield what is red in a find, in a line each; of checks that have no evidence the first stands for all."""
-    if find.alone not in (None, find.record["outcome"]):
+    if find.alone not in (None, find.record.outcome):
         yield f"in a process that is asked nothing else: {find.alone}; what was asked before it plays a part"
-    if find.record.get("reason"):
-        yield str(find.record["reason"]).strip().split("\n", 1)[0][:200]
-    without = [each["check"] for each in find.record["checks"] if "raised" in each]
-    for check in find.record["checks"]:
-        if check["outcome"] == "violates" and check["check"] not in without[1:]:
-            margin = f" (margin {float(check['margin']):.3g})" if check.get("margin") is not None else ""
-            first = str(check.get("message", "")).strip().split("\n", 1)[0]
-            yield f"{check['check']}{margin}: {first[:200]}"
+    if find.record.reason:
+        yield find.record.reason.strip().split("\n", 1)[0][:200]
+    without = [each.check for each in find.record.checks if each.raised is not None]
+    for check in find.record.checks:
+        if check.outcome == "violates" and check.check not in without[1:]:
+            margin = f" (margin {float(check.margin):.3g})" if check.margin is not None else ""
+            first = check.message.strip().split("\n", 1)[0]
+            yield f"{check.check}{margin}: {first[:200]}"
     if without[1:]:
         yield f"no evidence either: {', '.join(without[1:])}"
 

@@ -7,10 +7,10 @@ Many rows show one trouble. It is reported once, on the smallest row.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from conformance.results import CellRecord
 from conformance.table.case import Case
 
 #: What differs from one occurrence to the next: numbers, and lists of them.
@@ -63,11 +63,11 @@ class Sign:
         return (self.dtype == other.dtype and self.activations <= other.activations) or self.said != WRONG_VALUES
 
 
-def sign_of(case: Case, record: Mapping[str, Any]) -> Sign:
+def sign_of(case: Case, record: CellRecord) -> Sign:
     """Return the sign of a red cell."""
     check, said = _said(record)
     return Sign(
-        implementation=record["implementation"],
+        implementation=record.implementation,
         check=check,
         said=said,
         dtype=case.dtype,
@@ -78,21 +78,20 @@ def sign_of(case: Case, record: Mapping[str, Any]) -> Sign:
     )
 
 
-def _said(record: Mapping[str, Any]) -> tuple[str, str]:
+def _said(record: CellRecord) -> tuple[str, str]:
     """Return the first red check of a record and what is said of it, without numbers."""
-    crash = record.get("crash")
     # Beside a check that violates, a crash is as declared.
-    if crash and record["outcome"] != "violates":
-        return str(record["outcome"]), _bare(str(crash["reason"]))
-    first = next((each for each in record["checks"] if each["outcome"] == "violates"), None)
+    if record.crash is not None and record.outcome != "violates":
+        return record.outcome, _bare(record.crash.reason)
+    first = next((each for each in record.checks if each.outcome == "violates"), None)
     if first is None:
-        return str(record["outcome"]), _plain(str(record.get("reason", "")))
-    raised = first.get("raised")
-    if raised:
-        return first["check"], f"{raised['stage']} {raised['type']}: {_plain(raised['message'])}"
-    if first.get("margin") is not None:
-        return first["check"], WRONG_VALUES
-    return first["check"], _plain(str(first.get("message", "")))
+        return record.outcome, _plain(record.reason)
+    raised = first.raised
+    if raised is not None:
+        return first.check, f"{raised.stage} {raised.type}: {_plain(raised.message)}"
+    if first.margin is not None:
+        return first.check, WRONG_VALUES
+    return first.check, _plain(first.message)
 
 
 def _plain(message: str) -> str:

@@ -11,18 +11,22 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from conformance.commands.triage.common_fields import Facts, distinction, facts
-from conformance.results import FAILING, ResultsError, Run, read
+from conformance.results import FAILING, CellRecord, CheckRecord, ResultsError, Run, read
 from conformance.results.behaviours import BehaviourCounts, Counts, gone_in, near
+from conformance.results.record import QuestionRecord, RaisedRecord
 from conformance.run.errors import CommandFault
 from conformance.table.core_schema import dump
 from conformance.text import printable
 
-Record = Mapping[str, Any]
+#: Implementation -> distribution -> version.
+Versions = Mapping[str, Mapping[str, object]]
+#: What equal findings share.
+Key = tuple[object, ...]
 NOTHING: Final = "# nothing to triage: no cell violates or crashed, and no known behaviour is gone\n"
 #: Cells that a comment names.
 _NAMED: Final = 3
@@ -53,29 +57,29 @@ class _Draft:
     """One entry in the making: what `instead` says of a kind of finding, and the cells that show it."""
 
     kind: str
-    instead: dict[str, Any]
+    instead: dict[str, object]
     call: str | None = None
     comments: tuple[str, ...] = ()
     #: What was seen, in the words of the first cell.
     said: str = ""
-    cells: list[Record] = field(default_factory=list)
+    cells: list[CellRecord] = field(default_factory=list)
     near: set[str] = field(default_factory=set)
 
 
 def drafts(run: Run) -> str:
     """Return YAML: a draft for each kind of finding of red cells, and comments on behaviours that are gone."""
-    found: dict[tuple[Any, ...], _Draft] = {}
+    found: dict[Key, _Draft] = {}
     counts = BehaviourCounts()
     for cell in run.cells:
         counts.add(cell)
-        if cell["outcome"] in FAILING:
+        if cell.outcome in FAILING:
             for key, draft in _findings(cell):
                 kept = found.setdefault(key, draft)
                 kept.cells.append(cell)
                 kept.near |= draft.near
     if not found and not counts.gone:
         return NOTHING
-    versions = {str(each["implementation"]): each.get("versions") or {} for each in run.implementations}
+    versions = {each.implementation: each.versions or {} for each in run.implementations}
     parts = [*_gone(run, counts, versions)]
     if found:
         parts.append("divergences:\n")
@@ -84,45 +88,45 @@ def drafts(run: Run) -> str:
     return "".join(parts)
 
 
-def _findings(cell: Record) -> Iterator[tuple[tuple[Any, ...], _Draft]]:
+def _findings(cell: CellRecord) -> Iterator[tuple[Key, _Draft]]:
     """Yield a draft for each kind of finding of a red cell, after a key that equal findings share."""
-    crash = cell.get("crash")
-    if crash and cell["outcome"] != "violates":
-        signals = [each for each in _SIGNALS if each in str(crash["reason"])]
-        if cell["outcome"] == "crashed" and signals:
-            call = "gradient" if crash.get("step") == _GRADIENTS else _CALLS.get(str(crash.get("step")))
-            said = f"{crash.get('step')}: {crash['reason']}"
+    crash = cell.crash
+    if crash is not None and cell.outcome != "violates":
+        signals = [each for each in _SIGNALS if each in crash.reason]
+        if cell.outcome == "crashed" and signals:
+            call = "gradient" if crash.step == _GRADIENTS else _CALLS.get(str(crash.step))
+            said = f"{crash.step}: {crash.reason}"
             yield (
                 ("crash", signals[0], call),
                 _Draft(kind=f"ends-by-{signals[0]}", instead={"crashes": signals[:1]}, call=call, said=said),
             )
         return
-    checks = [each for each in cell["checks"] if each["outcome"] == "violates"]
-    are_wrong = any(_of_values(each) and each["check"] in _CALL_OF_VALUES for each in checks)
+    checks = [each for each in cell.checks if each.outcome == "violates"]
+    are_wrong = any(_of_values(each) and each.check in _CALL_OF_VALUES for each in checks)
     for check in checks:
-        if are_wrong and _of_values(check) and check["check"] not in _CALL_OF_VALUES:
+        if are_wrong and _of_values(check) and check.check not in _CALL_OF_VALUES:
             continue  # where outputs or gradients are wrong, what compares them with others follows
         key, draft = _finding(check, checks, cell)
-        draft.said = draft.said or str(check.get("message", check["check"]))
+        draft.said = draft.said or (check.message or check.check)
         draft.near = {near(check)} - {""}
-        yield (cell["implementation"] if key[0] != "raised" else "", *key), draft
+        yield (cell.implementation if key[0] != "raised" else "", *key), draft
 
 
-def _of_values(check: Record) -> bool:
+def _of_values(check: CheckRecord) -> bool:
     """Return whether a check found numbers that are off."""
-    return check.get("margin") is not None and not check.get("raised")
+    return check.margin is not None and check.raised is None
 
 
-def _finding(check: Record, checks: Sequence[Record], cell: Record) -> tuple[tuple[Any, ...], _Draft]:
+def _finding(check: CheckRecord, checks: Sequence[CheckRecord], cell: CellRecord) -> tuple[Key, _Draft]:
     """Return the draft for one check that violates, after a key that equal findings share."""
-    raised = check.get("raised")
-    if raised:
-        return _raised(raised, [each["check"] for each in checks if each.get("raised") == raised])
+    raised = check.raised
+    if raised is not None:
+        return _raised(raised, [each.check for each in checks if each.raised == raised])
     if (dtypes := _dtypes(check, cell)) is not None:
         return ("dtypes", *dtypes.items()), _Draft(kind="dtype", instead={"dtypes": dtypes})
-    name = str(check["check"])
+    name = check.check
     if name == "refusal":
-        units = (cell.get("question") or {}).get("units", ())
+        units = (cell.question or QuestionRecord()).units or ()
         if any(isinstance(each, bool | float) for each in units):
             return ("accepts",), _Draft(kind="accepts", instead={"accepts": "int_units"}, call="forward")
         return ("accepts",), _Draft(kind="accepts", instead={}, call="forward", comments=_ACCEPTED)
@@ -134,12 +138,12 @@ def _finding(check: Record, checks: Sequence[Record], cell: Record) -> tuple[tup
     return ("other", name), _Draft(kind=name, instead={}, comments=_OTHER)
 
 
-def _raised(raised: Record, checks: Sequence[str]) -> tuple[tuple[Any, ...], _Draft]:
+def _raised(raised: RaisedRecord, checks: Sequence[str]) -> tuple[Key, _Draft]:
     """Return the draft for an exception; `checks` are those that it left without evidence."""
-    stage, type_name = str(raised.get("stage", "call")), str(raised["type"])
+    stage, type_name = raised.stage or "call", raised.type
     call = stage if stage != "call" else "gradient" if checks[0] == _GRADIENTS else "forward"
-    parts = _parts(str(raised["message"]))
-    said = f"{raised.get('step', stage)} raised {type_name}: {raised['message']}"
+    parts = _parts(raised.message)
+    said = f"{raised.step or stage} raised {type_name}: {raised.message}"
     refuses = {"type": type_name, "message": parts}
     draft = _Draft(kind=f"raises-{type_name}", instead={"refuses": refuses}, call=call, said=said)
     return ("raised", call, type_name, *parts), draft
@@ -152,31 +156,30 @@ def _parts(message: str) -> list[str]:
     return [each for each in parts if sum(map(str.isalpha, each)) > 2] or [first]
 
 
-def _dtypes(check: Record, cell: Record) -> dict[str, str] | None:
+def _dtypes(check: CheckRecord, cell: CellRecord) -> dict[str, str] | None:
     """Return the dtypes of results that a check found where another was expected, None where it found none."""
-    name, observed = check["check"], check.get("observed")
+    name, observed = check.check, check.observed
     if name == "output_dtype" and isinstance(observed, str):
         return {"output": observed}
     if name == "parameters":
-        listed = (check.get("facts") or {}).get("parameters", ())
-        found = {str(each.get("dtype")) for each in listed if isinstance(each, Mapping)}
-        wanted = (cell.get("question") or {}).get("dtype")
-        return {"parameters": found.pop()} if len(found) == 1 and wanted not in found else None
+        listed = () if check.facts is None else check.facts.parameters
+        found = {str(each.get("dtype")) for each in listed}
+        return {"parameters": found.pop()} if len(found) == 1 and cell.dtype not in found else None
     if isinstance(observed, Mapping) and {*observed} <= {"dx", "dW", "db"} and observed:
         return {"dx" if each == "dx" else "weights": str(dtype) for each, dtype in observed.items()}
     return None
 
 
-def _entry(draft: _Draft, run: Run, versions: Mapping[str, Record], names: set[str]) -> str:
+def _entry(draft: _Draft, run: Run, versions: Versions, names: set[str]) -> str:
     """Return a draft as an item of YAML, with comments before it."""
-    implementations = list(dict.fromkeys(str(each["implementation"]) for each in draft.cells))
-    mine = {(each["device"], each["implementation"], each["case"]) for each in draft.cells}
+    implementations = list(dict.fromkeys(each.implementation for each in draft.cells))
+    mine = {each.name for each in draft.cells}
     others = (
         each
         for each in run.cells
-        if each["implementation"] in implementations
-        and (each["device"], each["implementation"], each["case"]) not in mine
-        and each["outcome"] in ("conforms", "diverges", *FAILING)
+        if each.implementation in implementations
+        and each.name not in mine
+        and each.outcome in ("conforms", "diverges", *FAILING)
     )
     when = {**({"call": draft.call} if draft.call else {}), **distinction(_facts_of(draft.cells), _facts_of(others))}
     entry = {
@@ -197,17 +200,17 @@ def _entry(draft: _Draft, run: Run, versions: Mapping[str, Record], names: set[s
     return "".join([*(f"  # {_short(each)}\n" for each in comments), *(f"  {line}" for line in lines)])
 
 
-def _facts_of(cells: Iterable[Record]) -> list[Facts]:
+def _facts_of(cells: Iterable[CellRecord]) -> list[Facts]:
     """Return the facts of cells that hold their question, each once."""
     found = {}
     for cell in cells:
-        if isinstance(cell.get("question"), Mapping):
-            asked = facts(cell["question"])
+        if cell.question is not None:
+            asked = facts(cell.question)
             found[frozenset(asked.items())] = asked
     return list(found.values())
 
 
-def _gone(run: Run, counts: BehaviourCounts, versions: Mapping[str, Record]) -> Iterator[str]:
+def _gone(run: Run, counts: BehaviourCounts, versions: Versions) -> Iterator[str]:
     """Yield comments on behaviours that are gone: whether to narrow or to remove their entries."""
     if not counts.gone:
         return
@@ -219,9 +222,9 @@ def _gone(run: Run, counts: BehaviourCounts, versions: Mapping[str, Record]) -> 
             yield f"#   {_short(line)}\n"
 
 
-def _advice(name: str, gone: Counts, run: Run, versions: Mapping[str, Record]) -> Iterator[str]:
+def _advice(name: str, gone: Counts, run: Run, versions: Versions) -> Iterator[str]:
     """Yield what to do with the entry of a behaviour that is gone."""
-    declared = gone.entry.get("seen_with") or {}
+    declared = (gone.entry and gone.entry.seen_with) or {}
     changed = {
         package: f"<{version}"
         for implementation in gone.gone_from
@@ -235,8 +238,8 @@ def _advice(name: str, gone: Counts, run: Run, versions: Mapping[str, Record]) -
     if not gone.seen:
         yield "no cell needs it any more: remove the entry" + (", or narrow it to the old versions" if changed else "")
         return
-    without = [each for each in run.cells if any(entry["id"] == name for entry in gone_in(each))]
-    needing = [each for each in run.cells if name in (each.get("behaviours") or ())]
+    without = [each for each in run.cells if any(entry.id == name for entry in gone_in(each))]
+    needing = [each for each in run.cells if name in each.behaviours]
     still = distinction(_facts_of(needing), _facts_of(without))
     yield f"{_cells(gone.seen)} still {'needs' if gone.seen == 1 else 'need'} it" + (
         f"; what these have in common: {_flow(still)}" if still else ""
@@ -253,9 +256,8 @@ def _name(implementations: Sequence[str], kind: str, taken: set[str]) -> str:
     return name
 
 
-def _cell_names(cells: Sequence[Record]) -> str:
-    named = [f"{each['device']}/{each['implementation']}/{each['case']}" for each in cells[:_NAMED]]
-    return ", ".join(named) + (" ..." if len(cells) > _NAMED else "")
+def _cell_names(cells: Sequence[CellRecord]) -> str:
+    return ", ".join(each.name for each in cells[:_NAMED]) + (" ..." if len(cells) > _NAMED else "")
 
 
 def _cells(count: int) -> str:
@@ -267,11 +269,11 @@ def _short(text: str) -> str:
     return line if len(line) <= 3 * _LONGEST else f"{line[: 3 * _LONGEST - 1]}…"
 
 
-def _flow(content: Mapping[str, Any]) -> str:
+def _flow(content: Mapping[str, object]) -> str:
     return _yaml(dict(content), flow=True).strip()
 
 
-def _yaml(content: Any, *, flow: bool | None = None) -> str:
+def _yaml(content: object, *, flow: bool | None = None) -> str:
     """Return YAML in which a mark that turns the direction of writing is written as its number."""
     return dump(content, flow=flow, ascii_only=True)
 

@@ -14,12 +14,13 @@ import statistics
 from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from conformance.results import FAILING, UNJUDGED, Run, without_collection
 from conformance.results.behaviours import Counts
-from conformance.results.diff.cells import Cell, Cells, rank
+from conformance.results.diff.cells import Cells, checks_with, first_reason, largest_margin, margins, rank, row_of
+from conformance.results.record import CellRecord
 
 #: A margin drifts when it grows or shrinks by more than this factor ...
 DRIFT: Final = 1.5
@@ -80,38 +81,39 @@ class Turn:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Diff:
     """
-    All that changed; every cell is in at most one list of outcomes.
+    All that changed.
 
-    `lost` are cells that vanished though their row did not: somebody stopped asking. `unchecked` are cells that are
-    still well, but with a check fewer. `versions` hold implementation, distribution, and the version before and after,
-    None where there is none; what belongs to the whole run has the implementation `all`. `gone` and `back` are
-    behaviours of the ledger; they are news, and make nothing worse.
+    `versions` hold implementation, distribution, and the version before and after, None where there is none; what
+    belongs to the whole run has the implementation `all`. `gone` and `back` are behaviours of the ledger; they are
+    news, and make nothing worse.
     """
 
-    worse: tuple[Change, ...] = ()
-    fixed: tuple[Change, ...] = ()
-    newly_diverging: tuple[Change, ...] = ()
-    no_longer_diverging: tuple[Change, ...] = ()
-    other: tuple[Change, ...] = ()
-    appeared: tuple[Change, ...] = ()
-    vanished: tuple[Change, ...] = ()
-    lost: tuple[Change, ...] = ()
-    unchecked: tuple[Change, ...] = ()
-    drifted: tuple[Change, ...] = ()
+    #: Name of a section -> its cells; every cell is in at most one, and no section is empty.
+    sections: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)
     shifts: tuple[Shift, ...] = ()
     gone: tuple[Turn, ...] = ()
     back: tuple[Turn, ...] = ()
     versions: tuple[tuple[str, str, str | None, str | None], ...] = ()
     broken_off: bool = False
 
+    def section(self, name: str) -> tuple[Change, ...]:
+        """Return the cells of a section of `SECTIONS`."""
+        return self.sections.get(name, ())
+
+    @property
+    def worsened(self) -> tuple[Change, ...]:
+        """The cells that got worse: those that fail now, are asked no more, or are held to a check fewer."""
+        red = (each for each in self.section("appeared") if each.after in FAILING)
+        return (*self.section("worse"), *self.section("lost"), *self.section("unchecked"), *red)
+
     @property
     def is_worse(self) -> bool:
-        """Whether something got worse: a cell fails now or is asked no more, or the run was broken off."""
-        red = any(each.after in FAILING for each in self.appeared)
-        return bool(self.worse or self.lost or self.unchecked or red or self.broken_off)
+        """Whether a cell got worse, or the run was broken off."""
+        return bool(self.worsened) or self.broken_off
 
 
-#: The lists of a diff in the order in which they are shown, each with its title.
+#: The sections of a diff in the order in which they are shown, each with its title. `lost` are cells that vanished
+#: though their row did not: somebody stopped asking. `unchecked` are cells that are still well, but with a check fewer.
 SECTIONS: Final[Mapping[str, str]] = {
     "worse": "Newly failing",
     "lost": "No longer asked, though the row is there",
@@ -134,7 +136,7 @@ def diff(old: Run, new: Run, *, partial: bool = False) -> Diff:
     """
     with without_collection():
         before, after = Cells(old.cells), Cells(new.cells)
-    found: dict[str, list[Change]] = {name: [] for name in SECTIONS}
+    found: dict[str, list[Change]] = defaultdict(list)
     alive = _rows_alive(before, after)
     for device, implementation in sorted(before.found.keys() | after.found.keys()):
         earlier, later = before.get(device, implementation), after.get(device, implementation)
@@ -143,14 +145,12 @@ def diff(old: Run, new: Run, *, partial: bool = False) -> Diff:
             name = _section(*cells, alive=frozenset() if partial else alive)
             if name is not None:
                 found[name].append(_change(device, implementation, case, *cells))
-    lists = {name: tuple(changes) for name, changes in found.items()}
-    versions = tuple(_versions(old, new))
     return Diff(
-        **lists,
+        sections={name: tuple(changes) for name, changes in found.items()},
         shifts=tuple(_shifts(before, after)),
         gone=tuple(_turns(before, after, is_gone=True)),
         back=tuple(_turns(before, after, is_gone=False)),
-        versions=versions,
+        versions=tuple(_versions(old, new)),
         broken_off=not new.complete,
     )
 
@@ -161,11 +161,12 @@ def _turns(before: Cells, after: Cells, *, is_gone: bool) -> Iterator[Turn]:
     names = later.gone.keys() - earlier.gone.keys() if is_gone else earlier.gone.keys() - later.gone.keys()
     for name in sorted(names):
         old, new = (each.found.get(name, Counts()) for each in (earlier, later))
+        entry = new.entry or old.entry
         if is_gone or new.seen:
             yield Turn(
                 behaviour=name,
                 where=new.where or old.where,
-                why=str((new.entry or old.entry).get("why", "")),
+                why="" if entry is None else entry.why,
                 seen=(old.seen, new.seen),
                 gone=(old.gone, new.gone),
             )
@@ -180,11 +181,11 @@ def _rows_alive(before: Cells, after: Cells) -> frozenset[str]:
     """
     cases = after.cases()
     processes = before.found.values()
-    return frozenset(each.row for process in processes for case, each in process.items() if case in cases)
+    return frozenset(row_of(each) for process in processes for case, each in process.items() if case in cases)
 
 
-def _change(device: str, implementation: str, case: str, old: Cell | None, new: Cell | None) -> Change:
-    margins = None if old is None else old.margin, None if new is None else new.margin
+def _change(device: str, implementation: str, case: str, old: CellRecord | None, new: CellRecord | None) -> Change:
+    before, after = (None if each is None else largest_margin(each) for each in (old, new))
     return Change(
         device=device,
         implementation=implementation,
@@ -192,18 +193,18 @@ def _change(device: str, implementation: str, case: str, old: Cell | None, new: 
         before=None if old is None else old.outcome,
         after=None if new is None else new.outcome,
         said="" if new is None else _said(old, new),
-        margins=(margins[0], margins[1]) if margins[0] is not None and margins[1] is not None else None,
+        margins=None if before is None or after is None else (before, after),
     )
 
 
-def _section(old: Cell | None, new: Cell | None, *, alive: frozenset[str]) -> str | None:
+def _section(old: CellRecord | None, new: CellRecord | None, *, alive: frozenset[str]) -> str | None:
     """Return the list a cell belongs to, None where nothing changed; `alive` are the rows none of which may be lost."""
     if (old is None or old.outcome == "unsupported") and (new is None or new.outcome == "unsupported"):
         return None  # an implementation that cannot be asked a row loses nothing without its cell
     if old is None:
         return "appeared"
     if new is None:
-        return "lost" if old.row in alive else "vanished"
+        return "lost" if row_of(old) in alive else "vanished"
     before, after = old.outcome, new.outcome
     if before == after:
         return _section_of_same(old, new)
@@ -218,20 +219,20 @@ def _section(old: Cell | None, new: Cell | None, *, alive: frozenset[str]) -> st
     return "worse" if after in UNJUDGED and before in _WELL else "other"
 
 
-def _section_of_same(old: Cell, new: Cell) -> str | None:
+def _section_of_same(old: CellRecord, new: CellRecord) -> str | None:
     """Return the list of a cell whose outcome is what it was."""
     if new.outcome in FAILING:
-        return "worse" if new.with_outcome(FAILING) - old.with_outcome(FAILING) else None
+        return "worse" if checks_with(new, FAILING) - checks_with(old, FAILING) else None
     if _unchecked(old, new):
         return "unchecked"
-    return "drifted" if new.outcome == "conforms" and _drifted(old.margin, new.margin) else None
+    return "drifted" if new.outcome == "conforms" and _drifted(largest_margin(old), largest_margin(new)) else None
 
 
-def _unchecked(old: Cell, new: Cell) -> list[str]:
+def _unchecked(old: CellRecord, new: CellRecord) -> list[str]:
     """Return the checks that were held and are not any more, of a cell that is well in both runs."""
     if old.outcome not in _WELL or new.outcome not in _WELL:
         return []
-    return sorted(old.with_outcome(_WELL) - new.with_outcome((*_WELL, *FAILING)))
+    return sorted(checks_with(old, _WELL) - checks_with(new, (*_WELL, *FAILING)))
 
 
 def _drifted(before: float | None, after: float | None) -> bool:
@@ -247,8 +248,8 @@ def _shifts(before: Cells, after: Cells) -> Iterator[Shift]:
     for device, implementation in before.found.keys() & after.found.keys():
         earlier, later = before.get(device, implementation), after.get(device, implementation)
         for case in earlier.keys() & later.keys():
-            old, dtype = dict(earlier[case].margins()), later[case].dtype
-            for check, margin in later[case].margins():
+            old, dtype = dict(margins(earlier[case])), later[case].dtype
+            for check, margin in margins(later[case]):
                 if margin > 0 and old.get(check, 0) > 0:
                     ratios[implementation, device, dtype, check].append(margin / old[check])
     for (implementation, device, dtype, check), found in sorted(ratios.items(), key=lambda each: each[0]):
@@ -273,11 +274,11 @@ def _sign_test(heads: int, throws: int) -> float:
     return 1.0 if throws == 0 else min(1.0, 2 * math.exp(-2 * throws * (heads / throws - 0.5) ** 2))
 
 
-def _said(old: Cell | None, new: Cell) -> str:
+def _said(old: CellRecord | None, new: CellRecord) -> str:
     """Return the first reason a cell gives for its outcome, or which checks it lacks."""
     if old is not None and old.outcome == new.outcome and (missing := _unchecked(old, new)):
         return f"no longer checked: {', '.join(missing)}"
-    return new.said
+    return first_reason(new)
 
 
 def _versions(old: Run, new: Run) -> Iterator[tuple[str, str, str | None, str | None]]:
@@ -292,16 +293,16 @@ def _versions(old: Run, new: Run) -> Iterator[tuple[str, str, str | None, str | 
 
 def _installed(run: Run) -> dict[str, dict[str, str]]:
     """Return the versions of each implementation, and of the run itself with the machine's under `all`."""
-    whole = {**_texts(run.header.get("distributions")), **_texts(run.header.get("platform"))}
+    whole = _texts({**run.header.distributions, **run.header.platform})
     # Python's is among the platform's; what every process has in common is not said twenty times.
     found = {"all": whole} if whole else {}
     for each in run.implementations:
         versions = {
-            name: version for name, version in _texts(each.get("versions")).items() if whole.get(name) != version
+            name: version for name, version in _texts(each.versions or {}).items() if whole.get(name) != version
         }
-        found.setdefault(str(each["implementation"]), {}).update(versions)
+        found.setdefault(each.implementation, {}).update(versions)
     return found
 
 
-def _texts(content: object) -> dict[str, str]:
-    return {str(key): str(each) for key, each in content.items()} if isinstance(content, Mapping) else {}
+def _texts(content: Mapping[str, object]) -> dict[str, str]:
+    return {key: str(each) for key, each in content.items()}

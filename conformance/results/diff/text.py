@@ -11,10 +11,11 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
 from conformance.results import finite
 from conformance.results.diff.comparison import SECTIONS, Change, Diff, Shift, Turn
+from conformance.results.diff.rows import Row, of_change, of_shift, of_turn
 from conformance.text import code, printable
 
 #: Cells named in text; JSON has all.
@@ -37,18 +38,12 @@ def as_markdown(found: Diff) -> str:
 
 def as_json(found: Diff) -> str:
     """Return the whole diff as JSON."""
-    lists: dict[str, Any] = {
-        name: [
-            {"cell": each.cell, "before": each.before, "after": each.after, "said": each.said, "margins": each.margins}
-            for each in getattr(found, name)
-        ]
-        for name in SECTIONS
-    }
+    lists = {name: [asdict(of_change(each)) for each in found.section(name)] for name in SECTIONS}
     keys = ("implementation", "distribution", "before", "after")
     rest = {
-        "behaviours_gone": [_turn_record(each) for each in found.gone],
-        "behaviours_back": [_turn_record(each) for each in found.back],
-        "margins_moved_together": [_shift_record(each) for each in found.shifts],
+        "behaviours_gone": [{**_without_margins(of_turn(each)), **asdict(each)} for each in found.gone],
+        "behaviours_back": [{**_without_margins(of_turn(each)), **asdict(each)} for each in found.back],
+        "margins_moved_together": [{**_without_margins(of_shift(each)), **asdict(each)} for each in found.shifts],
         "versions": [dict(zip(keys, each, strict=True)) for each in found.versions],
     }
     content = {"worse_overall": found.is_worse, "broken_off": found.broken_off, **lists, **rest}
@@ -67,8 +62,7 @@ def _lines(found: Diff, *, markdown: bool) -> Iterator[str]:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         yield item.format(line=f"{versions}: {shown(', '.join(names[:_NAMED]))}{more}")
     for name, title in SECTIONS.items():
-        changes: Sequence[Change] = getattr(found, name)
-        yield from _list([_line(each, shown) for each in changes], title, heading, item)
+        yield from _list([_line(each, shown) for each in found.section(name)], title, heading, item)
     yield from _list([_turn_line(each, shown) for each in found.gone], _GONE, heading, item)
     yield from _list([_turn_line(each, shown) for each in found.back], _BACK, heading, item)
     yield from _list([_shift_line(each, shown) for each in found.shifts], "Margins that moved together", heading, item)
@@ -102,58 +96,25 @@ def _line(change: Change, shown: Callable[[str], str]) -> str:
     return f"{shown(change.cell)}: {outcomes}" + (f": {shown(change.said)}" if change.said else "")
 
 
-def _turn_record(turn: Turn) -> dict[str, Any]:
-    """Return a behaviour in the form of the other lists, its entry in the place of a cell."""
-    return {
-        "cell": f"{turn.behaviour} ({turn.where})",
-        "before": _counted(turn, 0),
-        "after": _counted(turn, 1),
-        "said": turn.why,
-        **asdict(turn),
-    }
+def _without_margins(row: Row) -> dict[str, object]:
+    """Return the line of what is no cell, in the form of the other lists."""
+    return {name: each for name, each in asdict(row).items() if name != "margins"}
 
 
 def _turn_line(turn: Turn, shown: Callable[[str], str]) -> str:
-    named = shown(f"{turn.behaviour} ({turn.where})")
-    return f"{named}: {_counted(turn, 0)} -> {_counted(turn, 1)}" + (f": {shown(turn.why)}" if turn.why else "")
-
-
-def _counted(turn: Turn, which: int) -> str:
-    """Return what a run says of a behaviour, 0 for the old one and 1 for the new one."""
-    seen, gone = turn.seen[which], turn.gone[which]
-    said = [f"seen in {_cells(seen)}"] if seen or not gone else []
-    return ", ".join([*said, *([f"gone from {_cells(gone)}"] if gone else [])])
-
-
-def _cells(count: int) -> str:
-    return "1 cell" if count == 1 else f"{count} cells"
-
-
-def _shift_record(shift: Shift) -> dict[str, Any]:
-    """Return a shift in the form of the other lists, its `cell` standing for many, with its numbers."""
-    return {
-        "cell": _shifted(shift),
-        "before": "margin",
-        "after": f"margin times {shift.median:.3g}",
-        "said": f"{shift.moved} of {shift.cells} cells moved that way",
-        **asdict(shift),
-    }
-
-
-def _shifted(shift: Shift) -> str:
-    """Return whose margins moved."""
-    return " ".join(filter(None, (f"{shift.device}/{shift.implementation}", shift.dtype, shift.check)))
+    row = of_turn(turn)
+    return f"{shown(row.cell)}: {row.before} -> {row.after}" + (f": {shown(row.said)}" if row.said else "")
 
 
 def _shift_line(shift: Shift, shown: Callable[[str], str]) -> str:
-    moved = f"{shift.moved} of {shift.cells} cells moved that way"
-    return f"{shown(_shifted(shift))}: margins times {shift.median:.3g}; {moved}"
+    row = of_shift(shift)
+    return f"{shown(row.cell)}: margins times {shift.median:.3g}; {row.said}"
 
 
 def _headline(found: Diff) -> str:
     """Return the diff in a sentence."""
-    counts = [f"{len(getattr(found, name))} {title.split(',')[0].lower()}" for name, title in SECTIONS.items()]
-    said = [each for each, name in zip(counts, SECTIONS, strict=True) if getattr(found, name)]
+    counts = [f"{len(found.section(name))} {title.split(',')[0].lower()}" for name, title in SECTIONS.items()]
+    said = [each for each, name in zip(counts, SECTIONS, strict=True) if found.section(name)]
     for turns, how in ((found.gone, "gone"), (found.back, "back")):
         said += [f"{len(turns)} known behaviour{' is' if len(turns) == 1 else 's are'} {how}"] if turns else []
     said += [f"{len(found.shifts)} margins that moved together"] if found.shifts else []

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from conformance.results.history.store import HistoryError, Night, Nights, open_nights
 from conformance.text import printable
@@ -109,6 +109,78 @@ class Life:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Worsened:
+    """A cell that was good once and is not in its last night; `since` is the first night after the good one."""
+
+    case: str
+    implementation: str
+    device: str
+    before: str
+    now: str
+    check: str | None
+    said: str
+    #: ISO 8601.
+    since: str
+    versions_before: Mapping[str, str]
+    versions_since: Mapping[str, str]
+    versions_now: Mapping[str, str]
+
+    @property
+    def cell(self) -> str:
+        """`DEVICE/IMPLEMENTATION/CASE`."""
+        return f"{self.device}/{self.implementation}/{self.case}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flaky:
+    """A cell whose outcome changed and changed back under the same versions; `turns` says how often it changed."""
+
+    device: str
+    implementation: str
+    case: str
+    nights: int
+    turns: int
+    outcomes: Sequence[str]
+    versions: Mapping[str, str]
+
+    @property
+    def cell(self) -> str:
+        """`DEVICE/IMPLEMENTATION/CASE`."""
+        return f"{self.device}/{self.implementation}/{self.case}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trend:
+    """The median and the largest margin of an implementation in a dtype, of every night; None where there is none."""
+
+    implementation: str
+    dtype: str
+    medians: Sequence[float | None]
+    maxima: Sequence[float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a page shows of the nights of a folder, oldest first."""
+
+    nights: Sequence[Night]
+    margins: Sequence[Trend]
+    worsened: Sequence[Worsened]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """All answers about a folder; `unread_lines` are counts by file, `skipped` reasons by file."""
+
+    nights: Sequence[Night]
+    skipped: Mapping[str, str]
+    unread_lines: Mapping[str, int]
+    worsened: Sequence[Worsened]
+    flaky: Sequence[Flaky]
+    margins: Sequence[Trend]
+
+
 def life(nights: Nights, cell: str) -> tuple[Life, ...]:
     """
     Return the nights of a cell, `DEVICE/IMPLEMENTATION/CASE` or `IMPLEMENTATION/CASE`; without a device, one life each.
@@ -139,74 +211,53 @@ def _readings(cell: str) -> Iterator[tuple[str | None, str, str]]:
     yield first, second, case
 
 
-def worsened(nights: Nights, last: int | None = None) -> list[dict[str, Any]]:
-    """
-    Return the cells that were good once and are not in their last night, which is one of the `last` nights (or any).
-
-    Each has `case`, `implementation`, `device`, `since` (the first night after the good one, ISO 8601), `before`,
-    `now`, `versions_before`, `versions_since`, `versions_now`, `check` and `said`; newest first.
-    """
+def worsened(nights: Nights, last: int | None = None) -> list[Worsened]:
+    """Return the cells that got worse and whose last night is one of the `last` nights (or any), newest first."""
     # Without a number: cells of the last ten nights, as a cell that is asked no more is nobody's trouble now.
     rows = nights.ask(_WORSENED, recent=_recent(nights, 10 if last is None else last), good=list(GOOD))
     return [
-        {
+        Worsened(
             **{key: row[key] for key in ("case", "implementation", "device", "before", "now", "check", "said")},
-            "since": nights.nights[row["since"]].started,
+            since=nights.nights[row["since"]].started,
             **{key: json.loads(row[key]) for key in ("versions_before", "versions_since", "versions_now")},
-        }
+        )
         for row in rows
     ]
 
 
-def flaky(nights: Nights, last: int = 90) -> list[dict[str, Any]]:
-    """
-    Return the cells whose outcome changed and changed back under the same versions, in the `last` nights.
-
-    Each has `case`, `implementation`, `device`, `nights`, `turns` (how often the outcome changed), `outcomes` and
-    `versions`; most turns first.
-    """
+def flaky(nights: Nights, last: int = 90) -> list[Flaky]:
+    """Return the cells whose outcome changed and changed back in the `last` nights, most turns first."""
     rows = nights.ask(_FLAKY, recent=_recent(nights, last))
-    return [{**row, "versions": json.loads(row["versions"])} for row in rows]
+    return [Flaky(**{**row, "versions": json.loads(row["versions"])}) for row in rows]
 
 
-def margins(nights: Nights) -> list[dict[str, Any]]:
-    """Return for each implementation and dtype the median and the largest margin of every night, None where none."""
+def margins(nights: Nights) -> list[Trend]:
+    """Return the trend of each implementation and dtype."""
     found: dict[tuple[str, str], list[tuple[float | None, float | None]]] = {}
     for index, night in enumerate(nights.nights):
         for implementation, dtype, median, largest in night.margins:
             trend = found.setdefault((implementation, dtype), [(None, None)] * len(nights.nights))
             trend[index] = (median, largest)
     return [
-        {
-            "implementation": implementation,
-            "dtype": dtype,
-            "medians": [median for median, _ in trend],
-            "maxima": [largest for _, largest in trend],
-        }
+        Trend(
+            implementation=implementation,
+            dtype=dtype,
+            medians=[median for median, _ in trend],
+            maxima=[largest for _, largest in trend],
+        )
         for (implementation, dtype), trend in sorted(found.items())
     ]
 
 
-def summary(folder: Path, cache: Path | None = None) -> dict[str, Any]:
+def summary(folder: Path, cache: Path | None = None) -> Summary:
     """
-    Return what the page shows of the nights in `folder`, as JSON can hold it.
-
-    `nights`, oldest first, each with `started`, `file`, `complete`, `counts` by outcome and `versions`; `margins` as
-    `margins` gives them; `worsened` as `worsened` does.
+    Return what the page shows of the nights in `folder`.
 
     Raises:
         HistoryError: as `open_nights`.
     """
     nights = open_nights(folder, cache)
-    return {
-        "nights": [_night(each) for each in nights.nights],
-        "margins": margins(nights),
-        "worsened": worsened(nights),
-    }
-
-
-def _night(night: Night) -> dict[str, Any]:
-    return {key: each for key, each in asdict(night).items() if key not in ("margins", "unread")}
+    return Summary(nights=nights.nights, margins=margins(nights), worsened=worsened(nights))
 
 
 def _recent(nights: Nights, last: int) -> int:
@@ -222,50 +273,56 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, .
     )
 
 
-def overview(nights: Nights, last: int) -> dict[str, Any]:
-    """Return all answers about a folder, as JSON can hold them."""
-    return {
-        "nights": [_night(each) for each in nights.nights],
-        "skipped": nights.skipped,
-        "unread_lines": {each.file: each.unread for each in nights.nights if each.unread},
-        "worsened": worsened(nights, last),
-        "flaky": flaky(nights, last),
-        "margins": margins(nights),
-    }
+def overview(nights: Nights, last: int) -> Overview:
+    """Return all answers about a folder."""
+    return Overview(
+        nights=nights.nights,
+        skipped=nights.skipped,
+        unread_lines={each.file: each.unread for each in nights.nights if each.unread},
+        worsened=worsened(nights, last),
+        flaky=flaky(nights, last),
+        margins=margins(nights),
+    )
 
 
-def as_text(found: Mapping[str, Any], last: int) -> str:
+def as_json(found: Overview) -> str:
+    """Return an overview as JSON; margins and unread lines are told once, and not for each night."""
+    content = asdict(found)
+    for night in content["nights"]:
+        del night["margins"], night["unread"]
+    return json.dumps(content, indent=2)
+
+
+def as_text(found: Overview, last: int) -> str:
     """Return an overview for a terminal."""
     return "\n".join(map(printable, _overview_lines(found, last)))
 
 
-def _overview_lines(found: Mapping[str, Any], last: int) -> Iterator[str]:
-    nights = found["nights"]
-    cells = sum(sum(each["counts"].values()) for each in nights)
-    yield f"{len(nights):,} nights, {nights[0]['started']} to {nights[-1]['started']}; {cells:,} cells"
-    newest = nights[-1]
-    counts = ", ".join(f"{count:,} {name}" for name, count in newest["counts"].items() if count)
-    yield f"last: {counts or 'no cell'}{'' if newest['complete'] else '; broken off'}"
-    for name, reason in found["skipped"].items():
+def _overview_lines(found: Overview, last: int) -> Iterator[str]:
+    nights, newest = found.nights, found.nights[-1]
+    cells = sum(sum(each.counts.values()) for each in nights)
+    yield f"{len(nights):,} nights, {nights[0].started} to {newest.started}; {cells:,} cells"
+    counts = ", ".join(f"{count:,} {name}" for name, count in newest.counts.items() if count)
+    yield f"last: {counts or 'no cell'}{'' if newest.complete else '; broken off'}"
+    for name, reason in found.skipped.items():
         yield f"skipped: {name}: {reason}"
-    for name, count in found["unread_lines"].items():
+    for name, count in found.unread_lines.items():
         yield f"{name}: {count} line{'s' if count > 1 else ''} cannot be read"
-    worse = found["worsened"]
     yield ""
-    yield f"Worse than they were, in the last {last} nights ({len(worse)})"
-    for each in worse[:_LISTED]:
-        versions = ", ".join(changed(each["versions_before"], each["versions_since"])) or "same versions"
-        yield f"  {_cell(each)}: {each['before']} -> {each['now']} since {each['since']} ({versions})"
-    yield from _more(worse)
+    yield f"Worse than they were, in the last {last} nights ({len(found.worsened)})"
+    for worse in found.worsened[:_LISTED]:
+        versions = ", ".join(changed(worse.versions_before, worse.versions_since)) or "same versions"
+        yield f"  {worse.cell}: {worse.before} -> {worse.now} since {worse.since} ({versions})"
+    yield from _more(found.worsened)
     yield ""
-    yield f"Not always the same, with the same versions ({len(found['flaky'])})"
-    for each in found["flaky"][:_LISTED]:
-        yield f"  {_cell(each)}: {' or '.join(each['outcomes'])}, {each['turns']} turns in {each['nights']} nights"
-    yield from _more(found["flaky"])
+    yield f"Not always the same, with the same versions ({len(found.flaky)})"
+    for each in found.flaky[:_LISTED]:
+        yield f"  {each.cell}: {' or '.join(each.outcomes)}, {each.turns} turns in {each.nights} nights"
+    yield from _more(found.flaky)
     yield ""
     yield "Median margin, by implementation and dtype"
-    for each in found["margins"]:
-        yield f"  {each['implementation']:<22} {each['dtype']:<9} {_trend(each['medians'])}"
+    for trend in found.margins:
+        yield f"  {trend.implementation:<22} {trend.dtype:<9} {_trend(trend.medians)}"
 
 
 def life_as_text(found: Life) -> str:
@@ -302,10 +359,6 @@ def _trend(numbers: Sequence[float | None]) -> str:
     shown = numbers[:: max(1, -(-len(numbers) // 40))]
     bars = "".join(" " if each is None else _BARS[min(7, int(8 * each / largest))] for each in shown)
     return f"{known[0]:.3g} -> {known[-1]:.3g}, largest {max(known):.3g}  {bars}"
-
-
-def _cell(found: Mapping[str, Any]) -> str:
-    return f"{found['device']}/{found['implementation']}/{found['case']}"
 
 
 def _more(found: Sequence[object]) -> Iterator[str]:

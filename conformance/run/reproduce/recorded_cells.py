@@ -14,15 +14,18 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from conformance.adapters.registry import Implementation, RegistryError, select
 from conformance.checks.question import Question
 from conformance.checks.references import question
 from conformance.reference.lanes.draws import NoDraw
-from conformance.results import Run, finite, read
+from conformance.results import CellRecord, Run, part_of, plain, read
+from conformance.results.record import QuestionRecord
 from conformance.run.cell_name import CellName, name_in
 from conformance.run.instruction_set import NAMES, with_limit
 from conformance.run.reproduce.row import row_fields
-from conformance.run.reproduce.symptom import NotShown, Record
+from conformance.run.reproduce.symptom import NotShown
 from conformance.run.reproduce.writer import script
 from conformance.table.case import Case, Expect
 from conformance.table.loader import TableError, read_rows
@@ -51,18 +54,16 @@ def reproduce(cell: str, results: Path, check: str | None = None) -> str:
     """
     run = read(results)
     record = find(cell, run)
-    selection = run.header.get("selection", {})
-    draws = min(selection.get("draws", 1), _MOST_DRAWS)
-    if "question" not in record:
-        raise NotShown(f"{cell} has no record of its own: {record.get('reason', record['outcome'])}")
-    limit = selection.get("cpu_isa")
-    implementation = with_limit(_implementation(record["implementation"]), limit if limit in NAMES else None)
+    draws, limit = min(run.header.selection.draws, _MOST_DRAWS), run.header.selection.cpu_isa
+    if record.question is None:
+        raise NotShown(f"{cell} has no record of its own: {record.reason or record.outcome}")
+    implementation = with_limit(_implementation(record.implementation), limit if limit in NAMES else None)
     try:
-        case = case_of(record["question"])
+        case = case_of(record.question)
         for index in range(draws):
             posed = asked(case, _device(record), index)
             text = script(record, posed, case=case, implementation=implementation, check=check)
-            if draws == 1 or (check is None and text == record.get("reproduce")):
+            if draws == 1 or (check is None and text == record.reproduce):
                 return text
     except NotShown:
         raise
@@ -73,7 +74,7 @@ def reproduce(cell: str, results: Path, check: str | None = None) -> str:
     raise NotShown(f"{cell} was asked several times, and the file does not say which of them failed")
 
 
-def find(cell: str, run: Run) -> Record:
+def find(cell: str, run: Run) -> CellRecord:
     """
     Return the record of a cell.
 
@@ -103,13 +104,13 @@ def _implementation(name: str) -> Implementation:
         raise NotShown(str(error)) from None
 
 
-def _device(record: Record) -> str:
-    if record["device"] not in ("cpu", "gpu"):
-        raise ValueError(f"no device is named {record['device']!r}")
-    return str(record["device"])
+def _device(record: CellRecord) -> str:
+    if record.device not in ("cpu", "gpu"):
+        raise ValueError(f"no device is named {record.device!r}")
+    return record.device
 
 
-def case_of(question: Record) -> Case:
+def case_of(question: QuestionRecord) -> Case:
     """
     Return the case of a canonical form: all that decides its numbers, without words and expectations.
 
@@ -117,11 +118,11 @@ def case_of(question: Record) -> Case:
         TableError: no row of a table asks it.
         ValueError: the row that asks it asks something else as well.
     """
-    row = row_fields(_numbers(question))
-    if question["lane"] == "special":
+    row = row_fields(plain(_with_numbers(question)))
+    if question.lane == "special":
         row["expect"] = {"nonfinite": True}
     (case,) = read_rows([row], "question").cases
-    if finite(dict(case.question)) != question:
+    if part_of(case.question, QuestionRecord) != question:
         raise ValueError("a row that asks it has another canonical form")
     return case
 
@@ -136,11 +137,11 @@ def asked(case: Case, device: str, index: int = 0) -> Question | None:
     return None
 
 
-def _numbers(question: Record) -> Record:
+def _with_numbers(question: QuestionRecord) -> QuestionRecord:
     """Return a question with the numbers of its data that a results file writes as strings as numbers."""
-    if "data" not in question:
+    if question.data is None:
         return question
-    return {**question, "data": {name: _parsed(values) for name, values in question["data"].items()}}
+    return msgspec.structs.replace(question, data={name: _parsed(values) for name, values in question.data.items()})
 
 
 def _parsed(value: Any) -> Any:

@@ -9,16 +9,17 @@ Read from the cell's record and from the question it was asked; nothing is judge
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
 
 from conformance.checks.linearity import AddendProbe, addends
 from conformance.checks.question import MAIN, REPEATED, Question
 from conformance.checks.refusal import SIBLING_STEPS
+from conformance.results import CellRecord, CheckRecord
 from conformance.sandbox.steps import Build, Differentiate, Forward, SetWeights, Step
-
-Record = Mapping[str, Any]
 
 #: Checks that are well, or that nobody asked.
 _WELL: Final = ("conforms", "unsupported", "not_run")
@@ -51,65 +52,63 @@ class Symptom:
     observed: str = ""
 
 
-def failing(record: Record) -> list[Record]:
+def failing(record: CellRecord) -> list[CheckRecord]:
     """Return the checks of a cell that are neither well nor unasked, those that violate before those that diverge."""
-    found = [each for each in record["checks"] if each["outcome"] not in _WELL]
-    return sorted(found, key=lambda each: bool(each["outcome"] == "diverges"))
+    found = [each for each in record.checks if each.outcome not in _WELL]
+    return sorted(found, key=lambda each: each.outcome == "diverges")
 
 
-def symptom(record: Record, asked: Question, check: str | None = None) -> Symptom:
+def symptom(record: CellRecord, asked: Question, check: str | None = None) -> Symptom:
     """
     Return what to show of a cell: its crash, or its first failing check, or the failing check named.
 
     Raises:
         NotShown: nothing of the cell fails, or the check does not.
     """
-    crash = record.get("crash")
+    crash = record.crash
     # Beside a check that violates, a crash is as declared.
-    if crash is not None and (record["outcome"] != "violates" or check == "crash"):
-        step = str(crash["step"])
+    if crash is not None and (record.outcome != "violates" or check == "crash"):
+        step = str(crash.step)
         if step not in {each.label for each in asked.steps}:
-            raise NotShown(f"the process ended at {step}: {crash['reason']}")
-        said = "an answer" if record["outcome"] != "timed_out" else "an answer in time"
-        return Symptom(kind="crash", check="crash", steps=(step,), expected=said, observed=str(crash["reason"]))
+            raise NotShown(f"the process ended at {step}: {crash.reason}")
+        said = "an answer" if record.outcome != "timed_out" else "an answer in time"
+        return Symptom(kind="crash", check="crash", steps=(step,), expected=said, observed=crash.reason)
     found = failing(record)
     if check is not None:
-        found = [each for each in found if each["check"] == check]
+        found = [each for each in found if each.check == check]
     if not found:
         raise NotShown(f"no check {check} of the cell fails" if check else "no check of the cell fails")
     return _of_check(found[0], asked)
 
 
-def _of_check(found: Record, asked: Question) -> Symptom:
-    if found["check"] == "refusal":
+def _of_check(found: CheckRecord, asked: Question) -> Symptom:
+    if found.check == "refusal":
         return _of_refusal(found)
-    raised = found.get("raised")
+    raised = found.raised
     if raised is not None:
-        observed = f"{raised['type']}: {raised['message']}"
-        return Symptom(
-            kind="raises", check=found["check"], steps=(raised["step"],), expected="no error", observed=observed
-        )
-    if found.get("worst") is not None:
+        observed = f"{raised.type}: {raised.message}"
+        return Symptom(kind="raises", check=found.check, steps=(raised.step,), expected="no error", observed=observed)
+    if found.worst is not None:
         return _number(found, asked)
     return _of_description(found, asked)
 
 
-def _of_refusal(found: Record) -> Symptom:
+def _of_refusal(found: CheckRecord) -> Symptom:
     """Return the symptom of what was accepted, or refused in another way than by the framework."""
-    message, raised = str(found.get("message", "")), found.get("raised")
-    if found.get("where") in SIBLING_STEPS:
+    message, raised = found.message, found.raised
+    if found.where in SIBLING_STEPS:
         raise NotShown(message)
     if raised is None:
         expected = "an error, raised by the framework"
         return Symptom(kind="refusal", check="refusal", steps=("output",), expected=expected, observed=message)
     expected = "an error of the framework's own"
-    return Symptom(kind="raises", check="refusal", steps=(raised["step"],), expected=expected, observed=message)
+    return Symptom(kind="raises", check="refusal", steps=(raised.step,), expected=expected, observed=message)
 
 
-def _of_description(found: Record, asked: Question) -> Symptom:
+def _of_description(found: CheckRecord, asked: Question) -> Symptom:
     """Return the symptom of a check that compared shapes, dtypes or counts."""
-    check, message = found["check"], str(found.get("message", ""))
-    expected, observed = _words(found.get("expected")), _words(found.get("observed"))
+    check, message = found.check, found.message
+    expected, observed = _words(found.expected), _words(found.observed)
     if check == "output_shape" and expected != "None":
         kind = "inferred" if message.startswith("inferred") else "shape"
         steps = ("infer",) if kind == "inferred" else (_label(message, asked, "has shape"),)
@@ -144,26 +143,28 @@ def _words(value: object) -> str:
     return str(value)
 
 
-def _number(found: Record, asked: Question) -> Symptom:
+def _number(found: CheckRecord, asked: Question) -> Symptom:
     """Return the symptom of a worst element: the number there beside another answer, or beside the exact one."""
-    check, where, worst = found["check"], str(found["where"]), tuple(found["worst"])
-    common: dict[str, Any] = {"kind": "value", "check": check, "expected": "", "allowed": _float(found["allowed"])}
+    if found.worst is None or found.where is None or found.allowed is None or found.exact is None:
+        raise ValueError(f"{found.check} has a worst element without its place, bound or exact value")
+    check, where, worst, exact = found.check, found.where, tuple(found.worst), float(found.exact)
+    of_value = Symptom(kind="value", check=check, steps=(where,), expected="", allowed=float(found.allowed))
     gradient = re.fullmatch(r"(.+?): (dx|(?:dW|db) of layer \d+)", where)
     if gradient:
-        exact = _float(found["exact"])
-        common |= {"kind": "gradient", "gradient": gradient[2], "exact": exact}
-        return Symptom(steps=(gradient[1],), got=((gradient[1], worst),), **common)
+        label, name = gradient.groups()
+        got = ((label, worst),)
+        return replace(of_value, kind="gradient", gradient=name, exact=exact, steps=(label,), got=got)
     if check == "linear_in_x":
         x, signs, together, nothing = addends(asked.of(AddendProbe))
-        common |= {"got": ((together, worst), (nothing, worst)), "reference": ((x, worst), (signs, worst))}
-        return Symptom(steps=(x, signs, together, nothing), **common)
+        left, right = ((together, worst), (nothing, worst)), ((x, worst), (signs, worst))
+        return replace(of_value, steps=(x, signs, together, nothing), got=left, reference=right)
     other = _other(where, worst, asked) if check not in ("output", "weights_live") else None
     if other is not None:
         label, index, beside = other
-        return Symptom(steps=(MAIN, label), got=((label, index),), reference=((MAIN, beside),), **common)
+        return replace(of_value, steps=(MAIN, label), got=((label, index),), reference=((MAIN, beside),))
     if where not in {each.label for each in asked.steps}:
-        raise NotShown(f"{check}: {found.get('message', where)}")
-    return Symptom(steps=(where,), got=((where, worst),), exact=_float(found["exact"]), **common)
+        raise NotShown(f"{check}: {found.message or where}")
+    return replace(of_value, got=((where, worst),), exact=exact)
 
 
 def _other(where: str, worst: tuple[int, ...], asked: Question) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:
@@ -179,9 +180,8 @@ def _other(where: str, worst: tuple[int, ...], asked: Question) -> tuple[str, tu
     return None if pair is None else (label, *pair)
 
 
-def _float(value: str | float) -> float:
-    """Return a number of a record: those that are not finite are written as strings."""
-    return float(value)
+def _unravelled(place: int, shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(int(each) for each in np.unravel_index(place, tuple(shape))) if shape else ()
 
 
 def needed(asked: Question, labels: Sequence[str]) -> tuple[Step, ...]:

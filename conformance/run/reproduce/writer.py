@@ -8,23 +8,23 @@ write them. Text of records and rows enters a script as comments of one line or 
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 import conformance
-from conformance.adapters.protocol import Array, Stack
 from conformance.adapters.registry import Implementation
 from conformance.checks.question import Question
+from conformance.results import CellRecord
 from conformance.run.reproduce.arrays import Arrays
 from conformance.run.reproduce.family import SHAPES_ALONE, check_words, family_of, function_of
 from conformance.run.reproduce.row import row_of
-from conformance.run.reproduce.symptom import NotShown, Record, Symptom, needed, symptom
-from conformance.run.reproduce.template_names import Layer, Lines, Tensor, arranged, layers_of, names_of
-from conformance.sandbox.steps import Build, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Step
+from conformance.run.reproduce.step_lines import StepLines
+from conformance.run.reproduce.symptom import NotShown, Symptom, needed, symptom
+from conformance.run.reproduce.template_names import Layer, layers_of, names_of
+from conformance.sandbox.steps import Build, Differentiate, Step
 from conformance.table.case import INTEGER_DTYPES, Case
 
 #: Symptoms that no weight plays a part in, and templates whose layers have initial weights of their own.
@@ -36,7 +36,7 @@ _FRAMEWORKS: Final = ("numpy", "torch", "jax", "tensorflow")
 
 
 def script(
-    record: Record, asked: Question | None, *, case: Case, implementation: Implementation, check: str | None = None
+    record: CellRecord, asked: Question | None, *, case: Case, implementation: Implementation, check: str | None = None
 ) -> str:
     """
     Return the text of a standalone Python script that shows what the record of a cell says.
@@ -53,12 +53,12 @@ def script(
             shown = symptom(record, asked, check)
             return _tidy(_render(record, asked, shown, case, implementation))
     except NotShown:
-        if record["outcome"] in ("conforms", "unsupported", "not_run") or (check is not None and shown is None):
+        if record.outcome in ("conforms", "unsupported", "not_run") or (check is not None and shown is None):
             raise
     context = {
         "title": _title(record, shown),
         "implementation": implementation.name,
-        "device": record["device"],
+        "device": record.device,
         "row": f"rows:\n  - {row_of(case)}\n",
         "expected": "an outcome other than conforms, and why",
     }
@@ -66,7 +66,7 @@ def script(
     return text.rstrip() + "\n"
 
 
-def _render(record: Record, asked: Question, shown: Symptom, case: Case, implementation: Implementation) -> str:
+def _render(record: CellRecord, asked: Question, shown: Symptom, case: Case, implementation: Implementation) -> str:
     family = family_of(implementation)
     if family is None or implementation.mode in SHAPES_ALONE:
         raise NotShown(f"{implementation.name} has no template")
@@ -76,46 +76,59 @@ def _render(record: Record, asked: Question, shown: Symptom, case: Case, impleme
     first = next(each for each in steps if isinstance(each, Build)).stack
     layers = layers_of(first)
     weightless = shown.kind in _OF_NO_VALUES and family in _HOLDING and implementation.mode != "functional"
-    lines, answers = _lines(steps, layers, arrays, case, weightless=weightless)
-    names = names_of(layers)
+    step_lines = StepLines(layers, arrays, case, weightless=weightless)
+    lines = step_lines.lines_of(steps)
+    environment = _environment(record, implementation, case)
+    packed = ["base64", "zlib"] if "packed" in arrays.helpers else []
+    text: str = _template("script").render(
+        title=_title(record, shown),
+        modules=sorted([*packed, *(["os"] if environment else [])]),
+        family=family,
+        environment=environment,
+        helpers=[each.rstrip() for each in arrays.helpers.values()],
+        steps=lines,
+        layers=layers,
+        dtype=first.dtype,
+        of_other_dtype=case.input_dtype is not None,
+        floating=(case.input_dtype or case.dtype) not in INTEGER_DTYPES,
+        given=lines[0].given,
+        device=record.device,
+        **_of_implementation(implementation, steps),
+        **_of_symptom(shown, step_lines.answers, layers),
+        **names_of(layers),
+    )
+    return text
+
+
+def _of_implementation(implementation: Implementation, steps: Sequence[Step]) -> dict[str, object]:
+    """Return what the template says of the framework and of how it is called."""
     library, function = function_of(implementation)
     differentiates = any(isinstance(each, Differentiate) for each in steps)
     strided = any(getattr(each, "layout", "contiguous") != "contiguous" for each in steps)
-    environment = _environment(record, implementation, case)
-    packed = ["base64", "zlib"] if "packed" in arrays.helpers else []
-    last = list(answers.values())[-1] if answers else ""
-    context: dict[str, object] = {
-        "title": _title(record, shown),
-        "modules": sorted([*packed, *(["os"] if environment else [])]),
-        "family": family,
-        "environment": environment,
-        "helpers": [each.rstrip() for each in arrays.helpers.values()],
+    is_compiled = implementation.mode in ("graph", "xla", "jit", "decorated")
+    return {
         "versions": _versions(implementation, library),
-        "symptom": shown,
-        "expected": _one_line(shown.expected),
-        "steps": lines,
-        "layers": layers,
         "mode": None if function else implementation.mode,
         "backend": implementation.environment.get("KERAS_BACKEND"),
-        "uses_backend": differentiates or strided or implementation.mode in ("graph", "xla", "jit", "decorated"),
+        "uses_backend": differentiates or strided or is_compiled,
         "differentiates": differentiates,
-        "dtype": first.dtype,
-        "of_other_dtype": case.input_dtype is not None,
-        "floating": (case.input_dtype or case.dtype) not in INTEGER_DTYPES,
-        "given": lines[0].given,
-        "device": record["device"],
         "library": library,
         "function": function,
-        "last": last,
+    }
+
+
+def _of_symptom(shown: Symptom, answers: Mapping[str, str], layers: Sequence[Layer]) -> dict[str, object]:
+    """Return what the template says of what failed; `answers` are the names of outputs by step."""
+    return {
+        "symptom": shown,
+        "expected": _one_line(shown.expected),
+        "last": list(answers.values())[-1] if answers else "",
         "exact": _exact(shown, answers),
         "allowed": _literal(shown.allowed),
         "got": _sum(shown.got, answers) if shown.kind == "value" else "",
         "element": _element(shown),
         "gradient": _gradient(shown, layers),
-        **names,
     }
-    text: str = _template("script").render(context)
-    return text
 
 
 def _versions(implementation: Implementation, library: str) -> tuple[str, ...]:
@@ -125,80 +138,17 @@ def _versions(implementation: Implementation, library: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*known, "numpy"]))
 
 
-def _environment(record: Record, implementation: Implementation, case: Case) -> dict[str, str]:
+def _environment(record: CellRecord, implementation: Implementation, case: Case) -> dict[str, str]:
     """Return the variables to set before anything is imported: the implementation's, the row's, the device's."""
     found = {**implementation.environment, **dict(case.environment)}
     frameworks = {*implementation.packages, implementation.environment.get("KERAS_BACKEND")}
-    if record["device"] == "cpu" and frameworks & {"jax", "tensorflow", "keras"}:
+    if record.device == "cpu" and frameworks & {"jax", "tensorflow", "keras"}:
         found["CUDA_VISIBLE_DEVICES"] = "-1"
-    if record["device"] == "gpu" and "jax" in frameworks:
+    if record.device == "gpu" and "jax" in frameworks:
         found["JAX_DEFAULT_MATMUL_PRECISION"] = "highest"
-    if record["device"] == "gpu" and "tensorflow" in frameworks:
+    if record.device == "gpu" and "tensorflow" in frameworks:
         found["NVIDIA_TF32_OVERRIDE"] = "0"
     return found
-
-
-def _lines(
-    steps: Sequence[Step], layers: Sequence[Layer], arrays: Arrays, case: Case, *, weightless: bool
-) -> tuple[list[Lines], dict[str, str]]:
-    """Return the steps as the template sees them, and by the label of each forward step the name of its output."""
-    handed: dict[tuple[int, str], Tensor] = {}
-    answers: dict[str, str] = {}
-    lines: list[Lines] = []
-    several = sum(isinstance(each, Forward) for each in steps) > 1
-    written: dict[str, Array] = {}
-
-    def tensor(array: Array, layout: str, part: str) -> tuple[Tensor, list[Tensor]]:
-        key = (id(array), layout)
-        if key in handed:
-            return handed[key], []
-        number = sum(each.name.startswith(part) for each in handed.values())
-        given = np.zeros_like(array) if weightless else array
-        expression = arranged(arrays.expression(given, part), array, layout)
-        handed[key] = Tensor(
-            name=part + (str(number + 1) if number else ""),
-            expression=expression,
-            dtype=array.dtype.name,
-            strided=layout != "contiguous",
-            rank=array.ndim,
-        )
-        return handed[key], [handed[key]]
-
-    for step in steps:
-        line = Lines(kind="", model="model" if step.model == "main" else re.sub(r"\W", "_", step.model))
-        match step:
-            case Build() | SetWeights():
-                line.kind = "build" if isinstance(step, Build) else "weights"
-                line.shape, line.leading = step.stack.input_shape, step.stack.leading_axes
-                line.given = not weightless and all(each.kernel is not None for each in step.stack.layers)
-                line.arrays = list(_weights(step.stack, layers, arrays, written)) if line.given else []
-            case Forward():
-                line.kind = "forward"
-                line.x, line.tensors = tensor(step.x, step.layout, "x")
-                line.y = answers[step.label] = f"y{len(answers) + 1}" if several else "y"
-            case Differentiate():
-                line.kind = "differentiate"
-                line.x, line.tensors = tensor(step.x, step.layout, "x")
-                line.dy, more = tensor(step.dy, "contiguous", "dy")
-                line.tensors = [*line.tensors, *more]
-            case InferShapes():
-                line.kind, line.shape = "infer", case.input_shape
-            case ReadParameters():
-                line.kind = "parameters"
-        lines.append(line)
-    return lines, answers
-
-
-def _weights(stack: Stack, layers: Sequence[Layer], arrays: Arrays, written: dict[str, Array]) -> Iterator[Tensor]:
-    """Yield kernels and biases that are not written already."""
-    for layer, each in zip(layers, stack.layers, strict=True):
-        for name, part, array in (
-            (layer.kernel, f"kernel {layer.index}", each.kernel),
-            (layer.bias, f"bias {layer.index}", each.bias),
-        ):
-            if array is not None and written.get(name) is not array:
-                written[name] = array
-                yield Tensor(name=name, expression=arrays.expression(array, part))
 
 
 def _gradient(shown: Symptom, layers: Sequence[Layer]) -> Mapping[str, object]:
@@ -230,14 +180,13 @@ def _element(shown: Symptom) -> str:
     return "at " + " + ".join(f"{label}{what}{list(index)}" for label, index in shown.got)
 
 
-def _title(record: Record, shown: Symptom | None) -> list[str]:
+def _title(record: CellRecord, shown: Symptom | None) -> list[str]:
     """Return the comments a script begins with: which cell, what was seen, and who says so."""
-    seen = record["outcome"] if shown is None else f"{shown.check}: {shown.observed}"
-    for each in record["checks"]:
-        if shown is not None and each["check"] == shown.check and each.get("message"):
-            seen = f"{shown.check}: {each['message']}"
-    cell = f"{record['device']}/{record['implementation']}/{record['case']}"
-    return [_one_line(cell), _one_line(seen), f"Written by dense-conformance {conformance.__version__}."]
+    seen = record.outcome if shown is None else f"{shown.check}: {shown.observed}"
+    for each in record.checks:
+        if shown is not None and each.check == shown.check and each.message:
+            seen = f"{shown.check}: {each.message}"
+    return [_one_line(record.name), _one_line(seen), f"Written by dense-conformance {conformance.__version__}."]
 
 
 def _one_line(text: str) -> str:

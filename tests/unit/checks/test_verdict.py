@@ -24,6 +24,7 @@ from conformance.run.runner import explanation
 from conformance.sandbox.steps import Build, Crash, Declined, Forward, Raised, Step, Transcript
 from conformance.table.case import Case, Data, Expect, Layer
 from tests.support.faulty import Honest, NumPyAdapter, _DropsBias, _Float64Output, _Raises, times
+from tests.support.records import cell_record
 from tests.support.verdicts import IMPLEMENTATION, answers_of, asked_of, behaviour, cell_of, replied, tried, verdict_of
 
 CASE = Case(input_shape=(4,), layers=(Layer(units=3),), lane="exact")
@@ -108,8 +109,7 @@ def test_a_cell_may_have_a_check_that_is_known_beside_one_that_is_new() -> None:
     verdict = tried(NumPyAdapter(_DropsBiasOfGradient()), CASE, behaviour("loses", loses_bias=True))
     assert outcomes(verdict)["output"] == "diverges"
     assert outcomes(verdict)["gradients"] == "violates"
-    record = {"outcome": verdict.outcome, "device": "cpu", "implementation": "x", "case": "y", "row": "z:1"}
-    said = explanation({**record, "checks": verdict.checks})
+    said = explanation(cell_record({"outcome": verdict.outcome, "checks": verdict.checks}))
     assert "declared for this cell, but not what was seen: loses (x.yaml:1)" in said
 
 

@@ -13,17 +13,14 @@ from click.testing import CliRunner
 from conformance.commands.badge import badges, file_name, write
 from conformance.commands.cli import main
 from conformance.results import OUTCOMES, Run
+from tests.support.records import run_of
 
 
 def run(*outcomes: str, complete: bool | None = True, asked: tuple[str, ...] = ("torch",)) -> Run:
     """Return a run with a cell of torch for each outcome; `complete` None is a run without footer."""
-    cells = tuple(
-        {"case": f"c{number}", "implementation": "torch", "device": "cpu", "outcome": each}
-        for number, each in enumerate(outcomes)
-    )
-    footer: dict[str, Any] | None = None if complete is None else {"complete": complete}
+    cells = [{"case": f"c{number}", "outcome": each} for number, each in enumerate(outcomes)]
     header = {"selection": {"implementations": list(asked)}, "cells": len(cells)}
-    return Run(path="r", header=header, implementations=(), cells=cells, footer=footer)
+    return run_of(cells, header, None if complete is None else {"complete": complete})
 
 
 @pytest.mark.parametrize(
@@ -57,7 +54,7 @@ def test_a_run_broken_off_is_not_green_and_says_so(complete: bool | None) -> Non
 
 
 def test_every_outcome_is_counted() -> None:
-    message = badges(run(*OUTCOMES))["torch"]["message"]
+    message = str(badges(run(*OUTCOMES))["torch"]["message"])
     assert sum(map(int, re.findall(r"\d+", message))) == len(OUTCOMES)
 
 

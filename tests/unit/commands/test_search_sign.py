@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from conformance.commands.search.sign import WRONG_VALUES, Sign, sign_of
+from conformance.results import CellRecord
 from conformance.table.case import Case, Layer
+from tests.support.records import cell_record
 
 
 def asked(*, features: int = 3, units: int = 2, activation: str = "linear", dtype: str = "float32") -> Case:
     return Case(input_shape=(features,), layers=(Layer(units=units, activation=activation),), dtype=dtype)
 
 
-def ended(implementation: str, reason: str, outcome: str = "crashed") -> Mapping[str, Any]:
-    return {
-        "implementation": implementation,
-        "outcome": outcome,
-        "checks": [],
-        "crash": {"reason": reason, "step": "output"},
-    }
+def ended(reason: str, outcome: str = "crashed", checks: Sequence[Mapping[str, Any]] = ()) -> CellRecord:
+    crash = {"reason": reason, "step": "output"}
+    return cell_record({"implementation": "mlx", "outcome": outcome, "checks": checks, "crash": crash})
 
 
 def test_one_end_that_was_found_does_not_hide_others() -> None:
     def sign(case: Case, outcome: str = "crashed") -> Any:
-        return sign_of(case, ended("mlx", "SIGSEGV", outcome))
+        return sign_of(case, ended("SIGSEGV", outcome))
 
     found = sign(asked(activation="log_softmax"))
     assert found.explains(sign(asked(features=9, activation="log_softmax", dtype="float16")))
@@ -41,7 +39,7 @@ def test_beside_a_crash_and_a_check_that_are_as_declared_the_sign_is_that_of_wha
         {"check": "output", "outcome": "diverges", "message": "is off", "margin": 3.0},
         {"check": "gradients", "outcome": "violates", "message": "is off", "margin": 9.0},
     ]
-    sign = sign_of(asked(), {**ended("mlx", "SIGSEGV", "violates"), "checks": checks})
+    sign = sign_of(asked(), ended("SIGSEGV", "violates", checks))
     assert (sign.check, sign.said) == ("gradients", WRONG_VALUES)
 
 

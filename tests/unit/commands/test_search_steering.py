@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import pytest
 
 from conformance.adapters.registry import select
@@ -12,17 +9,18 @@ from conformance.commands.search.loop import search
 from conformance.commands.search.oracle import Answers, Asking
 from conformance.commands.search.output import lines
 from conformance.table.case import Case, Layer
+from tests.support.records import cell_record
 from tests.support.verdicts import behaviour
 
 
 def answers(lane: str, activation: str, *, margin: float = 0.5, outcome: str = "conforms") -> Answers:
     asked = Case(input_shape=(3,), layers=(Layer(units=2, activation=activation),), lane=lane)
     checks = [
-        {"check": "output", "facts": {"margins": {"output": 0.25}}},
-        {"check": "gradients", "facts": {"margins": {"dx": margin, "db": 0.125}}},
-        {"check": "repeatable", "facts": {}},
+        {"check": "output", "outcome": outcome, "facts": {"margins": {"output": 0.25}}},
+        {"check": "gradients", "outcome": outcome, "facts": {"margins": {"dx": margin, "db": 0.125}}},
+        {"check": "repeatable", "outcome": outcome},
     ]
-    record: Mapping[str, Any] = {"outcome": outcome, "checks": checks}
+    record = cell_record({"outcome": outcome, "checks": checks})
     return Answers(case=asked, records={"one": record}, disagreement=0.0)
 
 
@@ -57,6 +55,6 @@ def test_what_is_declared_is_counted_and_is_no_find() -> None:
 def test_a_fault_beside_what_is_declared_is_a_find() -> None:
     (only,) = select(["tests.support.faulty:Float64Output"])
     with Asking([only], behaviours=[behaviour("widens", dtypes={"output": "float64"})]) as asking:
-        assert asking.ask(ROW).records[only.name]["outcome"] == "diverges"
+        assert asking.ask(ROW).records[only.name].outcome == "diverges"
     with Asking([only], behaviours=[LOSES]) as asking:
-        assert asking.ask(ROW).records[only.name]["outcome"] == "violates"
+        assert asking.ask(ROW).records[only.name].outcome == "violates"

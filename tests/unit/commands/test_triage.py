@@ -15,11 +15,13 @@ from conformance.adapters.registry import select
 from conformance.checks.cell import cell_of
 from conformance.commands.cli import main
 from conformance.commands.triage.command import NOTHING, drafts
-from conformance.commands.triage.common_fields import distinction, facts
+from conformance.commands.triage.common_fields import Facts, distinction, facts
 from conformance.ledger import Behaviour, LedgerError, load_ledger
-from conformance.results import FAILING, Run, Writer, read
+from conformance.results import FAILING, CellRecord, Run, part_of
+from conformance.results.record import QuestionRecord
 from conformance.run.cell_runner import Runner
 from conformance.table.case import Case, Expect, Layer
+from tests.support.records import cell_record, read_back
 
 CASE = Case(input_shape=(4,), layers=(Layer(units=3),), lane="exact")
 GONE = {
@@ -35,16 +37,10 @@ def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def written(*cells: dict[str, Any], **versions: str) -> Run:
-    with Path("r.jsonl").open("w", encoding="utf-8") as stream:
-        writer = Writer(stream)
-        writer.header(cells=len(cells))
-        for name in {each["implementation"] for each in cells}:
-            writer.implementation(implementation=name, versions=versions)
-        for each in cells:
-            writer.cell(each)
-        writer.footer(complete=True, seconds=1.0)
-    return read(Path("r.jsonl"))
+def written(*cells: dict[str, Any] | CellRecord, **versions: str) -> Run:
+    names = {cell_record(each).implementation for each in cells}
+    said = [{"implementation": name, "versions": versions} for name in names]
+    return read_back(Path("r.jsonl"), *cells, implementations=said)
 
 
 def cell(outcome: str = "violates", case: Case = CASE, name: str = "torch", **more: Any) -> dict[str, Any]:
@@ -68,7 +64,7 @@ def completed(text: str) -> Sequence[Behaviour]:
     return load_ledger([Path("ledger.yaml")])
 
 
-def asked(name: str, *cases: Case, behaviours: Sequence[Behaviour] = ()) -> list[dict[str, Any]]:
+def asked(name: str, *cases: Case, behaviours: Sequence[Behaviour] = ()) -> list[CellRecord]:
     implementation = select([f"tests.support.faulty:{name}"])[0]
     runner = Runner(behaviours=behaviours)
     try:
@@ -83,9 +79,9 @@ def test_a_draft_holds_once_why_and_link_are_filled(name: str) -> None:
     """What is drafted from red cells, completed, makes the same cells diverge."""
     cases = (CASE, replace(CASE, input_shape=(2, 3)))
     red = asked(name, *cases)
-    assert {each["outcome"] for each in red} <= set(FAILING)
+    assert {each.outcome for each in red} <= set(FAILING)
     behaviours = completed(drafts(written(*red)))
-    assert [each["outcome"] for each in asked(name, *cases, behaviours=behaviours)] == ["diverges"] * 2
+    assert [each.outcome for each in asked(name, *cases, behaviours=behaviours)] == ["diverges"] * 2
 
 
 def test_a_draft_is_no_entry_before_a_person_says_why() -> None:
@@ -228,13 +224,17 @@ def test_the_command_prints_it() -> None:
     assert (done.exit_code, done.output) == (0, drafts(run))
 
 
+def asked_facts(case: Case) -> Facts:
+    return facts(part_of(case.question, QuestionRecord))
+
+
 def test_a_distinction_is_as_short_as_it_can_be() -> None:
-    one, other = facts(CASE.question), facts(replace(CASE, dtype="float64", batch=7).question)
+    one, other = asked_facts(CASE), asked_facts(replace(CASE, dtype="float64", batch=7))
     assert distinction([one], [other]) == {"dtype": "float32"}
     assert distinction([one], [one]) == {}
     assert distinction([one], []) == {}
     assert distinction([], [other]) == {}
-    switched = facts(replace(CASE, environment=(("SWITCH", "1"),)).question)
+    switched = asked_facts(replace(CASE, environment=(("SWITCH", "1"),)))
     assert distinction([switched], [one]) == {"environment": {"SWITCH": "1"}}
-    fed = facts(replace(CASE, batch=0).question)
+    fed = asked_facts(replace(CASE, batch=0))
     assert distinction([fed], [one]) == {"fed": {"samples": 0}}

@@ -12,10 +12,12 @@ import pytest
 
 from conformance.report import payload as data_of
 from conformance.report import question_details, render
-from conformance.results import Run, finite, read
+from conformance.results import Run, finite, part_of, read
+from conformance.results.diff.comparison import Diff
+from conformance.results.record import QuestionRecord
 from conformance.run.selection import Selection
 from conformance.table.loader import load
-from tests.support.pages import CHANGES, ENTRY, HISTORY, MEASURED, Maker, Page, all_outcomes, cell
+from tests.support.pages import CHANGES, ENTRY, HISTORY, MEASURED, SINCE, Maker, Page, all_outcomes, cell
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def test_what_was_measured_is_shown_as_it_stands(run_of: Maker) -> None:
 
 
 def test_changes_and_history_are_those_given(run_of: Maker) -> None:
-    root = Page(render([run_of(all_outcomes())], changes=CHANGES, history=HISTORY)).root
+    root = Page(render([run_of(all_outcomes())], changes=CHANGES, since=SINCE, history=HISTORY)).root
     changes = root.all("section", id="changes")[0]
     assert "Compared with 2026-01-01T03:04:05Z." in changes.text
     for expected in ("Newly failing (1)", "conforms", "off by 0.25", "margin 0.12", "margin 0.38", "2.12.0 → 2.13.0"):
@@ -82,9 +84,9 @@ def test_changes_and_history_are_those_given(run_of: Maker) -> None:
     rows = [
         [each.text for each in row.all("td")] for row in root.all("table", id="nights")[0].all("tbody")[0].all("tr")
     ]
-    for row, night in zip(rows, reversed(HISTORY["nights"]), strict=True):
-        assert int(row[2]) == night["counts"]["violates"]
-        assert int(row[4]) == night["counts"]["conforms"]
+    for row, night in zip(rows, reversed(HISTORY.nights), strict=True):
+        assert int(row[2]) == night.counts["violates"]
+        assert int(row[4]) == night.counts["conforms"]
     assert [row[-1] for row in rows] == ["", "", "torch 2.12.0 → 2.13.0", "", ""]
     (first, *_) = root.all("table", id="trends")[0].all("tbody")[0].all("tr")
     assert [each.text for each in first.all("td")] == ["float32", "0.25", "0.28", "0.5", "0.81"]
@@ -96,19 +98,11 @@ def test_a_run_without_changes_or_history_says_nothing_of_them(run_of: Maker) ->
     root = Page(render([run_of(all_outcomes())])).root
     assert not root.all("section", id="changes")
     assert not root.all("section", id="history")
-    unchanged = Page(render([run_of(all_outcomes())], changes={"worse": []})).root
+    unchanged = Page(render([run_of(all_outcomes())], changes=Diff())).root
     assert unchanged.all("p", **{"class": "since"})[0].text == "Since the last run: nothing changed."
-    version = {"implementation": "torch", "distribution": "torch", "before": "2.12.0", "after": "2.13.0"}
-    upgraded = Page(render([run_of(all_outcomes())], changes={"worse": [], "versions": [version]})).root
+    versions = (("torch", "torch", "2.12.0", "2.13.0"),)
+    upgraded = Page(render([run_of(all_outcomes())], changes=Diff(versions=versions))).root
     assert upgraded.all("p", **{"class": "since"})[0].text == "Since the last run: 1 version changed."
-
-
-@pytest.mark.parametrize(
-    "content", [{}, {"nights": 3, "margins": [1], "worsened": None}, {"nights": [{}, {"counts": 7}]}]
-)
-def test_a_history_of_any_form_makes_a_page(run_of: Maker, content: dict[str, Any]) -> None:
-    odd = {"worse": [3, {"cell": None, "margins": ["x", 1]}], "versions": [None], "later": 3}
-    render([run_of(all_outcomes())], history=content, changes=odd)
 
 
 def test_implementations_with_the_same_bits_are_one_class(run_of: Maker) -> None:
@@ -163,7 +157,7 @@ def test_a_row_asks_what_its_cell_was_asked(tmp_path: Path) -> None:
         # That an answer is not finite a row must expect, which is no part of the question.
         if not case.expect.nonfinite:
             wanted.append((case.id, question))
-            lines += [f"  {line}" for line in question_details.yaml(question)]
+            lines += [f"  {line}" for line in question_details.yaml(part_of(question, QuestionRecord))]
     source = "description: Every row of the page.\nrows:\n" + "\n".join(lines) + "\n"
     assert len(wanted) > 300
     path = tmp_path / "rows.yaml"

@@ -10,9 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from conformance.report import render, text, write
-from conformance.results import OUTCOMES, Run, finite
+from conformance.results import OUTCOMES, finite, read
+from conformance.results.record import FooterRecord
 from tests.support.pages import CHANGES, ENTRY, EVIDENCE, GONE, HISTORY, Maker, Page, all_outcomes, cell, tell
 from tests.support.paths import ROOT
 
@@ -105,10 +107,13 @@ def test_a_complete_run_has_no_warning(run_of: Maker) -> None:
     assert Page(render([run_of(all_outcomes())])).warnings == []
 
 
-def test_no_files_and_empty_records_make_a_page() -> None:
+def test_no_files_and_empty_records_make_a_page(tmp_path: Path) -> None:
     assert Page(render([])).headline == "Nothing ran: there is no cell in these results."
-    bare = Run(path="x", header={}, implementations=({},), cells=({}, {"outcome": 3}), footer={})
-    page = Page(render([bare]))
+    lines = ['{"type": "header", "schema": 1}', '{"type": "implementation"}', '{"type": "cell"}']
+    lines += ['{"type": "cell", "outcome": 3}', '{"type": "footer"}']
+    bare = tmp_path / "bare.jsonl"
+    bare.write_text("\n".join(lines), encoding="utf-8")
+    page = Page(render([read(bare, strict=False)]))
     assert page.counts["unknown"] == 2
     assert page.headline.startswith("2 of 2 cells fail")
 
@@ -133,13 +138,7 @@ def test_a_green_cell_with_a_red_check_is_not_green(run_of: Maker) -> None:
 
 def test_a_footer_that_counts_otherwise_is_said(run_of: Maker) -> None:
     run = run_of([cell("a", "torch", "conforms")])
-    lying = Run(
-        path=run.path,
-        header=run.header,
-        implementations=run.implementations,
-        cells=run.cells,
-        footer={"counts": {"conforms": 9}, "complete": True},
-    )
+    lying = replace(run, footer=FooterRecord(counts={"conforms": 9}, complete=True))
     assert any("contradicts itself: its footer counts" in each for each in Page(render([lying])).warnings)
 
 
@@ -327,7 +326,8 @@ def test_runs_of_two_versions_say_which(run_of: Maker) -> None:
     runs = []
     for version in ("2.9.0", "2.13.0"):
         run = run_of([cell("a", "torch:compile", "conforms")], version)
-        said = {**run.implementations[0], "versions": {"torch": version, "numpy": f"1.{version}", "python": "3.11"}}
+        versions: dict[str, object] = {"torch": version, "numpy": f"1.{version}", "python": "3.11"}
+        said = structs.replace(run.implementations[0], versions=versions)
         runs.append(replace(run, implementations=(said,)))
     assert [column for _, column, _ in Page(render(runs)).marks] == [
         "torch:compile/cpu (torch 2.9.0, 2.9.0.jsonl)",
@@ -391,6 +391,11 @@ def test_the_report_imports_no_framework_and_nothing_of_the_suite_but_results() 
     assert ours == {
         "conformance.results.behaviours",
         "conformance.results",
+        "conformance.results.codec",
+        "conformance.results.diff",
+        "conformance.results.diff.cells",
+        "conformance.results.diff.comparison",
+        "conformance.results.diff.rows",
         "conformance.results.file",
         "conformance.results.record",
     }

@@ -11,9 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from conformance.commands.cli import main
-from conformance.results import Run, Writer, read
+from conformance.results import Run, plain, read
 from conformance.results.diff.comparison import SECTIONS, Diff, diff
 from conformance.results.diff.text import as_json, as_markdown, as_text
+from conformance.results.record import HeaderRecord
+from tests.support import records
 
 
 def cell(case: str, outcome: str = "conforms", implementation: str = "torch", **check: Any) -> dict[str, Any]:
@@ -22,15 +24,8 @@ def cell(case: str, outcome: str = "conforms", implementation: str = "torch", **
 
 
 def written(path: Path, *cells: dict[str, Any], version: str = "2.13.0", complete: bool = True) -> Path:
-    with path.open("w", encoding="utf-8") as stream:
-        writer = Writer(stream)
-        writer.header(cells=len(cells))
-        writer.implementation(implementation="torch", versions={"torch": version})
-        for each in cells:
-            writer.cell(each)
-        if complete:
-            writer.footer(complete=True, seconds=1.0)
-    return path
+    said = {"implementation": "torch", "versions": {"torch": version}}
+    return records.written(path, cells, implementations=[said], complete=True if complete else None)
 
 
 @pytest.fixture
@@ -76,7 +71,7 @@ def new(tmp_path: Path) -> Run:
 
 
 def cases(found: Diff) -> dict[str, list[str]]:
-    return {name: [each.case for each in getattr(found, name)] for name in SECTIONS}
+    return {name: [each.case for each in found.section(name)] for name in SECTIONS}
 
 
 def test_every_cell_is_where_it_belongs(old: Run, new: Run) -> None:
@@ -119,7 +114,7 @@ def test_a_margin_drifts_beyond_a_factor_and_where_it_is_noticed(
     tmp_path: Path, before: float, after: float, drifts: bool
 ) -> None:
     runs = [read(written(tmp_path / f"{margin}.jsonl", cell("a", margin=margin))) for margin in (before, after)]
-    assert bool(diff(*runs).drifted) is drifts
+    assert bool(diff(*runs).section("drifted")) is drifts
 
 
 @pytest.mark.parametrize("outcome", ["violates", "crashed", "timed_out"])
@@ -130,7 +125,7 @@ def test_a_cell_that_appears_red_is_worse(tmp_path: Path, outcome: str) -> None:
 
 
 def test_a_run_that_was_broken_off_is_worse_and_says_so(tmp_path: Path, old: Run) -> None:
-    broken = read(written(tmp_path / "cut.jsonl", *map(dict, old.cells), complete=False))
+    broken = read(written(tmp_path / "cut.jsonl", *map(plain, old.cells), complete=False))
     assert diff(old, broken).is_worse
     assert "broken off" in as_text(diff(old, broken))
 
@@ -221,7 +216,7 @@ def test_a_small_drift_of_many_cells_is_told_from_jitter(tmp_path: Path, factors
     old = [cell(f"c{index}", margin=0.3) for index in range(len(factors))]
     new = [cell(f"c{index}", margin=0.3 * factor) for index, factor in enumerate(factors)]
     found = diff(*runs(tmp_path, old, new))
-    assert (found.drifted, bool(found.shifts)) == ((), shifted)
+    assert (found.section("drifted"), bool(found.shifts)) == ((), shifted)
     assert not found.is_worse
     if shifted:
         assert "Margins that moved together (1)\n  cpu/torch output: margins times" in as_text(found)
@@ -231,9 +226,9 @@ def test_a_small_drift_of_many_cells_is_told_from_jitter(tmp_path: Path, factors
 def test_versions_of_the_machine_and_the_suite_and_those_that_came_are_told(tmp_path: Path) -> None:
     first = read(written(tmp_path / "a.jsonl", cell("a")))
     second = read(written(tmp_path / "b.jsonl", cell("a"), version="2.14.0"))
-    whole = {"distributions": {"numpy": "2.4"}, "platform": {"python": "3.11.7", "cpus": 2}}
-    later = {"distributions": {"numpy": "2.5", "hypothesis": "6"}, "platform": {"python": "3.11.7", "cpus": 4}}
-    found = diff(replace(first, header={**first.header, **whole}), replace(second, header={**second.header, **later}))
+    whole = HeaderRecord(distributions={"numpy": "2.4"}, platform={"python": "3.11.7", "cpus": 2})
+    later = HeaderRecord(distributions={"numpy": "2.5", "hypothesis": "6"}, platform={"python": "3.11.7", "cpus": 4})
+    found = diff(replace(first, header=whole), replace(second, header=later))
     assert found.versions == (
         ("all", "cpus", "2", "4"),
         ("all", "hypothesis", None, "6"),

@@ -66,10 +66,10 @@ def test_every_night_of_a_cell_is_what_the_results_file_says(folder: Path, night
     for name in ("breaks", "alternates", "goes", "gone"):
         (life,) = queries.life(nights, f"cpu/torch/{name}")
         said = [
-            (run.header["started"], each["outcome"], max((c["margin"] for c in each["checks"]), default=None))
+            (run.header.started, each.outcome, max((float(c.margin or 0) for c in each.checks), default=None))
             for run in map(read, sorted(folder.glob("*.jsonl")))
             for each in run.cells
-            if (each["case"], each["implementation"]) == (name, "torch")
+            if (each.case, each.implementation) == (name, "torch")
         ]
         assert [(each.started, each.outcome, each.margin) for each in life.moments] == said
 
@@ -81,22 +81,22 @@ def test_a_cell_no_night_has_is_said(nights: Nights) -> None:
 
 
 def test_what_got_worse_is_told_with_since_when_and_what_was_installed(nights: Nights) -> None:
-    found = {each["case"]: each for each in queries.worsened(nights, last=3)}
+    found = {each.case: each for each in queries.worsened(nights, last=3)}
     assert sorted(found) == ["alternates", "breaks", "goes"]
     broken = found["breaks"]
-    assert (broken["since"], broken["before"], broken["now"]) == (started(BROKEN), "conforms", "violates")
-    assert broken["versions_before"] == {"numpy": "2.4.6", "torch": "2.13.0"}
-    assert broken["versions_since"] == broken["versions_now"] == {"numpy": "2.4.6", "torch": "2.14.0"}
-    assert (found["goes"]["before"], found["goes"]["now"]) == ("diverges", "not_run")
+    assert (broken.since, broken.before, broken.now) == (started(BROKEN), "conforms", "violates")
+    assert broken.versions_before == {"numpy": "2.4.6", "torch": "2.13.0"}
+    assert broken.versions_since == broken.versions_now == {"numpy": "2.4.6", "torch": "2.14.0"}
+    assert (found["goes"].before, found["goes"].now) == ("diverges", "not_run")
 
 
 def test_a_cell_that_is_asked_no_more_is_left_out_in_time(nights: Nights) -> None:
-    assert "gone" in {each["case"] for each in queries.worsened(nights, last=7)}
-    assert "gone" not in {each["case"] for each in queries.worsened(nights, last=6)}
+    assert "gone" in {each.case for each in queries.worsened(nights, last=7)}
+    assert "gone" not in {each.case for each in queries.worsened(nights, last=6)}
 
 
 def test_what_alternates_under_the_same_versions_is_flaky_and_a_regression_is_not(nights: Nights) -> None:
-    found = [(each["case"], each["turns"], each["nights"], each["outcomes"]) for each in queries.flaky(nights)]
+    found = [(each.case, each.turns, each.nights, each.outcomes) for each in queries.flaky(nights)]
     assert found == [
         ("alternates", 5, BROKEN, ["conforms", "timed_out"]),
         ("alternates", 3, NIGHTS - BROKEN, ["conforms", "timed_out"]),
@@ -104,23 +104,20 @@ def test_what_alternates_under_the_same_versions_is_flaky_and_a_regression_is_no
 
 
 def test_margins_are_those_of_cells_that_conform(nights: Nights) -> None:
-    found = {(each["implementation"], each["dtype"]): each for each in queries.margins(nights)}
+    found = {(each.implementation, each.dtype): each for each in queries.margins(nights)}
     assert sorted(found) == [("jax", "float32"), ("torch", "float32")]
-    assert found["jax", "float32"]["medians"] == [0.4] * NIGHTS
-    assert found["torch", "float32"]["maxima"] == [0.5] * BROKEN + [0.25] * (NIGHTS - BROKEN)
+    assert found["jax", "float32"].medians == [0.4] * NIGHTS
+    assert found["torch", "float32"].maxima == [0.5] * BROKEN + [0.25] * (NIGHTS - BROKEN)
 
 
-def test_the_summary_is_json_and_counts_as_the_files_do(folder: Path) -> None:
+def test_the_summary_counts_as_the_files_do(folder: Path) -> None:
     found = queries.summary(folder)
-    assert json.loads(json.dumps(found)) == found
     files = sorted(folder.glob("*.jsonl"))
-    assert [each["file"] for each in found["nights"]] == [each.name for each in files]
-    for night, file in zip(found["nights"], files, strict=True):
-        assert night["counts"] == read(file).counts
-    assert found["nights"][-1]["versions"] == {"numpy": "2.4.6", "torch": "2.14.0"}
-    assert {"case", "implementation", "device", "since", "before", "now", "versions_before", "versions_now"} <= set(
-        found["worsened"][0]
-    )
+    assert [each.file for each in found.nights] == [each.name for each in files]
+    for night, file in zip(found.nights, files, strict=True):
+        assert night.counts == read(file).counts
+    assert found.nights[-1].versions == {"numpy": "2.4.6", "torch": "2.14.0"}
+    assert {each.cell for each in found.worsened} >= {"cpu/torch/breaks", "cpu/torch/goes"}
 
 
 def test_a_night_is_in_its_place_by_when_it_started_and_not_by_its_name(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from conformance.adapters.protocol import Array
 from conformance.adapters.registry import select
 from conformance.checks.cell import Cell
 from conformance.results.measurements import Measured
+from conformance.results.record import MeasurementRecord
 from conformance.run.cell_runner import Runner
 from conformance.run.implementation_process import ProcessOptions
 from conformance.table.case import Case, Layer
@@ -70,16 +70,16 @@ def SumsInBfloat16() -> NumPyAdapter:  # noqa: N802
     return NumPyAdapter(_SumsInBfloat16())
 
 
-def measured(adapter: str, *cases: Case) -> Mapping[str, Mapping[str, Any]]:
+def measured(adapter: str, *cases: Case) -> Mapping[str, MeasurementRecord]:
     """Return the facts of an adapter, by what they are about."""
     (implementation,) = select([adapter])
     runner, gathered = Runner(processes=ProcessOptions(in_process=True)), Measured()
     for case in cases:
         record = runner.run(Cell(case=case, implementation=implementation, device="cpu"))
-        assert record["outcome"] in ("conforms", "violates")
+        assert record.outcome in ("conforms", "violates")
         gathered.add(record)
     runner.close()
-    return {each["about"]: each for each in gathered.facts()}
+    return {each.about: each for each in gathered.facts()}
 
 
 ONE = Case(input_shape=(4, 1), layers=(Layer(units=3),), batch=4, lane="cancelling")
@@ -104,7 +104,7 @@ MANY = Case(input_shape=(8,), layers=(Layer(units=3),), batch=512, lane="uniform
     ],
 )
 def test_a_conduct_is_told(adapter: str, case: Case, about: str, finding: str) -> None:
-    assert measured(adapter, case)[about]["finding"] == finding
+    assert measured(adapter, case)[about].finding == finding
 
 
 def test_nothing_is_told_where_nothing_was_asked() -> None:
@@ -113,7 +113,7 @@ def test_nothing_is_told_where_nothing_was_asked() -> None:
 
 
 def test_evidence_counts_the_outputs_that_tell() -> None:
-    evidence = measured("tests.unit.results.test_measurements:OneRounding", ONE)["bias"]["evidence"]
+    evidence = measured("tests.unit.results.test_measurements:OneRounding", ONE)["bias"].evidence
     tell, once, twice = (int(word) for word in evidence.replace(":", " ").split() if word.isdigit())
     assert tell > 10
     assert (once, twice) == (tell, 0)

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from conformance.results import Writer, read
+from conformance.results import read
 from conformance.results.merge import MergeError, merge
 from conformance.run.cell_runner import Runner
 from conformance.run.selection import Selection
+from tests.support import records
 from tests.support.runs import EXACT, cells, conformance, lines, table
 
 ROWS = table(
@@ -44,16 +45,11 @@ def written(rows: Path, path: Path, shard: tuple[int, int], runner: Runner) -> P
     selection = Selection(cases=(str(rows),), implementations=QUICK, shard=shard)
     chosen = selection.chosen()
     asked = selection.cells(selection.table(), chosen, selection.devices(chosen))
-    with path.open("w", encoding="utf-8") as stream:
-        writer = Writer(stream)
-        said = {"cases": [str(rows)], "implementations": list(QUICK), "shard": f"{shard[0]}/{shard[1]}"}
-        writer.header(started="2026-11-01T00:00:00Z", distributions={}, platform={}, selection=said, cells=len(asked))
-        for cell in asked:
-            writer.cell(runner.run(cell))
-        for name, hello in runner.hellos.items():
-            writer.implementation(implementation=name, versions=dict(hello.versions))
-        writer.footer(complete=True, seconds=float(shard[0]))
-    return path
+    said = {"cases": [str(rows)], "implementations": list(QUICK), "shard": f"{shard[0]}/{shard[1]}"}
+    header = {"started": "2026-11-01T00:00:00Z", "selection": said}
+    found = [runner.run(cell) for cell in asked]
+    processes = [{"implementation": name, "versions": hello.versions} for name, hello in runner.hellos.items()]
+    return records.written(path, found, header=header, implementations=processes, seconds=shard[0])
 
 
 def test_what_shards_say_of_behaviours_is_counted_over_all(tmp_path: Path) -> None:
@@ -65,12 +61,9 @@ def test_what_shards_say_of_behaviours_is_counted_over_all(tmp_path: Path) -> No
     ]
     paths = []
     for index, each in enumerate(found, start=1):
-        paths.append(tmp_path / f"{index}.jsonl")
-        with paths[-1].open("w", encoding="utf-8") as stream:
-            writer = Writer(stream)
-            writer.header(selection={"shard": f"{index}/2"}, cells=1)
-            writer.cell({"case": str(index), **named, **each})
-            writer.footer(complete=True, seconds=1.0)
+        cell = {"case": str(index), **named, **each}
+        header = {"selection": {"shard": f"{index}/2"}}
+        paths.append(records.written(tmp_path / f"{index}.jsonl", [cell], header=header))
     merge(paths, tmp_path / "all.jsonl")
     *_, footer = lines(tmp_path / "all.jsonl")
     assert footer["behaviours"] == {"adds": {"cells": 2, "seen": 1, "gone": 1}}
@@ -88,11 +81,11 @@ def test_shards_merged_equal_one_run_cell_for_cell(rows: Path, tmp_path: Path) -
             assert judged(tmp_path / "merged.jsonl") == one
             run = read(tmp_path / "merged.jsonl")
             assert run.complete
-            assert run.header["cells"] == len(one)
-            assert run.header["selection"]["shard"] == "1/1"
-            assert [each["shard"] for each in run.header["shards"]] == [f"{i}/{count}" for i in range(1, count + 1)]
+            assert run.header.cells == len(one)
+            assert run.header.selection.shard == "1/1"
+            assert [each.shard for each in run.header.shards] == [f"{i}/{count}" for i in range(1, count + 1)]
             assert run.footer is not None
-            assert run.footer["seconds"] == count
+            assert run.footer.seconds == count
             assert len(run.implementations) == len(QUICK)
     finally:
         runner.close()
@@ -189,7 +182,8 @@ def test_half_a_surrogate_pair_and_fields_of_any_name_are_merged(tmp_path: Path)
     first[2] |= {"reason": "\ud800", "self": [], "question": {"dtype": "float8", "lane": "uniform"}}
     assert merge(kept([first, shard(2)], tmp_path), tmp_path / "out.jsonl") == 2
     run = read(tmp_path / "out.jsonl")
-    assert (run.header["self"], run.header["content"], run.cells[0]["reason"]) == (1, {"\ufffd": "\ufffd"}, "\ufffd")
+    assert run.header.rest == {"self": 1, "content": {"\ufffd": "\ufffd"}}
+    assert (run.cells[0].reason, run.cells[0].rest) == ("\ufffd", {"self": []})
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from conformance.adapters.registry import registered
+from conformance.results import CellRecord
 from conformance.run.cell_runner import Runner
 from conformance.run.expected_times import (
     FILE,
@@ -22,11 +23,14 @@ from conformance.run.expected_times import (
     with_new_times,
 )
 from conformance.run.selection import Selection, SelectionError
+from tests.support.records import cell_record, written
 from tests.support.runs import EXACT, table
 
 
-def cell(case: str, seconds: float, **more: Any) -> dict[str, Any]:
-    return {"case": case, "implementation": "torch", "device": "cpu", "outcome": "conforms", "seconds": seconds, **more}
+def cell(case: str, seconds: float, **more: Any) -> CellRecord:
+    return cell_record(
+        {"case": case, "checks": [{"check": "output", "outcome": "conforms"}], "seconds": seconds, **more}
+    )
 
 
 USUAL = [cell(f"case{number}", 0.05 + number / 10_000) for number in range(20)]
@@ -72,9 +76,7 @@ def test_the_package_knows_what_is_asked_by_default_and_its_file_is_as_it_is_wri
 
 
 def test_times_of_another_run_are_taken_and_a_file_that_is_none_is_a_fault(tmp_path: Path) -> None:
-    lines = [{"type": "header", "schema": 1}, *({"type": "cell", "checks": [], **each} for each in USUAL)]
-    path = tmp_path / "r.jsonl"
-    path.write_text("".join(f"{json.dumps(each)}\n" for each in lines), encoding="utf-8")
+    path = written(tmp_path / "r.jsonl", USUAL)
     times = Selection(times=str(path)).expected_times()
     assert times.cell("torch", "any") == pytest.approx(0.051, abs=0.001)
     path.write_text("nothing\n", encoding="utf-8")
@@ -93,5 +95,6 @@ def test_a_record_says_how_long_its_cell_waited_for_a_process(tmp_path: Path) ->
         )
     finally:
         runner.close()
-    assert 0.0 < first["start"] <= first["seconds"]
-    assert "start" not in second
+    assert first.start is not None
+    assert 0.0 < first.start <= first.seconds
+    assert second.start is None

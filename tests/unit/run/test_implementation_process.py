@@ -75,9 +75,9 @@ def test_an_implementation_is_announced_once_and_not_before_its_process_ran() ->
         name=EXACT.name, adapter=EXACT.adapter, packages=EXACT.packages, second_axis=AxisLimit(longest=2, reason="why")
     )
     runner = Runner(processes=ProcessOptions(in_process=True))
-    assert runner.run(Cell(case=case, implementation=limited, device="cpu"))["outcome"] == "unsupported"
+    assert runner.run(Cell(case=case, implementation=limited, device="cpu")).outcome == "unsupported"
     assert runner.new_hello(EXACT.name) is None
-    assert runner.run(short)["outcome"] == "conforms"
+    assert runner.run(short).outcome == "conforms"
     hello = runner.new_hello(EXACT.name)
     assert hello is not None
     assert hello.devices == ("cpu",)

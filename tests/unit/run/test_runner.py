@@ -26,6 +26,7 @@ from conformance.sandbox.execution import perform
 from conformance.sandbox.steps import Transcript
 from conformance.table.case import Case, Expect, Layer
 from tests.support.faulty import Exact, Honest, NumPyAdapter
+from tests.support.records import cell_record
 
 CASE = Case(input_shape=(3,), layers=(Layer(units=2),), lane="exact")
 EXACT = select(["tests.support.faulty:Exact"])[0]
@@ -35,9 +36,9 @@ CELL = Cell(case=CASE, implementation=EXACT, device="cpu")
 @pytest.mark.parametrize("bad", [0, 1, 2])
 def test_the_worst_of_several_draws_is_the_outcome(bad: int, monkeypatch: pytest.MonkeyPatch) -> None:
     outcomes = iter(["violates" if each == bad else "conforms" for each in range(3)])
-    monkeypatch.setattr(Runner, "_judge", lambda *_: {"outcome": next(outcomes), "checks": []})
+    monkeypatch.setattr(Runner, "_judge", lambda *_: cell_record({"outcome": next(outcomes)}))
     runner = Runner(draws=3, processes=ProcessOptions(in_process=True))
-    assert runner.run(CELL)["outcome"] == "violates"
+    assert runner.run(CELL).outcome == "violates"
     runner.close()
 
 
@@ -61,7 +62,7 @@ def test_a_signalling_nan_is_a_nan_and_no_error_of_the_suite(dtype: str) -> None
     case = replace(case, expect=Expect(nonfinite=True))
     (implementation,) = select([f"{__name__}:signalling_nan"])
     runner = Runner(processes=ProcessOptions(in_process=True))
-    assert runner.run(Cell(case=case, implementation=implementation, device="cpu"))["outcome"] == "conforms"
+    assert runner.run(Cell(case=case, implementation=implementation, device="cpu")).outcome == "conforms"
     runner.close()
 
 
@@ -69,7 +70,7 @@ def test_a_signalling_nan_is_a_nan_and_no_error_of_the_suite(dtype: str) -> None
 def test_a_question_is_kept_for_the_next_implementation_where_there_is_one(keeps: bool) -> None:
     forget_questions()
     runner = Runner(keeps_questions=keeps, processes=ProcessOptions(in_process=True))
-    assert runner.run(CELL)["outcome"] == "conforms"
+    assert runner.run(CELL).outcome == "conforms"
     runner.close()
     assert len(question.cache) == keeps
 
@@ -125,10 +126,9 @@ def test_a_case_beyond_a_limit_of_the_registry_is_unsupported_and_no_process_is_
     runner = Runner()
     record = runner.run(Cell(case=replace(CASE, input_shape=(4, 3)), implementation=unknown, device="cpu"))
     runner.close()
-    assert (record["outcome"], record["checks"]) == ("unsupported", [])
+    assert (record.outcome, record.checks) == ("unsupported", [])
     assert (
-        record["reason"]
-        == "axis 1 of the input has length 4, the longest that is asked has 3: it unrolls its time steps"
+        record.reason == "axis 1 of the input has length 4, the longest that is asked has 3: it unrolls its time steps"
     )
     assert runner.hellos == {}
 
@@ -163,7 +163,7 @@ def test_a_limit_is_of_the_second_axis_of_what_is_fed(case: Case, beyond: bool) 
     ],
 )
 def test_only_what_conforms_passes(outcome: str, raised: type[BaseException] | None) -> None:
-    record = {"outcome": outcome, "checks": [], "device": "cpu", "implementation": "x", "case": "y", "row": "z:1"}
+    record = cell_record({"outcome": outcome})
     runner: Any = SimpleNamespace(run=lambda cell: record)
     request: Any = SimpleNamespace(node=SimpleNamespace(stash={}))
     with nullcontext() if raised is None else pytest.raises(raised):

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
+from conformance.results import CellRecord
 from conformance.run import progress
 from conformance.run.progress import Progress
 from conformance.run.summary import IN_FULL, NAMED, summarise
 from conformance.run.tally import Tally
 from tests.support.paths import ROOT
+from tests.support.records import cell_record
 
 QUESTION = {
     "input_shape": [784, 1],
@@ -45,13 +47,13 @@ WRONG = {
 }
 
 
-def cell(case: str = "c", outcome: str = "violates", name: str = "torch", **content: Any) -> dict[str, Any]:
+def cell(case: str = "c", outcome: str = "violates", name: str = "torch", **content: Any) -> CellRecord:
     checks = [WRONG] if outcome == "violates" else []
     record = {"case": case, "implementation": name, "device": "cpu", "outcome": outcome, "checks": checks}
-    return {**record, "seconds": 0.5, "row": "cases/a.yaml:4", "question": QUESTION, **content}
+    return cell_record({**record, "seconds": 0.5, "row": "cases/a.yaml:4", "question": QUESTION, **content})
 
 
-def text(*records: dict[str, Any], results: str | None = "out/r.jsonl") -> str:
+def text(*records: CellRecord, results: str | None = "out/r.jsonl") -> str:
     return "\n".join(line for line, _ in summarise(Tally(records), results=results))
 
 
@@ -105,7 +107,7 @@ KNOWN = {
 }
 
 
-def news(*records: dict[str, Any], **more: Any) -> list[str]:
+def news(*records: CellRecord, **more: Any) -> list[str]:
     """Return the lines of a summary that say what is new."""
     lines = [line for line, _ in summarise(Tally(records), results=None, **more)]
     return [each for each in lines if each.startswith(("new: ", "gone: ", "without power: ", "not needed: "))]

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -17,7 +18,7 @@ from conformance.adapters.registry import select
 from conformance.checks.cell import cell_of, concerns
 from conformance.commands.cli import main
 from conformance.reference.lanes.draws import draws
-from conformance.results import Run, read
+from conformance.results import CellRecord, CheckRecord, Run, read
 from conformance.run.cell_runner import Runner
 from conformance.run.implementation_process import ProcessOptions
 from conformance.run.selection import Selection, SelectionError
@@ -153,13 +154,13 @@ def _environment() -> dict[str, str]:
 def test_a_run_with_random_cases_says_so_and_conforms(tmp_path: Path) -> None:
     code, run = ran(tmp_path, "tests.support.faulty:Exact", "--random", "12", "--seed", "9")
     assert code == 0
-    assert run.header["selection"]["random"] == {"count": 12, "seed": 9}
-    rows = [each["row"] for each in run.cells]
+    assert run.header.selection.random == {"count": 12, "seed": 9}
+    rows = [each.row for each in run.cells]
     assert len(rows) == 14
     assert rows[-1] == "random:9:12"
 
 
-def held(implementation: str, count: int, seed: int) -> dict[str, dict[str, Any]]:
+def held(implementation: str, count: int, seed: int) -> dict[str, CellRecord]:
     """Return the record of each random case that an implementation is asked, in this process."""
     (chosen,) = select([implementation])
     runner = Runner(processes=ProcessOptions(in_process=True))
@@ -172,14 +173,14 @@ def held(implementation: str, count: int, seed: int) -> dict[str, dict[str, Any]
 @pytest.mark.integration
 def test_an_exact_layer_conforms_on_random_cases() -> None:
     records = held("tests.support.faulty:Exact", 40, 11)
-    assert collections.Counter(each["outcome"] for each in records.values()) == {"conforms": 40}
+    assert collections.Counter(each.outcome for each in records.values()) == {"conforms": 40}
     assert sum(map(soak.elements, records.values())) > 100_000
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("fault", ["DropsBias", "WrongCount"])
 def test_a_planted_fault_is_caught_by_random_cases(fault: str) -> None:
-    outcomes = collections.Counter(each["outcome"] for each in held(f"tests.support.faulty:{fault}", 10, 11).values())
+    outcomes = collections.Counter(each.outcome for each in held(f"tests.support.faulty:{fault}", 10, 11).values())
     assert outcomes["violates"] >= 5
 
 
@@ -213,11 +214,12 @@ def results(tmp_path: Path, **changed: Any) -> Run:
 def test_elements_are_those_of_one_output_a_draw(tmp_path: Path) -> None:
     (cell,) = results(tmp_path).cells
     assert soak.elements(cell) == 3 * 2 * 3 * 5
-    leading = {**cell["question"], "batch": [2, 2]}
-    assert soak.elements({**cell, "question": leading}) == 3 * 2 * 2 * 3 * 5
-    assert soak.elements({**cell, "question": {**leading, "batch": None}}) == 3 * 3 * 5
-    unanswered = [{"check": "output", "outcome": "unsupported"}]
-    assert soak.elements({**cell, "checks": unanswered}) == 0
+    assert cell.question is not None
+    for batch, positions in (([2, 2], 2 * 2 * 3), (None, 3)):
+        question = msgspec.structs.replace(cell.question, batch=batch)
+        assert soak.elements(msgspec.structs.replace(cell, question=question)) == 3 * positions * 5
+    unanswered = CheckRecord(check="output", outcome="unsupported")
+    assert soak.elements(msgspec.structs.replace(cell, checks=[unanswered])) == 0
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def BatchIsOne() -> NumPyAdapter:  # noqa: N802
 def outcomes(adapter: str, *cases: Case, in_process: bool = False) -> Sequence[str]:
     (implementation,) = select([adapter])
     runner = Runner(processes=ProcessOptions(in_process=in_process))
-    found = [str(runner.run(cell_of(case, implementation, "cpu"))["outcome"]) for case in cases]
+    found = [runner.run(cell_of(case, implementation, "cpu")).outcome for case in cases]
     runner.close()
     return found
 
@@ -70,8 +70,8 @@ def test_a_row_about_another_device_is_not_run_here_and_says_so(need: str) -> No
     (implementation,) = select(["tests.support.faulty:Exact"])
     runner = Runner(processes=ProcessOptions(in_process=True))
     record = runner.run(cell_of(Case(input_shape=(4,), layers=(Layer(units=3),), needs=need), implementation, "cpu"))
-    assert record["outcome"] == "not_run"
-    assert need in record["reason"]
+    assert record.outcome == "not_run"
+    assert need in record.reason
 
 
 def test_shapes_are_asked_of_layers_that_no_memory_holds() -> None:
