@@ -497,7 +497,7 @@ def labels(steps: tuple[Step, ...]) -> list[str]:
     return [each.label for each in steps]
 
 
-def test_steps_whose_process_must_answer_no_other_are_steps_with_last() -> None:
+def test_steps_whose_process_must_answer_no_other_come_last() -> None:
     steps = question(replace(CASE, checks=("output", "gradients")), "cpu").steps
     moved = steps_with_last(steps, {"gradients"})
     assert sorted(labels(moved)) == sorted(labels(steps))
