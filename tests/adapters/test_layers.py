@@ -170,4 +170,4 @@ def test_an_adapter_tells_of_its_framework_and_takes_nothing_from_settings_of_a_
             own = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
             own["backend"] = GROUPS[group]["KERAS_BACKEND"]
             assert {key: settings[key] for key in own} == own
-    assert [each for each in answers_of(group).probes if not each[1]] == []
+    assert [each for each in answers_of(group).findings if not each[1]] == []

@@ -13,7 +13,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,10 @@ from conformance.checks.cell import cell_of, lack
 from conformance.results import plain
 from conformance.run.cell_runner import Runner
 from conformance.run.implementation_process import ProcessOptions
+from conformance.sandbox.child import load
+from conformance.sandbox.execution import perform
 from conformance.sandbox.layouts import arrange
+from conformance.sandbox.steps import Build, Forward, Output, Raised
 from conformance.table.case import Case, Layer
 from tests.support.paths import ROOT
 from tests.support.planted_frameworks import CASE as PLANTED_CASE
@@ -103,6 +106,16 @@ PLANTED: Final[Mapping[str, Sequence[str]]] = {
 }
 
 
+#: What was looked at, whether it is right, and what was found.
+Finding = tuple[str, bool, object]
+_WITHOUT_WEIGHTS: Final = Stack(
+    input_shape=(5,),
+    leading_axes=1,
+    dtype="float32",
+    layers=(Dense(units=3, use_bias=True, activation="linear", kernel=None, bias=None),),
+)
+
+
 @dataclass(frozen=True)
 class Request:
     """A case that an implementation is asked, and what is planted in its framework meanwhile."""
@@ -144,15 +157,11 @@ def requests(group: str) -> Sequence[Request]:
 
 @dataclass(frozen=True)
 class Answers:
-    """
-    What came of a group: the record of each request, what each implementation said of itself, and what probes found.
-
-    A probe finds a list of (what, whether it is right, what was found).
-    """
+    """What came of a group: the record of each request, what implementations say of themselves, further findings."""
 
     records: Mapping[Request, Mapping[str, Any]]
     hellos: Mapping[str, Mapping[str, Any]]
-    probes: Sequence[tuple[str, bool, object]]
+    findings: Sequence[Finding]
 
 
 @functools.cache
@@ -162,8 +171,8 @@ def answers(group: str, folder: Path) -> Answers:
     with filelock.FileLock(folder / f"{group}.lock"):
         if not file.exists():
             _start(group, file)
-    records, hellos, probes = json.loads(file.read_text(encoding="utf-8"))
-    return Answers(dict(zip(requests(group), records, strict=True)), hellos, probes)
+    records, hellos, findings = json.loads(file.read_text(encoding="utf-8"))
+    return Answers(dict(zip(requests(group), records, strict=True)), hellos, findings)
 
 
 def _start(group: str, file: Path) -> None:
@@ -215,35 +224,70 @@ def _answered(group: str, environment: Mapping[str, str]) -> Iterator[tuple[Mapp
         yield record, {each: asdict(hello) for each, hello in runner.hellos.items()}
 
 
-def _probed(group: str) -> Iterator[tuple[str, bool, object]]:
-    """Yield what there is to find of devices where there is no GPU: names, torch's meta device, a second CPU of JAX."""
-    if group == "keras2":
-        from conformance.adapters.tensorflow.arrays import kind_of
+def _probed(group: str) -> Iterator[Finding]:
+    """Yield what no cell shows: initial weights, and devices where there is no GPU."""
+    installed = [name for name in PLANTED[group] if not _missing(name)]
+    for name in installed:
+        yield from _of_adapter(*select([name]))
+    if installed == [*PLANTED[group]]:
+        yield from _OF_FRAMEWORK.get(group, tuple)()
 
-        placement = kind_of("/job:localhost/replica:0/task:0/device:GPU:0")
-        yield "read from the name of a device", placement == "gpu", placement
-    if group == "torch":
-        import torch
 
-        from conformance.adapters.torch.arrays import from_numpy, placement_of
+def _of_adapter(implementation: Implementation) -> Iterator[Finding]:
+    """Yield whether a layer without given weights has its own, and whether a GPU that is not there is made up."""
+    adapter = load(implementation.adapter, implementation.mode)
+    x = np.ones((3, 5), "float32")
+    for device in ("cpu", "gpu"):
+        steps = (Build(label="build", stack=_WITHOUT_WEIGHTS, device=device), Forward(label="forward", x=x))
+        answers = {each.label: each.answer for each in perform(adapter, steps)}
+        output = answers["forward"]
+        if device == "cpu":
+            drawn = isinstance(output, Output) and output.y.shape == (3, 3) and bool(output.y.any())
+            yield f"{implementation.name}: initial weights", drawn, str(answers)
+        else:
+            # TensorFlow places elsewhere what it cannot place as it should; then the answer must say where that was.
+            is_elsewhere = isinstance(output, Output) and output.placement == "cpu"
+            raises = any(isinstance(each, Raised) for each in answers.values())
+            right = raises or (is_elsewhere and "tensorflow" in implementation.packages)
+            yield f"{implementation.name}: no GPU, and none made up", right, str(answers)
 
-        yield "read from the tensor", placement_of(torch.empty(1, device="meta")) == "meta", None
-        wide = arrange(np.ones((2, 3, 5), "float32"), "broadcast")
-        moved = from_numpy(wide, "meta")
-        kept = tuple(step * 4 for step in moved.stride()) == wide.strides and moved.device.type == "meta"
-        yield "strides survive the move to a device", kept, str(moved.stride())
-    if group == "jax":
-        import jax
 
-        from conformance.adapters.jax.flax_nnx import FlaxNnxAdapter
+def _named_by_tensorflow() -> Iterator[Finding]:
+    from conformance.adapters.tensorflow.arrays import kind_of
 
-        first, second = jax.devices("cpu")
-        jax.config.update("jax_default_device", second)
-        layer = Dense(units=3, use_bias=True, activation="linear", kernel=None, bias=None)
-        stack = Stack(input_shape=(5,), leading_axes=1, dtype="float32", layers=(layer,))
-        model: Any = FlaxNnxAdapter().build(stack, device="cpu")
-        model.forward(np.ones((3, 5), "float32"))
-        yield "placed where it should be, not by default", model._output.devices() == {first}, str(model._output)
+    kind = kind_of("/job:localhost/replica:0/task:0/device:GPU:0")
+    yield "read from the name of a device", kind == "gpu", kind
+
+
+def _placed_by_torch() -> Iterator[Finding]:
+    import torch
+
+    from conformance.adapters.torch.arrays import from_numpy, placement_of
+
+    yield "read from the tensor", placement_of(torch.empty(1, device="meta")) == "meta", None
+    wide = arrange(np.ones((2, 3, 5), "float32"), "broadcast")
+    moved = from_numpy(wide, "meta")
+    kept = tuple(step * 4 for step in moved.stride()) == wide.strides and moved.device.type == "meta"
+    yield "strides survive the move to a device", kept, str(moved.stride())
+
+
+def _placed_by_jax() -> Iterator[Finding]:
+    import jax
+
+    from conformance.adapters.jax.flax_nnx import FlaxNnxAdapter
+
+    first, second = jax.devices("cpu")
+    jax.config.update("jax_default_device", second)
+    model: Any = FlaxNnxAdapter().build(_WITHOUT_WEIGHTS, device="cpu")
+    model.forward(np.ones((3, 5), "float32"))
+    yield "placed where it should be, not by default", model._output.devices() == {first}, str(model._output)
+
+
+_OF_FRAMEWORK: Final[Mapping[str, Callable[[], Iterable[Finding]]]] = {
+    "jax": _placed_by_jax,
+    "torch": _placed_by_torch,
+    "keras2": _named_by_tensorflow,
+}
 
 
 def main(group: str, file: str, home: str) -> None:
