@@ -23,7 +23,8 @@ from typing import Any, Final
 
 from benchmarks.cpu_time import python
 from conformance.results import read
-from conformance.run.cell_name import CellName, name_in, name_of
+from conformance.results.record import CellName
+from conformance.run.cell_name import name_of
 from conformance.run.expected_times import Times, packaged_times, times_of_results
 from conformance.run.selection import Selection
 from conformance.run.sharding import parts
@@ -112,7 +113,7 @@ def _taken(results: Path) -> dict[CellName, float]:
         # The first cell of a file that does not say so waited for its process.
         usual = times.cell(each.implementation, each.case)
         took = usual if took > times.start(each.implementation) + usual else took
-        found[name_in(each)] = took
+        found[each.cell] = took
     return found
 
 

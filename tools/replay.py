@@ -10,7 +10,7 @@ from typing import Any
 from xdist.remote import Producer
 from xdist.scheduler import WorkStealingScheduling
 
-from conformance.run.cell_name import CellName
+from conformance.results.record import CellName
 
 
 class _Worker:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -25,10 +24,9 @@ def history(folder: Path, cell: str | None, last: int, form: str, cache: Path | 
     FOLDER holds results files, one for each night: .jsonl, .jsonl.gz or .jsonl.zst. With CELL, which is
     DEVICE/IMPLEMENTATION/CASE or IMPLEMENTATION/CASE, its first bad night with the versions before and after.
     """
-    from dataclasses import asdict
-
-    from conformance.results.history.queries import as_json, as_text, life, life_as_text, overview
+    from conformance.results.history.queries import life, overview
     from conformance.results.history.store import HistoryError, open_nights
+    from conformance.results.history.text import as_json, as_text, life_as_text, lives_as_json
 
     source = click.get_current_context().get_parameter_source("last")
     if cell and source is not click.core.ParameterSource.DEFAULT:
@@ -39,12 +37,7 @@ def history(folder: Path, cell: str | None, last: int, form: str, cache: Path | 
     except HistoryError as error:
         raise CommandFault(str(error)) from None
     if cell:
-        told = [
-            {**asdict(each), "turns": [{**asdict(turn), "changed": turn.changed} for turn in each.turns]}
-            for each in lives
-        ]
-        text = json.dumps(told, indent=2)
-        click.echo(text if form == "json" else "\n\n".join(map(life_as_text, lives)))
+        click.echo(lives_as_json(lives) if form == "json" else "\n\n".join(map(life_as_text, lives)))
     else:
         found = overview(nights, last)
         click.echo(as_json(found) if form == "json" else as_text(found, last))

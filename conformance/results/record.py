@@ -8,7 +8,7 @@ keeps them in `rest`, and `plain` writes them again. This module knows nothing o
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -27,6 +27,22 @@ _FEW: Final = msgspec.Meta(max_length=64)
 Axes = Annotated[list[Length], _FEW]
 Shard = Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,5}/[1-9][0-9]{0,5}\Z")]
 T = TypeVar("T")
+
+
+class CellName(NamedTuple):
+    """What names a cell: three texts, so that it crosses between processes as it is."""
+
+    device: str
+    implementation: str
+    case: str
+
+    def __str__(self) -> str:
+        return f"{self.device}/{self.without_device}"
+
+    @property
+    def without_device(self) -> str:
+        """`IMPLEMENTATION/CASE`, which is enough where a run has one device."""
+        return f"{self.implementation}/{self.case}"
 
 
 class Rest(dict[str, object]):
@@ -289,9 +305,14 @@ class CellRecord(Part, frozen=True, tag_field="type", tag="cell"):
         return f"{self.device}/{self.implementation}"
 
     @property
+    def cell(self) -> CellName:
+        """The name of the cell in its parts."""
+        return CellName(self.device, self.implementation, self.case)
+
+    @property
     def name(self) -> str:
         """`DEVICE/IMPLEMENTATION/CASE`, as in a test's id."""
-        return f"{self.device}/{self.implementation}/{self.case}"
+        return str(self.cell)
 
     @property
     def dtype(self) -> str:

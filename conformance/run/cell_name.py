@@ -1,38 +1,16 @@
-"""The name of a cell, as it travels from a test to its report and into the results file."""
+"""The names of the cells of a run, and the tests that have them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from conformance.checks.cell import Cell
-from conformance.results import CellRecord
-
-
-class CellName(NamedTuple):
-    """What names a cell: three texts, so that it crosses between processes as it is."""
-
-    device: str
-    implementation: str
-    case: str
-
-    def __str__(self) -> str:
-        return f"{self.device}/{self.without_device}"
-
-    @property
-    def without_device(self) -> str:
-        """`IMPLEMENTATION/CASE`, which is enough where a run has one device."""
-        return f"{self.implementation}/{self.case}"
+from conformance.results.record import CellName
 
 
 def name_of(cell: Cell) -> CellName:
     """Return the name of a cell."""
     return CellName(cell.device, cell.implementation.name, cell.case.id)
-
-
-def name_in(record: CellRecord) -> CellName:
-    """Return the name of the cell of a record."""
-    return CellName(record.device, record.implementation, record.case)
 
 
 def cells_of_tests(cells: Iterable[Cell], test_ids: Iterable[str]) -> dict[str, CellName]:

@@ -12,8 +12,9 @@ import pytest
 import conformance
 from conformance.results import UNJUDGED
 from conformance.results.locked_file import OutputError
+from conformance.results.record import CellName
 from conformance.run import resources
-from conformance.run.cell_name import CellName, cells_of_tests
+from conformance.run.cell_name import cells_of_tests
 from conformance.run.options import Options
 from conformance.run.plan import Plan
 from conformance.run.recorder import Recorder

@@ -17,8 +17,7 @@ from msgspec.structs import replace
 from conformance.results.codec import record_of
 from conformance.results.locked_file import OutputError, ResultsFile
 from conformance.results.measurements import Measured
-from conformance.results.record import CellRecord, HeaderRecord, ImplementationRecord
-from conformance.run.cell_name import CellName
+from conformance.results.record import CellName, CellRecord, HeaderRecord, ImplementationRecord
 from conformance.run.progress import Progress
 from conformance.run.tally import Tally
 

@@ -14,8 +14,7 @@ from typing import Final
 
 from conformance.results import FAILING, OUTCOMES, CellRecord, CheckRecord, has_script
 from conformance.results.behaviours import Counts, near
-from conformance.results.record import EntryRecord, Number, QuestionRecord
-from conformance.run.cell_name import CellName, name_in
+from conformance.results.record import CellName, EntryRecord, Number, QuestionRecord
 from conformance.run.tally import KEPT, Tally
 
 Line = tuple[str, str]
@@ -165,12 +164,12 @@ def _next(
 ) -> Iterator[Line]:
     """Yield what a person may want to type, where there is something to be done; each command works as it stands."""
     if failing:
-        cell = name_in(failing[0])
+        cell = failing[0].cell
         command = alone(cell)
         yield f"first to look at: {cell}" + ("" if command is None else f"; alone: {command}"), "bold"
     if failing and results is not None:
         file = shlex.quote(results)
-        shown = next((name_in(each) for each in failing if has_script(each)), None)
+        shown = next((each.cell for each in failing if has_script(each)), None)
         if shown is not None:
             yield f"a script that shows it: conformance reproduce {shlex.quote(str(shown))} {file}", "bold"
         yield f"a ledger entry for each red cell: conformance triage {file}", "bold"
@@ -193,7 +192,7 @@ def _failures(tally: Tally) -> Iterator[Line]:
     if others:
         yield "", ""
     for record in others:
-        yield f"{record.outcome}: {name_in(record)}", "red"
+        yield f"{record.outcome}: {record.name}", "red"
     if red > IN_FULL + NAMED:
         yield f"and {red - IN_FULL - NAMED} more red cells", "red"
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from conformance.results import FAILING, UNJUDGED, CellRecord
 from conformance.results.behaviours import BehaviourCounts
-from conformance.run.cell_name import CellName, name_in
+from conformance.results.record import CellName
 
 SLOWEST: Final = 5
 #: Red cells kept of each implementation: as many as a summary names of all together.
@@ -91,7 +91,7 @@ class Tally:
 
     def take(self, record: CellRecord) -> None:
         """Take the record of a cell."""
-        cell, outcome = name_in(record), record.outcome
+        cell, outcome = record.cell, record.outcome
         implementation = cell.implementation
         self._is_taken[cell] = True
         counts = self.counted.setdefault((cell.device, implementation), Counter())

@@ -9,20 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from conformance.results.history.store import HistoryError, Night, Nights, open_nights
-from conformance.text import printable
+from conformance.results.record import CellName
 
 #: Outcomes that speak for a cell. All others, a cell that was not run among them, are no evidence that it is right.
 GOOD: Final = ("conforms", "diverges")
-#: Lines of a kind printed on a terminal; JSON has all.
-_LISTED: Final = 20
-#: Nights in the text of one cell.
-_SHOWN: Final = 30
-_BARS: Final = "▁▂▃▄▅▆▇█"
 
 #: Cells whose last night is among the last ones, is not good, and has a good night somewhere before it.
 _WORSENED: Final = """
@@ -129,7 +124,7 @@ class Worsened:
     @property
     def cell(self) -> str:
         """`DEVICE/IMPLEMENTATION/CASE`."""
-        return f"{self.device}/{self.implementation}/{self.case}"
+        return str(CellName(self.device, self.implementation, self.case))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +142,7 @@ class Flaky:
     @property
     def cell(self) -> str:
         """`DEVICE/IMPLEMENTATION/CASE`."""
-        return f"{self.device}/{self.implementation}/{self.case}"
+        return str(CellName(self.device, self.implementation, self.case))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,84 +278,3 @@ def overview(nights: Nights, last: int) -> Overview:
         flaky=flaky(nights, last),
         margins=margins(nights),
     )
-
-
-def as_json(found: Overview) -> str:
-    """Return an overview as JSON; margins and unread lines are told once, and not for each night."""
-    content = asdict(found)
-    for night in content["nights"]:
-        del night["margins"], night["unread"]
-    return json.dumps(content, indent=2)
-
-
-def as_text(found: Overview, last: int) -> str:
-    """Return an overview for a terminal."""
-    return "\n".join(map(printable, _overview_lines(found, last)))
-
-
-def _overview_lines(found: Overview, last: int) -> Iterator[str]:
-    nights, newest = found.nights, found.nights[-1]
-    cells = sum(sum(each.counts.values()) for each in nights)
-    yield f"{len(nights):,} nights, {nights[0].started} to {newest.started}; {cells:,} cells"
-    counts = ", ".join(f"{count:,} {name}" for name, count in newest.counts.items() if count)
-    yield f"last: {counts or 'no cell'}{'' if newest.complete else '; broken off'}"
-    for name, reason in found.skipped.items():
-        yield f"skipped: {name}: {reason}"
-    for name, count in found.unread_lines.items():
-        yield f"{name}: {count} line{'s' if count > 1 else ''} cannot be read"
-    yield ""
-    yield f"Worse than they were, in the last {last} nights ({len(found.worsened)})"
-    for worse in found.worsened[:_LISTED]:
-        versions = ", ".join(changed(worse.versions_before, worse.versions_since)) or "same versions"
-        yield f"  {worse.cell}: {worse.before} -> {worse.now} since {worse.since} ({versions})"
-    yield from _more(found.worsened)
-    yield ""
-    yield f"Not always the same, with the same versions ({len(found.flaky)})"
-    for each in found.flaky[:_LISTED]:
-        yield f"  {each.cell}: {' or '.join(each.outcomes)}, {each.turns} turns in {each.nights} nights"
-    yield from _more(found.flaky)
-    yield ""
-    yield "Median margin, by implementation and dtype"
-    for trend in found.margins:
-        yield f"  {trend.implementation:<22} {trend.dtype:<9} {_trend(trend.medians)}"
-
-
-def life_as_text(found: Life) -> str:
-    """Return the life of a cell for a terminal: when it turned bad, with what, the trend of its margin, its nights."""
-    return "\n".join(map(printable, _life_lines(found)))
-
-
-def _life_lines(found: Life) -> Iterator[str]:
-    moments = found.moments
-    yield f"{found.cell}: {len(moments)} nights, {moments[0].started} to {moments[-1].started}"
-    for turn in found.turns[-_LISTED:]:
-        before, after = turn.before, turn.after
-        yield f"went bad: {after.started}, {before.outcome} -> {after.outcome}; last good night {before.started}"
-        yield f"  versions: {', '.join(turn.changed) or 'the same'}"
-        yield from [f"  {after.check or 'cell'}: {after.said}"] if after.said else []
-    if not found.turns:
-        good = sum(each.outcome in GOOD for each in moments)
-        yield "always good" if good == len(moments) else "never good" if not good else "never went bad"
-    yield f"margin: {_trend([each.margin for each in moments])}"
-    earlier: Moment | None = None
-    for each in moments[-_SHOWN:]:
-        margin = "" if each.margin is None else f"  margin {each.margin:.3g}"
-        versions = ", ".join(changed(earlier.versions, each.versions)) if earlier else ""
-        yield f"  {each.started}  {each.outcome:<11}{margin}{f'  ({versions})' if versions else ''}"
-        earlier = each
-
-
-def _trend(numbers: Sequence[float | None]) -> str:
-    """Return the first and last of some numbers, and all of them, at most forty, as bars from 0 to the largest."""
-    known = [each for each in numbers if each is not None]
-    if not known:
-        return "none"
-    largest = max(known) or 1.0
-    shown = numbers[:: max(1, -(-len(numbers) // 40))]
-    bars = "".join(" " if each is None else _BARS[min(7, int(8 * each / largest))] for each in shown)
-    return f"{known[0]:.3g} -> {known[-1]:.3g}, largest {max(known):.3g}  {bars}"
-
-
-def _more(found: Sequence[object]) -> Iterator[str]:
-    if len(found) > _LISTED:
-        yield f"  and {len(found) - _LISTED:,} more"

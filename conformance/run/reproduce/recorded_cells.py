@@ -21,8 +21,7 @@ from conformance.checks.question import Question
 from conformance.checks.references import question
 from conformance.reference.lanes.draws import NoDraw
 from conformance.results import CellRecord, Run, part_of, plain, read
-from conformance.results.record import QuestionRecord
-from conformance.run.cell_name import CellName, name_in
+from conformance.results.record import CellName, QuestionRecord
 from conformance.run.instruction_set import NAMES, with_limit
 from conformance.run.reproduce.row import row_fields
 from conformance.run.reproduce.symptom import NotShown
@@ -81,7 +80,7 @@ def find(cell: str, run: Run) -> CellRecord:
     Raises:
         NoSuchCell: there is none of that name, or there are several.
     """
-    named = {name_in(each): each for each in run.cells}
+    named = {each.cell: each for each in run.cells}
     found = [name for name in named if cell in (str(name), name.without_device)]
     if len(found) == 1:
         return named[found[0]]

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from conformance.adapters.registry import Implementation
 from conformance.checks.cell import Cell
-from conformance.run.cell_name import CellName, cells_of_tests
+from conformance.results.record import CellName
+from conformance.run.cell_name import cells_of_tests
 from conformance.table.case import Case, Layer
 
 CASE = Case(input_shape=(3,), layers=(Layer(units=2),), lane="exact")

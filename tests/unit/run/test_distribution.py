@@ -9,7 +9,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import WorkStealingScheduling
 
-from conformance.run.cell_name import CellName
+from conformance.results.record import CellName
 from conformance.run.distributed.hooks import WithXdist
 from conformance.run.distributed.machines import Machines
 from tools.replay import replay
