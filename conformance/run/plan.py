@@ -56,7 +56,7 @@ class Plan:
 
 def assignment_of_worker(config: pytest.Config) -> Assignment:
     """Return the assignment of a worker, which runs what it is sent, and reads no file that may not be there."""
-    sent: transfer.WorkerInput = config.workerinput["conformance"]  # type: ignore[attr-defined]
+    sent: transfer.WorkerInput = config.workerinput["conformance"]  # type: ignore[attr-defined]  # pytest-xdist adds it
     cells, behaviours = transfer.unpack(sent["cells"])
     return Assignment(
         cells=cells,

@@ -106,6 +106,15 @@ PLANTED: Final[Mapping[str, Sequence[str]]] = {
 }
 
 
+#: The layer of Flax that each mode is about.
+_FLAX_LAYERS: Final = {
+    **dict.fromkeys(("flax-linen", "flax-linen:jit", "flax-linen:abstract"), "Dense"),
+    "flax-linen:dense-general": "DenseGeneral",
+    "flax-linen:einsum": "Einsum",
+    **dict.fromkeys(("flax-nnx", "flax-nnx:jit", "flax-nnx:abstract"), "Linear"),
+    "flax-nnx:linear-general": "LinearGeneral",
+    "flax-nnx:einsum": "Einsum",
+}
 #: What was looked at, whether it is right, and what was found.
 Finding = tuple[str, bool, object]
 _WITHOUT_WEIGHTS: Final = Stack(
@@ -281,6 +290,11 @@ def _placed_by_jax() -> Iterator[Finding]:
     model: Any = FlaxNnxAdapter().build(_WITHOUT_WEIGHTS, device="cpu")
     model.forward(np.ones((3, 5), "float32"))
     yield "placed where it should be, not by default", model._output.devices() == {first}, str(model._output)
+    for name, layer in _FLAX_LAYERS.items():
+        (implementation,) = select([name])
+        made: Any = load(implementation.adapter, implementation.mode).build(_WITHOUT_WEIGHTS, device="cpu")
+        found = type(made._module.layers[0]).__name__
+        yield f"{name} has the layer it names", found == layer, found
 
 
 _OF_FRAMEWORK: Final[Mapping[str, Callable[[], Iterable[Finding]]]] = {
