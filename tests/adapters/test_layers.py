@@ -104,12 +104,12 @@ def test_a_function_whose_gradient_is_wrong_is_seen(record_of: RecordOf) -> None
     assert violated(found) == {"gradients", "weights_live"}
 
 
-def test_a_layer_built_within_a_decorated_call_is_asked_by_name_alone() -> None:
+def test_a_layer_built_within_a_decorated_call_runs_by_name_alone() -> None:
     (decorated,) = select(["keras-tensorflow:decorated"])
     assert not concerns(TWO_LAYERS, decorated)
 
 
-def test_a_layer_for_some_ranks_is_asked_those_alone() -> None:
+def test_a_layer_for_some_ranks_gets_cases_of_those_alone() -> None:
     for implementation in select(["torch:*", "onnxruntime:*"]):
         ranks = {len(case.input_shape) for case in load([default_cases()]).cases if concerns(case, implementation)}
         assert (ranks == {2}) == (implementation.name == "torch:conv1d")
@@ -149,15 +149,15 @@ def test_a_mode_that_is_none_is_an_error(adapter: str) -> None:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_an_adapter_tells_of_its_framework_and_takes_nothing_from_settings_of_a_user(
+def test_an_adapter_reports_its_framework_and_ignores_the_settings_of_a_user(
     answers_of: Callable[[str], Answers], group: str
 ) -> None:
     names = [name for name in PLANTED[group] if not select([name])[0].missing_packages()]
     for name in names:
-        (implementation,), told = select([name]), answers_of(group).hellos[name]
-        settings = told["settings"]
-        assert {*implementation.packages} <= {*told["versions"]}
-        assert all(told["versions"].values())
+        (implementation,), hello = select([name]), answers_of(group).hellos[name]
+        settings = hello["settings"]
+        assert {*implementation.packages} <= {*hello["versions"]}
+        assert all(hello["versions"].values())
         full = {"float32_matmul_precision", "matmul_precision"} & {*settings}
         assert all(settings[each] == "highest" for each in full), settings
         tf32 = [value for key, value in settings.items() if "tf32" in key or "tensor_float_32" in key]
@@ -165,7 +165,7 @@ def test_an_adapter_tells_of_its_framework_and_takes_nothing_from_settings_of_a_
         assert tf32 or full, settings
         threads = {settings.get(each, 1) for each in ("threads", "intra_op_threads", "inter_op_threads")}
         assert threads == {1}, settings
-        assert told["devices"] == ["cpu"]
+        assert hello["devices"] == ["cpu"]
         if "keras" in implementation.packages:
             own = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
             own["backend"] = GROUPS[group]["KERAS_BACKEND"]

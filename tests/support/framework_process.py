@@ -212,7 +212,7 @@ def outcomes(record: Mapping[str, Any]) -> dict[str, str]:
 # What follows runs in the process of a group.
 
 
-def _asked(request: Request, environment: Mapping[str, str]) -> Implementation:
+def _implementation_of(request: Request, environment: Mapping[str, str]) -> Implementation:
     """Return the implementation of a request, in the environment of its group."""
     (implementation,) = select([request.implementation])
     assert implementation.environment.items() <= environment.items(), f"{implementation.name} is of another group"
@@ -222,10 +222,10 @@ def _asked(request: Request, environment: Mapping[str, str]) -> Implementation:
     return replace(implementation, environment=environment)
 
 
-def _answered(group: str, environment: Mapping[str, str]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+def _records(group: str, environment: Mapping[str, str]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
     """Yield the record of each request, with what its implementation said of itself."""
     for request in requests(group):
-        implementation = _asked(request, environment)
+        implementation = _implementation_of(request, environment)
         plant = request.fault != NO_FAULT and ":" not in request.fault
         with planted(request.implementation, request.fault) if plant else contextlib.nullcontext():
             runner = Runner(processes=ProcessOptions(in_process=True))
@@ -233,16 +233,16 @@ def _answered(group: str, environment: Mapping[str, str]) -> Iterator[tuple[Mapp
         yield record, {each: asdict(hello) for each, hello in runner.hellos.items()}
 
 
-def _probed(group: str) -> Iterator[Finding]:
+def _findings(group: str) -> Iterator[Finding]:
     """Yield what no cell shows: initial weights, and devices where there is no GPU."""
     installed = [name for name in PLANTED[group] if not _missing(name)]
     for name in installed:
-        yield from _of_adapter(*select([name]))
+        yield from _adapter_findings(*select([name]))
     if installed == [*PLANTED[group]]:
-        yield from _OF_FRAMEWORK.get(group, tuple)()
+        yield from _FRAMEWORK_FINDINGS.get(group, tuple)()
 
 
-def _of_adapter(implementation: Implementation) -> Iterator[Finding]:
+def _adapter_findings(implementation: Implementation) -> Iterator[Finding]:
     """Yield whether a layer without given weights has its own, and whether a GPU that is not there is made up."""
     adapter = load(implementation.adapter, implementation.mode)
     x = np.ones((3, 5), "float32")
@@ -297,7 +297,7 @@ def _placed_by_jax() -> Iterator[Finding]:
         yield f"{name} has the layer it names", found == layer, found
 
 
-_OF_FRAMEWORK: Final[Mapping[str, Callable[[], Iterable[Finding]]]] = {
+_FRAMEWORK_FINDINGS: Final[Mapping[str, Callable[[], Iterable[Finding]]]] = {
     "jax": _placed_by_jax,
     "torch": _placed_by_torch,
     "keras2": _named_by_tensorflow,
@@ -308,10 +308,10 @@ def main(group: str, file: str, home: str) -> None:
     """Write into a file what came of the requests of a group, where `home` holds somebody's settings of Keras."""
     records: list[Mapping[str, Any]] = []
     hellos: dict[str, Any] = {}
-    for record, hello in _answered(group, {**GROUPS[group], "KERAS_HOME": home}):
+    for record, hello in _records(group, {**GROUPS[group], "KERAS_HOME": home}):
         records.append(record)
         hellos |= hello
-    Path(file).write_text(json.dumps([records, hellos, list(_probed(group))]), encoding="utf-8")
+    Path(file).write_text(json.dumps([records, hellos, list(_findings(group))]), encoding="utf-8")
 
 
 if __name__ == "__main__":
