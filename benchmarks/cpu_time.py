@@ -1,4 +1,4 @@
-"""What a command costs: CPU seconds of it and of all that it waited for, wall seconds, and what it printed."""
+"""Runs a command and measures its wall seconds and the CPU seconds of it and its children."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
-#: Where it is set, Python writes no bytecode.
+#: If it is set, Python writes no bytecode.
 _COMPILES_ANEW: Final = "PYTHONDONTWRITEBYTECODE"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spent:
-    """What a command cost; `cpu` and `wall` in seconds."""
+    """The cost of a command: `cpu` and `wall` in seconds, and its output."""
 
     cpu: float
     wall: float
@@ -56,6 +56,6 @@ def python(*arguments: str, environment: Mapping[str, str] | None = None, ends: 
 
 
 def _of_children() -> float:
-    """Return the CPU seconds of all children waited for, of their children that they waited for, and so on."""
+    """Return the CPU seconds of all ended children and their ended descendants."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

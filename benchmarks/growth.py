@@ -1,8 +1,8 @@
 """
-Results files of any size, made of the records of one real run: as long as a real one's lines, and as varied.
+Makes results files of any size from the records of one real run.
 
-A turn is the whole real run once more, of other questions: every case gets another leading axis, id and line. The
-implementations of the real run are told as so many, in turn, since a large run asks many implementations the same.
+The records of the real run are repeated. In each repetition every case gets another leading axis, id and line. The
+records of the two real implementations stand in turn for those of all `NAMES`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, Final
 from benchmarks.cpu_time import python
 from conformance.adapters.registry import registered
 
-#: Those of the real run, which start at once and answer fast.
+#: The implementations of the real run, which start and answer fast.
 REAL: Final = ("torch", "numpy")
-#: Implementations of a made-up file: about as many as a run asks where all frameworks are installed.
+#: Implementations of a made-up file: about as many as a run has if all frameworks are installed.
 NAMES: Final = tuple(registered())[:20]
 
 
@@ -34,17 +34,17 @@ def real(folder: Path) -> Path:
 
 def grown(source: Path, target: Path, cells: int, *, started: str | None = None, red_every: int = 0) -> None:
     """
-    Write a results file of so many cells from another; compressed where its name ends with `.gz`.
+    Write a results file of `cells` cells from another one; compressed if its name ends with `.gz`.
 
-    Every `red_every`-th cell violates, none where that is 0; `started` is told in place of the real time.
+    Every `red_every`-th cell violates; with 0 none does. `started` replaces the real time in the header.
     """
     header, *others = (json.loads(line) for line in source.read_text(encoding="utf-8").splitlines())
     counts: Counter[str] = Counter()
     with gzip.open(target, "wt", 1) if target.suffix == ".gz" else target.open("w", encoding="utf-8") as stream:
         stream.write(json.dumps({**header, "cells": cells, **({"started": started} if started else {})}) + "\n")
-        said = [each for each in others if each["type"] == "implementation"]
+        implementations = [each for each in others if each["type"] == "implementation"]
         for number, name in enumerate(NAMES):
-            stream.write(json.dumps({**said[number % len(said)], "implementation": name}) + "\n")
+            stream.write(json.dumps({**implementations[number % len(implementations)], "implementation": name}) + "\n")
         for number, record in enumerate(_records([each for each in others if each["type"] == "cell"], cells)):
             if red_every and number % red_every == 0:
                 record |= _violation(record)
@@ -74,7 +74,7 @@ def _copy(record: dict[str, Any], case: str, name: str, turn: int) -> dict[str, 
         shape = record["question"]["input_shape"]
         copy |= {"case": f"{turn + 1000}x{case}", "row": f"{file}:{int(line) + 1000 * turn}"}
         copy["question"] = {**record["question"], "input_shape": [turn + 1000, *shape]}
-        # Scripts are of red and diverging cells; of so many of these a run has few.
+        # Only red and diverging cells have scripts, and a real run has few of these.
         copy.pop("reproduce", None)
     return copy
 

@@ -1,8 +1,8 @@
 """
-How long a folder of nights takes to search: nights are made up, read for the first time, and asked again.
+Measures the search of a folder of made-up nights: the first reading, and each query after it.
 
-Prints what was made, and wall time in seconds for each question. Planted are a regression at one night, so that the
-answer is known, and a cell that alternates; an answer that misses them ends the benchmark with an error.
+Prints the size of the nights, and the wall time of each query in seconds. One night has a planted regression, and one
+cell alternates; a query that misses them ends the benchmark with an error.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from conformance.results.history import queries
 from conformance.results.history.store import open_nights
 
 IMPLEMENTATIONS: Final = ("torch", "torch:compile", "keras-jax", "keras-torch", "flax-nnx")
-#: The night of the regression, counted from the last; a regression of long ago is looked for in all nights since.
+#: The night of the regression, counted from the last.
 AGO: Final = 20
 CHECKS: Final = ("output_shape", "parameters", "output_dtype", "placement", "output", "gradients", "repeatable")
 
 
 def cell(number: int) -> dict[str, Any]:
-    """Return the record of a cell, about as long as those of a run are."""
+    """Return the record of a cell, about as long as that of a real cell."""
     implementation = IMPLEMENTATIONS[number % len(IMPLEMENTATIONS)]
-    held = [
+    checks = [
         {
             "check": check,
             "outcome": "conforms",
@@ -49,7 +49,7 @@ def cell(number: int) -> dict[str, Any]:
         "implementation": implementation,
         "device": "cpu",
         "outcome": "conforms",
-        "checks": held,
+        "checks": checks,
         "steps": {f"output of step {index}": 0.000123 for index in range(12)},
         "seconds": 0.0031,
         "row": "cases/seed.yaml:4",
@@ -59,7 +59,7 @@ def cell(number: int) -> dict[str, Any]:
 
 
 def make(folder: Path, nights: int, cells: int) -> int:
-    """Write the nights; return how many bytes they are."""
+    """Write the nights, and return their size in bytes."""
     records = [cell(number) for number in range(cells)]
     good = [json.dumps(each) for each in records]
     bad = json.dumps(
@@ -85,14 +85,14 @@ def make(folder: Path, nights: int, cells: int) -> int:
 
 @contextmanager
 def timed(what: str) -> Iterator[None]:
-    """Print how long the block took."""
+    """Print the wall time of the block."""
     started = time.perf_counter()
     yield
     print(f"{what:<52} {time.perf_counter() - started:8.2f} s", flush=True)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measure so many nights of so many cells in a folder that is emptied first and removed at the end."""
+    """Measure in a folder, which is emptied first and removed at the end; arguments: folder, nights, cells."""
     folder, nights, cells = Path(arguments[0]), int(arguments[1]), int(arguments[2])
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -101,22 +101,22 @@ def main(arguments: Sequence[str]) -> None:
         print(f"{nights:,} nights of {cells:,} cells: {nights * cells:,} in {written / 1e9:.2f} GB of results files")
         with timed("read for the first time"):
             open_nights(folder)
-        kept = sum(each.stat().st_size for each in (folder / ".cache").iterdir())
-        print(f"kept as {kept / 1e6:.0f} MB of columns")
+        columns = sum(each.stat().st_size for each in (folder / ".cache").iterdir())
+        print(f"stored as {columns / 1e6:.0f} MB of columns")
         with timed("opened again"):
             found = open_nights(folder)
         with timed("first bad night of a cell"):
-            (life,) = queries.life(found, "torch/0x28-4-uniform")
+            (cell,) = queries.cell_histories(found, "torch/0x28-4-uniform")
         with timed("what got worse, in the last 30 nights"):
-            worse = queries.worsened(found, 30)
+            worse = queries.worse_cells(found, 30)
         with timed("what alternates, in the last 90 nights"):
             alternating = queries.flaky(found, 90)
         with timed("what alternates, in all nights"):
             queries.flaky(found, nights)
-        with timed("what the page shows, opened anew"):
+        with timed("what the page shows, opened again"):
             queries.summary(folder)
-        (turn,) = life.turns
-        if turn.changed != ("torch 2.12.0 -> 2.13.0",) or turn.after.file != f"{nights - AGO:05d}.jsonl":
+        (turn,) = cell.regressions
+        if turn.version_changes != ("torch 2.12.0 -> 2.13.0",) or turn.after.file != f"{nights - AGO:05d}.jsonl":
             sys.exit(f"the planted regression was not found: {turn}")
         if [each.case for each in worse] != ["0x28-4-uniform", "0x28-4-uniform"][: len(worse)] or not worse:
             sys.exit(f"what got worse is not what was planted: {worse}")

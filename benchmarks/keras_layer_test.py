@@ -1,10 +1,10 @@
 """
-(b) The suite beside Keras's own `run_layer_test`, on Dense over the four shapes of the question, on TensorFlow.
+(b) The suite compared with Keras's own `run_layer_test`: Dense on the four shapes of the README, on TensorFlow.
 
     python -m benchmarks.keras_layer_test [ROUNDS]
 
-Both are asked of one layer of 4 units, in one process each that has imported Keras, after one case that is not counted;
-wall time per case, which here is a cell: a row of the table is two, of exact and of uniform values. Keras's test is
+Both test one layer of 4 units, each in one process that has imported Keras, after one case that is not counted. The
+figure is wall time per case, which is a cell of the suite; a row has two, one exact and one uniform. Keras's test is
 `keras.src.testing.TestCase.run_layer_test`, with its training and its mixed-precision check.
 """
 
@@ -19,10 +19,10 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.bare_loop import asked
+from benchmarks.bare_loop import cells_of
 from benchmarks.cpu_time import python
 from conformance.adapters.registry import select
-from conformance.checks.cell import checks_asked
+from conformance.checks.cell import check_names
 from conformance.run.cell_runner import Runner
 from conformance.run.implementation_process import ProcessOptions
 from conformance.sandbox import environment
@@ -31,31 +31,31 @@ from conformance.table.case import Layer
 NAME: Final = "keras-tensorflow"
 SHAPES: Final = ((784,), (784, 1), (32, 28), (32, 28, 1))
 UNITS: Final = 4
-#: The lanes of a row that says nothing of its values.
+#: The lanes of a row without `values`.
 LANES: Final = ("exact", "uniform")
-KERAS_HOLDS: Final = (
+KERAS_CHECKS: Final = (
     "serialization, weight and variable counts, masking, shape and dtype of the output (symbolic, eager and of a saved "
     "model), one step of training, mixed precision; no values unless they are given"
 )
 
 
 def measure(rounds: int = 5) -> dict[str, Any]:
-    """Return the median wall time of a case of both (seconds), their ratio, and what each holds."""
+    """Return the median wall time of a case of both (seconds), their ratio, and what each checks."""
     (implementation,) = select([NAME])
     with tempfile.TemporaryDirectory() as home:
         variables = environment.process_environment(
             implementation.environment, os.environ, threads=1, home=Path(home), cache=None
         )
-        told = python("-m", "benchmarks.keras_layer_test", "--keras", str(rounds), environment=variables)
-    theirs = json.loads(told.output.splitlines()[-1])
-    ours, held = _ours(rounds)
+        done = python("-m", "benchmarks.keras_layer_test", "--keras", str(rounds), environment=variables)
+    theirs = json.loads(done.output.splitlines()[-1])
+    ours, checks = _ours(rounds)
     return {
         "keras": statistics.median(theirs),
         "suite": statistics.median(ours),
         "ratio": statistics.median(theirs) / statistics.median(ours),
         "target": 10.0,
-        "keras_holds": KERAS_HOLDS,
-        "suite_holds": ", ".join(held),
+        "keras_checks": KERAS_CHECKS,
+        "suite_checks": ", ".join(checks),
     }
 
 
@@ -65,7 +65,7 @@ def _ours(rounds: int) -> tuple[list[float], tuple[str, ...]]:
         rows = [f"  - {{input_shape: {list(shape)}, units: {UNITS}}}" for shape in SHAPES]
         table = Path(folder) / "rows.yaml"
         table.write_text("\n".join(["description: The layer of the question.", "rows:", *rows, ""]), encoding="utf-8")
-        cells = asked([NAME], [str(table)])
+        cells = cells_of([NAME], [str(table)])
     assert len(cells) == len(LANES) * len(SHAPES), f"{len(cells)} cells of {len(SHAPES)} rows"
     seconds: list[float] = []
     for number in range(1, rounds + 1):
@@ -78,7 +78,7 @@ def _ours(rounds: int) -> tuple[list[float], tuple[str, ...]]:
         runner.close()
         del seconds[-len(cells) - 1]  # the one that started the process
         assert len(seconds) == number * len(cells)
-    return seconds, checks_asked(cells[-1].case)
+    return seconds, check_names(cells[-1].case)
 
 
 def _theirs(rounds: int) -> list[float]:
@@ -87,7 +87,7 @@ def _theirs(rounds: int) -> list[float]:
 
     class OfDense(TestCase):  # type: ignore[misc] # untyped
         def runTest(self) -> None:  # noqa: N802 - unittest's name
-            """Nothing: its methods are called from outside."""
+            """A test case without a test: `run_layer_test` is called from outside."""
 
     test = OfDense()
     test.setUp()
@@ -111,15 +111,15 @@ def _theirs(rounds: int) -> list[float]:
 
 
 def lines(found: dict[str, Any]) -> list[str]:
-    """Return what was measured, as Markdown."""
+    """Return the figures as lines of Markdown."""
     return [
         (
             f"A case of `Dense(4)` takes {1000 * found['keras']:.0f} ms in Keras's `run_layer_test` and "
             f"{1000 * found['suite']:.1f} ms here: **{found['ratio']:.2g} times** as fast (target {found['target']:g})."
         ),
         "",
-        f"- `run_layer_test` holds {found['keras_holds']}.",
-        f"- The suite holds {found['suite_holds']}.",
+        f"- `run_layer_test` checks {found['keras_checks']}.",
+        f"- The suite checks {found['suite_checks']}.",
     ]
 
 

@@ -1,11 +1,11 @@
 """
-Large tables and files: CPU time and memory of what reads 100,000 cases or 100,000 cells, and of a long run.
+Large tables and files: CPU time and memory of the commands that read them, and the memory of a long run.
 
     python -m benchmarks.large [CASES [CELLS [RUN]]]
 
-The tables are made up: single rows, no two alike, and rows that are products of lists. The results files are those of
-`benchmarks/growth.py`. A run is looked at while it runs: what its processes hold may not grow with the cells that
-ended. `LIMITS` are what these commands may take; a limit that is exceeded makes the exit code 1.
+The tables are made up: single rows, all different, and rows that are products of lists. The results files are those of
+`benchmarks/growth.py`. The memory of a run's processes may grow by at most `GROWTH` bytes for each cell that ends. If a
+command exceeds its `LIMITS`, the exit code is 1.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RUN: Final = 8_000
 _COMMAND: Final = ("-m", "conformance")
 _COLLECT: Final = ("-m", "pytest", "tests/test_dense.py", "-p", "no:cacheprovider", "-q", "--implementation=numpy")
 
-#: Command -> CPU seconds and GiB resident that it may take at the sizes above.
+#: Command -> the most CPU seconds and resident GiB at the sizes above.
 LIMITS: Final[dict[str, tuple[float, float]]] = {
     "lint, single rows": (300, 1.5),
     "lint, products": (120, 1.5),
@@ -45,13 +45,14 @@ LIMITS: Final[dict[str, tuple[float, float]]] = {
     "badge": (30, 2),
     "history": (30, 2),
 }
-#: Bytes that a process may hold for each cell that ended: pytest keeps about 2,000 of a test, a record takes 16,000.
+#: The most bytes by which a process may grow for each cell that ends. pytest stores about 2,000 for each test; a record
+#: takes 16,000.
 GROWTH: Final = 4_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
-    """CPU seconds of a command and its children, and the most that it held itself (bytes)."""
+    """CPU seconds of a command and its children, and its own peak memory in bytes."""
 
     cpu: float
     peak: int
@@ -76,13 +77,13 @@ def taken(*arguments: str, ends: tuple[int, ...] = (0,), environment: dict[str, 
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode not in ends:
             printed.seek(0)
-            said = printed.read().decode(errors="replace")[-2000:]
-            raise RuntimeError(f"{arguments}: exit status {process.returncode}\n{said}")
+            output = printed.read().decode(errors="replace")[-2000:]
+            raise RuntimeError(f"{arguments}: exit status {process.returncode}\n{output}")
     return Taken(cpu=used.ru_utime + used.ru_stime, peak=used.ru_maxrss * 1024)
 
 
 def of_tables(folder: Path, cases: int) -> Iterator[tuple[str, Taken]]:
-    """Yield what commands take that read a table."""
+    """Yield the cost of each command that reads a table."""
     for kind, made in (("single rows", singles(folder / "s", cases)), ("products", products(folder / "p", cases))):
         yield f"lint, {kind}", taken(*_COMMAND, "lint", str(made))
         collected = taken(*_COMMAND, "run", "--collect-only", "-i", "numpy", "-i", "torch", str(made))
@@ -91,7 +92,7 @@ def of_tables(folder: Path, cases: int) -> Iterator[tuple[str, Taken]]:
 
 
 def of_files(folder: Path, source: Path, cells: int) -> Iterator[tuple[str, Taken]]:
-    """Yield what commands take that read results files: two nights, the second with more red cells."""
+    """Yield the cost of each command that reads results files: two nights, the second with more red cells."""
     nights = folder / "nights"
     nights.mkdir()
     old, new = nights / "1.jsonl", nights / "2.jsonl"
@@ -108,26 +109,26 @@ def of_files(folder: Path, source: Path, cells: int) -> Iterator[tuple[str, Take
 
 
 def of_a_run(folder: Path, cells: int) -> dict[str, dict[int, int]]:
-    """Return the bytes resident in each process of a run as cells end, by process and number of cells ended."""
-    told = folder / "resident.jsonl"
+    """Return the resident bytes of each process of a run, by process and number of ended cells."""
+    text = folder / "resident.jsonl"
     rows = f"--cases={singles(folder / 'run', cells)}"
     options = ["-p", "benchmarks.resident_memory", "-n", "1", rows, f"--results={folder / 'run.jsonl'}"]
-    taken(*_COLLECT, *options, environment={"RESIDENT_FILE": str(told)})
+    taken(*_COLLECT, *options, environment={"RESIDENT_FILE": str(text)})
     found: dict[str, dict[int, int]] = {}
-    for line in told.read_text(encoding="utf-8").splitlines():
+    for line in text.read_text(encoding="utf-8").splitlines():
         content = json.loads(line)
         found.setdefault(content["process"], {})[content["cells"]] = content["bytes"]
     return found
 
 
 def growth(marks: dict[int, int]) -> float:
-    """Return the bytes that a process held more for each cell between the last mark and the one before."""
+    """Return the bytes by which a process grew for each cell between its last two marks."""
     *_, before, last = sorted(marks)
     return (marks[last] - marks[before]) / (last - before)
 
 
 def measure(cases: int = CASES, cells: int = CELLS, run: int = RUN) -> dict[str, Any]:
-    """Return what each command took, what it may take at full size, and what the processes of a run held."""
+    """Return the cost and the limits of each command, and the memory of the processes of a run."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         commands = {
@@ -135,48 +136,48 @@ def measure(cases: int = CASES, cells: int = CELLS, run: int = RUN) -> dict[str,
             for found in (of_tables(folder, cases), of_files(folder, real(folder), cells))
             for command, each in found
         }
-        held = of_a_run(folder, run)
-    resident = {process: {str(number): marks[number] for number in marks} for process, marks in held.items()}
+        measured = of_a_run(folder, run)
+    resident = {process: {str(number): marks[number] for number in marks} for process, marks in measured.items()}
     return {"cases": cases, "cells": cells, "commands": commands, "limits": LIMITS, "resident": resident}
 
 
 def exceeded(found: dict[str, Any]) -> list[str]:
-    """Return the limits that do not hold."""
+    """Return a line for each limit that is exceeded."""
     faults = []
     for command, each in found["commands"].items():
         seconds, gib = LIMITS[command]
         if each["cpu"] > seconds or each["peak"] > gib * 2**30:
             faults.append(f"{command}: {each['cpu']:.0f} s of {seconds:g}, {each['peak'] / 2**30:.2f} GiB of {gib:g}")
     for process, marks in found["resident"].items():
-        if (more := growth({int(n): held for n, held in marks.items()})) > GROWTH:
+        if (more := growth({int(n): size for n, size in marks.items()})) > GROWTH:
             faults.append(f"{process}: {more:,.0f} bytes more for each cell")
     return faults
 
 
 def lines(found: dict[str, Any]) -> list[str]:
-    """Return what was measured, as Markdown."""
-    told = [
+    """Return the figures as lines of Markdown."""
+    text = [
         f"Tables of {found['cases']:,} cases, results files of {found['cells']:,} cells.",
         "",
-        "| command | CPU seconds | may take | GiB | may take |",
+        "| command | CPU seconds | limit | GiB | limit |",
         "|---|---:|---:|---:|---:|",
     ]
     for command, each in found["commands"].items():
         seconds, gib = found["limits"][command]
-        told.append(f"| {command} | {each['cpu']:.0f} | {seconds:g} | {each['peak'] / 2**30:.2f} | {gib:g} |")
-    told += [
+        text.append(f"| {command} | {each['cpu']:.0f} | {seconds:g} | {each['peak'] / 2**30:.2f} | {gib:g} |")
+    text += [
         "",
-        "Memory of a run as its cells end, MiB, without the questions that are kept for the next implementation:",
+        "Memory of a run in MiB by number of ended cells, without the cached questions:",
         "",
     ]
     marks = sorted({int(n) for each in found["resident"].values() for n in each})
-    told += ["| process | " + " | ".join(f"{n:,}" for n in marks) + " |", "|---|" + "---:|" * len(marks)]
+    text += ["| process | " + " | ".join(f"{n:,}" for n in marks) + " |", "|---|" + "---:|" * len(marks)]
     for process, each in found["resident"].items():
-        held = (f"{each[str(n)] / 2**20:.1f}" if str(n) in each else "" for n in marks)
-        told.append(f"| {process} | " + " | ".join(held) + " |")
-    more = {process: growth({int(n): held for n, held in each.items()}) for process, each in found["resident"].items()}
+        sizes = (f"{each[str(n)] / 2**20:.1f}" if str(n) in each else "" for n in marks)
+        text.append(f"| {process} | " + " | ".join(sizes) + " |")
+    more = {process: growth({int(n): size for n, size in each.items()}) for process, each in found["resident"].items()}
     grown_by = ", ".join(f"{process} {each:,.0f}" for process, each in more.items())
-    return [*told, "", f"Bytes for each cell between the last two marks: {grown_by}; may be {GROWTH:,}."]
+    return [*text, "", f"Bytes for each cell between the last two marks: {grown_by}. The limit is {GROWTH:,}."]
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """
-(a) What the suite costs beyond the frameworks' own work: its CPU time over that of a bare loop of the same calls.
+(a) The cost of the suite beyond the frameworks' own work: its CPU time over that of a bare loop of the same calls.
 
     python -m benchmarks.overhead [ROUNDS]
 
-A round is one run of the suite over the default table with two workers, a bare loop per implementation, two at a time
-(`benchmarks.bare_loop`), and as many empty tests as there are cells with two workers of xdist's own scheduler. CPU
-time is that of all processes of a run, from the first import to the last. Compiled programs of JAX are kept between
-them all.
+A round is three runs: the suite over the default table with two workers; a bare loop for each implementation, two at a
+time (`benchmarks.bare_loop`); and as many empty tests as there are cells, with two workers of pytest-xdist. CPU time is
+that of all processes of a run. All runs share the cache of JAX's compiled programs.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.bare_loop import asked, bare
+from benchmarks.bare_loop import bare, cells_of
 from benchmarks.cpu_time import Spent, python
 
 WORKERS: Final = "2"
-#: How often everything is measured; what is said is the median.
+#: The number of rounds; the figures are medians.
 ROUNDS: Final = 3
 _TESTS: Final = """\
 import pytest
@@ -41,8 +40,8 @@ def measure(rounds: int = ROUNDS, names: Sequence[str] = (), *, alone: bool = Tr
 
     With `alone` there is, for each implementation, the ratio of a run with it alone, one worker and nothing shared.
     """
-    names = names or tuple(dict.fromkeys(cell.implementation.name for cell in asked(())))
-    count = len(asked(names))
+    names = names or tuple(dict.fromkeys(cell.implementation.name for cell in cells_of(())))
+    count = len(cells_of(names))
     found = [_round(names, count) for _ in range(rounds)]
     by_itself = {}
     for name in names if alone else ():
@@ -70,13 +69,13 @@ def _round(names: Sequence[str], count: int) -> dict[str, float]:
 
 
 def _two_at_a_time(names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what the bare loops cost where two share the machine, as the suite's two workers do."""
+    """Return the cost of the bare loops, two at a time, as the suite has two workers."""
     with ThreadPoolExecutor(int(WORKERS)) as pool:
         return list(pool.map(bare, names))
 
 
 def suite(names: Sequence[str], workers: str, *options: str) -> Spent:
-    """Return what the suite costs on some implementations, with so many workers and a thread for each process."""
+    """Return the cost of the suite on some implementations, with `workers` workers and 1 thread for each process."""
     with tempfile.TemporaryDirectory() as folder:
         chosen = [f"--implementation={name}" for name in names]
         results = f"--results={folder}/results.jsonl"
@@ -85,7 +84,7 @@ def suite(names: Sequence[str], workers: str, *options: str) -> Spent:
 
 
 def empty(count: int, workers: str) -> Spent:
-    """Return what so many tests that do nothing cost, parametrized as those of the suite are, without its plugin."""
+    """Return the cost of `count` empty tests, parametrized like those of the suite, without its plugin."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
         (Path(folder) / "test_nothing.py").write_text(_TESTS.format(count=count), encoding="utf-8")
@@ -94,7 +93,7 @@ def empty(count: int, workers: str) -> Spent:
 
 
 def lines(found: dict[str, Any]) -> list[str]:
-    """Return what was measured, as Markdown."""
+    """Return the figures as lines of Markdown."""
     beyond, empty_test = 1000 * found["beyond"], 1000 * found["empty"]
     rows = [
         (

@@ -1,10 +1,10 @@
 """
-What reading the table costs: CPU time of the default table and of tables of 10,000 and 100,000 rows.
+The cost of reading a table: CPU time of the default table and of tables of 10,000 and 100,000 rows.
 
     python -m benchmarks.parsing [ROWS...]
 
-Each is read with libyaml, as the suite does, and with PyYAML's own parser, which is of Python alone. What the commands
-cost as a whole is in `docs/performance.md` and `docs/scale.md`.
+Each is read with libyaml, as the suite does, and with PyYAML's parser in Python. `docs/performance.md` and
+`docs/scale.md` have the cost of whole commands.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _COLLECT: Final = ("-m", "conformance", "run", "--collect-only", "-i", "numpy")
 
 
 def measure(*sizes: int) -> dict[str, Any]:
-    """Return for each table the CPU seconds of reading it, the ratio of the parsers, and the share of a command."""
+    """Return for each table the CPU seconds of both parsers, their ratio, and libyaml's share of a command."""
     with tempfile.TemporaryDirectory() as name:
         folders = {"default": ROOT / "cases"}
         folders |= {f"{size:,} rows": singles(Path(name) / str(size), size) for size in sizes or SIZES}

@@ -1,5 +1,5 @@
 """
-(f) What a page costs: CPU time and size of `conformance report` on results files of 20,000 and 100,000 cells.
+(f) The cost of a page: CPU time and size of `conformance report` on results files of 20,000 and 100,000 cells.
 
     python -m benchmarks.report [CELLS...]
 
@@ -23,7 +23,7 @@ TIMES: Final = 3
 
 
 def measure(*sizes: int) -> dict[str, Any]:
-    """Return for each size what `conformance report` takes (CPU seconds, median), and bytes of file and page."""
+    """Return for each size the CPU seconds of `conformance report` (median), and the bytes of file and page."""
     found = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -39,7 +39,7 @@ def measure(*sizes: int) -> dict[str, Any]:
 
 
 def lines(found: dict[str, Any]) -> list[str]:
-    """Return what was measured, as Markdown."""
+    """Return the figures as lines of Markdown."""
     rows = ["| cells | results file, MB | CPU seconds | page, MB |", "|---:|---:|---:|---:|"]
     for size, each in found["sizes"].items():
         numbers = f"{each['results'] / 1e6:.0f} | {each['cpu']:.1f} | {each['page'] / 1e6:.1f}"

@@ -1,12 +1,10 @@
 """
-A plugin of pytest that writes how much memory each process of a run holds, as cells end: `-p
-benchmarks.resident_memory`.
+A pytest plugin that writes the memory of each process of a run: `-p benchmarks.resident_memory`.
 
-Questions that a process keeps for the next implementation fill a cache of a fixed size, half a GiB, which would hide
-what grows beside it: it is emptied again and again, so that it never gets large.
+The controlling process and every worker write a line of JSON to the file named by `RESIDENT_FILE` after each number of
+cells in `MARKS`: process, cells, and resident bytes.
 
-Each process, the controlling one and every worker, writes a line of JSON to the file named by `RESIDENT_FILE` whenever
-the number of cells that it has seen end is one of `MARKS`: process, cells, and bytes resident.
+The cache of questions grows to half a GiB and would hide other growth, so it is emptied often.
 """
 
 from __future__ import annotations
@@ -23,9 +21,9 @@ import pytest
 
 from conformance.checks.references import question
 
-#: What is imported late and what is bounded from the start (caches, pools) is there by the first mark.
+#: Late imports and caches of a fixed size are complete by the first mark.
 MARKS: Final = (250, 500, 1000, 2000, 4000, 8000, 16000)
-#: The cache of questions is emptied after so many cells.
+#: The cache of questions is emptied after this many cells.
 EMPTIED: Final = 25
 
 
@@ -39,19 +37,20 @@ class Resident:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take note of memory at some numbers of cells."""
+        """Write the memory if the number of cells is a mark."""
         self._cells += report.when == "call" and "test_dense[" in report.nodeid
         if report.when == "call" and self._cells % EMPTIED == 0:
             question.cache.clear()
         if report.when == "call" and self._cells in MARKS:
             gc.collect()
-            ctypes.CDLL(None).malloc_trim(0)  # what was freed and not given back is nobody's
-            told = {"process": self._name, "cells": self._cells, "bytes": psutil.Process().memory_info().rss}
+            # Memory that was freed and not returned to the system does not count.
+            ctypes.CDLL(None).malloc_trim(0)
+            record = {"process": self._name, "cells": self._cells, "bytes": psutil.Process().memory_info().rss}
             with self._path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(told) + "\n")
+                stream.write(json.dumps(record) + "\n")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin to count."""
+    """Register the counter of this process."""
     name = os.environ.get("PYTEST_XDIST_WORKER", "controller")
     config.pluginmanager.register(Resident(Path(os.environ["RESIDENT_FILE"]), name), "resident")

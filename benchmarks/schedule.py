@@ -1,13 +1,13 @@
 """
-How well pytest-xdist's own scheduler spreads a run, by a replay of expected times, and the shards of the same cells.
+Measures how evenly pytest-xdist's scheduler spreads a run, and how even the shards of the same cells are.
 
     python -m benchmarks.schedule [RESULTS]
 
-The replay needs no framework: workers do what xdist's do, a test takes as long as in the RESULTS file (or, without one,
-as is expected of it, give or take a third), and a process that is not the worker's takes its start. The lower bound is
-that of no schedule at all: each process started once, and the work spread evenly. Beside it a run of three
-implementations with two workers says what is left of that when cells run for real. Shards are those of the suite, and
-beside them pieces of the list with equally many cells.
+A replay of expected times needs no framework. Its workers behave as xdist's do. A test takes as long as in the RESULTS
+file; without one, it takes its expected time, up to about a third more or less. A process that a worker does not have
+takes its start time. The lower bound starts each process once and spreads the work evenly. A real run of three
+implementations with two workers shows how much of both cores is used. The suite's shards are compared with parts of
+the list that have equally many cells.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from tools.replay import replay
 WORKERS: Final = (2, 4, 8, 16)
 SHARDS: Final = (2, 4, 8)
 REAL: Final = ("numpy", "torch", "keras-torch")
-#: How far what a test takes is from what was expected of it, where it is made up (of the logarithm).
+#: Standard deviation of the logarithm of a made-up time around the expected time.
 SPREAD: Final = 0.3
 
 
 def measure(results: Path | None = None) -> dict[str, Any]:
-    """Return for each number of workers the time over the lower bound and the starts, for shards theirs, and a run."""
+    """Return the figures for each number of workers and of shards, and those of a real run."""
     actual = _made_up() if results is None else _taken(results)
     start = (packaged_times() if results is None else times_of_results(results)).start
     groups = {each.implementation for each in actual}
@@ -52,7 +52,11 @@ def measure(results: Path | None = None) -> dict[str, Any]:
 
 
 def _shards(cells: list[CellName]) -> list[dict[str, float]]:
-    """Return for each number of shards the longest over the mean, the processes, and what a row less moves (shares)."""
+    """
+    Return figures for each number of shards.
+
+    They are the longest shard over the mean, the number of processes, and the share of cells that move if a row goes.
+    """
     times = packaged_times()
     cases = sorted({each.case for each in cells})
     return [_dealt(cells, cases[:: len(cases) // 10], count, times) for count in SHARDS]
@@ -83,7 +87,7 @@ def _dealt(cells: list[CellName], rows: list[str], count: int, times: Times) -> 
 
 
 def _balance(dealt: Mapping[CellName, int], count: int, times: Times) -> tuple[float, int]:
-    """Return how long the longest part takes over the mean, and how many processes all parts start."""
+    """Return the time of the longest part over the mean, and the number of processes that all parts start."""
     loads, started = [0.0] * count, {(part, each.implementation) for each, part in dealt.items()}
     for each, part in dealt.items():
         loads[part] += times.cell(each.implementation, each.case)
@@ -93,7 +97,7 @@ def _balance(dealt: Mapping[CellName, int], count: int, times: Times) -> tuple[f
 
 
 def _made_up() -> dict[CellName, float]:
-    """Return for each cell of the nightly tier what is expected of it, give or take."""
+    """Return for each cell of the nightly tier its expected time with a random error."""
     selection = Selection(tier="nightly")
     chosen = [each for each in selection.chosen() if each.name in packaged_times().implementations]
     generator = random.Random(1)
@@ -105,12 +109,12 @@ def _made_up() -> dict[CellName, float]:
 
 
 def _taken(results: Path) -> dict[CellName, float]:
-    """Return what each cell of a results file took, its process being up."""
+    """Return the time of each cell of a results file, without the start of its process."""
     times = times_of_results(results)
     found = {}
     for each in read(results).cells:
         took = each.seconds - (each.start or 0.0)
-        # The first cell of a file that does not say so waited for its process.
+        # Without recorded starts, the time of an implementation's first cell includes the start of its process.
         usual = times.cell(each.implementation, each.case)
         took = usual if took > times.start(each.implementation) + usual else took
         found[each.cell] = took
@@ -118,7 +122,7 @@ def _taken(results: Path) -> dict[CellName, float]:
 
 
 def _real() -> dict[str, float]:
-    """Return of a run with two workers its wall time, its CPU time, the starts, and the share of both cores used."""
+    """Return wall time, CPU time, starts and the share of both cores in use, of a run with two workers."""
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results.jsonl"
         chosen = [f"--implementation={name}" for name in REAL]
@@ -129,12 +133,12 @@ def _real() -> dict[str, float]:
 
 
 def lines(found: dict[str, Any]) -> list[str]:
-    """Return what was measured, as Markdown."""
+    """Return the figures as lines of Markdown."""
     rows = [
-        f"{found['cells']} cells of {found['processes']} implementations, replayed through xdist's work stealing; time",
-        "over that of no schedule at all, and processes started:",
+        f"{found['cells']} cells of {found['processes']} implementations, replayed through xdist's work stealing: run",
+        "time relative to the lower bound, and processes started:",
         "",
-        "| workers | time / least | starts |",
+        "| workers | time / lower bound | starts |",
         "|---:|---:|---:|",
     ]
     rows += [
@@ -142,8 +146,8 @@ def lines(found: dict[str, Any]) -> list[str]:
     ]
     rows += [
         "",
-        "Shards of the same cells: the longest over the mean, balanced by expected time and in pieces of equally many",
-        "cells; the share of the cells that the loss of a row moves to another shard, the most of ten rows:",
+        "Shards of the same cells: the longest shard relative to the mean, balanced by expected time or by number of",
+        "cells, and the largest share of cells that move to another shard if one of ten rows is removed:",
         "",
         "| shards | by time | by count | processes | cells moved by a row |",
         "|---:|---:|---:|---:|---:|",

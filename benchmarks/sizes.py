@@ -1,10 +1,10 @@
 """
-(d) What a cell costs in a run of 200, 2,000 and 20,000 cells: CPU time of the whole run, less that of a run of one.
+(d) The cost of a cell in a run of 200, 2,000 and 20,000 cells: CPU time of the run minus that of a run of one cell.
 
     python -m benchmarks.sizes [SIZE...]
 
-The rows are made up, no two alike and of the same few sizes in turn, and asked of NumPy, so that the suite itself is
-what costs; no worker, so that nothing is started twice.
+The rows are made up: all different, with the same few sizes in turn. They run on NumPy, so that the suite itself is the
+cost, and without workers, so that nothing starts twice.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from tools.large_tables import singles
 
 SIZES: Final = (200, 2000, 20_000)
 
-#: How often each size is measured, in turn with the others, as a machine is faster now and slower then; what is said
-#: is the median. What is larger than `SMALL` is measured once, in the middle.
+#: The number of measurements of each size; the figure is the median. Sizes take turns, since the speed of a machine
+#: changes. A size above `SMALL` is measured once, in the middle.
 TIMES: Final = 5
 SMALL: Final = 2000
 
 
 def measure(*sizes: int) -> dict[str, Any]:
-    """Return the CPU seconds of a cell at each size, and how far the dearest is above the cheapest."""
+    """Return the CPU seconds of a cell at each size, and the largest over the smallest minus 1."""
     sizes = sizes or SIZES
     spent: dict[int, list[float]] = {size: [] for size in (1, *sizes)}
     with tempfile.TemporaryDirectory() as folder:
@@ -46,11 +46,11 @@ def _run(folder: Path, size: int) -> float:
 
 
 def lines(found: dict[str, Any]) -> list[str]:
-    """Return what was measured, as Markdown."""
-    told = ", ".join(f"{1000 * seconds:.1f} ms at {int(size):,}" for size, seconds in found["seconds"].items())
+    """Return the figures as lines of Markdown."""
+    times = ", ".join(f"{1000 * seconds:.1f} ms at {int(size):,}" for size, seconds in found["seconds"].items())
     return [
         (
-            f"CPU time of a cell: {told}. The dearest is {100 * found['spread']:.0f} % above the cheapest "
+            f"CPU time of a cell: {times}. The largest is {100 * found['spread']:.0f} % above the smallest "
             f"(target {100 * found['target']:.0f} %)."
         )
     ]

@@ -1,9 +1,9 @@
 """
-(c) What a second worker brings: wall time of the default table with `-n 1` over that with `-n 2`, a thread each.
+(c) The gain of a second worker: wall time of the default table with `-n 1` over that with `-n 2`, 1 thread each.
 
     python -m benchmarks.workers [ROUNDS]
 
-It says something only on a machine with two idle cores; how busy others kept it is stated beside the ratio.
+The ratio is meaningful only on a machine with two idle cores, so the load of the machine is printed with it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.overhead import ROUNDS, suite
 
 
 def measure(rounds: int = ROUNDS, names: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the ratio of wall times, and of both runs wall and CPU seconds; `names` are implementations, or all."""
+    """Return the ratio of wall times, and the times of both runs; `names` are implementations, or all."""
     found = []
     for _ in range(rounds):
         busy = os.getloadavg()[0]
@@ -29,13 +29,13 @@ def measure(rounds: int = ROUNDS, names: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def lines(found: dict[str, Any]) -> list[str]:
-    """Return what was measured, as Markdown."""
+    """Return the figures as lines of Markdown."""
     rounds = sorted(found["rounds"], key=lambda each: float(each["one"] / each["two"]))
     middle = rounds[len(rounds) // 2]
     return [
         f"`-n 2` takes {middle['two']:.0f} s, `-n 1` {middle['one']:.0f} s: **{found['ratio']:.2f}** times as fast",
-        f"(target {found['target']}). CPU time: {middle['two_cpu']:.0f} s and {middle['one_cpu']:.0f} s; the load of",
-        f"the machine before it was {middle['load_before']:.1f}. The middle one of {len(rounds)} rounds.",
+        f"(target {found['target']}). CPU time: {middle['two_cpu']:.0f} s and {middle['one_cpu']:.0f} s.",
+        f"The load before the run was {middle['load_before']:.1f}. Rounds: {len(rounds)}.",
     ]
 
 

@@ -1,8 +1,8 @@
 """
-`conformance run` with every framework's process on an emulated processor: `python -m tools.emulated CPU OPTIONS`.
+Runs `conformance run` with each framework's process on an emulated processor: `python -m tools.emulated CPU OPTIONS`.
 
-CPU is a processor that `qemu-x86_64 -cpu help` lists. The suite itself, with its reference and its checks, runs on the
-processor of the machine; only the processes it starts for frameworks are emulated. qemu-x86_64 must be on the path.
+CPU is a processor that `qemu-x86_64 -cpu help` lists. Only the processes of frameworks are emulated; the suite itself
+runs on the processor of the machine. qemu-x86_64 must be on the path.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ START_DEADLINE: Final = 900
 
 
 def main(cpu: str, options: Sequence[str]) -> None:
-    """Run `conformance run` with `options`; does not return, and the exit code is that of the run."""
+    """Run `conformance run` with `options` and exit with its exit code."""
     with tempfile.TemporaryDirectory() as folder:
         python = Path(folder) / "python"
         emulator = shlex.join(["qemu-x86_64", "-cpu", cpu, sys.executable])
         python.write_text(f'#!/bin/sh\nexec {emulator} "$@"\n', encoding="utf-8")
         python.chmod(python.stat().st_mode | stat.S_IXUSR)
-        # What a sandbox starts its processes with. Workers of pytest-xdist would be started with it as well.
+        # A sandbox starts its processes with this. Workers of pytest-xdist would use it too, hence `-n 0`.
         sys.executable = str(python)
         run(["-n", "0", f"--start-deadline={START_DEADLINE}", *options])
 

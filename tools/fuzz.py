@@ -1,15 +1,14 @@
 """
-Rows, ledgers and results files from anywhere: a coverage-guided search for an input that is not answered in a line.
+Searches for rows, ledgers and results files that break the loaders; the search is guided by coverage.
 
-`make fuzz` sends 100,000 inputs through the loaders of the table and the ledger, and through `conformance.results.read`
-with what compares and triages a run, in one process under libFuzzer (by way of Atheris, the extra `fuzz`), which keeps
-what reaches code that was not reached before and changes it further. It begins with the rows and entries of `cases/`
-and with words that have broken parsers.
+`make fuzz` sends 100,000 inputs through the loaders of the table and the ledger, and through
+`conformance.results.read`, `diff` and `triage`, in one process under libFuzzer (Atheris, the extra `fuzz`). libFuzzer
+changes inputs that reached new code further. The first inputs are the rows and entries of `cases/`, and words that have
+broken parsers.
 
-An input counts as answered when it is read, or refused with faults that each name file, line and column in one
-printable line. One that is answered by a traceback or a second line is kept under `build/fuzz`, and belongs into
-`tests/integration/test_fuzzing.py`; so is one that takes more than `SECONDS`, or more than `MEBIBYTES` resident, which
-ends the search.
+A right answer reads the input, or refuses it with one printable line for each fault that names file, line and column.
+An input with a traceback or a second line is written to `build/fuzz`; add it to `tests/integration/test_fuzzing.py`.
+An input that takes more than `SECONDS` or `MEBIBYTES` of resident memory is written too, and ends the search.
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ RUNS: Final = 100_000
 SECONDS: Final = 10
 MEBIBYTES: Final = 1024
 LONGEST: Final = 2048
-KEPT: Final = Path("build/fuzz")
-TOLD: Final = "answers.json"
+INPUTS: Final = Path("build/fuzz")
+ANSWERS: Final = "answers.json"
 
-#: What stands first in an input -> the loader it is for.
+#: The first byte of an input names its loader: table, ledger or results file.
 LOADERS: Final = b"TLR"
 FAULT: Final = re.compile(r"(?P<file>[^:]+):[1-9][0-9]*:[1-9][0-9]*: .{1,500}")
 WORDS: Final = (
@@ -117,7 +116,7 @@ SAMPLE: Final = (
 
 
 def seeds() -> Iterator[bytes]:
-    """Yield inputs to begin with: each row and entry that comes with the package in a file of its own, and results."""
+    """Yield the first inputs: each row and entry of `cases/` as a file of its own, and results files."""
     for path in sorted(default_cases().rglob("*.yaml")):
         text = path.read_text(encoding="utf-8")
         loader = b"L" if is_ledger(path) else b"T"
@@ -137,7 +136,7 @@ def answered(data: bytes, folder: Path) -> str:
     Return `read` or `refused` for an input, whose first byte names the loader.
 
     Raises:
-        AssertionError: it was refused in another way than a line for each fault; or whatever a loader raises besides.
+        Exception: the loader raised something else than one line for each fault.
     """
     from conformance.commands.triage.command import drafts
     from conformance.ledger import load_ledger
@@ -163,15 +162,15 @@ def answered(data: bytes, folder: Path) -> str:
             raise
         return "refused"
     except DocumentError as error:
-        told = [FAULT.fullmatch(str(each)) for each in error.faults]
-        if not told or not all(each and each["file"] == str(path) and each[0].isprintable() for each in told):
+        matches = [FAULT.fullmatch(str(each)) for each in error.faults]
+        if not matches or not all(each and each["file"] == str(path) and each[0].isprintable() for each in matches):
             raise
         return "refused"
     return "read"
 
 
 def changed(data: bytes, chance: random.Random, others: Sequence[bytes]) -> bytes:
-    """Return an input changed as a person, or somebody who means harm, might change a file; its first byte stays."""
+    """Return an input with a random change, as of a careless or hostile author; its first byte stays."""
     first, body = data[:1] or b"T", data[1:]
     if first == b"R" and chance.random() < 0.7 and (record := _record(body, chance)) is not None:
         return first + record
@@ -203,7 +202,7 @@ def changed(data: bytes, chance: random.Random, others: Sequence[bytes]) -> byte
 
 
 def _record(body: bytes, chance: random.Random) -> bytes | None:
-    """Return a results file with one value of one record replaced, None where that line is not JSON."""
+    """Return a results file with one value of one record replaced, or None if that line is not JSON."""
     lines = body.split(b"\n")
     at = chance.randrange(len(lines))
     try:
@@ -221,13 +220,13 @@ def _record(body: bytes, chance: random.Random) -> bytes | None:
     return b"\n".join(lines)
 
 
-def keep(data: bytes, error: Exception) -> None:
-    """Keep an input that was not answered, the first of each place in the code that something was raised at."""
+def save_input(data: bytes, error: Exception) -> None:
+    """Write an input and its traceback, if it is the first that raised at this line of code."""
     at = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{type(error).__name__}-{Path(at.filename).stem}-{at.lineno}"
-    if not [*KEPT.glob(f"{place}*")]:
-        (KEPT / f"{place}.input").write_bytes(data)
-        (KEPT / f"{place}.txt").write_text(
+    if not [*INPUTS.glob(f"{place}*")]:
+        (INPUTS / f"{place}.input").write_bytes(data)
+        (INPUTS / f"{place}.txt").write_text(
             "".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace"
         )
 
@@ -247,17 +246,17 @@ def search(arguments: Sequence[str]) -> None:
         def one(data: bytes) -> None:
             try:
                 counted[answered(data, folder)] += 1
-            except Exception as error:  # whatever it is, it is found, and the search goes on
-                keep(data, error)
+            except Exception as error:  # Any exception is a find, and the search continues.
+                save_input(data, error)
                 counted["neither"] += 1
-            if sum(counted.values()) % 100 == 0:  # libFuzzer ends the process without a word to Python
-                (folder.parent / TOLD).write_text(json.dumps(counted), encoding="utf-8")
+            if sum(counted.values()) % 100 == 0:  # libFuzzer ends the process without a hook for Python.
+                (folder.parent / ANSWERS).write_text(json.dumps(counted), encoding="utf-8")
 
         def mutate(data: bytes, longest: int, seed: int) -> bytes:
             chance = random.Random(seed)
             if chance.random() < 0.3:
                 return bytes(atheris.Mutate(data, longest))
-            if chance.random() < 0.2:  # there are hundreds of rows to begin with, and one results file
+            if chance.random() < 0.2:  # The first inputs have hundreds of rows and one results file.
                 data = others[-1]
             for _ in range(chance.choice((1, 1, 1, 2))):
                 data = changed(data, chance, others)
@@ -269,22 +268,22 @@ def search(arguments: Sequence[str]) -> None:
 
 def measure(runs: int = RUNS, seed: int = 1) -> dict[str, Any]:
     """
-    Search in a process of its own and return the figures: inputs, seconds, peak_mebibytes, coverage, found ...
+    Search in a process of its own and return the figures.
 
-    `coverage` counts the branches of the loaders and of the YAML parser that were reached, `corpus` the inputs that
-    each reached something new; `found` names the inputs that were not answered, and `targets_met` says there are none.
+    `coverage` is the number of branches reached in the loaders and the YAML parser, `corpus` the number of inputs that
+    reached a new branch. `found` lists the files of finds, and `targets_met` is true if there are none.
     """
-    KEPT.mkdir(parents=True, exist_ok=True)
+    INPUTS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         corpus = Path(name) / "corpus"
         corpus.mkdir()
         for number, each in enumerate(dict.fromkeys(seeds())):
             (corpus / f"{number:05}").write_bytes(each)
-        before = {*KEPT.iterdir()}
+        before = {*INPUTS.iterdir()}
         options = [f"-runs={runs}", f"-seed={seed}", f"-max_len={LONGEST}", f"-timeout={SECONDS}"]
         options += [
             f"-rss_limit_mb={MEBIBYTES}",
-            f"-artifact_prefix={KEPT}/",
+            f"-artifact_prefix={INPUTS}/",
             "-print_final_stats=1",
             "-mutate_depth=2",
         ]
@@ -299,23 +298,23 @@ def measure(runs: int = RUNS, seed: int = 1) -> dict[str, Any]:
             env={**os.environ, "PYTHONHASHSEED": "0"},
         )
         seconds = time.monotonic() - started
-        told_so_far = Path(name) / TOLD
-        answers = json.loads(told_so_far.read_text(encoding="utf-8")) if told_so_far.exists() else {}
-    told = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)", done.stderr)
+        answers_file = Path(name) / ANSWERS
+        answers = json.loads(answers_file.read_text(encoding="utf-8")) if answers_file.exists() else {}
+    matches = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)", done.stderr)
     sent = re.findall(r"stat::number_of_executed_units: (\d+)", done.stderr)
     inputs = int(sent[-1]) if sent else 0
-    found = sorted(str(each) for each in {*KEPT.iterdir()} - before)
+    found = sorted(str(each) for each in {*INPUTS.iterdir()} - before)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     return {
         "inputs": inputs,
         "seconds": round(seconds, 1),
         "peak_mebibytes": round(peak),
-        "coverage": int(told[-1][0]) if told else 0,
-        "features": int(told[-1][1]) if told else 0,
-        "corpus": int(told[-1][2]) if told else 0,
+        "coverage": int(matches[-1][0]) if matches else 0,
+        "features": int(matches[-1][1]) if matches else 0,
+        "corpus": int(matches[-1][2]) if matches else 0,
         "answers": answers,
         "found": found,
-        "said": "" if done.returncode == 0 else done.stderr[-3000:],
+        "stderr": "" if done.returncode == 0 else done.stderr[-3000:],
         "target": f"{RUNS:,} inputs, no traceback, none longer than {SECONDS} s, at most {MEBIBYTES} MiB",
         "targets_met": done.returncode == 0 and inputs >= runs and not found and peak <= MEBIBYTES,
     }
@@ -325,6 +324,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["search"]:
         search(sys.argv[2:])
     figures = measure(int(sys.argv[1]) if len(sys.argv) > 1 else RUNS)
-    print(json.dumps({key: value for key, value in figures.items() if key != "said"}, indent=2))
-    print(figures["said"], end="")
+    print(json.dumps({key: value for key, value in figures.items() if key != "stderr"}, indent=2))
+    print(figures["stderr"], end="")
     sys.exit(not figures["targets_met"])

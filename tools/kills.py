@@ -1,8 +1,9 @@
 """
-Runs that are killed at any moment: whatever is killed, the results file reads, and says no more than what is in it.
+Kills runs at random moments, and checks that the results file is readable and claims no more than it has.
 
-`make fuzz` kills `KILLS` runs, each at a moment of its own between its start and its end: the whole run by SIGKILL
-or Ctrl-C, a worker of pytest, or the process of an implementation. The file of an earlier run is there before each.
+`make fuzz` kills `KILLS` runs, each at a random moment between its start and its end: the whole run by SIGKILL or
+Ctrl-C, a worker of pytest, or the process of an implementation. Each run starts in a folder with an earlier results
+file.
 """
 
 from __future__ import annotations
@@ -35,27 +36,27 @@ _ROWS: Final = [{"input_shape": [2], "units": units, "values": "exact"} for unit
 
 def kill(seed: int, folder: Path, longest: float) -> tuple[str, str]:
     """
-    Kill one run, or a part of it, at a moment up to `longest` (seconds) after its start.
+    Kill one run, or a part of it, at most `longest` seconds after its start.
 
     Returns:
-        What was killed and what the file then holds, and what is wrong with that, empty where nothing is.
+        What was killed and the state of the file, and what is wrong with it (empty if nothing is).
     """
     chance = random.Random(seed)
     target, moment = chance.choice(list(TARGETS)), chance.uniform(0, longest)
     with started(folder) as process:
         time.sleep(moment)
         hit = _hit(process.pid, target)
-        said, _ = process.communicate(timeout=300)
-    now, wrong = judged(folder / "out" / "results.jsonl", said, process.returncode)
-    is_early = target == "worker" and "while it was started" in said  # before any cell ran
+        output, _ = process.communicate(timeout=300)
+    now, wrong = judged(folder / "out" / "results.jsonl", output, process.returncode)
+    is_early = target == "worker" and "while it was started" in output  # before any cell ran
     if hit and target in ("worker", "child") and now != "complete" and not is_early:
         wrong = wrong or f"a {target} was killed, and the run did not go on: {now}"
     where = f"{target} after {moment:.1f} s" if hit else "nothing"
-    return f"{target if hit else 'nothing'}: {now}", wrong and f"{where}: {wrong}\n{said[-2000:]}"
+    return f"{target if hit else 'nothing'}: {now}", wrong and f"{where}: {wrong}\n{output[-2000:]}"
 
 
 def started(folder: Path) -> subprocess.Popen[str]:
-    """Start a run in a folder in which an earlier run left its file."""
+    """Start a run in a folder with the results file of an earlier run."""
     results = folder / "out" / "results.jsonl"
     results.parent.mkdir(parents=True, exist_ok=True)
     results.write_text(EARLIER, encoding="utf-8")
@@ -71,7 +72,7 @@ def started(folder: Path) -> subprocess.Popen[str]:
 
 
 def _hit(run: int, target: str) -> bool:
-    """Kill a run or a part of it, and return whether there was one."""
+    """Kill a run or a part of it, and return whether it existed."""
     try:
         if target == "Ctrl-C":
             os.killpg(run, TARGETS[target])
@@ -87,15 +88,15 @@ def _hit(run: int, target: str) -> bool:
         return False
 
 
-def judged(results: Path, said: str, code: int) -> tuple[str, str]:
-    """Return in a word what a results file holds after a run, and what is wrong with it."""
+def judged(results: Path, output: str, code: int) -> tuple[str, str]:
+    """Return the state of a results file after a run, and what is wrong with it."""
     try:
         found = read(results)
     except ResultsError as error:
         return "unreadable", str(error)
     if found.header.started.startswith("2020"):
         return "the earlier file", "the run ended well, and its file is another's" if code == 0 else ""
-    if "INTERNALERROR" in said:
+    if "INTERNALERROR" in output:
         return "a new file", "an internal error"
     if not found.complete:
         return "broken off", "the run ended well, and its file is broken off" if code == 0 else ""
@@ -103,12 +104,12 @@ def judged(results: Path, said: str, code: int) -> tuple[str, str]:
 
 
 def _is_whole(run: Run) -> bool:
-    """Return whether every planned cell has an outcome, and none two."""
+    """Return whether every planned cell has exactly one outcome."""
     return len({each.name for each in run.cells}) == run.header.cells == len(run.cells)
 
 
 def ends(kills: int) -> Iterator[tuple[str, str]]:
-    """Kill so many runs; yield of each what was killed with what the file then holds, and what is wrong with that."""
+    """Kill `kills` runs; yield for each the two results of `kill`."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         begun = time.monotonic()

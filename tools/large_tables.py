@@ -1,4 +1,4 @@
-"""Tables of any number of rows or cases, made up, for benchmarks and tests of size."""
+"""Makes tables of any number of rows or cases, for benchmarks and tests of size."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from pathlib import Path
 from typing import Final
 
 _UNITS: Final = 25
-#: What every dozen of rows has in common: shape of a sample without its last axis, batch, lane.
+#: Shape of a sample without its last axis, batch and lane of the rows, in turn.
 _KINDS: Final = tuple(itertools.product(([], [3], [2, 3]), (2, 4), ("uniform", "exact")))
-#: How many lengths features and units have, each from 8 up, in tables of up to 20,000 rows.
+#: The number of lengths, from 8 up, of features and of units in tables of up to 20,000 rows.
 _SIDE: Final = 41
 _GOLDEN: Final = (math.sqrt(5) - 1) / 2
-#: No file of the table may have more than 1 MiB.
+#: A file of the table has at most 1 MiB.
 _ROWS_OF_A_FILE: Final = 5000
 
 
 def singles(folder: Path, count: int) -> Path:
     """
-    Write a folder of the table with so many rows, no two alike: features and units tell them apart.
+    Write a folder of the table with `count` rows that differ in features and units.
 
-    They walk over a square of lengths by the golden ratio, so that few rows are as large, on average, as many.
+    Features and units walk over a square of lengths by the golden ratio, so that the mean size of the rows is the same
+    for few rows and for many.
     """
     folder.mkdir(parents=True, exist_ok=True)
     side = max(_SIDE, math.isqrt(count // len(_KINDS)) + 1)
     step = next(each for each in itertools.count(round(side**2 * _GOLDEN)) if math.gcd(each, side) == 1)
     for first in range(0, count, _ROWS_OF_A_FILE):
-        lines = ["description: Rows made up to see what a cell costs.", "rows:"]
+        lines = ["description: Rows made up to measure the cost of a cell.", "rows:"]
         for number in range(first, min(first + _ROWS_OF_A_FILE, count)):
             shape, batch, lane = _KINDS[number % len(_KINDS)]
             units, features = divmod(number // len(_KINDS) * step % side**2, side)
@@ -38,7 +39,7 @@ def singles(folder: Path, count: int) -> Path:
 
 
 def products(folder: Path, cases: int) -> Path:
-    """Write a folder of the table with a row for every thousand cases, or fewer for the last."""
+    """Write a folder of the table with a row for every 1,000 cases, the last row for the rest."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, first in enumerate(range(0, cases, 1000)):
         units = min(_UNITS, (cases - first) // 40) or 1

@@ -1,7 +1,7 @@
 """
-What each implementation was seen to do where several ways are right: `docs/measured.md`, from results files.
+Writes `docs/measured.md` from results files: how each implementation computes where several ways are right.
 
-The facts are those of the runs' footers (`conformance.results.measurements`); nothing is inferred here.
+The facts are those in the footers of the runs (`conformance.results.measurements`).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ DOCUMENT: Final = Path(__file__).resolve().parent.parent / "docs" / "measured.md
 
 
 def document(runs: Sequence[Run]) -> str:
-    """Return the document: a table for each dtype, with an implementation in each row."""
+    """Return the text of the document: a table for each dtype, with a row for each implementation."""
     lines = [
         "# What implementations do",
         "",
-        "Written by `make found`; not edited by hand. Where several ways are right these are the ones seen, in a run",
-        "of all rows on the CPU; the evidence is on the page of a run, under Numerics. How they are told apart is in",
-        "[numerics.md](numerics.md).",
+        "Written by `make found`, not by hand. Where several ways of computing are right, these tables have the way",
+        "of each implementation in a run of all rows on the CPU. The page of a run has the evidence, under Numerics.",
+        "[numerics.md](numerics.md#measurements-without-a-verdict) describes how the suite distinguishes the ways.",
         "",
     ]
     lines += [f"- {line}" for line in _versions(runs)]

@@ -2,7 +2,7 @@
 The default table on limited instruction sets, and a sample of it on emulated processors: `make portable`.
 
 Each run goes into a folder of its own, such as `build/portable/avx-2` for `--cpu-isa avx --threads 2`. The exit code is
-1 where any run is not green. See docs/portability.md.
+1 if any run is not green. See docs/portability.md.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TENSORFLOW: Final = ("keras-tensorflow", "tensorflow-v1")
 
 @dataclass(frozen=True, slots=True)
 class PortableRun:
-    """One run: the `name` of its folder, and the `command` that does it, but for the folder."""
+    """A run: the `name` of its folder, and its `command` without the folder."""
 
     name: str
     command: tuple[str, ...]
@@ -45,7 +45,7 @@ def limited_runs() -> Iterator[PortableRun]:
 
 
 def emulated_runs() -> Iterator[PortableRun]:
-    """Yield the runs of TensorFlow's sample, for each emulated processor; none where there is no qemu-x86_64."""
+    """Yield the runs of TensorFlow's sample, for each emulated processor; without qemu-x86_64, none."""
     if shutil.which("qemu-x86_64") is None:
         print("TensorFlow: skipped, qemu-x86_64 is not on the path: install Debian's package qemu-user", flush=True)
         return
@@ -55,7 +55,7 @@ def emulated_runs() -> Iterator[PortableRun]:
 
 
 def main(folder: Path, parts: Sequence[str]) -> int:
-    """Do the runs of the parts named, `limited` and `emulated`, into `folder`; return the exit code."""
+    """Execute the runs of `parts` (`limited`, `emulated`) in `folder`, and return the exit code."""
     known = {"limited": limited_runs, "emulated": emulated_runs}
     codes: dict[str, int] = {}
     for part in parts:

@@ -1,12 +1,11 @@
 """
-Which fault is caught by which row: the power of the default table, measured by planted faults.
+Measures the power of the default table: which row catches which planted fault.
 
-A table of green cells says nothing of what would have turned it red. So every fault of `tests.power.faults` is asked
-every question of the table, and `docs/power.md` says which rows catch it; a fault with a size is made smaller until
-nothing catches it any more. `tests/power/killers.json` keeps, for each fault, the cheapest cells that do, so that a
-test can hold every one of them in seconds.
+`make power` puts every question of the table to every fault of `tests.power.faults`. `docs/power.md` lists the rows
+that catch each fault. A fault with a size gets smaller until no row catches it. `tests/power/killers.json` has the
+cheapest cells that catch each fault, so that a test checks all faults in seconds.
 
-Faults run in this process, without the transport: `make power` takes minutes on two cores.
+Faults run in this process. `make power` takes minutes on two cores.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ from typing import Final
 from conformance.table.case import Case
 from conformance.table.loader import default_cases, load
 from tests.power.faults import EVERY, Fault
-from tests.support.fault_matrix import Asked, asked_of, first_killer, red_checks
-from tests.support.faulty import Exact
+from tests.support.fault_matrix import CaseQuestion, first_killer, questions_of, red_checks
+from tests.support.faulty_adapters import Exact
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DOCUMENT: Final = ROOT / "docs" / "power.md"
 KILLERS: Final = ROOT / "tests" / "power" / "killers.json"
-#: How many of the cheapest cells that catch a fault are kept for the test.
-KEPT: Final = 3
+#: How many of the cheapest cells that catch a fault go into `killers.json`.
+KILLERS_PER_FAULT: Final = 3
 PROCESSES: Final = 2
-#: Features from which a sum is long.
+#: A sum over this many features or more is long.
 LONG: Final = 512
 
 
@@ -48,13 +47,13 @@ LANES: Final[Mapping[str, Callable[[Case], bool]]] = {
 }
 
 
-#: The cells of the matrix; set before the pool forks, so that no question is asked twice.
-_cells: dict[str, Asked] = {}
+#: The cells of the matrix. They are set before the pool forks, so that each question is computed once.
+_cells: dict[str, CaseQuestion] = {}
 
 
 def _row_of_matrix(name: str) -> tuple[str, dict[str, frozenset[str]]]:
-    """Return what catches a fault: case id -> checks."""
-    kills = {identity: red_checks(EVERY[name].make(), asked) for identity, asked in _cells.items()}
+    """Return the cells that catch a fault: case id -> violated checks."""
+    kills = {identity: red_checks(EVERY[name].make(), item) for identity, item in _cells.items()}
     return name, {identity: checks for identity, checks in kills.items() if checks}
 
 
@@ -67,12 +66,12 @@ class Reach:
 
 
 def _reach(name: str) -> tuple[str, dict[str, Reach]]:
-    """Return how small a fault with a size may be and still be caught, for each group of float32 cells."""
+    """Return for each group of float32 cells how small a fault may be that is still caught."""
     kind = EVERY[name].sized
     assert kind is not None
     reaches = {}
     for lane, belongs in LANES.items():
-        cells = {identity: asked for identity, asked in _cells.items() if belongs(asked.case)}
+        cells = {identity: item for identity, item in _cells.items() if belongs(item.case)}
         likely: list[str] = []
         outcomes: list[tuple[float, bool]] = []
         for size in kind.sizes:
@@ -81,16 +80,16 @@ def _reach(name: str) -> tuple[str, dict[str, Reach]]:
             outcomes.append((size, killer is not None))
         caught = [size for size, killed in outcomes if killed]
         missed = [size for size, killed in outcomes if not killed]
-        # Sizes run from the grossest down, so the last caught is the finest and the first missed the grossest.
+        # Sizes start with the grossest, so the last one caught is the finest and the first one missed the grossest.
         reaches[lane] = Reach(caught=caught[-1] if caught else None, missed=missed[0] if missed else None)
     return name, reaches
 
 
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
-    """What was measured: `kills` maps a fault to the cells that catch it and their checks."""
+    """The measurement: `kills` maps a fault to the cells that catch it and their violated checks."""
 
-    cells: Mapping[str, Asked]
+    cells: Mapping[str, CaseQuestion]
     unusable: Sequence[str]
     kills: Mapping[str, Mapping[str, frozenset[str]]]
     reaches: Mapping[str, Mapping[str, Reach]]
@@ -98,10 +97,10 @@ class Matrix:
 
 def measure() -> Matrix:
     """Return the whole matrix of the default table."""
-    cells = asked_of(load([default_cases()]).cases)
-    unusable = [identity for identity, asked in cells.items() if red_checks(Exact(), asked)]
+    cells = questions_of(load([default_cases()]).cases)
+    unusable = [identity for identity, item in cells.items() if red_checks(Exact(), item)]
     _cells.clear()
-    _cells.update({identity: asked for identity, asked in cells.items() if identity not in unusable})
+    _cells.update({identity: item for identity, item in cells.items() if identity not in unusable})
     sized = [name for name, fault in EVERY.items() if fault.sized is not None]
     with multiprocessing.get_context("fork").Pool(PROCESSES) as pool:
         kills = dict(pool.imap(_row_of_matrix, EVERY, chunksize=4))
@@ -111,7 +110,7 @@ def measure() -> Matrix:
 
 def killers(matrix: Matrix) -> dict[str, list[str]]:
     """Return for each fault the cheapest cells that catch it; the cells are in that order."""
-    return {name: list(matrix.kills[name])[:KEPT] for name in sorted(EVERY)}
+    return {name: list(matrix.kills[name])[:KILLERS_PER_FAULT] for name in sorted(EVERY)}
 
 
 def document(matrix: Matrix) -> str:
@@ -134,15 +133,15 @@ def _head(matrix: Matrix) -> str:
     )
     text = (
         "# What the table catches\n\n"
-        "Written by `make power`; not edited by hand. Each fault is the exact NumPy adapter with one thing wrong "
-        "(`tests/support/faulty.py`, `tests/power/faults/`); it is asked every question of the default table, and it "
-        "is caught where some check is violated. The adapter without a fault is caught nowhere.\n\n"
+        "Written by `make power`, not by hand. A fault is the exact NumPy adapter with one thing wrong "
+        "(`tests/support/faulty_adapters.py`, `tests/power/faults/`). It answers every question of the default "
+        "table. A cell catches it if it violates some check. No cell catches the adapter without a fault.\n\n"
         f"{len(EVERY)} faults, {len(matrix.cells)} cells. {verdict} "
         f"{len(EVERY) - len(closed)} more are open: no cell can catch them yet."
     )
     if matrix.unusable:
         names = ", ".join(f"`{each}`" for each in sorted(matrix.unusable))
-        text += f"\n\nLeft out, since the adapter without a fault does not conform there: {names}."
+        text += f"\n\nThese cells are left out because the adapter without a fault does not conform: {names}."
     return text
 
 
@@ -168,7 +167,7 @@ def _open(matrix: Matrix) -> str:
         for fault in EVERY.values()
         if fault.open is not None
     ]
-    text = "## Open\n\nFaults that no cell can catch yet, and what is missing. A test fails once one is caught.\n\n"
+    text = "## Open\n\nNo cell can catch these faults yet. A test fails once a cell catches one.\n\n"
     return text + _table(("fault", "what is wrong", "why", "caught"), rows)
 
 
@@ -189,11 +188,11 @@ def _sizes(matrix: Matrix) -> str:
         rows.append((f"`{name}`", EVERY[name].words, kind.meaning, *cells))
     text = (
         "## How small a fault may be\n\n"
-        "For faults with a size: the finest size that some float32 cell catches, and the grossest that none does, on "
-        f"the exact lane, on the uniform lane, and on its rows of {LONG} features and more alone, where the allowed "
-        "error is at its largest. Finer means more bits, or a smaller number; for SaturatesAbove a larger one. – says "
-        "that no size tried is missed, or none is caught. Biases of the exact lane are small integers, so their "
-        "precision is for the uniform lane to see.\n\n"
+        "For each fault with a size, the table has the finest size that some float32 cell catches and the grossest "
+        f"size that no float32 cell catches. It has them for the exact lane, the uniform lane, and the uniform rows of "
+        f"{LONG} features and more, whose bounds are the largest. A finer size is more bits or a smaller number; for "
+        "SaturatesAbove it is a larger number. – means that no size is missed, or that no size is caught. Biases of "
+        "the exact lane are small integers, so only the uniform lane shows their precision.\n\n"
     )
     header = ("fault", "what is wrong", "size", *(f"{lane}: {end}" for lane in LANES for end in ("caught", "missed")))
     return text + _table(header, rows)
@@ -208,15 +207,15 @@ def _checks(matrix: Matrix) -> str:
         if len(checks) == 1:
             alone[next(iter(checks))].append(fault.name)
     rows = [(check, total[check], len(alone[check])) for check in sorted(total)]
-    text = "## Checks\n\nHow many faults each check is violated by somewhere, and how many no other check sees.\n\n"
+    text = "## Checks\n\nThe number of faults that violate each check, and of those that violate no other check.\n\n"
     return text + _table(("check", "faults", "only this one"), rows)
 
 
 def _rows(matrix: Matrix) -> str:
-    """Say what each row of the table catches; a row is named by its file and the first of its cases."""
+    """Return the section on rows. A row's name is its file and the id of its first case."""
     by_row: dict[str, list[str]] = defaultdict(list)
-    for identity, asked in sorted(matrix.cells.items()):
-        by_row[asked.case.row].append(identity)
+    for identity, item in sorted(matrix.cells.items()):
+        by_row[item.case.row].append(identity)
     label = {row: f"{row.partition(':')[0].rpartition('/')[2]} {ids[0]}" for row, ids in by_row.items()}
     row_of = {identity: row for row, ids in by_row.items() for identity in ids}
     killed: dict[str, set[str]] = {row: set() for row in by_row}
@@ -231,18 +230,19 @@ def _rows(matrix: Matrix) -> str:
     rest = [(f"`{label[row]}`", len(killed[row])) for row in ordered if not alone[row]]
     return (
         "## Rows\n\n"
-        f"{len(by_row)} rows. {len(cover)} of them together catch all that the table catches (found greedily): "
+        f"{len(by_row)} rows. A greedy search finds {len(cover)} rows that together catch all that the table catches: "
         + ", ".join(f"`{label[row]}`" for row in sorted(cover, key=lambda row: label[row]))
-        + ".\n\n### Rows that catch what no other row does\n\n"
+        + ".\n\n### Rows that catch a fault that no other row catches\n\n"
         + _table(("row", "faults", "only this row"), needed)
-        + "\n\n### Rows whose faults others catch too\n\n"
-        + "They pin a shape, a count or a refusal that a framework may get wrong in a way nobody has planted.\n\n"
+        + "\n\n### Rows whose faults other rows catch too\n\n"
+        + "These rows check a shape, a count or a refusal that a framework may get wrong in a way that no planted "
+        + "fault has.\n\n"
         + _table(("row", "faults"), rest)
     )
 
 
 def _cover(killed: Mapping[str, set[str]]) -> list[str]:
-    """Return few rows that catch everything between them: always the one that adds most, the first of equals."""
+    """Return few rows that together catch everything: repeatedly the row that adds most, the first of equals."""
     left, chosen = set().union(*killed.values()), []
     while left:
         best = max(sorted(killed), key=lambda row: len(killed[row] & left))
@@ -256,12 +256,12 @@ def _faults(matrix: Matrix) -> str:
     for name, fault in sorted(EVERY.items(), key=lambda item: (item[1].family, item[0])):
         checks = frozenset[str]().union(*matrix.kills[name].values())
         rows.append((f"`{name}`", fault.family, fault.words, len(matrix.kills[name]), ", ".join(sorted(checks)) or "–"))
-    text = "## Faults\n\nEvery fault, the number of cells that catch it, and the checks that do.\n\n"
+    text = "## Faults\n\nEvery fault, the number of cells that catch it, and the checks that it violates.\n\n"
     return text + _table(("fault", "family", "what is wrong", "cells", "checks"), rows)
 
 
 def main() -> None:
-    """Measure, and write the document and what the test reads."""
+    """Measure, and write the document and `killers.json`."""
     matrix = measure()
     DOCUMENT.write_text(document(matrix), encoding="utf-8")
     KILLERS.write_text(json.dumps(killers(matrix), indent=1) + "\n", encoding="utf-8")

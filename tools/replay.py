@@ -1,4 +1,4 @@
-"""A replay of a run through pytest-xdist's own scheduler: workers do what its workers do, and no test is run."""
+"""Replays a run through pytest-xdist's own scheduler with simulated workers, without running a test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from conformance.results.record import CellName
 
 
 class _Worker:
-    """A worker of xdist: it begins a test when it knows the next one, or that there is none."""
+    """A simulated worker of xdist: it begins a test once it knows the next one, or knows that there is none."""
 
     def __init__(self) -> None:
         self.gateway = SimpleNamespace(id="worker")
@@ -35,13 +35,13 @@ class _Worker:
         self.shutting_down = True
 
     def give_back(self) -> list[int]:
-        """Return the tests that were asked for, where none of them was begun, and forget them."""
+        """Remove and return the tests that the scheduler takes back, if none of them has begun."""
         given = self.wanted if set(self.wanted) <= set(self.queue) else []
         self.wanted, self.queue = [], [each for each in self.queue if each not in set(given)]
         return given
 
     def next_test(self) -> int | None:
-        """Return the test it goes on to, None where it has to wait or is done."""
+        """Return the next test, or None if the worker has to wait or is done."""
         if self.at is None and (len(self.queue) > 1 or (self.shutting_down and self.queue)):
             self.at = self.queue.pop(0)
             return self.at
@@ -49,7 +49,7 @@ class _Worker:
 
 
 def replay(workers: int, tests: Mapping[CellName, float], start: Callable[[str], float]) -> dict[str, float]:
-    """Return how long the tests of cells take with so many workers (seconds), and how many processes are started."""
+    """Return the run time of the tests with `workers` workers (seconds), and the number of processes started."""
     cells = list(tests)
     ids = list(map(str, cells))
     nodes = [_Worker() for _ in range(workers)]

@@ -1,9 +1,8 @@
 """
-Runs the script of every diverging and red cell of a results file, and holds that each shows what its record says.
+Runs the script of every diverging and red cell of a results file, and checks that each shows what its record reports.
 
 `python -m tools.reproductions RESULTS [GLOB]` prints the counts by implementation, and every script that shows
-something else; exit code 1 where one does, or where none was run. Frameworks are imported by the scripts alone, in
-processes of their own.
+something else. The exit code is 1 if there is such a script, or if none ran. Scripts run in processes of their own.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from pathlib import Path
 
 from conformance.adapters.registry import select
 from conformance.results import CellRecord, read
-from conformance.run.reproduce.recorded_cells import asked, case_of
-from conformance.run.reproduce.symptom import NotShown, Symptom, symptom
+from conformance.run.reproduce.recorded_cells import case_of, question_of
+from conformance.run.reproduce.symptom import NotReproducible, Symptom, symptom_of
 from conformance.run.reproduce.writer import script
 
 RUNNER = Path(__file__).parent / "scripts.py"
-#: Seconds that the scripts of one process may take together.
+#: The most seconds that the scripts of one process take together.
 DEADLINE = 900
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A script, and what it has to show."""
+    """A script, and the symptom that it has to show."""
 
     name: str
     text: str
@@ -43,28 +42,28 @@ class Task:
 
     @property
     def environment(self) -> tuple[str, ...]:
-        """The lines that set variables: scripts of the same ones may share a process."""
+        """The lines that set environment variables; scripts with equal lines share a process."""
         return tuple(line for line in self.text.splitlines() if line.startswith("os.environ["))
 
 
 def tasks(records: Iterable[CellRecord]) -> Iterator[Task]:
-    """Yield the script of every record that shows something, written anew where the record holds none."""
+    """Yield the script of every red or diverging record; a record without a script gets one."""
     for record in records:
         if record.outcome in ("conforms", "unsupported", "not_run") or record.question is None:
             continue
         case = case_of(record.question)
-        question = asked(case, record.device)
+        question = question_of(case, record.device)
         implementation = select([record.implementation])[0]
         text = record.reproduce or script(record, question, case=case, implementation=implementation)
         try:
-            shown = None if question is None else symptom(record, question)
-        except NotShown:
-            shown = None
-        yield Task(name=f"{record.implementation}/{record.case}", text=text, symptom=shown, record=record)
+            sign = None if question is None else symptom_of(record, question)
+        except NotReproducible:
+            sign = None
+        yield Task(name=f"{record.implementation}/{record.case}", text=text, symptom=sign, record=record)
 
 
 def run(chosen: Sequence[Task]) -> dict[str, dict[str, str]]:
-    """Return what each script showed, by name; crashes run alone, others share the process of their environment."""
+    """Return the result of each script by name. Crashes run alone; other scripts share a process."""
     groups: dict[tuple[str, ...], list[Task]] = defaultdict(list)
     for each in chosen:
         alone = each.symptom is not None and each.symptom.kind == "crash"
@@ -89,8 +88,8 @@ def run(chosen: Sequence[Task]) -> dict[str, dict[str, str]]:
             )
             for line in done.stdout.splitlines():
                 if line.startswith('{"script": '):
-                    told = json.loads(line)
-                    found[paths[told["script"]]] = told
+                    output = json.loads(line)
+                    found[paths[output["script"]]] = output
             for name in paths.values():
                 found.setdefault(
                     name, {"printed": "", "raised": "", "ended": f"{done.returncode}: {done.stderr[-300:]}"}
@@ -98,54 +97,56 @@ def run(chosen: Sequence[Task]) -> dict[str, dict[str, str]]:
     return found
 
 
-def fault(task: Task, told: Mapping[str, str]) -> str | None:
-    """Return why what a script showed is not what its record says, None where it is."""
-    shown = task.symptom
-    if shown is None:
+def fault(task: Task, result: Mapping[str, str]) -> str | None:
+    """Return how the result of a script differs from its record, or None if it does not."""
+    sign = task.symptom
+    if sign is None:
         return None if "There is no script for" in task.text else "the record holds nothing to show"
-    if shown.kind == "crash":
-        return None if "ended" in told else "it did not crash"
-    if "ended" in told:
-        return f"the process ended: {told['ended']}"
-    if shown.kind == "raises":
-        expected = _alike(shown.observed if shown.check != "refusal" else told["raised"])
-        return (
-            None if told["raised"] and _alike(told["raised"]) == expected else f"raised {told['raised'] or 'nothing'}"
-        )
-    if told["raised"]:
-        return f"raised {told['raised']}"
-    got = told["printed"].rpartition("\ngot ")[2].strip()
-    if shown.kind in ("value", "gradient"):
-        return _number_fault(task, shown, got)
-    seen = _seen(shown)
-    return None if seen in got else f"got {got!r}, which has no {seen!r}"
+    if sign.kind == "crash":
+        return None if "ended" in result else "it did not crash"
+    if "ended" in result:
+        return f"the process ended: {result['ended']}"
+    if sign.kind == "raises":
+        expected = _alike(sign.observed if sign.check != "refusal" else result["raised"])
+        if result["raised"] and _alike(result["raised"]) == expected:
+            return None
+        return f"raised {result['raised'] or 'nothing'}"
+    if result["raised"]:
+        return f"raised {result['raised']}"
+    got = result["printed"].rpartition("\ngot ")[2].strip()
+    if sign.kind in ("value", "gradient"):
+        return _number_fault(task, sign, got)
+    word = _observed_word(sign)
+    return None if word in got else f"got {got!r}, which has no {word!r}"
 
 
-def _number_fault(task: Task, shown: Symptom, got: str) -> str | None:
-    """Return how a number is another than the one on record: off by more than half of the error seen there."""
-    found = next(each for each in task.record.checks if each.check == shown.check)
+def _number_fault(task: Task, sign: Symptom, got: str) -> str | None:
+    """Return how a number differs from the recorded one by more than half of the recorded error, or None."""
+    found = next(each for each in task.record.checks if each.check == sign.check)
     assert found.got is not None
     assert found.exact is not None
     reported, exact, now = float(found.got), float(found.exact), float(got)
     if math.isfinite(reported) and math.isfinite(exact):
-        # The sum of two answers may be compared with another sum; what counts is how far it is off.
+        # A check may compare the sum of two answers with another sum, so only the error counts.
         near = abs(now - reported) <= abs(reported - exact) / 2
     else:
         near = now == reported or (math.isnan(now) and math.isnan(reported))
     return None if near else f"got {now!r}, and {reported!r} was reported where {exact!r} is right"
 
 
-def _seen(shown: Symptom) -> str:
-    """Return the word of what was observed that has to stand in what a script prints."""
-    named = re.search(r"(?:is|of dtype|gradients of dtype) \[?'?(\w+)'?\]?, expected", shown.observed)
-    if shown.kind in ("parameters", "gradients") and named:
+def _observed_word(sign: Symptom) -> str:
+    """Return the word of the observation that the output of a script must contain."""
+    named = re.search(r"(?:is|of dtype|gradients of dtype) \[?'?(\w+)'?\]?, expected", sign.observed)
+    if sign.kind == "gradients":
+        return sign.observed.rpartition(" ")[2]
+    if sign.kind == "parameters" and named:
         return named[1]
-    shape = re.search(r"\([\d, ]*\)", shown.observed)
-    return shape[0] if shape else shown.observed
+    shape = re.search(r"\([\d, ]*\)", sign.observed)
+    return shape[0] if shape else sign.observed
 
 
 def _alike(raised: str) -> str:
-    """Return an exception as text without what differs from call to call: the numbers of layers, module names."""
+    """Return the text of an exception without what differs between calls: numbers of layers and module names."""
     first = raised.strip().splitlines()[0]
     kind, _, message = first.partition(": ")
     return f"{kind.rpartition('.')[2]}: " + re.sub(r"dense(_\d+)?|'[^']*'|\"[^\"]*\"", "_", message)
@@ -155,11 +156,11 @@ def main(results: Path, pattern: str) -> int:
     """Run the scripts of a results file, print the counts, return the exit code."""
     cells = [each for each in read(results).cells if fnmatch.fnmatchcase(each.implementation, pattern)]
     chosen = list(tasks(cells))
-    told = run(chosen)
+    outputs = run(chosen)
     good: Counter[str] = Counter()
     faults: Counter[str] = Counter()
     for each in chosen:
-        why = fault(each, told[each.name])
+        why = fault(each, outputs[each.name])
         (good if why is None else faults)[each.record.implementation] += 1
         if why is not None:
             print(f"{each.name}: {why}")

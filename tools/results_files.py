@@ -1,10 +1,10 @@
 """
-Results files from anywhere: each command that takes one reads it, or refuses it in one line.
+Checks that each command reads a changed results file, or refuses it in one line.
 
 `make fuzz` sends `FILES` changed files through every command in one process, and `PROCESSES` of them through commands
-in processes of their own. A command answers when it ends with an exit code that it may have, or with 2 and one line on
-stderr that begins with `error:`. Nothing that it prints may steer a terminal. A file that is answered otherwise is kept
-under `build/fuzz`, and belongs into `tests/integration/test_hostile_results.py`.
+in processes of their own. A right answer ends with an exit code of the command, or with exit code 2 and one line on
+stderr that begins with `error:`. Its output has no control characters. A file without a right answer is written to
+`build/fuzz`; add it to `tests/integration/test_hostile_results.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from conformance.commands.cli import main
 
 FILES: Final = 10_000
 PROCESSES: Final = 50
-KEPT: Final = Path("build/fuzz")
+INPUTS: Final = Path("build/fuzz")
 
 _QUESTION: Final = {
     "input_shape": [4],
@@ -170,7 +170,7 @@ def _with_another_value(line: bytes, chance: random.Random) -> bytes:
     return json.dumps(record).encode() + b"\n"
 
 
-#: A command of a results file -> its words, and the exit codes that it may have beside 2.
+#: A command of a results file -> its arguments, and its exit codes besides 2.
 COMMANDS: Final[Mapping[str, tuple[tuple[str, ...], set[int]]]] = {
     "report": (("report", "{file}", "-o", "{folder}/page.html"), {0}),
     "report --against": (("report", "{whole}", "--against", "{file}", "-o", "{folder}/page.html"), {0}),
@@ -199,7 +199,7 @@ EVERY: Final = {
 
 
 def words(command: str, folder: Path, content: bytes) -> list[str]:
-    """Return what is typed for a command of a file with this content, which is written into the folder."""
+    """Write a file with this content into the folder, and return the arguments of a command that reads it."""
     file = folder / "nights" / "pinned" / "results.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
@@ -210,18 +210,18 @@ def words(command: str, folder: Path, content: bytes) -> list[str]:
     return [each.format(**places) for each in COMMANDS[command][0]]
 
 
-def wrong(command: str, code: int, printed: str, said: str) -> str:
-    """Return what is wrong with an exit code and what was printed on stdout and stderr; empty where nothing is."""
+def wrong(command: str, code: int, printed: str, stderr: str) -> str:
+    """Return what is wrong with an exit code, the output and stderr; empty if nothing is."""
     if code not in {*COMMANDS[command][1], 2}:
         return f"exit code {code}"
-    if code == 2 and not (said.startswith("error: ") and said.endswith("\n") and said[:-1].isprintable()):
+    if code == 2 and not (stderr.startswith("error: ") and stderr.endswith("\n") and stderr[:-1].isprintable()):
         return "no line that says what is at fault"
     steering = {each for each in printed if not (each.isprintable() or each == "\n")}
     return f"prints {sorted(steering)}" if steering else ""
 
 
 def answer(command: str, folder: Path, content: bytes) -> str:
-    """Ask a command in this process, and return what is wrong with its answer, if anything."""
+    """Run a command in this process, and return what is wrong with its answer; empty if nothing is."""
     done = CliRunner().invoke(main, words(command, folder, content))
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         return repr(done.exception)
@@ -229,7 +229,7 @@ def answer(command: str, folder: Path, content: bytes) -> str:
 
 
 def answer_of_process(command: str, folder: Path, content: bytes) -> str:
-    """Ask a command in a process of its own, and return what is wrong with its answer, if anything."""
+    """Run a command in a process of its own, and return what is wrong with its answer; empty if nothing is."""
     called = [sys.executable, "-P", "-m", "conformance", *words(command, folder, content)]
     done = subprocess.run(called, capture_output=True, text=True, check=False)
     return wrong(command, done.returncode, done.stdout, done.stderr)
@@ -237,9 +237,9 @@ def answer_of_process(command: str, folder: Path, content: bytes) -> str:
 
 def search(files: int, processes: int, first: int = 0, *, sparing: bool = False) -> list[str]:
     """
-    Send so many files through every command, some of them through processes; return what is wrong, a line each.
+    Send `files` files through every command and `processes` files through processes; return a line for each fault.
 
-    Where it is `sparing`, slow commands get one file of several, as `EVERY` says.
+    If `sparing`, a slow command gets one file of several; `EVERY` has the numbers.
     """
     found = []
     with tempfile.TemporaryDirectory() as name:
@@ -249,14 +249,14 @@ def search(files: int, processes: int, first: int = 0, *, sparing: bool = False)
             for command in COMMANDS:
                 if sparing and seed % EVERY.get(command, 1):
                     continue
-                if said := answer(command, folder, content):
-                    found.append(f"{seed}: {command}: {said}")
-                    KEPT.mkdir(parents=True, exist_ok=True)
-                    (KEPT / f"results-{seed}.jsonl").write_bytes(content)
+                if fault := answer(command, folder, content):
+                    found.append(f"{seed}: {command}: {fault}")
+                    INPUTS.mkdir(parents=True, exist_ok=True)
+                    (INPUTS / f"results-{seed}.jsonl").write_bytes(content)
         for seed in range(first, first + processes):
             command = list(COMMANDS)[seed % len(COMMANDS)]
-            if said := answer_of_process(command, folder, changed(seed)):
-                found.append(f"{seed}: {command}, in a process of its own: {said}")
+            if fault := answer_of_process(command, folder, changed(seed)):
+                found.append(f"{seed}: {command}, in a process of its own: {fault}")
     return found
 
 

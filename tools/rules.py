@@ -1,158 +1,59 @@
 """
-The rule of this suite beside those by which others compare numbers, on the same dense layers, right and wrong.
+Compares the bounds of this suite with the tolerances of other suites, on the same right and wrong dense layers.
 
-A rule is judged by two error rates: how many right layers it rejects, and how many wrong ones it accepts. Right layers
-are computed by the frameworks that are installed and by NumPy, wrong ones by NumPy with a fault planted; the answer
-they are held to is computed in float64. Every rule is given that answer, better than what it has where it is used.
+A rule decides whether an answer is right. It has two error rates: the share of right layers that it rejects, and the
+share of wrong layers that it accepts. Installed frameworks and NumPy compute the right layers; NumPy with a planted
+fault computes the wrong ones. Every rule compares with the answer in float64, which is better than what it has in use.
 
-Two rules come with data of their own and are shown it: rocBLAS compares small integers for equality, and this suite has
-its exact lane. `make rules` writes `docs/rules.md`.
+Two rules have data of their own: rocBLAS compares small integers for equality, and this suite has its exact lane.
+`make rules` writes `docs/rules.md`.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from conformance.reference import answer
 from conformance.reference.lanes.draws import Draw, draws
 from conformance.table.case import Case, Layer
+from tools.dense_layers import (
+    BATCH,
+    FEATURES,
+    SCALES,
+    SEEDS,
+    SQUARE,
+    TRANSPOSED,
+    UNITS,
+    WRONG,
+    Array,
+    Layered,
+    Trial,
+    computed,
+    installed,
+    trials,
+)
 
-Array = npt.NDArray[Any]
 DOCUMENT: Final = Path(__file__).resolve().parent.parent / "docs" / "rules.md"
-BATCH: Final = 4
-UNITS: Final = 16
-FEATURES: Final = (1, 8, 64, 512, 4096)
-#: Where a square kernel is tried as well: at 1 it is its own transpose, at 4096 it takes too long.
-SQUARE: Final = (8, 64, 512)
-SCALES: Final = (1e-4, 1.0, 1e4)
-SEEDS: Final = range(4)
 #: Unit roundoff of float32, and the distance from 1 to the next number.
 U: Final = 2.0**-24
 EPS: Final = 2.0**-23
 
 
-def rounded(x: Array, bits: int) -> Array:
-    """Return x rounded to a significand of `bits` bits, ties to even: what a narrower format of operands would hold."""
-    mantissa, exponent = np.frexp(x.astype(np.float64))
-    return np.ldexp(np.round(mantissa * 2.0**bits) / 2.0**bits, exponent).astype(x.dtype)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """A layer with its data: x (P, K), W (K, m), b (m,), the answer in float64, and what is allowed here."""
-
-    draw: Draw
-    exact: Array
-    allowed: Array
-
-    @property
-    def terms(self) -> int:
-        """K, the number of products in a sum."""
-        return int(self.draw.kernels[0].shape[0])
-
-    @classmethod
-    def of(cls, draw: Draw) -> Trial:
-        """Return the trial of a draw for one linear layer."""
-        enclosure = answer(draw, ["linear"], "float32").y
-        return cls(draw=draw, exact=enclosure.exact, allowed=enclosure.allowed)
-
-
-#: A way of computing x·W + b.
-Layered = Callable[[Array, Array, Array], Array]
-
-
-def computed(layer: Layered, trial: Trial) -> Array:
-    """Return what a layer gives for the data of a trial."""
-    bias = trial.draw.biases[0]
-    assert bias is not None
-    with np.errstate(over="ignore"):
-        return layer(trial.draw.x, trial.draw.kernels[0], bias)
-
-
-def numpy_layer(x: Array, kernel: Array, bias: Array) -> Array:
-    """Compute with NumPy, in float32."""
-    return x @ kernel + bias
-
-
-def torch_layer(x: Array, kernel: Array, bias: Array) -> Array:
-    """Compute with torch.nn.functional.linear."""
-    import torch
-
-    y = torch.nn.functional.linear(*(torch.from_numpy(np.ascontiguousarray(each)) for each in (x, kernel.T, bias)))
-    result: Array = y.numpy()
-    return result
-
-
-def jax_layer(x: Array, kernel: Array, bias: Array) -> Array:
-    """Compute with jax.numpy."""
-    import jax.numpy as jnp
-
-    return np.asarray(jnp.dot(x, kernel) + bias)
-
-
-RIGHT: Final[Mapping[str, Layered]] = {"numpy": numpy_layer, "torch": torch_layer, "jax": jax_layer}
-
-
-def _last_feature_dropped(x: Array, kernel: Array, bias: Array) -> Array:
-    return x[:, :-1] @ kernel[:-1] + bias
-
-
-def _one_weight_off(x: Array, kernel: Array, bias: Array) -> Array:
-    kernel = kernel.copy()
-    kernel[-1, -1] *= np.float32(1.001)
-    return x @ kernel + bias
-
-
-def _one_output_off(x: Array, kernel: Array, bias: Array) -> Array:
-    y = x @ kernel + bias
-    y[-1, -1] *= np.float32(1.01)
-    return y
-
-
-def _float16_output(x: Array, kernel: Array, bias: Array) -> Array:
-    return (x @ kernel + bias).astype(np.float16).astype(np.float32)
-
-
-def _units_swapped(x: Array, kernel: Array, bias: Array) -> Array:
-    kernel = kernel.copy()
-    kernel[:, :2] = kernel[:, 1::-1]
-    return x @ kernel + bias
-
-
-#: Wrong layers; the last is for square kernels alone.
-TRANSPOSED: Final = "square kernel transposed"
-WRONG: Final[Mapping[str, Layered]] = {
-    "bias dropped": lambda x, kernel, bias: x @ kernel,
-    "bias doubled": lambda x, kernel, bias: x @ kernel + bias + bias,
-    "last feature dropped": _last_feature_dropped,
-    "one weight off by 1e-3": _one_weight_off,
-    "one output off by 1 %": _one_output_off,
-    "TF32 operands": lambda x, kernel, bias: rounded(x, 11) @ rounded(kernel, 11) + bias,
-    "bfloat16 kernel": lambda x, kernel, bias: x @ rounded(kernel, 8) + bias,
-    "float16 output": _float16_output,
-    "two units swapped": _units_swapped,
-    TRANSPOSED: lambda x, kernel, bias: x @ kernel.T + bias,
-}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """How somebody decides whether an answer is right: on data given to it, or on data of its own."""
+    """How a suite decides whether an answer is right: on given data, or on data of its own."""
 
     source: str
     accepts: Callable[[Array, Trial], bool] | None = None
     own: Callable[[int, int, int], Sequence[Trial]] | None = None
-    """Trials of the rule's own for (features, units, seed), where it has any."""
+    """The rule's own trials for (features, units, seed), or None."""
     on_own: Callable[[Array, Trial], bool] | None = None
 
 
@@ -178,7 +79,7 @@ def _by_size(got: Array, trial: Trial) -> bool:
 
 
 def _ordered(numbers: Array) -> Array:
-    """Return integers that count float32 numbers in order, so that neighbours differ by 1."""
+    """Return the position of each float32 number in order, so that neighbours differ by 1."""
     bits = numbers.astype(np.float32).view(np.int32).astype(np.int64)
     return np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
 
@@ -256,18 +157,9 @@ RULES: Final[Mapping[str, Rule]] = {
 }
 
 
-def trials(features: int, units: int) -> Iterator[tuple[int, Trial]]:
-    """Yield seed and trial for every input scale: mixed signs, kernels of variance 1/K, biases in (-1, 1)."""
-    case = Case(input_shape=(features,), layers=(Layer(units=units),), batch=BATCH, lane="uniform")
-    for seed in SEEDS:
-        draw = draws(case, seed)[0]
-        for scale in SCALES:
-            yield seed, Trial.of(replace(draw, x=(draw.x * np.float32(scale)).astype(np.float32)))
-
-
 @dataclass
 class Tally:
-    """Counts per rule: right layers tried and rejected, wrong layers tried and accepted by kind of fault."""
+    """Counts for each rule: right layers and rejected ones; wrong layers and accepted ones, by fault."""
 
     right: Counter[str]
     rejected: Counter[str]
@@ -275,13 +167,8 @@ class Tally:
     accepted: Counter[tuple[str, str]]
 
 
-def installed() -> Mapping[str, Layered]:
-    """Return the frameworks among the right layers that are there."""
-    return {name: layer for name, layer in RIGHT.items() if importlib.util.find_spec(name) is not None}
-
-
 def measure(right: Mapping[str, Layered]) -> Tally:
-    """Hold every layer to every rule."""
+    """Apply every rule to every layer."""
     tally = Tally(right=Counter(), rejected=Counter(), wrong=Counter(), accepted=Counter())
     shapes = [(features, UNITS) for features in FEATURES] + [(features, features) for features in SQUARE]
     for features, units in shapes:
@@ -292,7 +179,7 @@ def measure(right: Mapping[str, Layered]) -> Tally:
             for seed in SEEDS
         }
         layers = {**right, **{name: layer for name, layer in WRONG.items() if name != TRANSPOSED or features == units}}
-        # What a layer does on a rule's own data does not depend on the scale of the data given.
+        # The result on a rule's own data does not depend on the scale of the given data.
         on_own = {
             (name, seed, layer): _passes_own(RULES[name], compute, own)
             for (name, seed), own in owned.items()
@@ -340,25 +227,25 @@ def document(tally: Tally, right: Mapping[str, Layered]) -> str:
         (name, *(_percent(tally.accepted[name, fault], tally.wrong[name, fault]) for fault in WRONG)) for name in RULES
     ]
     return (
-        "# Rules side by side\n\n"
-        "Written by `make rules`; not edited by hand.\n\n"
+        "# Bounds and tolerances compared\n\n"
+        "Written by `make rules`, not by hand.\n\n"
         f"One dense layer, float32, mixed signs: K in {', '.join(map(str, FEATURES))} with {UNITS} units, and square "
         f"kernels of {', '.join(map(str, SQUARE))}; input scales {', '.join(f'{scale:g}' for scale in SCALES)}; "
         f"{len(SEEDS)} seeds; batch {BATCH}. {tally.right[OURS]} right runs ({versions}), "
         f"{sum(tally.wrong[OURS, fault] for fault in WRONG)} wrong ones (NumPy with one fault). "
-        "A tolerance in brackets is (relative, absolute). Every rule is given the answer in float64.\n\n"
-        "This suite asks a layer on both lanes and takes it for wrong where either says so; the last rule, too, brings "
-        "its own data. Outputs alone are compared here; the suite compares gradients as well.\n\n"
+        "A tolerance in brackets is (relative, absolute). Every rule compares with the answer in float64.\n\n"
+        "This suite runs a layer on both lanes, and rejects it if either does. The last rule has data of its own too. "
+        "Only outputs are compared here; the suite compares gradients as well.\n\n"
         "## Both error rates\n\n"
         + _table(("rule", "right rejected", "wrong accepted", "source"), summary)
-        + "\n\n## Wrong layers accepted, by what is wrong with them\n\n"
+        + "\n\n## Wrong layers accepted, by fault\n\n"
         + _table(("rule", *WRONG), by_fault)
         + "\n"
     )
 
 
 def main() -> None:
-    """Measure, and write the document."""
+    """Measure, and write `docs/rules.md`."""
     right = installed()
     DOCUMENT.write_text(document(measure(right), right), encoding="utf-8")
 

@@ -1,14 +1,13 @@
 """
-The other direction: random cases in great number, and not one false alarm.
+Checks runs of many random cases: no cell is red, and enough output elements were compared.
 
-`make soak` runs the rows of `conformance list random` over the implementations of the default run, and fewer of them
-over those of the nightly tier, and ends here. Printed are the cells, the output elements compared, and the largest
-margin by implementation, dtype and line, where 1 is the bound. It fails where a cell is red, was not run or is missing,
-or where fewer elements were compared than asked, in all or by one implementation.
+`make soak` runs the rows of `conformance list random` on the implementations of the default run, and fewer rows on
+those of the nightly tier, and passes both results files to this module. It prints the cells, the output elements
+compared, and the largest margin by implementation, dtype and line of the bound (1 is the bound). The exit code is
+nonzero if a cell is red, `not_run` or missing, or if fewer elements were compared than required.
 
-An output element is counted once for each draw it was compared in: of a cell that computed, the elements of the output
-of the forward step `output`, and of one such step for each further set of weights. Repeated calls, other batches,
-single positions, relations between calls and gradients are compared as well, and not counted.
+An output element counts once for each draw. Repeated calls, other batches, single positions, relations between calls
+and gradients are compared too, and do not count.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ from typing import Final
 from conformance.results import CellRecord, Run, read
 from conformance.results.record import QuestionRecord
 
-#: Output elements that have to be compared, in all and by each implementation that computes.
+#: The fewest output elements to compare, in all and by each implementation that computes.
 ENOUGH: Final = 10**7
 ENOUGH_OF_EACH: Final = 10**5
-#: Outcomes of a cell that was asked and has nothing against it.
+#: Outcomes of a cell that ran and is not red.
 _GREEN: Final = ("conforms", "diverges")
-#: What only follows new weights, `SetWeights` of a draw: its output is a step named after the same draw.
+#: The label of a step that sets the weights of a further draw begins with this. That draw has an output step too.
 _NEW_WEIGHTS: Final = "new weights, "
 
 
 def elements(cell: CellRecord) -> int:
-    """Return how many output elements of a cell were compared, over all its draws."""
+    """Return the number of output elements of a cell that were compared, over all its draws."""
     if not any(each.check == "output" and each.margin is not None for each in cell.checks):
         return 0
     steps = cell.steps or {}
@@ -42,7 +41,7 @@ def elements(cell: CellRecord) -> int:
 
 
 def _output_shape(question: QuestionRecord) -> tuple[int, ...]:
-    """Return the shape of the output: what was fed, its last axis replaced by the units of the last layer."""
+    """Return the shape of the output: the fed shape with the units of the last layer as its last axis."""
     fed = question.feed_shape or [*question.leading_axes, *(question.input_shape or ())]
     shape = [*fed[:-1], *(question.units or ())[-1:]]
     return tuple(each for each in shape if isinstance(each, int))
@@ -55,9 +54,9 @@ def _question(cell: CellRecord) -> QuestionRecord:
 
 def margins(runs: Sequence[Run]) -> Mapping[tuple[str, str, str], tuple[float, str]]:
     """
-    Return by implementation, dtype and line the largest margin of an output or a gradient, with the case.
+    Return the largest margin and its case by implementation, dtype and line.
 
-    A check that diverges as declared is within other bounds than those its margin is of.
+    A check that diverges is left out, since its margin is relative to the bounds of the rule.
     """
     found: dict[tuple[str, str, str], tuple[float, str]] = {}
     for cell in _cells(runs):
@@ -69,12 +68,12 @@ def margins(runs: Sequence[Run]) -> Mapping[tuple[str, str, str], tuple[float, s
 
 
 def report(runs: Sequence[Run]) -> Iterator[str]:
-    """Yield what is printed of several runs."""
+    """Yield the lines to print for several runs."""
     cells = _cells(runs)
     outcomes = Counter(cell.outcome for cell in cells)
-    said = ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.most_common())
+    counts = ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.most_common())
     rows = len({cell.case for cell in cells})
-    yield f"{len(cells):,} cells of {rows:,} cases: {said}"
+    yield f"{len(cells):,} cells of {rows:,} cases: {counts}"
     yield f"{sum(compared(runs).values()):,} output elements compared"
     seconds = sum(run.footer.seconds for run in runs if run.footer is not None)
     yield f"{seconds:,.0f} seconds"
@@ -87,7 +86,7 @@ def report(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def problems(runs: Sequence[Run], enough: int = ENOUGH, of_each: int = ENOUGH_OF_EACH) -> Iterator[str]:
-    """Yield why runs do not show what they are for."""
+    """Yield the reasons why the runs fail."""
     if not all(run.complete for run in runs):
         yield "a run did not come to its end"
     red = sum(cell.outcome not in _GREEN for cell in _cells(runs))
@@ -102,7 +101,7 @@ def problems(runs: Sequence[Run], enough: int = ENOUGH, of_each: int = ENOUGH_OF
 
 
 def compared(runs: Sequence[Run]) -> Counter[str]:
-    """Return how many output elements of each implementation were compared."""
+    """Return the number of compared output elements of each implementation."""
     counted: Counter[str] = Counter()
     for cell in _cells(runs):
         counted[cell.implementation] += elements(cell)
@@ -114,7 +113,7 @@ def _cells(runs: Sequence[Run]) -> list[CellRecord]:
 
 
 def main(paths: Sequence[str]) -> None:
-    """Print what results files show; exit with what is wrong with them."""
+    """Print the figures of results files, and exit with the reasons if they fail."""
     runs = [read(Path(path)) for path in paths]
     print("\n".join(report(runs)))
     if found := list(problems(runs)):

@@ -42,7 +42,7 @@ _UNROLLED: Final = AxisLimit(
     longest=100,
     reason="TimeDistributed unrolls its time steps, and XLA takes 200 s of CPU time to compile the gradient of 128",
 )
-_ONE_RANK: Final = "the layer is for samples of certain ranks, and has none of another rank beside it"
+_ONE_RANK: Final = "the layer takes only samples of certain ranks"
 
 
 def _keras_modes(backend: str, *packages: str) -> tuple[Implementation, ...]:
@@ -73,7 +73,7 @@ def _keras_modes(backend: str, *packages: str) -> tuple[Implementation, ...]:
 _HOLDS_NOTHING: Final = {
     "output_shape": "no shape is inferred without computing; those of arrays are held",
     "parameters": "no parameters are held: the caller does",
-    "refusal": "no layer is there to refuse a shape; what refuses in native code cannot be told from the adapter",
+    "refusal": "there is no layer that could refuse a shape; a refusal by native code looks like one by the adapter",
 }
 _NOT_DIFFERENTIABLE: Final = {
     "gradients": "NumPy does not differentiate",

@@ -33,7 +33,7 @@ def _extras() -> Mapping[str, str]:
     """Return for each distribution that extras bring the smallest such extra: `all` has what others have."""
     try:
         required = importlib.metadata.requires(_DISTRIBUTION) or ()
-    except importlib.metadata.PackageNotFoundError:  # a source tree that nobody installed
+    except importlib.metadata.PackageNotFoundError:  # a source tree that is not installed
         return {}
     brought: dict[str, list[str]] = {}
     for each in map(Requirement, required):

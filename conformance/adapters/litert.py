@@ -1,8 +1,8 @@
 """
 LiteRT, once TensorFlow Lite: `keras.layers.Dense` in a model, converted by `tf.lite.TFLiteConverter` and interpreted.
 
-What the suite knows of LiteRT is here. The module must not import a framework before an adapter is made, compute a
-shape of its own, or check what the converter and the interpreter are there to check.
+This module has all code for LiteRT. It must not import a framework before an adapter is made, compute a
+shape itself, or check what the converter and the interpreter are there to check.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class LiteRtAdapter:
     """An interpreter on the CPU, as installed: with the XNNPACK delegate for what that can compute."""
 
     def __init__(self) -> None:
-        # Loaded here, so that their time is the start's and not the first cell's.
+        # Loaded here, so that the time counts as start and not as the first cell.
         import ai_edge_litert.interpreter  # noqa: F401
         import tensorflow  # noqa: F401
 
@@ -51,7 +51,7 @@ class LiteRtAdapter:
             Unsupported: `device` is not the CPU.
         """
         if device != "cpu":
-            raise Unsupported(f"no interpreter was asked for on {device}")
+            raise Unsupported(f"this adapter has no interpreter on {device}")
         return LiteRtModel(stack)
 
 
@@ -98,7 +98,7 @@ class LiteRtModel:
         """Return the device that the last output, a NumPy array, reports."""
         if self._output is None:
             raise RuntimeError("nothing has been computed yet")
-        return str(getattr(self._output, "device", "cpu"))  # releases of NumPy before 2.0 know no devices
+        return str(getattr(self._output, "device", "cpu"))  # releases of NumPy before 2.0 has no devices
 
     def handed_strides(self) -> None:
         """Return None: an interpreter copies its input into tensors of its own."""

@@ -1,7 +1,7 @@
 """
 MLX: `mlx.nn.Linear` and activation modules in an `mlx.nn.Sequential`.
 
-What the suite knows of MLX is here. The module must not import mlx before an adapter is made, compute a shape of its
+This module has all code for MLX. It must not import mlx before an adapter is made, compute a shape of its
 own, or check what MLX is there to check. An array of MLX has a shape before it is computed, but no axis of it can be
 unknown: the adapter declines to infer shapes.
 """
@@ -31,7 +31,7 @@ class MlxAdapter:
     """MLX as installed, on the CPU or on the GPU it was built for."""
 
     def __init__(self) -> None:
-        import mlx.nn  # noqa: F401 - loaded here, so that its time is the start's and not the first cell's
+        import mlx.nn  # noqa: F401 - loaded here, so that the time counts as start and not as the first cell
 
     def versions(self) -> Mapping[str, str]:
         """Return the versions of mlx, of the builds of it that are installed, and of what carries arrays to it."""
@@ -159,7 +159,7 @@ def from_numpy(array: Array) -> mx.array:
     import mlx.core as mx
 
     if array.dtype == ml_dtypes.bfloat16:
-        # MLX knows no NumPy bfloat16: its bits cross as integers of the same width.
+        # MLX has no NumPy bfloat16: the bits are passed as integers of the same width.
         return mx.array(array.view(np.int16)).view(mx.bfloat16)
     # By default MLX makes float64 float32.
     return mx.array(array, dtype=getattr(mx, "bool_" if array.dtype == np.bool_ else array.dtype.name))

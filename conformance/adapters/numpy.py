@@ -31,7 +31,7 @@ class NumPyAdapter:
         return {"blas": f"{blas.get('name', '?')} {blas.get('version', '')}".strip(), "simd": features}
 
     def devices(self) -> Sequence[str]:
-        """Return `cpu`: NumPy knows no other."""
+        """Return `cpu`, the only device of NumPy."""
         return ("cpu",)
 
     def build(self, stack: Stack, *, device: str) -> NumPyModel:
@@ -55,7 +55,7 @@ class NumPyModel:
         self._handed: tuple[int, ...] | None = None
 
     def infer_output_shapes(self, batch: int | None) -> Sequence[Shape]:
-        """Raise: NumPy knows a shape when it has computed the array."""
+        """Raise: NumPy has a shape only after it computed the array."""
         raise Unsupported("NumPy infers no shape without computing")
 
     def parameters(self) -> Sequence[Parameter]:

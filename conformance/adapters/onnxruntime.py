@@ -1,7 +1,7 @@
 """
 ONNX Runtime: a layer exported to ONNX, from PyTorch or from Keras, and run by an inference session on the CPU.
 
-What the suite knows of ONNX Runtime is here. The module must not import a framework before an adapter is made, compute
+This module has all code for ONNX Runtime. It must not import a framework before an adapter is made, compute
 a shape of its own, or check what the exporter and the runtime are there to check.
 """
 
@@ -76,7 +76,7 @@ class OnnxRuntimeAdapter:
             Unsupported: `device` is not the CPU.
         """
         if device != "cpu":
-            raise Unsupported(f"no session was asked for on {device}")
+            raise Unsupported(f"this adapter has no session on {device}")
         return OnnxRuntimeModel(stack, self._export, self._options)
 
 
@@ -119,7 +119,7 @@ class OnnxRuntimeModel:
         self._session = self._load(stack, (*(None,) * stack.leading_axes, *stack.input_shape), False)
 
     def placement(self) -> str:
-        """Return the device the last output is on, in the runtime's own words."""
+        """Return the runtime's name of the device of the last output."""
         if self._output is None:
             raise RuntimeError("nothing has been computed yet")
         return placement_of(self._output)
@@ -145,7 +145,7 @@ def from_numpy(array: Array) -> onnxruntime.OrtValue:
 
     contiguous = np.ascontiguousarray(array)
     if array.dtype == ml_dtypes.bfloat16:
-        # The runtime knows no NumPy bfloat16: its bits cross as integers of the same width.
+        # The runtime has no NumPy bfloat16: the bits are passed as integers of the same width.
         kind = onnx.TensorProto.BFLOAT16
         return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(contiguous.view(np.int16), kind)
     return onnxruntime.OrtValue.ortvalue_from_numpy(contiguous)
@@ -157,7 +157,7 @@ def to_numpy(value: onnxruntime.OrtValue) -> Array:
 
 
 def placement_of(value: onnxruntime.OrtValue) -> str:
-    """Return the runtime's word for the kind of device a value is on, such as `cpu`."""
+    """Return the runtime's name of the kind of device of a value, such as `cpu`."""
     return str(value.device_name()).lower()
 
 

@@ -1,8 +1,8 @@
 """
 tinygrad: `tinygrad.nn.Linear` and activation functions in a row, by `Tensor.sequential`, on tinygrad's CPU device.
 
-What the suite knows of tinygrad is here. The module must not import tinygrad before an adapter is made, compute a
-shape of its own, or check what tinygrad is there to check. The CPU device compiles what it computes with clang, a
+This module has all code for tinygrad. It must not import tinygrad before an adapter is made, compute a
+shape itself, or check what tinygrad is there to check. The CPU device compiles what it computes with clang, a
 program that no package brings.
 """
 
@@ -38,7 +38,7 @@ class TinygradAdapter:
     def __init__(self) -> None:
         from tinygrad import Device
 
-        Device[DEVICE]  # opened here, so that its time is the start's and not the first cell's
+        Device[DEVICE]  # opened here, so that the time counts as start and not as the first cell
 
     def versions(self) -> Mapping[str, str]:
         """Return the versions of tinygrad, of the compiler it runs, and of what carries arrays to it."""
@@ -71,7 +71,7 @@ class TinygradAdapter:
             Unsupported: `device` is not the CPU.
         """
         if device != "cpu":
-            raise Unsupported(f"no layer was asked for on {device}")
+            raise Unsupported(f"this adapter has no layer on {device}")
         return TinygradModel(stack)
 
 
@@ -182,7 +182,7 @@ def from_numpy(array: Array) -> Tensor:
     from tinygrad import Tensor, dtypes
 
     if array.dtype == ml_dtypes.bfloat16:
-        # tinygrad knows no NumPy bfloat16: its bits cross as integers of the same width.
+        # tinygrad has no NumPy bfloat16: the bits are passed as integers of the same width.
         return Tensor(array.view(np.uint16), device=DEVICE).bitcast(dtypes.bfloat16)
     return Tensor(array, device=DEVICE)
 

@@ -1,4 +1,4 @@
-"""Every check, listed once."""
+"""Every check, listed once. `make schema` writes the names to the table and to `cases/README.md`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from conformance.checks.rearrangement import AxesMerged, PositionsPermuted
 from conformance.checks.refusal import Refused
 from conformance.checks.shapes import OutputDtype, OutputShape, ParameterCounts, Placement
 from conformance.checks.weights import WeightsLive, WeightsReadBack
-from conformance.table.case import CHECKS as NAMES
 from conformance.table.case import Case
 
-#: The checks, in the order in which their steps are sent.
+#: The checks, in the order in which their steps are sent and in which a cell reports them.
 CHECKS: Final[tuple[Check, ...]] = (
     OutputShape(),
     ParameterCounts(),
@@ -28,22 +27,15 @@ CHECKS: Final[tuple[Check, ...]] = (
     Repeatable(),
     WeightsLive(),
     PositionsIndependent(),
-    WeightsReadBack(),
-    LinearInX(),
     PositionsPermuted(),
     AxesMerged(),
+    WeightsReadBack(),
+    LinearInX(),
     MemoryLayouts(),
     Refused(),
 )
-#: The checks in the order in which a cell reports them.
-_REPORTED: Final = sorted(CHECKS, key=lambda each: NAMES.index(each.name))
 
 
 def checks_of(case: Case) -> tuple[Check, ...]:
-    """Return the checks that apply to a case and that its row asks for, in the order in which their steps are sent."""
-    return tuple(each for each in CHECKS if case.asks(each.name) and each.applies(case))
-
-
-def reported_checks(case: Case) -> tuple[Check, ...]:
-    """Return the checks of a case in the order in which a cell reports them."""
-    return tuple(each for each in _REPORTED if case.asks(each.name) and each.applies(case))
+    """Return the checks that apply to a case and that its row does not leave out."""
+    return tuple(each for each in CHECKS if case.has_check(each.name) and each.applies(case))

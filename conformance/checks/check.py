@@ -1,4 +1,4 @@
-"""What a check is: when it applies, the steps it asks for, and how it judges their answers."""
+"""A check: when it applies, the steps that it adds to a question, and how it judges the answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from conformance.table.case import Case
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What a check judges: one cell's answers to one question, with what each should be."""
+    """What a check judges: a cell's answers to one question, and what they should be."""
 
     case: Case
     device: str
@@ -25,17 +25,19 @@ class Subject:
 class Check(ABC):
     """One check of `conformance.checks.catalogue`."""
 
-    #: The name in rows and results, one of `conformance.table.case.CHECKS`.
+    #: The name in rows and results.
     name: ClassVar[str]
+    #: What must be right, for `cases/README.md`.
+    description: ClassVar[str]
 
     def applies(self, case: Case) -> bool:
-        """Return whether the check says something about a case, by the content of the case alone."""
+        """Return whether the check can judge a case. It depends on the content of the case only."""
         return not case.expect.error and case.lane != "shapes"
 
     def steps(self, setup: Setup) -> Iterable[Probe]:
-        """Return the steps that this check needs beside those that every case asks (`checks.composition`)."""
+        """Return the steps that the check adds to those of every case (`conformance.checks.composition`)."""
         return ()
 
     @abstractmethod
     def judge(self, subject: Subject) -> Finding:
-        """Return what the check found: every answer that arrived is judged, and a missing one is a violation."""
+        """Return the finding. Every answer that arrived is judged; a missing one is a violation."""

@@ -1,8 +1,7 @@
 """
-Arrays beside what they should be: every element held to its enclosure, and all of them together to what chance allows.
+Comparison of arrays with enclosures: each element with its own bound, and all elements together with a probable bound.
 
-Each function returns a `Finding`, never a bool a caller may forget. This module knows what was computed and what is
-allowed, and neither case nor adapter.
+Every function returns a `Finding`, since a caller can forget to look at a bool.
 """
 
 from __future__ import annotations
@@ -11,38 +10,62 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from conformance.adapters.protocol import Array
 from conformance.checks.finding import VIOLATES, Element, Finding
 from conformance.reference.enclosure import Enclosure, Float64
 from conformance.reference.probabilistic_bound import FEWEST, root_mean_square
 
-Array = npt.NDArray[Any]
+#: An array together with what encloses it.
+Enclosed = tuple[Array, Enclosure]
 
 
-def compare(check: str, where: str, got: Array, enclosure: Enclosure, line: str) -> Finding:
+def compare(check: str, where: str, actual: Array, enclosure: Enclosure, line: str) -> Finding:
     """
-    Hold every element of `got` to its enclosure: |got - exact| <= allowed.
+    Return the finding of |actual - exact| <= allowed for every element.
 
-    Shapes are compared first, then which elements are NaN or infinite, and of which sign, then every finite element. +0
-    and -0 are equal. The margin is the largest error over the allowed, 0 where both are 0. An element without a bound,
-    whose allowed error is infinite, is not judged; the finding says how many there are.
+    Shapes are compared first, then which elements are NaN or infinite and their signs, then all finite elements. +0
+    equals -0. The margin is the largest ratio of error to allowed error, where 0/0 counts as 0. An element with an
+    infinite allowed error is not compared; the fact `unbounded` counts such elements.
+
+    Args:
+        check: the name of the check.
+        where: the name of the array in messages.
+        actual: the array.
+        enclosure: what encloses it.
+        line: the class of the bound.
     """
-    if got.shape != enclosure.exact.shape:
-        message = f"{where} has shape {got.shape}, expected {enclosure.exact.shape}"
-        return Finding(check=check, outcome=VIOLATES, message=message, observed=got.shape, where=where, line=line)
-    if got.size == 0:
+    if actual.shape != enclosure.exact.shape:
+        return shape_violation(check, where, actual.shape, enclosure.exact.shape, line)
+    if actual.size == 0:
         return Finding(check=check, margin=0.0, where=where, line=line)
-    values = got.astype(np.float64)
+    values = actual.astype(np.float64)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         error = _error(values, enclosure)
         unbounded = np.isinf(enclosure.allowed)
         if unbounded.any():
             error = np.where(unbounded, 0.0, error)
         ratio = _ratio(error, enclosure.allowed)
+    finding = _worst_element(check, where, values, enclosure, ratio, line)
+    if unbounded.any():
+        finding = replace(finding, facts={"unbounded": int(np.count_nonzero(unbounded))})
+    if float(ratio.max()) <= 1.0:
+        return _with_root_mean_square(finding, error, enclosure)
+    worst = finding.worst
+    assert worst is not None
+    message = (
+        f"{where}{list(worst.index)} = {worst.got!r}, expected {worst.exact!r} "
+        f"(|difference| {float(error[worst.index]):.3g} > allowed {worst.allowed:.3g}); "
+        f"{np.count_nonzero(ratio > 1.0)} of {ratio.size} elements are off"
+    )
+    return replace(finding, outcome=VIOLATES, message=message)
+
+
+def _worst_element(check: str, where: str, values: Float64, enclosure: Enclosure, ratio: Float64, line: str) -> Finding:
+    """Return a finding with the element that has the largest ratio of error to allowed error."""
     index = tuple(int(axis) for axis in np.unravel_index(int(ratio.argmax()), ratio.shape))
     worst = Element(
         index=index,
@@ -50,30 +73,25 @@ def compare(check: str, where: str, got: Array, enclosure: Enclosure, line: str)
         exact=float(enclosure.exact[index]),
         allowed=float(enclosure.allowed[index]),
     )
-    finding = Finding(
-        check=check,
-        margin=float(ratio[index]),
-        where=where,
-        worst=worst,
-        line=line,
-        facts={"unbounded": int(np.count_nonzero(unbounded))} if unbounded.any() else {},
+    return Finding(check=check, margin=float(ratio[index]), where=where, worst=worst, line=line)
+
+
+def shape_violation(
+    check: str, where: str, actual: tuple[int, ...], expected: tuple[int, ...], line: str | None = None
+) -> Finding:
+    """Return the violation of an array that has another shape than expected."""
+    message = f"{where} has shape {actual}, expected {expected}"
+    return Finding(
+        check=check, outcome=VIOLATES, message=message, expected=expected, observed=actual, where=where, line=line
     )
-    if float(ratio[index]) <= 1.0:
-        return _by_chance(finding, error, enclosure)
-    message = (
-        f"{where}{list(index)} = {worst.got!r}, expected {worst.exact!r} "
-        f"(|difference| {float(error[index]):.3g} > allowed {worst.allowed:.3g}); "
-        f"{np.count_nonzero(ratio > 1.0)} of {ratio.size} elements are off"
-    )
-    return replace(finding, outcome=VIOLATES, message=message)
 
 
 def _ratio(error: Float64, allowed: Float64) -> Float64:
     """
-    Return the error over the allowed: 0 where both are 0, infinite where the error is no number.
+    Return the ratio of error to allowed error: 0 if both are 0, infinite if the error is NaN.
 
-    It is more than 1 exactly where the error is more than the allowed: the next number above has a quotient of more
-    than 1 + u, which is not rounded to 1.
+    The ratio is more than 1 exactly if the error is more than the allowed error: the quotient of the next number above
+    is more than 1 + u, which does not round to 1.
     """
     if not error.any():
         return error
@@ -86,9 +104,10 @@ def _ratio(error: Float64, allowed: Float64) -> Float64:
 
 def _error(values: Float64, enclosure: Enclosure) -> Float64:
     """
-    Return the error of every element: infinite where one is finite and the other is not, or they are so differently.
+    Return the error of every element.
 
-    Where both are the same infinity, or both NaN, there is none.
+    It is 0 if actual and exact value are the same infinity or both NaN, and infinite if only one of them is finite or
+    they are different infinities.
     """
     error = enclosure.error(values)
     if math.isfinite(error.max()):
@@ -99,12 +118,12 @@ def _error(values: Float64, enclosure: Enclosure) -> Float64:
     return np.where(finite, error, np.where(same, 0.0, np.inf))
 
 
-def _by_chance(finding: Finding, error: Float64, enclosure: Enclosure) -> Finding:
+def _with_root_mean_square(finding: Finding, error: Float64, enclosure: Enclosure) -> Finding:
     """
-    Return a finding whose elements are each within their bounds, held to what they may be together.
+    Return a finding without a violation together with the comparison of the root mean square of error/(u B).
 
-    The root mean square of error/(u B) has the power against small systematic faults that no single element has; it is
-    looked at where there are enough elements, all of them sums of products of given numbers.
+    The root mean square shows small systematic faults that no single element shows. It is compared if there are enough
+    elements, all of them sums of products of drawn numbers.
     """
     if enclosure.unit is None or error.size < FEWEST:
         return finding
@@ -130,8 +149,8 @@ def worst_of(check: str, findings: Sequence[Finding]) -> Finding:
     """
     Return the first violation, or else the finding with the largest margin.
 
-    What the model declined to answer comes after any other violation: the registry may excuse it. Of no findings the
-    check conforms: it is declared that there is nothing to judge.
+    A violation because the model declined comes after all others, since the registry can excuse it. Without findings
+    the check conforms: the ledger declares that there is no answer.
     """
     violations = [each for each in findings if each.outcome == VIOLATES]
     if violations:
@@ -139,36 +158,36 @@ def worst_of(check: str, findings: Sequence[Finding]) -> Finding:
     return max(findings, key=lambda each: each.margin or 0.0, default=Finding(check=check))
 
 
-def bits(output: Array) -> str:
+def bits_digest(output: Array) -> str:
     """
-    Return 16 hex digits of an output's shape, dtype and bytes as they are: two outputs have equal ones where every bit
-    is the same, so that +0 and -0 differ.
+    Return a digest of 16 hex digits of an output's shape, dtype and bytes.
+
+    Two outputs have the same digest if all their bits are equal: +0 and -0 differ.
     """
-    said = f"{output.dtype.name} {output.shape} ".encode()
-    return hashlib.blake2b(said + np.ascontiguousarray(output).tobytes(), digest_size=8).hexdigest()
+    header = f"{output.dtype.name} {output.shape} ".encode()
+    return hashlib.blake2b(header + np.ascontiguousarray(output).tobytes(), digest_size=8).hexdigest()
 
 
-def between(check: str, where: str, got: tuple[Array, Enclosure], other: tuple[Array, Enclosure], line: str) -> Finding:
+def compare_answers(check: str, where: str, actual: Enclosed, other: Enclosed, line: str) -> Finding:
     """
-    Check two answers against one another, each given with what encloses it.
+    Return the finding of the comparison of two answers, each given together with its enclosure.
 
-    Their difference is that of the exact answers, up to the sum of both radii.
+    They may differ by the difference of the exact answers, plus or minus the sum of both allowed errors.
     """
-    (answer, enclosure), (beside, of_other) = got, other
-    if beside.shape != enclosure.exact.shape or of_other.exact.shape != enclosure.exact.shape:
-        message = f"{where}: shape {beside.shape}, expected {enclosure.exact.shape}"
-        return Finding(check=check, outcome=VIOLATES, message=message, observed=beside.shape, where=where, line=line)
+    (first, enclosure), (second, other_enclosure) = actual, other
+    if second.shape != enclosure.exact.shape or other_enclosure.exact.shape != enclosure.exact.shape:
+        return shape_violation(check, where, second.shape, enclosure.exact.shape, line)
     with np.errstate(invalid="ignore"):
-        difference = enclosure.exact - of_other.exact
-        if enclosure.tail is not None and of_other.tail is not None:
-            difference = difference + (enclosure.tail - of_other.tail)
-    apart = ~np.isfinite(difference)
-    # Where one of the exact answers is no number both are the same, or each is compared with its own.
-    moved = np.where(apart, 0.0, difference)
-    exact = np.where(
-        apart & ~_same(enclosure.exact, of_other.exact), enclosure.exact, beside.astype(np.float64) + moved
-    )
-    return compare(check, where, answer, Enclosure(exact=exact, allowed=enclosure.allowed + of_other.allowed), line)
+        difference = enclosure.exact - other_enclosure.exact
+        if enclosure.tail is not None and other_enclosure.tail is not None:
+            difference = difference + (enclosure.tail - other_enclosure.tail)
+    not_finite = ~np.isfinite(difference)
+    # If an exact answer is not finite, both answers must be equal, or each must equal its own exact answer.
+    moved = np.where(not_finite, 0.0, difference)
+    has_own_value = not_finite & ~_same(enclosure.exact, other_enclosure.exact)
+    exact = np.where(has_own_value, enclosure.exact, second.astype(np.float64) + moved)
+    both = Enclosure(exact=exact, allowed=enclosure.allowed + other_enclosure.allowed)
+    return compare(check, where, first, both, line)
 
 
 def _same(one: Float64, other: Float64) -> npt.NDArray[np.bool_]:

@@ -1,5 +1,5 @@
 """
-The question of a case: the steps that every case asks, and those of its checks.
+The question of a case: the steps of every case, and the steps of its checks.
 
 `conformance.checks.references` adds the reference of each step.
 """
@@ -34,9 +34,13 @@ def question_without_references(
     case: Case, device: str, index: int = 0, drawn: Sequence[Draw] | None = None
 ) -> Question:
     """
-    Return the steps of a case, without the references of those that compute.
+    Return the question of a case without references.
 
-    `drawn` are other draws than the case's own.
+    Args:
+        case: the case.
+        device: the device.
+        index: the number of the draw, from 0.
+        drawn: draws in place of the case's own.
 
     Raises:
         NoDraw: no values of the lane exist for the case.
@@ -50,8 +54,8 @@ def question_without_references(
     probes = [*_main_steps(setup), *_new_weights(setup)]
     for check in checks_of(case):
         probes += check.steps(setup)
-    probes.sort(key=lambda each: each.after_new_weights)  # stable: all else stays in order
-    return Question(probes=tuple(_fed_as(case.input_dtype, probes)), row_output=_row_output(case, first))
+    probes.sort(key=lambda each: each.after_new_weights)  # A stable sort: the order is kept otherwise.
+    return Question(probes=tuple(_with_input_dtype(case.input_dtype, probes)), row_output=_row_output(case, first))
 
 
 def _question_of_shapes(case: Case, device: str) -> Question:
@@ -67,7 +71,7 @@ def _question_of_shapes(case: Case, device: str) -> Question:
 
 
 def _main_steps(setup: Setup) -> Iterator[Probe]:
-    """Yield the steps of the first draw that every case asks, whatever checks its row names."""
+    """Yield the steps of the first draw. Every case has them, whichever checks its row names."""
     case, first = setup.case, setup.first
     yield Probe(step=Build(label="build", stack=setup.stack, device=setup.device))
     if case.leading_axes == 1:
@@ -95,18 +99,18 @@ def _new_weights(setup: Setup) -> Iterator[Probe]:
 
 
 def _row_output(case: Case, draw: Draw) -> Array | None:
-    """Return the output the row itself gives."""
-    given = case.expect.output
-    return None if given is None else np.broadcast_to(np.array(given, np.float64), draw.dy.shape)
+    """Return the output that the row itself has, None if it has none."""
+    output = case.expect.output
+    return None if output is None else np.broadcast_to(np.array(output, np.float64), draw.dy.shape)
 
 
-def _fed_as(dtype: str | None, probes: Sequence[Probe]) -> Iterator[Probe]:
-    """Yield the probes with their inputs in another dtype, one array of it for each array there is."""
-    fed: dict[int, Array] = {}
+def _with_input_dtype(dtype: str | None, probes: Sequence[Probe]) -> Iterator[Probe]:
+    """Yield the probes with their inputs converted to a dtype. Steps that share an array share the converted one."""
+    converted: dict[int, Array] = {}
     for probe in probes:
         step = probe.step
         if dtype is not None and isinstance(step, Forward | Differentiate):
-            x = fed.setdefault(id(step.x), step.x.astype(dtype_of(dtype)))
+            x = converted.setdefault(id(step.x), step.x.astype(dtype_of(dtype)))
             yield replace(probe, step=replace(step, x=x))
         else:
             yield probe

@@ -1,4 +1,4 @@
-"""Enclosures of outputs that are parts of another, or have its elements in another order."""
+"""Enclosures of outputs that are parts of another output, or have its elements in another order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from conformance.adapters.protocol import Array
 from conformance.reference.enclosure import Enclosure
 
-#: Puts the axes before the last into another order, or makes them fewer or more: the same for an input and its output.
+#: Permutes or reshapes the axes before the last. It is the same for an input and its output.
 Rearrangement = Callable[[Array], Array]
 
 
@@ -18,14 +18,14 @@ def moved_enclosure(enclosure: Enclosure, move: Rearrangement) -> Enclosure:
     return Enclosure(exact=move(enclosure.exact), allowed=move(enclosure.allowed), tail=tail)
 
 
-def rows(enclosure: Enclosure, positions: Sequence[int]) -> Enclosure:
-    """Return the enclosures of some positions, which count over the flattened leading axes, as a matrix."""
+def position_enclosure(enclosure: Enclosure, positions: Sequence[int]) -> Enclosure:
+    """Return the enclosure of some positions as a matrix. Positions count over the flattened leading axes."""
     flat = flattened(enclosure)
     chosen = list(positions)
     return Enclosure(exact=flat.exact[chosen], allowed=flat.allowed[chosen])
 
 
 def flattened(enclosure: Enclosure) -> Enclosure:
-    """Return an enclosure as (positions, units), also where it is empty."""
+    """Return an enclosure in the shape (positions, units), also if it is empty."""
     shape = enclosure.exact.shape
     return enclosure.reshape((math.prod(shape[:-1]), shape[-1]))

@@ -1,8 +1,8 @@
 """
-What each step of one question should answer: under the rule, or under behaviours that are declared.
+The expectations of the steps of one question, under the rule and under declared behaviours.
 
-`Expected` is the rule. `Declared` applies behaviours to the steps they cover; where one holds only sometimes, a step
-that is as the rule says is left to the rule.
+`Expected` is the rule. `Declared` applies behaviours to the steps that they cover. If a behaviour holds only sometimes,
+a step that satisfies the rule is compared with the rule.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 from conformance.checks.question import Question
-from conformance.ledger.acceptance import accepted
+from conformance.ledger.acceptance import accepted_reference
 from conformance.ledger.behaviour import Behaviour
-from conformance.ledger.expectation import Conflict, Covering, Expectation, changed, dtypes_of_rule
-from conformance.ledger.step import AskedStep, Surroundings
+from conformance.ledger.expectation import Conflict, Covering, Expectation, dtypes_of_rule, expectation_under
+from conformance.ledger.step import ModelStep, Surroundings
 from conformance.reference import Reference
 from conformance.reference.enclosure import Enclosure
 from conformance.table.case import Case
@@ -42,7 +42,7 @@ class Expected:
         return self.question.by_label[label].derived_output(main.y)
 
     def line(self, label: str) -> str:
-        """Return the class of the bound of a step, of the main one where it follows from that."""
+        """Return the class of the bound of a step. A step that follows from the main one has that one's."""
         reference = self._reference(label) or self.question.main
         return "" if reference is None else reference.line
 
@@ -51,32 +51,32 @@ class Expected:
         return None if probe is None else probe.reference
 
 
-#: Whether the answer to a step, by its label, is as expected.
+#: Whether the answer to a step, by its label, satisfies an expectation.
 Satisfies = Callable[[str, Expectation], bool]
 
 
 class Declared(Expected):
     """
-    What each step should answer under behaviours.
+    The expectations of the steps under behaviours.
 
-    `satisfies` decides for each step which of the behaviours that hold sometimes it shows; without it, all of them.
+    `satisfies` decides for each step which of the behaviours that hold sometimes it shows. Without it, it shows all.
     """
 
     def __init__(
         self,
         case: Case,
         question: Question,
-        steps: Mapping[str, AskedStep],
-        around: Surroundings,
+        steps: Mapping[str, ModelStep],
+        surroundings: Surroundings,
         behaviours: Sequence[Behaviour],
         satisfies: Satisfies | None = None,
     ) -> None:
         super().__init__(case, question)
         self._steps = steps
-        self._around = around
+        self._surroundings = surroundings
         self._behaviours = tuple(behaviours)
         self._satisfies = satisfies
-        #: Why behaviours that cover a step could not be applied together; such a step is judged by the rule.
+        #: Why the behaviours of a step cannot be applied together. Such a step is compared with the rule.
         self.conflict: Conflict | None = None
         self._found: dict[str, Expectation] = {}
 
@@ -95,8 +95,8 @@ class Declared(Expected):
 
     def covering(self, label: str) -> tuple[Covering, ...]:
         """Return the behaviours that cover a step, each with the layers it applies to."""
-        asked = self._steps[label]
-        reached = ((each, each.covers(asked, self._around, self.case.id)) for each in self._behaviours)
+        step = self._steps[label]
+        reached = ((each, each.covered_layers(step, self._surroundings, self.case.id)) for each in self._behaviours)
         return tuple((each, layers) for each, layers in reached if layers)
 
     def _expectation(self, label: str) -> Expectation:
@@ -106,29 +106,29 @@ class Declared(Expected):
             return rule
         always = tuple(each for each in covering if each[0].sometimes is None)
         maybe = tuple(each for each in covering if each[0].sometimes is not None)
-        # As few of those that hold sometimes as explain the answer; where none do, all that hold always.
+        # The fewest of those that hold sometimes that explain the answer. If none do, those that hold always.
         for count in range(len(maybe) + 1 if maybe and self._satisfies is not None else 0):
             for chosen in itertools.combinations(maybe, count):
                 try:
                     found = self._under(label, rule, (*always, *chosen))
                 except Conflict:
-                    continue  # they contradict each other, so that they never hold together
+                    continue  # these contradict each other
                 if self._satisfies is not None and self._satisfies(label, found):
                     return found
         try:
             return self._under(label, rule, always if self._satisfies is not None else covering)
         except Conflict as conflict:
-            # On rows of the table lint finds this. Elsewhere the cell is red, and says which entries to look at.
+            # `conformance lint` finds this on rows of the table. For other rows the cell is red and names the entries.
             self.conflict = conflict
             return rule
 
     def _under(self, label: str, rule: Expectation, covering: tuple[Covering, ...]) -> Expectation:
         if not covering:
             return rule
-        asked = self._steps[label]
-        found = changed(rule, asked, covering, self.question.by_label[label].draw)
-        if found.accepts is not None and asked.x is not None:
-            reference = accepted(found.accepts, asked.stack, asked.x)
+        step = self._steps[label]
+        found = expectation_under(rule, step, covering, self.question.by_label[label].draw)
+        if found.accepts is not None and step.x is not None:
+            reference = accepted_reference(found.accepts, step.stack, step.x)
             if reference is None:
                 return rule
             found = Expectation(

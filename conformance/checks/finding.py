@@ -1,15 +1,14 @@
 """
-What a check found, and the evidence it is given: the words that checks, suite and ledger have in common.
+Findings of checks, and the evidence from which a check makes its finding.
 
-Evidence that is missing (a step that raised, was declined or never reached) is a violation, not a pass. This module
-judges nothing.
+Missing evidence is a violation: a step that raised, that the model declined or that was never reached.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Literal, Protocol, TypeVar
 
 from conformance.ledger.expectation import Expectation
 from conformance.reference.enclosure import Enclosure
@@ -19,15 +18,16 @@ from conformance.text import shortened
 CONFORMS: Final = "conforms"
 VIOLATES: Final = "violates"
 UNSUPPORTED: Final = "unsupported"
-#: Characters kept of an exception's message, at its beginning and at its end.
+#: Characters of an exception's message that a record keeps, at the beginning and at the end each.
 END_OF_MESSAGE: Final = 4000
 #: The kind of answer that a check looks at.
 Kind = TypeVar("Kind")
+Gradient = Literal["dx", "dW", "db"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Element:
-    """One element of an array beside its enclosure."""
+    """One element of an array with its enclosure."""
 
     index: tuple[int, ...]
     got: float
@@ -37,15 +37,17 @@ class Element:
 
 @dataclass(frozen=True, kw_only=True)
 class Absence:
-    """That a step gave no evidence for a check."""
+    """Why a check has no evidence."""
 
-    #: The model's own reason for not answering, None where there is another cause.
+    #: The reason of the model for declining, None for another cause.
     declined: str | None = None
+    #: Whether the process ended before the step.
+    unreached: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What one check found."""
+    """The result of one check for one cell."""
 
     check: str
     outcome: str = CONFORMS
@@ -54,36 +56,47 @@ class Finding:
     observed: object = None
     #: The largest error over the allowed error, element by element.
     margin: float | None = None
-    #: What was compared: a step, or a result of it.
+    #: The array that was compared: a step, or a result of it.
     where: str | None = None
+    #: The label of the step that the finding is about.
+    step: str | None = None
+    #: The gradient that the finding is about, of `step`: dx, dW or db, the latter two of the layer with index `layer`.
+    gradient: Gradient | None = None
+    layer: int | None = None
     #: The element that has the margin.
     worst: Element | None = None
     #: The class of the bound.
     line: str | None = None
     #: Step, type, message and module of the exception that the framework raised.
     raised: Mapping[str, str] | None = None
-    #: Set where there is no evidence for the check.
+    #: Set if the check has no evidence.
     absence: Absence | None = None
     facts: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def declined(self) -> str | None:
-        """The model's own reason for not answering."""
+        """The reason of the model for declining."""
         return None if self.absence is None else self.absence.declined
 
-    def record(self) -> dict[str, Any]:
-        """Return the finding as it is written to the results file: what is None or empty is left out."""
+    def at(self, step: str, gradient: Gradient | None = None, layer: int | None = None) -> Finding:
+        """Return the finding with the step that it is about, or with one gradient of that step."""
+        return replace(self, step=step, gradient=gradient, layer=layer)
+
+    def record(self) -> dict[str, object]:
+        """Return the finding as results files have it: no field is None or empty, only a violation names its step."""
+        left_out = ("absence",) if self.outcome == VIOLATES else ("absence", "step", "gradient", "layer")
         content: dict[str, object] = {}
         for name, value in vars(self).items():
             if isinstance(value, Element):
                 content |= {"worst": value.index, "got": value.got, "exact": value.exact, "allowed": value.allowed}
-            elif name != "absence":
+            elif name not in left_out:
                 content[name] = value
+        content["unreached"] = True if self.absence is not None and self.absence.unreached else None
         return {name: value for name, value in content.items() if value is not None and value != {}}
 
 
 class Missing(Exception):
-    """The evidence for a check is not there; carries the finding that says so."""
+    """A check has no evidence. `finding` is the violation."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.message)
@@ -108,48 +121,52 @@ class Expected(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """
-    The replies to one question, beside what each should be.
-
-    `packages` are the import names of the framework: a declared refusal has to come from one of them.
-    """
+    """The replies to one question, and what each should be."""
 
     transcript: Transcript
     expected: Expected
+    #: The import names of the framework. One of them must raise a declared refusal.
     packages: Sequence[str] = ()
 
     def get(self, check: str, label: str, kind: type[Kind]) -> Kind | None:
         """
-        Return the answer to the step named `label`, None where it is declared that there is none.
+        Return the answer to a step, None if it is declared that there is none.
+
+        Args:
+            check: the name of the check.
+            label: the label of the step.
+            kind: the type of the answer.
 
         Raises:
-            Missing: there is none, or it is not of this kind; its finding is a violation of `check`.
+            Missing: there is no answer of this type. Its finding is a violation of the check.
         """
-        wanted = self.expected.of(label)
+        expectation = self.expected.of(label)
         reply = self.transcript.replies.get(label)
         if reply is None:
             if self.crashed_as_declared:
                 return None
             message = f"no evidence: {label} was never reached"
-            raise Missing(Finding(check=check, outcome=VIOLATES, message=message, absence=Absence()))
-        if is_refused_as_declared(reply, wanted, self.packages):
+            raise Missing(Finding(check=check, outcome=VIOLATES, message=message, absence=Absence(unreached=True)))
+        if is_refused_as_declared(reply, expectation, self.packages):
             return None
         if isinstance(reply.answer, Unreached):
             cause = self.transcript.replies.get(reply.answer.because)
             if cause is not None and is_refused_as_declared(cause, self.expected.of(cause.label), self.packages):
                 return None
         if not isinstance(reply.answer, kind):
-            raise Missing(_without(check, reply, self.transcript))
-        if wanted.ends:
-            names = ", ".join(wanted.behaviours)
-            message = f"{label} answered, where {names} declares {wanted.refuses or ' or '.join(wanted.crashes)}"
+            raise Missing(_absence(check, reply, self.transcript))
+        if expectation.ends:
+            names = ", ".join(expectation.behaviours)
+            message = (
+                f"{label} answered, where {names} declares {expectation.refuses or ' or '.join(expectation.crashes)}"
+            )
             raise Missing(Finding(check=check, outcome=VIOLATES, message=message))
         return reply.answer
 
     def answers(
         self, check: str, labels: Iterable[str], kind: type[Kind], findings: list[Finding]
     ) -> Iterator[tuple[str, Kind]]:
-        """Yield each answer that arrived with its label, and add a finding for each that is missing."""
+        """Yield the label and the answer of each step, and add a finding for each missing answer to `findings`."""
         for label in labels:
             try:
                 answer = self.get(check, label, kind)
@@ -160,7 +177,7 @@ class Evidence:
                 yield label, answer
 
     def is_any_undefined(self, labels: Iterable[str]) -> bool:
-        """Return whether it is declared of some steps that the values of the output mean nothing."""
+        """Return whether the values of one of these outputs are declared to be undefined."""
         return any("output" in self.expected.of(label).undefined for label in labels)
 
     @property
@@ -172,13 +189,13 @@ class Evidence:
         return any(signal in crash.reason for signal in self.expected.of(crash.label).crashes)
 
 
-def is_refused_as_declared(reply: Reply, wanted: Expectation, packages: Sequence[str]) -> bool:
-    """Return whether a step raised the exception that is declared, inside a package of the framework where it must."""
+def is_refused_as_declared(reply: Reply, expectation: Expectation, packages: Sequence[str]) -> bool:
+    """Return whether a step raised the declared exception, inside a package of the framework if it must."""
     raised = reply.answer
-    if wanted.refuses is None or not isinstance(raised, Raised):
+    if expectation.refuses is None or not isinstance(raised, Raised):
         return False
-    inside = wanted.refuses.by_adapter or raised_inside(raised.modules, packages)
-    return inside and wanted.refuses.is_raised(raised.type, raised.message)
+    inside = expectation.refuses.by_adapter or raised_inside(raised.modules, packages)
+    return inside and expectation.refuses.is_raised(raised.type, raised.message)
 
 
 def raised_inside(modules: Sequence[str], packages: Sequence[str]) -> bool:
@@ -189,13 +206,13 @@ def raised_inside(modules: Sequence[str], packages: Sequence[str]) -> bool:
     return any(top in packages for top in below)
 
 
-def _without(check: str, reply: Reply, transcript: Transcript) -> Finding:
-    """Return the violation of a check whose evidence was not given, with the exception that is the cause."""
+def _absence(check: str, reply: Reply, transcript: Transcript) -> Finding:
+    """Return the violation of a check without evidence, with the exception that is the cause."""
     answer = reply.answer
     if isinstance(answer, Unreached):
         cause = transcript.replies.get(answer.because)
         if cause is not None and not isinstance(cause.answer, Unreached):
-            return _without(check, cause, transcript)
+            return _absence(check, cause, transcript)
     missing = Finding(check=check, outcome=VIOLATES, absence=Absence())
     if isinstance(answer, Raised):
         message = f"no evidence: {reply.label} raised {answer.type}: {first_line(answer.message)}"
@@ -209,7 +226,7 @@ def _without(check: str, reply: Reply, transcript: Transcript) -> Finding:
 
 
 def raised_record(reply: Reply, answer: Raised) -> dict[str, str]:
-    """Return what the results file says of an exception: stage, step, type, message and the module that raised it."""
+    """Return the record of an exception: stage, step, type, message and the module that raised it."""
     module = answer.modules[-1] if answer.modules else "?"
     return {
         "stage": reply.stage,

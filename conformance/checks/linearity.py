@@ -35,15 +35,16 @@ class LinearInX(Check):
     """
     f(x) + f(x') = f(x + x') + f(0), exactly, where every partial sum of all four is exact.
 
-    x' are the signs of x. Where a sum would be rounded there are no steps, and the finding says so.
+    x' are the signs of x. If a sum would be rounded there are no steps, and the finding says so.
     """
 
     name = "linear_in_x"
+    description = "linear stacks on the exact lane: f(x) + f(x') = f(x + x') + f(0)"
 
     def applies(self, case: Case) -> bool:
-        """Return whether all layers are linear and all sums exact, and there is something to multiply."""
+        """Return whether all layers are linear, the lane is exact and the input has elements."""
         linear = all(layer.activation == "linear" for layer in case.layers)
-        return super().applies(case) and linear and math.prod(case.fed_shape) > 0 and case.lane == "exact"
+        return super().applies(case) and linear and math.prod(case.call_shape) > 0 and case.lane == "exact"
 
     def steps(self, setup: Setup) -> Iterator[Probe]:
         """Yield the steps for x', x + x' and 0; those for x are the main ones."""
@@ -56,7 +57,7 @@ class LinearInX(Check):
                 yield AddendProbe(step=Forward(label=f"output, {name}", x=x), draw=with_input(first, x))
 
     def judge(self, subject: Subject) -> Finding:
-        """Return what the check found."""
+        """Return the finding."""
         labels, evidence = addends(subject.question.of(AddendProbe)), subject.evidence
         if not labels:
             return Finding(check=self.name, margin=0.0, facts={"asked": False})
@@ -78,7 +79,7 @@ class LinearInX(Check):
         with np.errstate(invalid="ignore"):
             apart = (e_together + e_nothing) - (e_x + e_signs)
             radius = sum((each.allowed for each in enclosures), start=np.zeros_like(x))
-            # Where the answers overflow, as in a narrower format that a behaviour computes in, no sum is right.
+            # If the answers overflow, as in a narrower format that a behaviour computes in, the sums are not compared.
             total = Enclosure(exact=x + signs + apart, allowed=np.where(np.isfinite(apart), radius, np.inf))
             given = together + nothing
         findings.append(compare(self.name, "f(x + x') + f(0)", given, total, "exact"))
@@ -86,6 +87,6 @@ class LinearInX(Check):
 
 
 def addends(probes: Iterable[AddendProbe]) -> tuple[str, ...]:
-    """Return the labels of the steps f(x), f(x'), f(x + x') and f(0), none where there are no such steps."""
+    """Return the labels of the steps f(x), f(x'), f(x + x') and f(0), none if there are no such steps."""
     labels = tuple(each.label for each in probes)
     return (MAIN, *labels) if labels else ()

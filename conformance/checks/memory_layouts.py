@@ -1,4 +1,4 @@
-"""The check that the memory layout of the input plays no part in the output."""
+"""The check that the output does not depend on the memory layout of the input."""
 
 from __future__ import annotations
 
@@ -23,35 +23,39 @@ from conformance.table.case import Case
 
 
 class LayoutProbe(ReferencedProbe):
-    """A step that is fed the main input in another memory layout."""
+    """A step with the main input in another memory layout."""
 
 
 class BroadcastProbe(LayoutProbe):
-    """A step all of whose samples are the first one, in the memory of one."""
+    """A step whose samples are all the first one, stored once."""
 
     def with_reference(self, answer_to: Callable[[Draw], Reference], main: Reference) -> Self:
         """
         Return the probe with the reference of the first sample for all samples.
 
-        Equal samples have equal errors, of which chance says nothing: `moved_enclosure` leaves that out.
+        Equal samples have equal errors, so the bound of the root mean square does not hold. `moved_enclosure` drops it.
         """
         return replace(self, reference=replace(main, y=moved_enclosure(main.y, _first_repeated)))
 
 
 class MemoryLayouts(Check):
-    """The output for the input in other memory layouts against the reference; records what strides were handed."""
+    """Compares the output for other memory layouts with the reference, and records the strides that were received."""
 
     name = "memory_layouts"
+    description = (
+        "the same input, transposed and strided in memory, gives the same answer; one sample broadcast to "
+        "all gives that sample's answer"
+    )
 
     def applies(self, case: Case) -> bool:
         """Return whether the input has several axes and elements, and no layout of its own."""
-        several = math.prod(case.fed_shape) > 0 and len(case.fed_shape) > 1
+        several = math.prod(case.call_shape) > 0 and len(case.call_shape) > 1
         return super().applies(case) and several and case.layout == "contiguous"
 
     def steps(self, setup: Setup) -> Iterator[Probe]:
         """Yield a step for each memory layout."""
         first = setup.first
-        for layout in ("transposed", "strided"):
+        for layout in ("transposed", "strided", "column_major", "padded", "unaligned"):
             yield LayoutProbe(step=Forward(label=f"output, {layout}", x=first.x, layout=layout), draw=first)
         if len(first.x) > 1:
             repeated = np.ascontiguousarray(_first_repeated(first.x))
@@ -59,7 +63,7 @@ class MemoryLayouts(Check):
             yield BroadcastProbe(step=Forward(label="output, broadcast", x=repeated, layout="broadcast"), draw=draw)
 
     def judge(self, subject: Subject) -> Finding:
-        """Return what the check found."""
+        """Return the finding."""
         labels = [each.label for each in subject.question.of(LayoutProbe)]
         replies = subject.evidence.transcript.replies
         found = worst_of(self.name, compared_outputs(self.name, subject.evidence, labels, {}))
@@ -69,5 +73,5 @@ class MemoryLayouts(Check):
 
 
 def _first_repeated(array: Array) -> Array:
-    """Return an array of the shape of another, all along its first axis as at its beginning."""
+    """Return an array of the shape of another that repeats its first sample."""
     return np.broadcast_to(array[:1], array.shape)

@@ -4,39 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from conformance.sandbox.steps import Transcript
 
-Record = Mapping[str, Any]
-#: Outcomes of checks, worst first; a check that is `unsupported` decides only where all are.
+#: A part of a record of a cell.
+Record = Mapping[str, object]
+#: Outcomes of checks, the worst first. `unsupported` is the outcome of a cell only if all its checks have it.
 _CHECK_OUTCOMES: Final = ("violates", "diverges", "conforms")
-#: From this width on a step's bounds allow what is as large as the answer itself.
+#: From this width on a step has no power: its bounds allow errors as large as the answer.
 _POWERLESS: Final = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """
-    The outcome of a cell and its checks.
-
-    `covered` are the behaviours that cover a step of the cell, `behaviours` those without which it would fail, `gone`
-    those that it shows to be gone. `widths` maps each step that was judged under a behaviour to the width of its bounds
-    (`conformance.ledger.expectation.width`).
-    """
+    """The outcome of a cell and of its checks."""
 
     outcome: str
+    #: A record for each check.
     checks: tuple[Record, ...]
+    #: Why the cell has its outcome, if its checks do not show it.
     reason: str | None = None
+    #: The behaviours that explain a crash.
     divergence: Record | None = None
+    #: The ids of the behaviours that cover a step of the cell.
     covered: tuple[str, ...] = ()
+    #: The ids of those without which the cell would fail.
     behaviours: tuple[str, ...] = ()
+    #: The behaviours that are gone.
     gone: tuple[Record, ...] = ()
+    #: The width of each step that was compared with a behaviour.
     widths: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def has_power(self) -> bool:
-        """Whether some step that was judged under a behaviour has bounds narrower than its answer."""
+        """Whether a step that was compared with a behaviour has power."""
         return not self.widths or min(self.widths.values()) < _POWERLESS
 
 
@@ -46,8 +48,8 @@ def worst_outcome(outcomes: Iterable[str]) -> str:
     return next((outcome for outcome in _CHECK_OUTCOMES if outcome in found), "unsupported")
 
 
-def of_crash(transcript: Transcript, checks: tuple[Record, ...]) -> Verdict:
-    """Return the verdict on a cell whose process ended, or was ended at a limit of time, as nobody declared."""
+def crash_verdict(transcript: Transcript, checks: tuple[Record, ...]) -> Verdict:
+    """Return the verdict on a cell whose process ended, or was ended at its deadline, without a declaration."""
     crash = transcript.crash
     assert crash is not None
     outcome = "timed_out" if transcript.timed_out else "crashed"

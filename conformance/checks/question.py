@@ -1,5 +1,5 @@
 """
-A question: the steps that a case asks of an implementation, each with what judges its answer.
+A question: the steps of a case, each with what its answer is compared with.
 
 `conformance.checks.composition` makes the question of a case, `conformance.checks.references` adds the references.
 """
@@ -14,16 +14,16 @@ from typing import Final, Self, TypeVar
 import numpy as np
 
 from conformance.adapters.protocol import Array, Dense, Stack
-from conformance.checks.rounding_behaviour import Ways
+from conformance.checks.rounding_variants import Variants
 from conformance.reference import Reference
 from conformance.reference.enclosure import Enclosure
 from conformance.reference.lanes.draws import Draw
 from conformance.sandbox.steps import Step
 from conformance.table.case import Case
 
-#: The step whose output is the main one: those of derived probes follow from it.
+#: The step whose output is the main one: the outputs of derived probes follow from it.
 MAIN: Final = "output"
-#: The step that is fed another number of samples.
+#: The step with another number of samples.
 OTHER_BATCH: Final = "output, other batch"
 #: Calls on the same buffer that `repeatable` compares.
 REPEATED: Final = (MAIN, "output again", "output once more")
@@ -35,16 +35,15 @@ Index = tuple[int, ...]
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Probe:
     """
-    One step of a question, with what judges its answer.
+    One step of a question, with what its answer is compared with.
 
-    This class is for steps that compute nothing, or whose answer has no reference. A check that asks for steps of its
-    own makes them `ReferencedProbe`s or `DerivedProbe`s.
+    This class is for steps that compute nothing. The steps that a check adds are `ReferencedProbe`s or `DerivedProbe`s.
     """
 
     step: Step
-    #: The numbers that the step is given and the weights that its model then has, None where it computes nothing.
+    #: The input of the step and the weights of its model at that step. None if it computes nothing.
     draw: Draw | None = None
-    #: The exact answer, None where there is none or before `conformance.checks.references` added it.
+    #: The exact answer. None before `conformance.checks.references` added it, and if there is none.
     reference: Reference | None = None
     #: Whether the step comes after the weights of the main model were replaced.
     after_new_weights: bool = False
@@ -56,7 +55,7 @@ class Probe:
 
     def derived_output(self, main: Enclosure) -> Enclosure:
         """
-        Return what encloses the output of a step without a reference, given what encloses the main output.
+        Return the enclosure of an output that follows from the main output.
 
         Raises:
             LookupError: the output does not follow from the main one.
@@ -65,7 +64,7 @@ class Probe:
 
     def counterpart(self, index: Index, main_shape: tuple[int, ...]) -> tuple[Index, Index] | None:
         """
-        Return where an element is in this output and where it is in the main one, None where they are not compared.
+        Return the index of an element in this output and in the main one, None if they are not compared.
 
         Args:
             index: the index of the element that the check reported.
@@ -76,7 +75,7 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReferencedProbe(Probe):
-    """A step that is judged by the exact answer to its own draw."""
+    """A step whose answer is compared with the exact answer to its own draw."""
 
     def with_reference(self, answer_to: Callable[[Draw], Reference], main: Reference) -> Self:
         """Return the probe with its reference; `main` is that of the main output."""
@@ -88,8 +87,8 @@ class ReferencedProbe(Probe):
 class OutputProbe(ReferencedProbe):
     """A step whose output the check `output` compares."""
 
-    #: The answers by which right implementations differ, by the rounding behaviour that makes the difference.
-    variants: Mapping[str, Ways] = field(default_factory=dict)
+    #: The outputs by which right implementations differ (`conformance.checks.rounding_variants`).
+    variants: Mapping[str, Variants] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,12 +109,12 @@ class Question:
     """The steps of a case, in the order in which they are sent."""
 
     probes: tuple[Probe, ...] = ()
-    #: The output that the row itself gives, in the shape of the main output.
+    #: The output that the row itself has, in the shape of the main output.
     row_output: Array | None = None
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
-        """What is sent to the process of an implementation."""
+        """The steps, which are sent to the process of an implementation."""
         return tuple(each.step for each in self.probes)
 
     @cached_property
@@ -125,7 +124,7 @@ class Question:
 
     @property
     def main(self) -> Reference | None:
-        """The reference of the main output, None where nothing is computed."""
+        """The reference of the main output, None if nothing is computed."""
         found = self.by_label.get(MAIN)
         return None if found is None else found.reference
 
@@ -136,14 +135,14 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setup:
-    """What a check makes its steps from."""
+    """The data from which a check makes its steps."""
 
     case: Case
     device: str
     #: The stack with the weights of the first draw: that of the main model.
     stack: Stack
     first: Draw
-    #: Draws that replace the weights of the main model, one after the other.
+    #: The draws whose weights replace those of the main model, one after the other.
     others: tuple[Draw, ...]
 
 

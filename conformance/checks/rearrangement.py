@@ -1,5 +1,5 @@
 """
-The checks of rearranged axes: a layer built for other axes gives the same numbers in the same rearrangement.
+The checks of rearranged axes: a layer built for rearranged axes gives the rearranged outputs.
 
 Each compares with the main output, within the sum of both bounds.
 """
@@ -16,9 +16,9 @@ from typing import Final
 import numpy as np
 
 from conformance.checks.check import Check, Subject
-from conformance.checks.comparison import between, compare, worst_of
+from conformance.checks.comparison import compare, compare_answers, shape_violation, worst_of
 from conformance.checks.enclosures import Rearrangement, moved_enclosure
-from conformance.checks.finding import VIOLATES, Finding
+from conformance.checks.finding import Finding
 from conformance.checks.question import MAIN, DerivedProbe, Index, Probe, Setup, with_input
 from conformance.reference.enclosure import Enclosure
 from conformance.sandbox.steps import Build, Forward, Output
@@ -59,10 +59,10 @@ class _Rearranged(Check):
 
     @abstractmethod
     def _models(self, case: Case) -> Iterator[_Model]:
-        """Yield the models that a case asks for: none where its axes cannot be rearranged."""
+        """Yield the models of a case, none if its axes cannot be rearranged."""
 
     def applies(self, case: Case) -> bool:
-        """Return whether the axes of the case can be rearranged so."""
+        """Return whether the axes of the case can be rearranged in this way."""
         can_be = case.feed_shape is None and len(case.input_shape) > 1
         return super().applies(case) and can_be and next(self._models(case), None) is not None
 
@@ -76,7 +76,7 @@ class _Rearranged(Check):
             yield RearrangedProbe(step=forward, draw=with_input(setup.first, x), check=self.name, move=each.move)
 
     def judge(self, subject: Subject) -> Finding:
-        """Return what the check found."""
+        """Return the finding."""
         evidence = subject.evidence
         probes = {each.label: each for each in subject.question.of(RearrangedProbe) if each.check == self.name}
         findings: list[Finding] = []
@@ -84,19 +84,18 @@ class _Rearranged(Check):
         main = answered[MAIN].y if answered else None
         enclosure = evidence.expected.output(MAIN)
         if main is not None and main.shape != enclosure.exact.shape:
-            message = f"output has shape {main.shape}, expected {enclosure.exact.shape}"
-            findings.append(Finding(check=self.name, outcome=VIOLATES, message=message))
+            findings.append(shape_violation(self.name, MAIN, main.shape, enclosure.exact.shape).at(MAIN))
             main = None
         for label, answer in evidence.answers(self.name, probes, Output, findings):
             if evidence.is_any_undefined((MAIN, label)):
                 continue
             own, line = evidence.expected.output(label), evidence.expected.line(label)
             if evidence.expected.of(label).behaviours:
-                findings.append(compare(self.name, label, answer.y, own, line))
+                findings.append(compare(self.name, label, answer.y, own, line).at(label))
             if main is not None:
                 move = probes[label].move
                 moved = moved_enclosure(enclosure, move)
-                findings.append(between(self.name, label, (answer.y, own), (move(main), moved), line))
+                findings.append(compare_answers(self.name, label, (answer.y, own), (move(main), moved), line).at(label))
         return worst_of(self.name, findings)
 
 
@@ -104,6 +103,7 @@ class PositionsPermuted(_Rearranged):
     """Positions in another order: the inner axes are reversed."""
 
     name = "positions_permuted"
+    description = "from rank 3: a layer built for permuted axes gives the permuted outputs"
 
     def _models(self, case: Case) -> Iterator[_Model]:
         shape, rank = case.input_shape, len(case.input_shape)
@@ -118,9 +118,13 @@ class PositionsPermuted(_Rearranged):
 
 
 class AxesMerged(_Rearranged):
-    """Positions on fewer axes or more: the inner ones made one, or the first of them two, one as short as can be."""
+    """Positions on fewer or more axes: the inner axes merged into one, or the first of them split into two."""
 
     name = "axes_merged"
+    description = (
+        "from rank 2: a layer built for inner axes merged into one, or with the first of them split into "
+        "two, gives the same outputs"
+    )
 
     def _models(self, case: Case) -> Iterator[_Model]:
         sizes = tuple(axis for axis in case.input_shape if axis is not None)

@@ -1,7 +1,7 @@
 """
-The question of a case with the reference of each step that has one.
+The question of a case with the references of its steps.
 
-Every implementation is asked the same: questions are kept as long as there is room.
+All implementations have the same questions, so questions are cached.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from conformance.checks.question import (
     Question,
     ReferencedProbe,
 )
-from conformance.checks.rounding_behaviour import Ways, conducts
+from conformance.checks.rounding_variants import Variants, rounding_variants
 from conformance.reference import Reference, answer
 from conformance.reference.formats import FORMATS
 from conformance.reference.lanes.draws import Draw, NoDraw
 from conformance.sandbox.steps import Build, Differentiate, Forward, SetWeights, Step
 from conformance.table.case import Case
 
-#: Memory that questions of the past may take.
+#: The size of the cache (bytes).
 MOST_BYTES_KEPT: Final = 2**29
 
 
 def _bytes_of(question: Question) -> int:
-    """Return about how much memory a question takes: the inputs and weights of its steps, and their references."""
+    """Return the approximate size of a question in memory: inputs, weights and references."""
     arrays = {id(each): each.nbytes for step in question.steps for each in _arrays(step)}
     references = {id(each.reference): each.reference.nbytes for each in question.probes if each.reference is not None}
     return 10_000 + sum(arrays.values()) + sum(references.values())
@@ -53,19 +53,18 @@ def _arrays(step: Step) -> Iterator[Array]:
             yield from (layer.kernel for layer in stack.layers if layer.kernel is not None)
 
 
-#: Every implementation is asked the same: its questions, with their references, are kept as long as there is room.
 _KEPT: Final = cachetools.LRUCache[Hashable, Question](MOST_BYTES_KEPT, getsizeof=_bytes_of)
 
 
 def forget_questions() -> None:
-    """Keep none of the questions asked so far."""
+    """Empty the cache."""
     _KEPT.clear()
 
 
 @cachetools.cached(_KEPT)
 def question(case: Case, device: str, index: int = 0) -> Question:
     """
-    Return the question of a case that expects an answer.
+    Return the question of a case, with references if it computes.
 
     Raises:
         NoDraw: no values of the lane exist for the case.
@@ -84,7 +83,7 @@ def question(case: Case, device: str, index: int = 0) -> Question:
     for probe in found.probes:
         if isinstance(probe, ReferencedProbe):
             probe = probe.with_reference(references, main)
-        # Each set of weights has one output by which right implementations differ.
+        # One output for each set of weights is enough to show the rounding variants.
         if isinstance(probe, OutputProbe) and probe.label != OTHER_BATCH and id(probe.draw) not in with_variants:
             with_variants.add(id(probe.draw))
             probe = replace(probe, variants=_variants(case, probe))
@@ -95,7 +94,7 @@ def question(case: Case, device: str, index: int = 0) -> Question:
 
 
 class _References:
-    """The exact answers to draws of one case, each worked out once."""
+    """The exact answers to the draws of one case, each computed once."""
 
     def __init__(self, case: Case) -> None:
         self._activations = [layer.activation for layer in case.layers]
@@ -103,7 +102,7 @@ class _References:
         self._found: dict[int, Reference] = {}
 
     def __call__(self, draw: Draw) -> Reference:
-        """Return the exact answer to a draw, which is kept for as long as the question is made."""
+        """Return the exact answer to a draw."""
         if id(draw) not in self._found:
             self._found[id(draw)] = answer(draw, self._activations, self._dtype)
         return self._found[id(draw)]
@@ -111,10 +110,10 @@ class _References:
 
 def _check_finiteness(case: Case, reference: Reference) -> None:
     """
-    Hold that the answer is finite, unless the row says otherwise.
+    Check that the answer is finite, or that it is not if the row says so.
 
     Raises:
-        NoDraw: the row says so and it is finite, or the row does not and it is not.
+        NoDraw: it is finite although the row says that it is not, or the other way round.
     """
     gradients = [each for pair in reference.layers for each in pair if each is not None]
     finite = all(bool(np.isfinite(each.exact).all()) for each in (reference.y, reference.dx, *gradients))
@@ -126,12 +125,12 @@ def _check_finiteness(case: Case, reference: Reference) -> None:
 
 def _check_bounds(references: Iterable[Reference], maximum: float) -> None:
     """
-    Hold that every element has a bound, and one within the format, whose largest number is `maximum`.
+    Check that every element has a bound within the format, whose largest number is `maximum`.
 
-    Where an intermediate value may overflow anything might be right; where an answer may, so is an infinity.
+    If an intermediate value may overflow, any answer may be right. If the answer may overflow, infinity is right too.
 
     Raises:
-        NoDraw: some element has none.
+        NoDraw: an element has no such bound.
     """
     for reference in {id(each): each for each in references}.values():
         gradients = [each for pair in reference.layers for each in pair if each is not None]
@@ -142,7 +141,7 @@ def _check_bounds(references: Iterable[Reference], maximum: float) -> None:
                 raise NoDraw("a right answer may overflow, or may not")
 
 
-def _variants(case: Case, probe: OutputProbe) -> Mapping[str, Ways]:
-    """Return what different right implementations would give, where that differs."""
+def _variants(case: Case, probe: OutputProbe) -> Mapping[str, Variants]:
+    """Return the outputs by which right implementations differ."""
     assert probe.draw is not None, "a step with an output computes"
-    return conducts(probe.draw, [layer.activation for layer in case.layers], case.dtype)
+    return rounding_variants(probe.draw, [layer.activation for layer in case.layers], case.dtype)

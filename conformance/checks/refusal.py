@@ -1,4 +1,4 @@
-"""The check that the framework refuses what the rule forbids, and the question it asks."""
+"""The check that the framework refuses what the rule forbids, and its question."""
 
 from __future__ import annotations
 
@@ -24,48 +24,50 @@ SIBLING_STEPS: Final = ("sibling build", "sibling output")
 
 class Refused(Check):
     """
-    What the rule forbids is refused at build, inference or call.
+    Checks that the framework refuses what the rule forbids, at build, inference or call.
 
-    It counts as refused only when raised inside one of the framework's packages, below the adapter, and when a legal
-    sibling of the row is accepted by the same code: a fault of the adapter is not a refusal. Where it is declared that
-    the framework accepts it, the answer is compared with what is declared.
+    An exception is a refusal only if a package of the framework raises it, below the adapter, and if the same code
+    accepts a legal sibling of the row: a fault of the adapter is no refusal. If the ledger declares that the framework
+    accepts it, the answer is compared with the declared one.
     """
 
     name = "refusal"
+    description = "only in rows that expect an error: the framework raises, and accepts a similar row that is legal"
 
     def applies(self, case: Case) -> bool:
         """Return whether the row expects an error."""
         return case.expect.error
 
     def judge(self, subject: Subject) -> Finding:
-        """Return what the check found."""
+        """Return the finding."""
         evidence = subject.evidence
         replies = evidence.transcript.replies
         for label in SIBLING_STEPS:
             reply = replies.get(label)
             if reply is None or isinstance(reply.answer, NoValue):
                 answer = Unreached(because=label) if reply is None else reply.answer
-                told = answer.message if isinstance(answer, Raised | Malformed) else type(answer).__name__
-                message = f"the legal sibling of the row is not accepted either: {label}: {first_line(told)}"
-                return Finding(check=self.name, outcome=VIOLATES, message=message, where=label)
-        wanted = evidence.expected.of("output")
+                detail = answer.message if isinstance(answer, Raised | Malformed) else type(answer).__name__
+                message = f"the legal sibling of the row is not accepted either: {label}: {first_line(detail)}"
+                return Finding(check=self.name, outcome=VIOLATES, message=message, where=label, step=label)
+        expectation = evidence.expected.of("output")
         for label in REFUSAL_STEPS:
             reply = replies.get(label)
             if reply is None or not isinstance(reply.answer, Raised):
                 continue
             raised = raised_record(reply, reply.answer)
-            said = f"{label} raised {reply.answer.type}: {first_line(reply.answer.message)}"
+            exception = f"{label} raised {reply.answer.type}: {first_line(reply.answer.message)}"
             if not raised_inside(reply.answer.modules, evidence.packages):
-                message = f"outside the framework {said}"
+                message = f"outside the framework {exception}"
                 return Finding(check=self.name, outcome=VIOLATES, message=message, raised=raised)
-            if wanted.accepts is not None:
-                message = f"refused, where {', '.join(wanted.behaviours)} declares that it is accepted: {said}"
+            if expectation.accepts is not None:
+                names = ", ".join(expectation.behaviours)
+                message = f"refused, where {names} declares that it is accepted: {exception}"
                 return Finding(check=self.name, outcome=VIOLATES, message=message, raised=raised)
             return Finding(check=self.name, expected="refused", observed="refused", raised=raised)
         findings: list[Finding] = []
         for _, accepted in evidence.answers(self.name, ["output"], Output, findings):
-            if wanted.accepts is not None and wanted.reference is not None:
-                findings.append(self._as_declared(accepted, wanted))
+            if expectation.accepts is not None and expectation.reference is not None:
+                findings.append(self._as_declared(accepted, expectation))
             else:
                 findings.append(self._not_refused(accepted))
         return worst_of(self.name, findings)
@@ -77,23 +79,24 @@ class Refused(Check):
             check=self.name, outcome=VIOLATES, message=message, expected="refused", observed={"shape": shape}
         )
 
-    def _as_declared(self, accepted: Output, wanted: Expectation) -> Finding:
-        """Return what comes of comparing the answer with that of a framework that accepts in the way declared."""
-        assert wanted.reference is not None, "asked of an expectation that has one"
-        if str(accepted.y.dtype) != wanted.dtypes["output"]:
-            message = f"accepted: an output of dtype {accepted.y.dtype}, expected {wanted.dtypes['output']}"
-            return Finding(check=self.name, outcome=VIOLATES, message=message)
-        return compare(self.name, "output", accepted.y, wanted.reference.y, wanted.reference.line)
+    def _as_declared(self, accepted: Output, expectation: Expectation) -> Finding:
+        """Return the finding of comparing the answer with the declared one."""
+        assert expectation.reference is not None, "the caller checks it"
+        if str(accepted.y.dtype) != expectation.dtypes["output"]:
+            message = f"accepted: an output of dtype {accepted.y.dtype}, expected {expectation.dtypes['output']}"
+            return Finding(check=self.name, outcome=VIOLATES, message=message, step="output")
+        reference = expectation.reference
+        return compare(self.name, "output", accepted.y, reference.y, reference.line).at("output")
 
 
 def refusal(case: Case, device: str) -> Question:
-    """Return the question of a case that must be refused: the case, and a legal sibling that must not be."""
+    """Return the question of a case that must be refused: the case, and a legal sibling that must be accepted."""
     legal = _legal_sibling(case)
     sibling = draws(replace(legal, lane="uniform"))[0]
-    fed = Stream(case.digest, "refused").uniform(case.fed_shape).astype(FORMATS[case.dtype].dtype)
+    x = Stream(case.digest, "refused").uniform(case.call_shape).astype(FORMATS[case.dtype].dtype)
     stack = stack_of(case, None)
     if None not in case.input_shape:
-        # A wrong input to a legal layer: built with weights, as the layer's users would. Others have no weights.
+        # If only the input is wrong, the layer is built with weights. A layer that is illegal has none.
         with contextlib.suppress(NoDraw):
             stack = stack_of(case, draws(replace(case, feed_shape=None, lane="uniform"))[0])
     steps = (
@@ -101,13 +104,13 @@ def refusal(case: Case, device: str) -> Question:
         Forward(label="sibling output", model="sibling", x=sibling.x),
         Build(label="build", stack=stack, device=device),
         *([InferShapes(label="infer", batch=None)] if stack.leading_axes == 1 else []),
-        Forward(label="output", x=fed),
+        Forward(label="output", x=x),
     )
     return Question(probes=tuple(Probe(step=each) for each in steps))
 
 
 def _legal_sibling(case: Case) -> Case:
-    """Return a case near by that every framework takes: illegal units become 3, an absent last axis 4, no batch 2."""
+    """Return a similar case that is legal: illegal units become 3, an absent last axis 4, an absent batch 2."""
     layers = tuple(layer if _is_count(layer.units) else replace(layer, units=3) for layer in case.layers)
     shape = tuple(4 if axis is None or axis <= 0 else axis for axis in case.input_shape) or (4,)
     batch = 2 if case.batch is None else case.batch

@@ -1,4 +1,4 @@
-"""The checks of what a framework says of a layer: shapes, parameters, the output's dtype, and where it is computed."""
+"""The checks of what a framework reports: shapes, parameters, the dtype of the output, and its device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from conformance.checks.check import Check, Subject
 from conformance.checks.comparison import worst_of
 from conformance.checks.finding import VIOLATES, Finding
 from conformance.checks.question import MAIN, OutputProbe
-from conformance.ledger.expectation import Expectation, inferred
+from conformance.ledger.expectation import Expectation, inferred_shapes
 from conformance.sandbox.steps import Inferred, InferShapes, Output, Parameters
 from conformance.table.case import Case
 from conformance.table.rule import output_shapes, parameter_counts
@@ -19,20 +19,23 @@ from conformance.table.rule import output_shapes, parameter_counts
 
 class OutputShape(Check):
     """
-    Shapes inferred, one per layer for an unknown batch, and the shapes of the arrays computed, against the rule.
+    Compares the inferred shapes of all layers, and the shapes of the computed arrays, with the rule.
 
-    Shapes are inferred only where there is one leading axis. Where a model declines to infer, the arrays are judged all
-    the same.
+    Shapes are inferred only if there is one leading axis. If a model declines to infer, the arrays are still compared.
     """
 
     name = "output_shape"
+    description = (
+        "the shape that the framework infers for an unknown batch, layer by layer; the shapes of the arrays "
+        "at two batch sizes"
+    )
 
     def applies(self, case: Case) -> bool:
         """Return whether the case is legal: shapes are inferred on every lane."""
         return not case.expect.error
 
     def judge(self, subject: Subject) -> Finding:
-        """Return what the check found."""
+        """Return the finding."""
         evidence, question = subject.evidence, subject.question
         findings: list[Finding] = []
         expected: Sequence[Shape] | None = None
@@ -42,9 +45,7 @@ class OutputShape(Check):
             expected, observed = self._inferred(subject, label, batches[label]), answer.shapes
             if observed != tuple(expected):
                 message = f"inferred {_shapes(observed)}, but the rule gives {_shapes(expected)}"
-                findings.append(
-                    Finding(check=self.name, outcome=VIOLATES, message=message, expected=expected, observed=observed)
-                )
+                findings.append(_wrong_shape(message, expected, observed).at(label))
         arrays = {each.label: each for each in question.of(OutputProbe)}
         computed = {}
         for label, output in evidence.answers(self.name, arrays, Output, findings):
@@ -54,9 +55,7 @@ class OutputShape(Check):
             wanted = reference.y.exact.shape
             if shape != wanted:
                 message = f"{label} has shape {shape}, but the rule gives {wanted}"
-                findings.append(
-                    Finding(check=self.name, outcome=VIOLATES, message=message, expected=wanted, observed=shape)
-                )
+                findings.append(_wrong_shape(message, wanted, shape).at(label))
         if expected is None:
             expected, observed = tuple(map(_shape_of_rule, arrays.values())), tuple(computed.values())
         facts = {"arrays": list(computed.values())}
@@ -69,7 +68,11 @@ class OutputShape(Check):
         if batch is not None:
             shapes = tuple((batch, *shape[1:]) for shape in shapes)
         how = subject.evidence.expected.of(label).infers
-        return inferred(shapes, how, case.input_shape)
+        return inferred_shapes(shapes, how, case.input_shape)
+
+
+def _wrong_shape(message: str, expected: object, observed: object) -> Finding:
+    return Finding(check=OutputShape.name, outcome=VIOLATES, message=message, expected=expected, observed=observed)
 
 
 def _shape_of_rule(probe: OutputProbe) -> tuple[int, ...]:
@@ -84,20 +87,21 @@ def _shapes(shapes: Sequence[Sequence[int | None]]) -> str:
 
 class ParameterCounts(Check):
     """
-    The parameters against d*m + m: their count, and name, shape, dtype and trainability of each.
+    Compares the number of parameters with d*m + m, and the name, shape, dtype and trainability of each.
 
-    The axes of a kernel's shape other than 1 must be a permutation of those of (d, m) other than 1, since frameworks
-    store it in either order and equivalents add axes of one.
+    The axes of a kernel other than 1 must be a permutation of the axes of (d, m) other than 1: frameworks store the
+    kernel in either order, and equivalent layers add axes of length 1.
     """
 
     name = "parameters"
+    description = "the parameter count, and name, shape, dtype and trainability of each parameter"
 
     def applies(self, case: Case) -> bool:
         """Return whether the case is legal: parameters are counted on every lane."""
         return not case.expect.error
 
     def judge(self, subject: Subject) -> Finding:
-        """Return what the check found."""
+        """Return the finding."""
         findings: list[Finding] = []
         for label, answer in subject.evidence.answers(self.name, ["parameters"], Parameters, findings):
             findings.append(self._counted(subject.case, answer, subject.evidence.expected.of(label)))
@@ -131,7 +135,7 @@ class ParameterCounts(Check):
 
 
 def _parameter_faults(case: Case, answer: Parameters, dtype: str) -> Iterator[str]:
-    """Yield what is wrong with single parameters, which should be of a dtype."""
+    """Yield the faults of single parameters, which should have a dtype."""
     features = case.input_shape[-1]
     for layer, each in enumerate(case.layers):
         wanted = {"kernel": (features, each.units), **({"bias": (each.units,)} if each.use_bias else {})}
@@ -154,12 +158,13 @@ def _parameter_faults(case: Case, answer: Parameters, dtype: str) -> Iterator[st
 
 
 class OutputDtype(Check):
-    """The output's dtype against the case's."""
+    """Compares the dtype of the output with that of the case."""
 
     name = "output_dtype"
+    description = "the dtype of the output"
 
     def judge(self, subject: Subject) -> Finding:
-        """Return what the check found."""
+        """Return the finding."""
         findings: list[Finding] = []
         for label, answer in subject.evidence.answers(self.name, [MAIN], Output, findings):
             expected = subject.evidence.expected.of(label).dtypes["output"]
@@ -173,12 +178,13 @@ class OutputDtype(Check):
 
 
 class Placement(Check):
-    """The device the output was read from against the one asked for."""
+    """Compares the device of the output with that of the cell."""
 
     name = "placement"
+    description = "the device that holds the output"
 
     def judge(self, subject: Subject) -> Finding:
-        """Return what the check found."""
+        """Return the finding."""
         findings: list[Finding] = []
         for _, answer in subject.evidence.answers(self.name, [MAIN], Output, findings):
             finding = Finding(check=self.name, expected=subject.device, observed=answer.placement)

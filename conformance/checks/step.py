@@ -1,4 +1,4 @@
-"""Whether the answer to one step is as expected, and whether any answer could be as both of two expectations."""
+"""Whether the answer to one step satisfies an expectation, and whether two expectations exclude each other."""
 
 from __future__ import annotations
 
@@ -11,31 +11,37 @@ from conformance.adapters.protocol import Gradients
 from conformance.checks.comparison import compare
 from conformance.checks.finding import VIOLATES, is_refused_as_declared
 from conformance.checks.gradients import compared_step
-from conformance.checks.outputs import of_shape
-from conformance.ledger.expectation import Expectation, inferred
-from conformance.ledger.step import AskedStep
+from conformance.checks.outputs import shape_finding
+from conformance.ledger.expectation import Expectation, inferred_shapes
+from conformance.ledger.step import ModelStep
 from conformance.reference import Reference
 from conformance.reference.enclosure import Enclosure
 from conformance.sandbox.steps import Inferred, Output, Parameters, Raised, Reply
 from conformance.table.case import Case
 from conformance.table.rule import output_shapes
 
-#: The results whose dtype a call shows.
+#: Call -> the results that it shows and that have a dtype.
 _TYPED: Final = {"parameters": ("parameters",), "forward": ("output",), "gradient": ("dx", "weights")}
 
 
 def satisfies(
     case: Case,
-    asked: AskedStep,
+    step: ModelStep,
     reply: Reply | None,
     expectation: Expectation,
     output: Enclosure | None,
     packages: Sequence[str] = (),
 ) -> bool:
     """
-    Return whether the answer to a step is as expected; `output` encloses the output of a forward step.
+    Return whether the answer to a step satisfies an expectation.
 
-    A step that was not reached, in a process that had ended, is as anything. `packages` are those of the framework.
+    Args:
+        case: the case.
+        step: the step.
+        reply: the reply. Without one, because the process had ended, every expectation is satisfied.
+        expectation: the expectation.
+        output: what encloses the output of a forward step.
+        packages: the import names of the framework.
     """
     if reply is None:
         return True
@@ -46,40 +52,40 @@ def satisfies(
         if output is None or str(answer.y.dtype) != expectation.dtypes["output"]:
             return False
         is_undefined = "output" in expectation.undefined
-        found = of_shape("", "", answer.y, output) if is_undefined else compare("", "", answer.y, output, "")
+        found = shape_finding("", "", answer.y, output) if is_undefined else compare("", "", answer.y, output, "")
         return found.outcome != VIOLATES
     if isinstance(answer, Inferred):
         if case.expect.error:
-            return expectation.infers is None  # the rule gives what must be refused no shape
-        wanted = inferred(_shapes_of_rule(asked), expectation.infers, asked.stack.input_shape)
-        # The batch is for the check to judge.
-        return [each[1:] for each in answer.shapes] == [each[1:] for each in wanted]
+            return expectation.infers is None  # the rule has no shapes for what must be refused
+        shapes = inferred_shapes(_shapes_of_rule(step), expectation.infers, step.stack.input_shape)
+        # The check compares the batch.
+        return [each[1:] for each in answer.shapes] == [each[1:] for each in shapes]
     if isinstance(answer, Parameters):
         return all(each.dtype == expectation.dtypes["parameters"] for each in answer.parameters)
     if isinstance(answer, Gradients) and expectation.reference is not None:
-        return all(each.outcome != VIOLATES for each in compared_step("", asked.label, case, answer, expectation))
+        return all(each.outcome != VIOLATES for each in compared_step("", step.label, case, answer, expectation))
     return False
 
 
-def are_apart(asked: AskedStep, one: Expectation, other: Expectation) -> bool:
-    """Return whether no answer to a step could be as both say: they differ in kind, dtype, shape or value."""
+def are_disjoint(step: ModelStep, one: Expectation, other: Expectation) -> bool:
+    """Return whether no answer satisfies both expectations: they differ in kind, dtype, shape or value."""
     if one.ends != other.ends or (one.accepts is None) != (other.accepts is None):
         return True
-    if any(one.dtypes[name] != other.dtypes[name] for name in _TYPED.get(asked.call, ())):
+    if any(one.dtypes[name] != other.dtypes[name] for name in _TYPED.get(step.call, ())):
         return True
-    if asked.call == "infer" and one.infers != other.infers:
-        shapes = _shapes_of_rule(asked)
-        return len({tuple(inferred(shapes, each.infers, asked.stack.input_shape)) for each in (one, other)}) > 1
+    if step.call == "infer" and one.infers != other.infers:
+        shapes = _shapes_of_rule(step)
+        return len({tuple(inferred_shapes(shapes, each.infers, step.stack.input_shape)) for each in (one, other)}) > 1
     if one.reference is None or other.reference is None or one.ends:
         return False
     if one.undefined or other.undefined:
         return False
-    return any(map(_apart, _enclosures(asked.call, one.reference), _enclosures(asked.call, other.reference)))
+    return any(map(_is_disjoint, _enclosures(step.call, one.reference), _enclosures(step.call, other.reference)))
 
 
-def _shapes_of_rule(asked: AskedStep) -> Sequence[tuple[int | None, ...]]:
-    """Return the shapes that should be inferred for an unknown batch."""
-    return output_shapes(asked.stack.input_shape, [layer.units for layer in asked.stack.layers], leading_axes=1)
+def _shapes_of_rule(step: ModelStep) -> Sequence[tuple[int | None, ...]]:
+    """Return the shapes under the rule for an unknown batch."""
+    return output_shapes(step.stack.input_shape, [layer.units for layer in step.stack.layers], leading_axes=1)
 
 
 def _enclosures(call: str, reference: Reference) -> list[Enclosure | None]:
@@ -88,7 +94,7 @@ def _enclosures(call: str, reference: Reference) -> list[Enclosure | None]:
     return [reference.dx, *(each for pair in reference.layers for each in pair)] if call == "gradient" else []
 
 
-def _apart(one: Enclosure | None, other: Enclosure | None) -> bool:
+def _is_disjoint(one: Enclosure | None, other: Enclosure | None) -> bool:
     if one is None or other is None:
         return (one is None) != (other is None)
     if one.exact.shape != other.exact.shape:

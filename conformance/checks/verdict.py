@@ -1,9 +1,9 @@
 """
-What the answers of one cell amount to, the ledger applied.
+The verdict on a cell, under the rule and the ledger.
 
-Each answer is judged under the rule. Where something fails, all of them are judged again under the behaviours that
-cover steps of the cell: the cell diverges where everything then holds, and violates where something does not. A cell
-that conforms though a behaviour leaves no room for it says that the behaviour is gone.
+All answers are judged under the rule. If a check fails, they are judged again under the behaviours that cover steps of
+the cell. The cell diverges if all checks then conform, and violates otherwise. If a cell conforms although one of its
+steps is decisive for a behaviour, the behaviour is gone.
 """
 
 from __future__ import annotations
@@ -16,35 +16,40 @@ import numpy as np
 from conformance.checks.cell import Cell
 from conformance.checks.expectations import Declared, Expected
 from conformance.checks.finding import VIOLATES, Evidence, Finding
-from conformance.checks.judge import judge
-from conformance.checks.outcome import Record, Verdict, of_crash, worst_outcome
+from conformance.checks.judgement import findings_of
+from conformance.checks.outcome import Record, Verdict, crash_verdict, worst_outcome
 from conformance.checks.question import Question
-from conformance.checks.step import are_apart, satisfies
+from conformance.checks.step import are_disjoint, satisfies
 from conformance.ledger.behaviour import Behaviour
 from conformance.ledger.expectation import Conflict, Expectation, width
-from conformance.ledger.step import AskedStep, Surroundings, asked_steps
+from conformance.ledger.step import ModelStep, Surroundings, model_steps
 from conformance.sandbox.steps import NoValue, Output, Transcript
 
 
 class Trial:
-    """One cell's answers, judged under the rule and under any choice of behaviours."""
+    """The answers of one cell, which can be judged under the rule and under any set of behaviours."""
 
     def __init__(
-        self, cell: Cell, asked: Question, transcript: Transcript, behaviours: Sequence[Behaviour], around: Surroundings
+        self,
+        cell: Cell,
+        question: Question,
+        transcript: Transcript,
+        behaviours: Sequence[Behaviour],
+        surroundings: Surroundings,
     ) -> None:
-        self._cell, self._asked, self._transcript = cell, asked, transcript
-        self._steps = {each.label: each for each in asked_steps(asked.steps)}
-        self._around = around
-        self._rule = Expected(cell.case, asked)
-        case = cell.case.id
+        self._cell, self._question, self._transcript = cell, question, transcript
+        self._steps = {each.label: each for each in model_steps(question.steps)}
+        self._surroundings = surroundings
+        self._rule = Expected(cell.case, question)
+        case, steps = cell.case.id, self._steps.values()
         self.covering = tuple(
-            each for each in behaviours if any(each.covers(step, around, case) for step in self._steps.values())
+            each for each in behaviours if any(each.covered_layers(step, surroundings, case) for step in steps)
         )
 
     # An answer may hold signalling NaN, of which every operation warns.
     @np.errstate(invalid="ignore")
     def verdict(self) -> Verdict:
-        """Return what the answers amount to."""
+        """Return the verdict."""
         return replace(self._verdict(), covered=tuple(each.id for each in self.covering))
 
     def _verdict(self) -> Verdict:
@@ -59,7 +64,7 @@ class Trial:
         declared = self._declared(applied)
         found = self._judged(declared)
         if not self._holds(found, declared):
-            fewer = self._without_one_that_is_gone()
+            fewer = self._explanation_without_one()
             if fewer is not None:
                 applied, gone = fewer
                 declared = self._declared(applied)
@@ -71,7 +76,7 @@ class Trial:
     def _diverges(
         self, under_rule: Sequence[Finding], applied: Sequence[Behaviour], declared: Declared, gone: Sequence[Behaviour]
     ) -> Verdict:
-        """Return the verdict where all holds as declared, naming for each check the behaviours it fails without."""
+        """Return the verdict if all checks conform under behaviours. Each check names those without which it fails."""
         named, needed = self._fewest(applied)
         records = tuple(
             {**each.record(), "outcome": "diverges", "divergence": _divergence(needed.get(each.check) or named)}
@@ -92,9 +97,9 @@ class Trial:
 
     def _fewest(self, behaviours: Sequence[Behaviour]) -> tuple[list[Behaviour], Mapping[str, list[Behaviour]]]:
         """
-        Return those of some behaviours without which the cell fails, and for each check those without which it fails.
+        Return the behaviours without which the cell fails, and for each check those without which it fails.
 
-        Of two that explain the same, one is among them.
+        If two behaviours explain the same, one of them is returned.
         """
         found = list(behaviours)
         needed: dict[str, list[Behaviour]] = {}
@@ -113,24 +118,26 @@ class Trial:
         return found, needed
 
     def _violates(self, under_rule: Sequence[Finding], found: Sequence[Finding], declared: Declared) -> Verdict:
-        """Return the verdict where something is neither as the rule says nor as declared."""
+        """Return the verdict if a check fails both under the rule and under the behaviours."""
         records: list[Record] = []
         for rule, other in zip(under_rule, found, strict=True):
             if rule.outcome == VIOLATES != other.outcome:
                 records.append({**rule.record(), "outcome": "diverges", "divergence": _divergence(self.covering)})
             elif other.outcome == VIOLATES:
-                records.append(self._told(rule if rule.outcome == VIOLATES else other, other, declared.conflict))
+                records.append(
+                    self._violation_record(rule if rule.outcome == VIOLATES else other, other, declared.conflict)
+                )
             else:
                 records.append(rule.record())
         if self._transcript.crash is None or self._evidence(declared).crashed_as_declared:
             return Verdict(outcome=VIOLATES, checks=tuple(records))
-        return of_crash(self._transcript, tuple(records))
+        return crash_verdict(self._transcript, tuple(records))
 
-    def _told(self, finding: Finding, other: Finding, conflict: Conflict | None) -> Record:
+    def _violation_record(self, finding: Finding, other: Finding, conflict: Conflict | None) -> Record:
         """
         Return the record of a violation, with the behaviours that cover the cell and do not explain it.
 
-        `under` says what fails where they are applied, if that is something else, or why they cannot be.
+        `under` has the message under these behaviours if it is another, or why they cannot be applied.
         """
         if not self.covering:
             return finding.record()
@@ -139,8 +146,8 @@ class Trial:
         under |= {"under": f"the ledger contradicts itself: {conflict}"} if conflict is not None else {}
         return {**finding.record(), "near": near, **under}
 
-    def _without_one_that_is_gone(self) -> tuple[tuple[Behaviour, ...], tuple[Behaviour, ...]] | None:
-        """Return the behaviours less one, and that one, where all holds without it."""
+    def _explanation_without_one(self) -> tuple[tuple[Behaviour, ...], tuple[Behaviour, ...]] | None:
+        """Return the behaviours without the one that is gone, and that one. None if no such behaviour exists."""
         for each in self.covering if len(self.covering) > 1 else ():
             fewer = tuple(other for other in self.covering if other is not each)
             declared = self._declared(fewer)
@@ -149,28 +156,30 @@ class Trial:
         return None
 
     def _gone(self) -> tuple[Record, ...]:
-        """Return the behaviours that leave no room for a step that is as the rule says."""
+        """Return the behaviours for which a step is decisive, although all steps satisfy the rule."""
         found = []
         for each in self.covering:
             if each.instead.widens_only or each.sometimes is not None:
                 continue
-            declared = Declared(self._cell.case, self._asked, self._steps, self._around, [each])
+            declared = Declared(self._cell.case, self._question, self._steps, self._surroundings, [each])
             if any(self._is_decisive(step, declared) for step in self._steps.values() if declared.covering(step.label)):
                 found.append(_divergence_of(each))
         return tuple(found)
 
-    def _is_decisive(self, step: AskedStep, declared: Declared) -> bool:
+    def _is_decisive(self, step: ModelStep, declared: Declared) -> bool:
         if declared.of(step.label).accepts is not None:
-            return True  # the cell conforms, so that it was refused
+            return True  # the cell conforms, so the framework refused
         reply = self._transcript.replies.get(step.label)
         if reply is None or isinstance(reply.answer, NoValue):
             return False
         if step.call == "infer" and self._cell.case.expect.error:
-            return False  # the rule gives what must be refused no shape
-        return are_apart(step, self._rule.of(step.label), declared.of(step.label))
+            return False  # the rule has no shapes for what must be refused
+        return are_disjoint(step, self._rule.of(step.label), declared.of(step.label))
 
     def _declared(self, behaviours: Sequence[Behaviour]) -> Declared:
-        return Declared(self._cell.case, self._asked, self._steps, self._around, behaviours, self._is_as_expected)
+        return Declared(
+            self._cell.case, self._question, self._steps, self._surroundings, behaviours, self._is_as_expected
+        )
 
     def _is_as_expected(self, label: str, expectation: Expectation) -> bool:
         crash = self._transcript.crash
@@ -182,13 +191,13 @@ class Trial:
             declared = expectation.reference if expectation.behaviours else None
             if declared is not None:
                 output = declared.y
-            elif self._asked.main is not None:
+            elif self._question.main is not None:
                 output = self._rule.output(label)
         packages = self._cell.implementation.packages
         return satisfies(self._cell.case, self._steps[label], reply, expectation, output, packages)
 
     def _judged(self, expected: Expected) -> list[Finding]:
-        return list(judge(self._cell, self._asked, self._transcript, expected))
+        return list(findings_of(self._cell, self._question, self._transcript, expected))
 
     def _evidence(self, expected: Expected) -> Evidence:
         return Evidence(transcript=self._transcript, expected=expected, packages=self._cell.implementation.packages)
@@ -208,19 +217,20 @@ class Trial:
 
 
 def _divergence(behaviours: Sequence[Behaviour]) -> Record:
-    """Return what a record says of the behaviours that explain it: the first whole, all by name."""
+    """Return the record of the behaviours that explain a cell: the first one in full, all by id."""
     names = [each.id for each in behaviours]
     return {**_divergence_of(behaviours[0]), **({"behaviours": names} if len(names) > 1 else {})}
 
 
 def _divergence_of(behaviour: Behaviour) -> Record:
+    documentation = behaviour.documentation
     content = {
         "id": behaviour.id,
         "where": behaviour.where,
-        "kind": behaviour.kind,
-        "why": behaviour.why,
-        "link": behaviour.link,
-        "evidence": behaviour.evidence,
-        "seen_with": dict(behaviour.seen_with),
+        "kind": documentation.kind,
+        "why": documentation.why,
+        "link": documentation.link,
+        "evidence": documentation.evidence,
+        "seen_with": dict(documentation.seen_with),
     }
     return {name: value for name, value in content.items() if value}

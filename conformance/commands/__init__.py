@@ -1,1 +1,1 @@
-"""What a person types: one module for each command."""
+"""The commands, one module or folder for each."""

@@ -1,8 +1,8 @@
 """
 A badge for each implementation of a run: the JSON that shields.io and its like fetch from an endpoint.
 
-The message holds counts alone; the colour says the worst of them, and no badge is green where a run was broken off or
-where nothing ran. This module knows a results file and nothing of how its content came about.
+The message has the counts of outcomes. The colour follows from the worst outcome. No badge is green if the run was
+broken off or if nothing ran.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import click
 from conformance.results import FAILING, OUTCOMES, ResultsError, Run, read
 from conformance.run.errors import CommandFault, OutputPath
 
-#: How a message calls an outcome of several cells, in the order in which it names them.
+#: Outcome -> its word in a message. A message lists outcomes in this order.
 _WORDS: Final = {
     "crashed": "crashed",
     "timed_out": "timed out",
@@ -31,15 +31,15 @@ _WORDS: Final = {
     "not_run": "not run",
 }
 assert set(_WORDS) == set(OUTCOMES)
-#: The longest a file's name may be, without its ending.
+#: The longest name of a file, without its ending (characters).
 _LONGEST_NAME: Final = 100
 
 
 def badges(run: Run) -> dict[str, dict[str, str | int]]:
     """
-    Return by implementation what its badge says, over all devices of the run.
+    Return the badge of each implementation, by name, over all devices of the run.
 
-    An implementation that was asked for and has no cell has a badge too: nothing ran.
+    A selected implementation without a cell has a badge too: nothing ran.
     """
     counted: dict[str, Counter[str]] = {name: Counter() for name in run.header.selection.implementations}
     for cell in run.cells:
@@ -48,9 +48,9 @@ def badges(run: Run) -> dict[str, dict[str, str | int]]:
 
 
 def _badge(name: str, counts: Mapping[str, int], *, complete: bool) -> dict[str, str | int]:
-    said = [f"{counts[outcome]} {words}" for outcome, words in _WORDS.items() if counts[outcome]]
+    parts = [f"{counts[outcome]} {words}" for outcome, words in _WORDS.items() if counts[outcome]]
     ran = counts["conforms"] + counts["diverges"] + sum(counts[each] for each in FAILING)
-    message = ", ".join(said) if ran else "nothing ran"
+    message = ", ".join(parts) if ran else "nothing ran"
     if not complete:
         message = f"broken off: {message}"
     return {"schemaVersion": 1, "label": name, "message": message, "color": _colour(counts, ran, complete=complete)}
@@ -70,7 +70,8 @@ def file_name(implementation: str) -> str:
     """
     Return the name of an implementation's file: letters, digits, dots, dashes and underscores.
 
-    What stands for another name in it, or is cut, is told apart by a checksum of the name, also where case is ignored.
+    A name that has other characters, or is cut, gets a checksum of the whole name. File systems that ignore case are
+    covered, since all letters are small.
     """
     safe = re.sub(r"[^a-z0-9._-]+", "-", implementation.replace(":", "-")).strip(".-")[:_LONGEST_NAME]
     plain = safe == implementation.replace(":", "-") and implementation.count(":") <= 1
@@ -78,15 +79,15 @@ def file_name(implementation: str) -> str:
 
 
 def write(run: Run, folder: Path) -> Iterator[Path]:
-    """Write a file for each implementation of a run into a folder, made where it is not there, and yield its path."""
+    """Write a file for each implementation of a run into a folder, which is created if missing; yield the paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    taken: set[str] = set()
+    names: set[str] = set()
     for name, badge in badges(run).items():
         path = folder / file_name(name)
-        if path.name in taken:
-            # Two names that differ in a colon and a dash alone.
+        if path.name in names:
+            # The names of two implementations differ only in a colon and a dash.
             path = path.with_stem(f"{path.stem}-{crc32(name.encode()):08x}")
-        taken.add(path.name)
+        names.add(path.name)
         path.write_text(json.dumps(badge, ensure_ascii=False) + "\n", encoding="utf-8")
         yield path
 
@@ -95,7 +96,7 @@ def write(run: Run, folder: Path) -> Iterator[Path]:
 @click.argument("results", type=click.Path(path_type=Path))
 @click.option("-o", "output", type=OutputPath(file_okay=False), required=True, metavar="DIR")
 def badge(results: Path, output: Path) -> None:
-    """Write into DIR a badge for each implementation of RESULTS: JSON for an endpoint of shields.io."""
+    """Write a badge for each implementation of RESULTS into DIR, as JSON for an endpoint of shields.io."""
     try:
         for each in write(read(results), output):
             click.echo(each)

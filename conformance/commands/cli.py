@@ -1,13 +1,11 @@
 """
-The command `conformance`: its commands, each in a file or folder of its own beside this one.
+The command `conformance` and the list of its commands, each in a file or folder of its own.
 
-A command's module imports what takes long when the command is called, so that `explain` answers at once; none imports a
-framework.
+The module of a command imports slow packages only when the command is called, so that `explain` answers at once. None
+imports a framework.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import click
 
@@ -29,9 +27,9 @@ from conformance.run.errors import CommandFault, Commands
 
 
 class _Commands(Commands):
-    """The commands; an installed entry point that does not load puts any that reads the registry at fault."""
+    """The commands. An installed entry point that does not load is a fault of every command that reads the registry."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         from conformance.adapters.registry import BrokenEntryPoint
 
         try:
@@ -43,7 +41,7 @@ class _Commands(Commands):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="conformance")
 def main() -> None:
-    """Hold the dense layers of every framework to one rule."""
+    """Check the dense layers of every framework against one rule."""
 
 
 for each in (

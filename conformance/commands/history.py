@@ -13,31 +13,41 @@ from conformance.run.errors import CommandFault
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("cell", required=False)
 @click.option(
-    "--last", type=click.IntRange(min=1), default=30, show_default=True, metavar="N", help="Nights looked at."
+    "--last",
+    type=click.IntRange(min=1),
+    default=30,
+    show_default=True,
+    metavar="N",
+    help="The number of last nights to search.",
 )
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Instead of .cache in FOLDER.")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The folder of the cache; by default .cache in FOLDER.",
+)
 def history(folder: Path, cell: str | None, last: int, form: str, cache: Path | None) -> None:
     """
-    Say what the nights in FOLDER tell: what got worse and since when, what alternates, and the trend of margins.
+    Print the history of the nights in FOLDER: what got worse and since when, what alternates, and trends of margins.
 
-    FOLDER holds results files, one for each night: .jsonl, .jsonl.gz or .jsonl.zst. With CELL, which is
-    DEVICE/IMPLEMENTATION/CASE or IMPLEMENTATION/CASE, its first bad night with the versions before and after.
+    FOLDER has one results file for each night: .jsonl, .jsonl.gz or .jsonl.zst. CELL is DEVICE/IMPLEMENTATION/CASE or
+    IMPLEMENTATION/CASE. With CELL, print its first bad night with the versions before and after.
     """
-    from conformance.results.history.queries import life, overview
+    from conformance.results.history.queries import cell_histories, overview
     from conformance.results.history.store import HistoryError, open_nights
-    from conformance.results.history.text import as_json, as_text, life_as_text, lives_as_json
+    from conformance.results.history.text import as_json, as_text, cell_as_text, cells_as_json
 
     source = click.get_current_context().get_parameter_source("last")
     if cell and source is not click.core.ParameterSource.DEFAULT:
-        raise CommandFault("--last has no effect beside CELL, of which every night is looked at: leave one out")
+        raise CommandFault("--last has no effect with CELL, whose history covers every night: leave one of them out")
     try:
         nights = open_nights(folder, cache)
-        lives = life(nights, cell) if cell else ()
+        cells = cell_histories(nights, cell) if cell else ()
     except HistoryError as error:
         raise CommandFault(str(error)) from None
     if cell:
-        click.echo(lives_as_json(lives) if form == "json" else "\n\n".join(map(life_as_text, lives)))
+        click.echo(cells_as_json(cells) if form == "json" else "\n\n".join(map(cell_as_text, cells)))
     else:
-        found = overview(nights, last)
-        click.echo(as_json(found) if form == "json" else as_text(found, last))
+        result = overview(nights, last)
+        click.echo(as_json(result) if form == "json" else as_text(result, last))

@@ -9,7 +9,7 @@ from conformance.run.errors import CommandFault
 
 @click.group("list")
 def listing() -> None:
-    """List what there is."""
+    """List implementations, cases, checks or divergences."""
 
 
 @listing.command("implementations")
@@ -26,7 +26,7 @@ def list_implementations() -> None:
 @listing.command("cases")
 @click.argument("cases", nargs=-1, type=str)
 def list_cases(cases: tuple[str, ...]) -> None:
-    """List the id of every case, with its row."""
+    """List the id of every case of CASES with its row. Without CASES, list those of the default table."""
     from conformance.run.selection import Selection, SelectionError
 
     try:
@@ -40,7 +40,7 @@ def list_cases(cases: tuple[str, ...]) -> None:
 @click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, metavar="N")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S")
 def list_random(count: int, seed: int) -> None:
-    """Print random rows as a file of the table, for `conformance lint` and `conformance run`, or to take rows from."""
+    """Print random rows as a file of the table, which `conformance lint` and `conformance run` accept."""
     from conformance.table.random_rows import document
 
     click.echo(document(count, seed), nl=False)
@@ -48,10 +48,10 @@ def list_random(count: int, seed: int) -> None:
 
 @listing.command("divergences")
 def list_divergences() -> None:
-    """Say what differs between the frameworks' dense layers, and since when: the ledger, as a document."""
+    """Print the ledger: how the frameworks' dense layers differ from the rule, and in which versions."""
     import shutil
 
-    from conformance.commands.list_divergences import document
+    from conformance.commands.ledger_text import document
     from conformance.run.selection import Selection, SelectionError
 
     try:
@@ -64,7 +64,7 @@ def list_divergences() -> None:
 @listing.command("coverage")
 @click.argument("cases", nargs=-1, type=str)
 def list_coverage(cases: tuple[str, ...]) -> None:
-    """Count the pairs of rank, batch, bias, activation, dtype, layout, lane and depth that cases combine."""
+    """Count the pairs of rank, batch, bias, activation, dtype, layout, lane and depth that CASES cover."""
     from conformance.run.selection import Selection, SelectionError
     from conformance.table.coverage import coverage, document
 
@@ -77,7 +77,7 @@ def list_coverage(cases: tuple[str, ...]) -> None:
 @listing.command("checks")
 def list_checks() -> None:
     """List every check."""
-    from conformance.table.case import CHECKS
+    from conformance.table.check_names import CHECKS
 
     for each in CHECKS:
         click.echo(each)

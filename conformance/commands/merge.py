@@ -1,4 +1,4 @@
-"""The command `conformance merge`: the results files of shards made one."""
+"""The command `conformance merge`: merges the results files of shards."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from conformance.run.errors import CommandFault, OutputPath
 @click.option("-o", "output", type=OutputPath(dir_okay=False), required=True, metavar="FILE")
 def merge(results: tuple[Path, ...], output: Path) -> None:
     """
-    Make one FILE of the RESULTS of all shards of a run, as `diff`, `badge` and `nightly publish` want it.
+    Merge the RESULTS of all shards of a run into one FILE, for `diff`, `badge` and `nightly publish`.
 
-    Exit code 2: they are not the shards of one run, each once.
+    Exit code 2: RESULTS are not all shards of one run, each once.
     """
     from conformance.results import ResultsError
     from conformance.results.merge import MergeError
-    from conformance.results.merge import merge as merged
+    from conformance.results.merge import merge as merge_files
 
     try:
-        count = merged(results, output)
+        count = merge_files(results, output)
     except (MergeError, ResultsError) as error:
         raise CommandFault(str(error)) from None
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The command `conformance report`, and the page as other commands write it."""
+"""The command `conformance report`, and `write_page` for other commands."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ if TYPE_CHECKING:
 
 
 def write_page(results: list[Path], page: Path, against: Path | None = None, history: Path | None = None) -> None:
-    """Write the HTML page of results files, with what changed since another and nights before, and say where it is."""
+    """Write the page of results files, with the changes since `against` and the nights in `history`; print its path."""
     import gc
 
     from conformance.report import write
     from conformance.results import read, without_collection
 
     with without_collection():
-        # A page shows whatever there is; what changed can be told of whole records alone.
+        # A page shows any record, but a comparison needs records without faults.
         runs = [read(each, strict=against is not None) for each in results]
         changes, since = (None, "") if against is None else _changes(against, runs)
         nights = None if history is None else _nights(history)
         write(runs, page, changes=changes, since=since, history=nights)
-        # The process ends soon: to look through what was the page once more would take as long as to write it.
+        # The process ends soon. Without this, the collector looks through all records, which takes as long as the page.
         gc.freeze()
     click.echo(f"page: {page}")
 
 
 def _changes(against: Path, runs: list[Run]) -> tuple[Diff, str]:
-    """Return what changed from the results file `against` to the one run, and what that file is."""
+    """Return what changed from the results file `against` to the only run, and the description of that file."""
     from conformance.results import read
     from conformance.results.diff.comparison import diff
 
     if len(runs) != 1:
-        raise CommandFault("--against compares with one results file, so give one alone")
+        raise CommandFault("--against compares one results file with OLD: give one results file")
     old = read(against)
     return diff(old, runs[0]), f"{against.name}, started {old.header.started or 'at an unknown time'}"
 
 
 def _nights(folder: Path) -> Summary:
-    """Return the sum of a folder of results files, as the page takes it."""
+    """Return the summary of a folder of results files."""
     from conformance.results.history.queries import summary
 
     return summary(folder)
@@ -54,13 +54,13 @@ def _nights(folder: Path) -> Summary:
 @click.command()
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "output", type=OutputPath(dir_okay=False), default=Path("reports/index.html"))
-@click.option("--against", type=click.Path(path_type=Path), metavar="OLD", help="Say what changed since OLD.")
+@click.option("--against", type=click.Path(path_type=Path), metavar="OLD", help="Show what changed since OLD.")
 @click.option("--history", type=click.Path(path_type=Path), metavar="FOLDER", help="Show the nights in FOLDER.")
 def report(results: tuple[Path, ...], output: Path, against: Path | None, history: Path | None) -> None:
     """
-    Write one HTML page from RESULTS files, of several machines or versions if you like.
+    Write one HTML page from RESULTS files, which may be of several machines or versions.
 
-    OLD is an earlier results file of the same table; FOLDER holds results files, one for each night.
+    OLD is an earlier results file of the same table. FOLDER has one results file for each night.
     """
     from conformance.results import ResultsError
 

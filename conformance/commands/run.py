@@ -1,4 +1,4 @@
-"""The command `conformance run`: what it takes from its caller, as words for pytest, and what its exit code says."""
+"""The command `conformance run`: its options, the words it gives pytest, and its exit codes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 import conformance
 from conformance.commands.report import write_page
 from conformance.run.errors import AT_FAULT, INTERNAL_ERROR, CommandFault, OutputPath
-from conformance.run.option_table import OPTIONS, Option, words_of
+from conformance.run.option_table import OPTIONS, Option, arguments_of
 
 _Command = Callable[..., None]
 
@@ -21,12 +21,12 @@ _Command = Callable[..., None]
 NOTHING_RAN: Final = 3
 #: What pytest collects.
 SUITE: Final = Path(conformance.__file__).parent / "run" / "runner.py"
-#: How often a worker is started anew for each `--tx`.
+#: How often a worker is restarted for each `--tx`.
 RESTARTS: Final = 4
 
 
 class _Positive(click.FloatRange):
-    """A range of numbers that NaN is not in."""
+    """A range of numbers without NaN."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = float(super().convert(value, param, ctx))
@@ -34,7 +34,7 @@ class _Positive(click.FloatRange):
 
 
 def _count_of_workers(_context: click.Context, _option: click.Parameter, value: str) -> str:
-    """Return how many processes pytest-xdist is to start: `auto`, `logical`, or an integer of 0 or more, as text."""
+    """Return the number of processes for pytest-xdist: `auto`, `logical`, or an integer of 0 or more, as text."""
     if value in ("auto", "logical"):
         return value
     if not (value.isascii() and value.isdigit()):
@@ -43,11 +43,11 @@ def _count_of_workers(_context: click.Context, _option: click.Parameter, value: 
 
 
 def _type_of(option: Option) -> click.ParamType[Any] | None:
-    """Return what converts and checks the value of an option; None for a switch."""
+    """Return the type of an option for click; None for a switch."""
     if option.kind is bool:
         return None
     if option.kind is float:
-        # From a millisecond or a megabyte to a week and more.
+        # Seconds or megabytes: from a millisecond to more than a week.
         return _Positive(min=0.001, max=1e6)
     if option.kind is int:
         return click.IntRange(min=option.least)
@@ -60,7 +60,7 @@ def _parameter(option: Option) -> str:
 
 
 def _options_of_a_run(command: _Command) -> _Command:
-    """Give a command every option of `conformance.run.option_table` that is its own."""
+    """Add every option of `conformance.run.option_table` that belongs to the command."""
     for each in reversed(OPTIONS):
         if each.is_of_command:
             decorate = click.option(
@@ -88,10 +88,12 @@ def _options_of_a_run(command: _Command) -> _Command:
     default="auto",
     show_default=True,
     metavar="N",
-    help="Processes of pytest; 0 for none.",
+    help="Worker processes of pytest; 0 for none.",
 )
-@click.option("--tx", multiple=True, metavar="SPEC", help="Workers of other machines instead: ssh=HOST; repeatable.")
-@click.option("--collect-only", is_flag=True, help="Run and write nothing: say how many cells there are, and how long.")
+@click.option("--tx", multiple=True, metavar="SPEC", help="Use workers on other machines: ssh=HOST; repeatable.")
+@click.option(
+    "--collect-only", is_flag=True, help="Run and write nothing: print the number of cells and the expected time."
+)
 @click.option(
     "--junit-xml",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -104,31 +106,30 @@ def run(
     *, workers: str, tx: tuple[str, ...], collect_only: bool, junit_xml: Path | None, output: Path, **values: Any
 ) -> None:
     """
-    Run CASES (files or folders; the default table without any) and write results and page into DIR.
+    Run CASES, and write results and page into DIR. CASES are files or folders; without any, the default table runs.
 
-    With --tx, workers run on other machines, as docs/machines.md says; for some on this one add --tx 2*popen.
+    With --tx, workers run on other machines: see docs/machines.md. Add --tx 2*popen for two workers on this machine.
 
-    With --random so many random cases are run as well; `conformance list random` writes them to a file of their own.
+    With --random N, N random cases run as well. `conformance list random` prints them as a file.
 
-    Exit code 0: all conform, or diverge as the ledger says. 1: something violates, crashed or timed out, or nothing
-    ran of an implementation that was asked for by name; with --strict-ledger also: a known divergence is gone. 2: the
-    table, the command or an adapter is at fault, or what is found cannot be written. 3: nothing ran. 4: an internal
-    error.
+    Exit code 0: all cells conform, or diverge as declared. 1: a cell violates, crashed or timed out, or an
+    implementation selected by name ran nothing; with --strict-ledger also: a known divergence is gone. 2: a fault of
+    the table, the command or an adapter, or the results cannot be written. 3: nothing ran. 4: an internal error.
 
-    The page is that of the results file beside it: a run that writes results and no page removes an earlier page.
+    The page always shows the results file in DIR: a run that writes results and no page removes an earlier page.
     """
-    given = {each.name: values.get(_parameter(each)) for each in OPTIONS}
-    _refuse_contradictions(given)
+    options = {each.name: values.get(_parameter(each)) for each in OPTIONS}
+    _refuse_contradictions(options)
     if str(Path.cwd()) not in sys.path:
-        # For implementations named as module:Class; at the end, so that it shadows nothing.
+        # For implementations named as module:Class. It is the last entry, so that it shadows no package.
         sys.path.append(str(Path.cwd()))
     if collect_only:
-        _collect(given)
+        _collect(options)
         return
     results = output / "results.jsonl"
-    words = words_of(given | {"results": results})
+    words = arguments_of(options | {"results": results})
     words += [f"--junit-xml={junit_xml.absolute()}"] if junit_xml is not None else []
-    # The summary shows red cells itself: of thousands, pytest would print every one.
+    # The summary lists red cells itself; pytest would print every one of thousands.
     words += ["-q", "--no-header", "--progress", "--tb=no", "-rN", *_workers(workers, tx), f"{SUITE}::test_dense"]
     sys.exit(_exit_code(words, results, output / "index.html"))
 
@@ -140,22 +141,22 @@ def _exit_code(words: list[str], results: Path, page: Path) -> int:
     try:
         return _run_and_report(words, results, page)
     except (OSError, ResultsError) as error:
-        # The page, or what else cannot be kept: a full disk, no temporary folder.
+        # The page cannot be written: a full disk, no temporary folder.
         raise CommandFault(str(error)) from None
     except BaseException as error:
-        # pytest reports an interrupt itself, but for one before its session, and one at a place that it fails to show.
+        # pytest reports an interrupt itself, unless it comes before the session or in the report of another one.
         if not any(isinstance(each, KeyboardInterrupt) for each in (error, error.__context__)):
             raise
         raise CommandFault("interrupted before anything ran") from None
 
 
-def _refuse_contradictions(given: Mapping[str, Any]) -> None:
-    """Raise `CommandFault` where an option would have no effect beside the others."""
+def _refuse_contradictions(options: Mapping[str, object]) -> None:
+    """Raise `CommandFault` where an option would have no effect because of another."""
     source = click.get_current_context().get_parameter_source("random_seed")
-    if not given["random"] and source is not click.core.ParameterSource.DEFAULT:
-        raise CommandFault("--seed is the seed of the random cases, and there are none: add --random N")
-    if given["no-ledger"] and given["strict-ledger"]:
-        raise CommandFault("--no-ledger and --strict-ledger exclude one another: without a ledger nothing is gone")
+    if not options["random"] and source is not click.core.ParameterSource.DEFAULT:
+        raise CommandFault("--seed is the seed of random cases, and there are none: add --random N")
+    if options["no-ledger"] and options["strict-ledger"]:
+        raise CommandFault("--no-ledger and --strict-ledger exclude each other: without a ledger no behaviour is gone")
 
 
 def _run_and_report(words: list[str], results: Path, page: Path) -> int:
@@ -169,10 +170,10 @@ def _run_and_report(words: list[str], results: Path, page: Path) -> int:
     import pytest
 
     for name in [each for each in os.environ if each.startswith("PYTEST_")]:
-        del os.environ[name]  # options and plugins of the caller's own runs of pytest
-    # Of what is installed beside the suite, some plugins of pytest reorder, repeat or time tests in every run.
+        del os.environ[name]  # they have options and plugins for other runs of pytest
+    # Some installed plugins of pytest reorder, repeat or time the tests of every run.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    # Nothing of the folder the command is called in has a say: no ini file, no conftest, no cache.
+    # The current folder has no influence: no ini file, no conftest, no cache.
     isolation = ["-c", str(SUITE.with_name("run.ini")), "--rootdir", str(SUITE.parent.parent), "--noconftest"]
     isolation += ["-p", "no:cacheprovider", "-p", "xdist", "-p", "conformance.run.plugin"]
     isolation += ["--import-mode=importlib", "-W", "error"]
@@ -180,7 +181,7 @@ def _run_and_report(words: list[str], results: Path, page: Path) -> int:
     try:
         code = int(pytest.main([*isolation, *words]))
         if _last_written(results) == before:
-            # What lies there is of another run, and so is its page. A run that is green without results ran nothing.
+            # The results and the page are those of another run. A green run without results ran nothing.
             return _EXIT_CODES.get(code, code) or NOTHING_RAN
         if code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
             write_page([results], page)
@@ -193,37 +194,37 @@ def _run_and_report(words: list[str], results: Path, page: Path) -> int:
 
 
 def _last_written(results: Path) -> tuple[int, int, int] | None:
-    """Return what tells one writing of a file from another: itself, size and time; None where it is not there."""
+    """Return inode, size and time of a file, which change when it is written; None where it is missing."""
     try:
-        found = results.stat()
+        status = results.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _collect(given: Mapping[str, Any]) -> None:
-    """Print what a run would be, and run nothing."""
+def _collect(options: Mapping[str, Any]) -> None:
+    """Print the number of cells and the expected time of a run."""
     from conformance.run.estimate import estimate_lines
     from conformance.run.options import selection_of
     from conformance.run.selection import SelectionError
 
     try:
-        for line in estimate_lines(selection_of(given), draws=given["draws"]):
+        for line in estimate_lines(selection_of(options), draws=options["draws"]):
             click.echo(line)
     except SelectionError as error:
         raise CommandFault(str(error)) from None
 
 
 def _workers(count: str, tx: tuple[str, ...]) -> list[str]:
-    """Return the options of pytest-xdist: so many workers here, or those that `tx` names."""
-    # What reaches for a worker that is not there leaves its pipe or socket to be closed by whoever finds it.
+    """Return the options of pytest-xdist: `count` workers on this machine, or those that `tx` names."""
+    # A failed connection to a worker leaves a pipe or socket open, which Python reports as a warning.
     quiet = ["-W", "ignore::ResourceWarning"]
     if not tx:
         return [] if count == "0" else [*quiet, "-n", count]
     source = click.get_current_context().get_parameter_source("workers")
     if source is not click.core.ParameterSource.DEFAULT:
-        raise CommandFault("-n and --tx exclude one another: for workers of this machine add --tx 2*popen")
-    # A machine on which workers die again and again must not keep the run from its end.
+        raise CommandFault("-n and --tx exclude each other: for workers on this machine add --tx 2*popen")
+    # A machine whose workers die again and again must not block the run.
     return [
         *quiet,
         "--dist=load",

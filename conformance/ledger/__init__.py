@@ -1,4 +1,4 @@
-"""What is known to differ: behaviours of implementations, and what each step of a question should then answer."""
+"""The ledger: declared behaviours of implementations, and what each step of a question should answer under them."""
 
 from conformance.ledger.behaviour import Behaviour, Instead, Refusal
 from conformance.ledger.loader import LedgerError, load_ledger

@@ -1,8 +1,8 @@
 """
-A behaviour: what an implementation does instead of the rule, on which steps, and how that is known.
+A behaviour: what an implementation does instead of the rule, on which steps, and the evidence for it.
 
-Plain data: what an entry of `cases/divergences/` says, read by `conformance.ledger.loader`. What a step should then
-answer is computed by `conformance.ledger.expectation`.
+`conformance.ledger.loader` reads behaviours from `cases/divergences/`. `conformance.ledger.expectation` computes what a
+step should answer under them.
 """
 
 from __future__ import annotations
@@ -15,28 +15,31 @@ from functools import cached_property
 from typing import Final
 
 from conformance.ledger.predicate import Predicate
-from conformance.ledger.step import AskedStep, Surroundings
+from conformance.ledger.step import ModelStep, Surroundings
 from conformance.reference.deviation import NO_DEVIATION, Deviation
 
+#: Whether a behaviour is meant.
 KINDS: Final = ("by_design", "bug", "numeric")
-#: Ways of accepting what the rule refuses.
+#: Ways of accepting what the rule forbids.
 ACCEPTANCES: Final = ("broadcast", "squeeze", "expand", "flatten", "int_units")
-#: Ways of inferring another shape than the rule's, or of answering with one.
+#: Ways in which an inferred shape, or the output's, differs from the rule's.
 SHAPES: Final = ("fed", "reversed_positions")
-#: What `dtypes` may be about; `weights` are the gradients dW and db.
+#: Results that have a dtype. `weights` are the gradients dW and db.
 TYPED: Final = ("parameters", "output", "dx", "weights")
-#: What may be left undefined: results whose values mean nothing.
+#: Results whose values a behaviour can declare undefined.
 RESULTS: Final = ("output", "dx", "dW", "db")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refusal:
-    """An exception of a type, whose message has these parts in this order."""
+    """An exception that a framework raises in place of an answer."""
 
+    #: The name of the exception's type.
     type: str
+    #: Parts of the message, in order.
     message: tuple[str, ...]
-    #: Whether it may come from the adapter: from a look at what the framework gave, or from a call of compiled code,
-    #: which has no frame of the framework. Without it some package of the framework has to raise it.
+    #: Whether the adapter may raise it: it validates what the framework returned, or it calls compiled code that has
+    #: no frame of the framework. Otherwise a package of the framework must raise it.
     by_adapter: bool = False
 
     def is_raised(self, type_name: str, message: str) -> bool:
@@ -50,29 +53,37 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exactly:
-    """Elements of one step of one case that are these numbers, bit for bit."""
+    """Elements of the output of one step of one case, bit for bit."""
 
+    #: The id of the case.
     case: str
+    #: The label of the step.
     step: str
+    #: Index -> number.
     elements: Mapping[tuple[int, ...], float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Instead:
-    """What a covered step does in place of the rule; what is left out is as the rule has it."""
+    """What a covered step does instead of the rule. A field with its default changes nothing."""
 
+    #: The exception that the step raises.
     refuses: Refusal | None = None
-    #: Signals of which the process ends by one.
+    #: Signals. One of them ends the process.
     crashes: tuple[str, ...] = ()
+    #: How the step accepts what the rule forbids, one of `ACCEPTANCES`.
     accepts: str | None = None
+    #: How the arithmetic differs.
     deviation: Deviation = NO_DEVIATION
-    #: Result -> dtype, of parameters, output, dx or weights (dW and db).
+    #: Result (one of `TYPED`) -> dtype.
     dtypes: Mapping[str, str] = field(default_factory=dict)
-    #: The output's shape: `fed`, that of the input.
+    #: The shape of the output: `fed`, the shape of the input.
     shape: str | None = None
-    #: The shapes inferred: `fed`, or the axes between batch and features in reversed order.
+    #: The inferred shapes: `fed`, or `reversed_positions`, the axes between batch and features in reversed order.
     infers: str | None = None
+    #: Results (of `RESULTS`) whose values are not compared.
     undefined: frozenset[str] = frozenset()
+    #: Elements of the output, bit for bit.
     exactly: Exactly | None = None
 
     @property
@@ -82,60 +93,79 @@ class Instead:
 
     @property
     def widens_only(self) -> bool:
-        """Whether a right answer is always one that this allows as well, so that none says that it is gone."""
+        """Whether every right answer is allowed too, so that no answer shows that the behaviour is gone."""
         others = (self.refuses, self.crashes, self.accepts, self.dtypes, self.shape, self.infers, self.exactly)
         return not any(others) and self.deviation.widens_only
 
 
 @dataclass(frozen=True, kw_only=True)
-class Behaviour:
-    """
-    One entry of the ledger.
+class Documentation:
+    """What an entry says about its behaviour for people. It changes no verdict."""
 
-    `implementations` are globs. With `sometimes`, the reason why, each covered step does either as the rule says or as
-    `instead` does. With `isolates` it outlives its call, so that the process is replaced after such a step. `seen_with`
-    maps distributions to the versions it was seen with. `line` and `column` are where the entry stands in `file`.
-    """
+    #: One of `KINDS`.
+    kind: str
+    #: The reason, a fact.
+    why: str
+    #: Where it is reported.
+    link: str | None = None
+    #: A source line, or a reproducer, if there is no link.
+    evidence: str | None = None
+    #: Distribution -> the version with which it was observed.
+    seen_with: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Behaviour:
+    """One entry of the ledger."""
 
     id: str
+    #: Globs over the names of implementations.
     implementations: tuple[str, ...]
+    #: The steps that the behaviour covers.
     when: Predicate
+    #: What a covered step does.
     instead: Instead
-    kind: str
-    why: str
-    link: str | None = None
-    evidence: str | None = None
-    seen_with: Mapping[str, str] = field(default_factory=dict)
+    documentation: Documentation
+    #: Why a covered step may also follow the rule. None if it never does.
     sometimes: str | None = None
+    #: Whether the behaviour outlives its call, so that the process is replaced after a covered step.
     isolates: bool = False
+    #: The file, the line and the column of the entry.
     file: str = ""
     line: int = 0
     column: int = 0
 
     @property
     def where(self) -> str:
-        """Where the entry stands, as `file:line`."""
+        """The place of the entry, as `file:line`."""
         return f"{self.file}:{self.line}"
 
     @property
     def replaces_process(self) -> bool:
-        """Whether a process that was asked a covered step must answer no other question."""
+        """Whether a process that carried out a covered step must carry out no other question."""
         return self.isolates or bool(self.instead.crashes)
 
     def covers_implementation(self, implementation: str) -> bool:
-        """Return whether the behaviour is one of an implementation."""
+        """Return whether a glob of the behaviour matches the name of an implementation."""
         return self._implementations.fullmatch(implementation) is not None
 
-    def covers(self, asked: AskedStep, around: Surroundings, case: str) -> frozenset[int]:
-        """Return the layers of a step of a case (its id) that the behaviour applies to, none where it does not."""
-        return self.reaches(asked, case) if self.when.suits(around) else frozenset()
+    def covered_layers(self, step: ModelStep, surroundings: Surroundings, case: str) -> frozenset[int]:
+        """
+        Return the layers of a step that the behaviour covers.
 
-    def reaches(self, asked: AskedStep, case: str) -> frozenset[int]:
-        """Return the layers of a step that the behaviour applies to on any machine and in any environment."""
+        Args:
+            step: the step.
+            surroundings: the machine and the process that carry it out.
+            case: the id of its case.
+        """
+        return self.matching_layers(step, case) if self.when.matches_surroundings(surroundings) else frozenset()
+
+    def matching_layers(self, step: ModelStep, case: str) -> frozenset[int]:
+        """Return the layers of a step that the behaviour covers on some machine, in some environment."""
         exactly = self.instead.exactly
-        if exactly is not None and (exactly.case, exactly.step) != (case, asked.label):
+        if exactly is not None and (exactly.case, exactly.step) != (case, step.label):
             return frozenset()
-        return self.when.reaches(asked)
+        return self.when.matching_layers(step)
 
     @cached_property
     def _implementations(self) -> re.Pattern[str]:

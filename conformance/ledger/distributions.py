@@ -1,7 +1,7 @@
 """
-The distributions whose versions an entry of the ledger may name: those that some adapter reports.
+The distributions whose versions an entry of the ledger may name: those that adapters report.
 
-What is reported beside distributions is here as well: the compiler that tinygrad calls.
+`clang` is no distribution. It is the compiler that tinygrad calls, and its adapter reports the version.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
-"""What the fields of one entry mean together: what is wrong with it, and the behaviour it makes."""
+"""One entry of the ledger: the problems of its fields together, and the behaviour that it declares."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from packaging.specifiers import SpecifierSet
 
-from conformance.ledger.behaviour import Behaviour, Exactly, Instead, Refusal
-from conformance.ledger.fields import EntryFields, InsteadFields, WhenFields
-from conformance.ledger.predicate import AROUND_FIELDS, LAYER_FIELDS, Predicate
-from conformance.reference.deviation import Deviation
+from conformance.ledger.behaviour import Behaviour, Documentation, Exactly, Instead, Refusal
+from conformance.ledger.fields import EntryFields, ErrorFields, InsteadFields, WhenFields
+from conformance.ledger.predicate import LAYER_FIELDS, MACHINE_FIELDS, Predicate
+from conformance.ledger.step import Facts
+from conformance.reference.deviation import ActivationDeviation, Deviation
 from conformance.reference.formulas import CONSTANTS, FORMULAS, activation_of
 from conformance.table.case import ACTIVATIONS
 from conformance.table.validation import Model
@@ -18,49 +18,51 @@ from conformance.table.yaml_document import Place
 
 
 def problems_of(fields: EntryFields, place: Place) -> Iterator[tuple[Place, str]]:
-    """Yield what is wrong with an entry whose fields are each right."""
+    """Yield the problems of an entry whose fields are each valid."""
     if not fields.instead.model_fields_set:
-        yield place.at("instead"), "instead says nothing: what do these steps do?"
+        yield place.at("instead"), "instead is empty: say what these steps do"
     if not fields.link and not fields.evidence:
         yield place, "an entry needs a link, or else evidence"
     if all(set(glob) <= set("*?") for glob in fields.implementations):
-        yield place.at("implementations"), "implementations match everything: a behaviour is somebody's"
+        yield place.at("implementations"), "implementations match everything: name those that have the behaviour"
     instead = fields.instead
     if instead.accepts and fields.when.call != "forward":
-        yield place.at("when"), "what is accepted is fed: say call: forward"
+        yield place.at("when"), "only a call can accept an input: write call: forward"
     formula, constants = instead.formula, instead.constants
     if formula is not None or constants:
         for name in _activations(fields.when):
             try:
                 activation_of(name, formula, constants)
             except KeyError:
-                known = sorted(each for each, of in FORMULAS if of == formula) if formula else sorted(CONSTANTS)
-                said = f"the formula {formula}" if formula else "constants"
-                yield place.at("instead"), f"{name} has no such thing as {said}: of {', '.join(known)} alone"
+                others = sorted(each for each, of in FORMULAS if of == formula) if formula else sorted(CONSTANTS)
+                what = f"the formula {formula}" if formula else "constants"
+                yield place.at("instead"), f"{name} does not have {what}: only {', '.join(others)} do"
             except TypeError:
                 yield place.at("instead"), f"{name} has no constants {', '.join(constants or ())}"
 
 
 def _activations(when: WhenFields) -> list[str]:
-    """Return the activations an entry is about, all of them where it names none."""
-    named = when.activation
-    if named is None or isinstance(named, dict):
-        return list(ACTIVATIONS)
-    return list(named) if isinstance(named, list) else [named]
+    """Return the activations that an entry names, all of them if it names none."""
+    pattern = when.activation
+    if isinstance(pattern, str):
+        return [pattern]
+    return list(pattern) if isinstance(pattern, list) else list(ACTIVATIONS)
 
 
 def behaviour_of(fields: EntryFields, file: str, place: Place) -> Behaviour:
-    """Return the behaviour that fields without problems make."""
+    """Return the behaviour that valid fields declare."""
     return Behaviour(
         id=fields.id,
         implementations=tuple(fields.implementations),
         when=_predicate(fields.when),
         instead=_instead(fields.instead),
-        kind=fields.kind,
-        why=fields.why,
-        link=fields.link,
-        evidence=fields.evidence,
-        seen_with=dict(fields.seen_with or {}),
+        documentation=Documentation(
+            kind=fields.kind,
+            why=fields.why,
+            link=fields.link,
+            evidence=fields.evidence,
+            seen_with=dict(fields.seen_with or {}),
+        ),
         sometimes=fields.sometimes,
         isolates=bool(fields.isolates),
         file=file,
@@ -70,24 +72,29 @@ def behaviour_of(fields: EntryFields, file: str, place: Place) -> Behaviour:
 
 
 def _predicate(when: WhenFields) -> Predicate:
-    said: dict[str, Any] = {name: getattr(when, name) for name in when.model_fields_set}
-    layers: dict[str, Any] = {name: said.pop(name) for name in LAYER_FIELDS if name in said}
-    around: dict[str, Any] = {name: said.pop(name) for name in AROUND_FIELDS if name in said}
-    fed, environment, versions = (said.pop(name, None) for name in ("fed", "environment", "versions"))
-    if "input_shape" in said:
-        said["input_shape"] = _said(said["input_shape"])
+    present = _present(when)
+    elsewhere = (*LAYER_FIELDS, *MACHINE_FIELDS, "fed", "input_shape", "environment", "versions")
+    step = {name: pattern for name, pattern in present.items() if name not in elsewhere}
+    if when.input_shape is not None:
+        step["input_shape"] = _present(when.input_shape)
     return Predicate(
-        step=said,
-        layers=layers,
-        fed={} if fed is None else _said(fed),
-        around=around,
-        environment=dict(environment or {}),
-        versions={name: SpecifierSet(wanted) for name, wanted in (versions or {}).items()},
+        step=step,
+        layers={name: present[name] for name in LAYER_FIELDS if name in present},
+        input={} if when.fed is None else _present(when.fed),
+        machine={name: present[name] for name in MACHINE_FIELDS if name in present},
+        environment=dict(when.environment or {}),
+        versions={name: SpecifierSet(range_) for name, range_ in (when.versions or {}).items()},
     )
 
 
-def _said(fields: Model) -> Mapping[str, Any]:
+def _present(fields: Model) -> Facts:
+    """Return the fields that an entry has."""
     return {name: getattr(fields, name) for name in fields.model_fields_set}
+
+
+def _numbers(fields: ErrorFields) -> Iterator[tuple[str, float]]:
+    for name in fields.model_fields_set:
+        yield name, float(getattr(fields, name))
 
 
 def _instead(fields: InsteadFields) -> Instead:
@@ -109,9 +116,11 @@ def _instead(fields: InsteadFields) -> Instead:
             rounds_each_product=frozenset(fields.rounds_each_product or ()),
             rounds_toward_zero=frozenset(fields.rounds_toward_zero or ()),
             multiplies_padding=fields.multiplies_padding,
-            constants={name: float(number) for name, number in (fields.constants or {}).items()},
-            formula=fields.formula,
-            error={} if fields.error is None else {name: float(each) for name, each in _said(fields.error).items()},
+            activation=ActivationDeviation(
+                constants={name: float(number) for name, number in (fields.constants or {}).items()},
+                formula=fields.formula,
+                error={} if fields.error is None else dict(_numbers(fields.error)),
+            ),
         ),
         dtypes=dict(fields.dtypes or {}),
         shape=fields.shape,

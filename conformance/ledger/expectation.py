@@ -1,8 +1,8 @@
 """
-What each step of a question should answer: under the rule, and under the behaviours that cover it.
+Expectations: what a step of a question should answer under the rule, and under the behaviours that cover it.
 
-The rule gives each step a kind of reply, dtypes, shapes and an enclosure; behaviours change them. Behaviours that cover
-one step are applied together. This module judges no answer.
+The rule gives each step a kind of reply, dtypes, shapes and an enclosure. Behaviours change them. All behaviours that
+cover a step are applied together.
 """
 
 from __future__ import annotations
@@ -16,21 +16,23 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from conformance.ledger.behaviour import TYPED, Behaviour, Refusal
-from conformance.ledger.step import AskedStep
+from conformance.ledger.step import ModelStep
 from conformance.reference import Reference, answer
-from conformance.reference.deviation import NO_DEVIATION, Deviation
+from conformance.reference.deviation import NO_DEVIATION, ActivationDeviation, Deviation
 from conformance.reference.draw import Draw
 from conformance.reference.enclosure import Enclosure, Float64
 from conformance.reference.formats import FORMATS
 
-#: A step of a behaviour, with the layers it applies to there.
+#: A behaviour that covers a step, with the layers of the step that it covers.
 Covering = tuple[Behaviour, frozenset[int]]
 #: The value of a field of a behaviour.
 Value = TypeVar("Value")
+#: A deviation, or the part of one that has a type of its own.
+Part = TypeVar("Part", Deviation, ActivationDeviation)
 
 
 class Conflict(ValueError):
-    """Two behaviours give one field of one layer different values; `names` says which."""
+    """Two behaviours give one field of one layer different values. `names` has their ids."""
 
     def __init__(self, field_name: str, names: Sequence[str]) -> None:
         super().__init__(f"{' and '.join(names)} both set {field_name}, to different values")
@@ -39,22 +41,23 @@ class Conflict(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """
-    What one step should answer.
+    """What one step should answer."""
 
-    `refuses` or `crashes` where it should not answer at all. `dtypes` maps parameters, output, dx and the gradients of
-    weights (`weights`) to their dtype. `infers` says how inferred shapes differ. `reference` encloses output and
-    gradients of a step that computes. Results in `undefined` are not compared. `behaviours` are the ids of what was
-    applied.
-    """
-
+    #: Result (one of `conformance.ledger.behaviour.TYPED`) -> dtype.
     dtypes: Mapping[str, str]
+    #: What encloses the output and the gradients of a step that computes.
     reference: Reference | None = None
+    #: The exception that the step should raise.
     refuses: Refusal | None = None
+    #: Signals. One of them should end the process.
     crashes: tuple[str, ...] = ()
+    #: How the step should accept what the rule forbids.
     accepts: str | None = None
+    #: How the inferred shapes should differ from the rule's.
     infers: str | None = None
+    #: Results whose values are not compared.
     undefined: frozenset[str] = frozenset()
+    #: The ids of the behaviours that were applied.
     behaviours: tuple[str, ...] = ()
 
     @property
@@ -64,57 +67,63 @@ class Expectation:
 
 
 def dtypes_of_rule(dtype: str, input_dtype: str | None) -> Mapping[str, str]:
-    """Return the dtype of each result under the rule; an input of another dtype has a gradient of that dtype."""
+    """Return the dtype of each result under the rule. The gradient of an input of another dtype has that dtype."""
     return {"parameters": dtype, "output": dtype, "dx": input_dtype or dtype, "weights": dtype}
 
 
-def changed(rule: Expectation, asked: AskedStep, covering: Sequence[Covering], draw: Draw | None) -> Expectation:
+def expectation_under(
+    rule: Expectation, step: ModelStep, covering: Sequence[Covering], draw: Draw | None
+) -> Expectation:
     """
     Return what a step should answer under the behaviours that cover it.
 
-    `draw` holds the numbers of a step that computes, None of another.
+    Args:
+        rule: what it should answer under the rule.
+        step: the step.
+        covering: the behaviours.
+        draw: the numbers of a step that computes, None for other steps.
 
     Raises:
         Conflict: two behaviours contradict each other.
     """
     instead = [each.instead for each, _ in covering]
     dtypes = dict(rule.dtypes)
-    # The output is the last layer's and dx the first one's: a behaviour of another layer says nothing of their dtype.
-    owners = {"output": len(asked.stack.layers) - 1, "dx": 0}
-    for behaviour, reached in covering:
+    # The last layer makes the output and the first one dx: a behaviour of another layer leaves their dtype as it is.
+    owners = {"output": len(step.stack.layers) - 1, "dx": 0}
+    for behaviour, layers in covering:
         dtypes |= {
-            name: each for name, each in behaviour.instead.dtypes.items() if owners.get(name, min(reached)) in reached
+            name: each for name, each in behaviour.instead.dtypes.items() if owners.get(name, min(layers)) in layers
         }
-    shape = _one("shape", covering, lambda each: each.instead.shape)
+    shape = _agreed("shape", covering, lambda each: each.instead.shape)
     reference = rule.reference
     if draw is not None and not any(each.ends for each in instead):
-        reference = _changed_reference(reference, asked, covering, draw, shape is not None)
+        reference = _reference_under(reference, step, covering, draw, shape is not None)
     return Expectation(
         dtypes=dtypes,
         reference=reference,
-        refuses=_one("refuses", covering, lambda each: each.instead.refuses),
-        crashes=_one("crashes", covering, lambda each: each.instead.crashes) or (),
-        accepts=_one("accepts", covering, lambda each: each.instead.accepts),
-        infers=_one("infers", covering, lambda each: each.instead.infers),
+        refuses=_agreed("refuses", covering, lambda each: each.instead.refuses),
+        crashes=_agreed("crashes", covering, lambda each: each.instead.crashes) or (),
+        accepts=_agreed("accepts", covering, lambda each: each.instead.accepts),
+        infers=_agreed("infers", covering, lambda each: each.instead.infers),
         undefined=frozenset[str]().union(*(each.undefined for each in instead)),
         behaviours=tuple(each.id for each, _ in covering),
     )
 
 
-def _changed_reference(
-    rule: Reference | None, asked: AskedStep, covering: Sequence[Covering], draw: Draw, has_shape_of_input: bool
+def _reference_under(
+    rule: Reference | None, step: ModelStep, covering: Sequence[Covering], draw: Draw, has_shape_of_input: bool
 ) -> Reference | None:
     """Return the reference of a step that computes, under the behaviours that cover it."""
-    instead, stack = [each.instead for each, _ in covering], asked.stack
-    if asked.x is not None and any(each.deviation.reads_bits_as_integers for each in instead):
-        draw = replace(draw, x=asked.x)  # its bits are those of the dtype that is fed
+    instead, stack = [each.instead for each, _ in covering], step.stack
+    if step.x is not None and any(each.deviation.reads_bits_as_integers for each in instead):
+        draw = replace(draw, x=step.x)  # the input in the dtype in which the framework receives it
     reference = rule
-    deviations = deviations_of(covering, len(stack.layers), stack.dtype)
+    deviations = layer_deviations(covering, len(stack.layers), stack.dtype)
     if any(each != NO_DEVIATION for each in deviations):
         activations = [layer.activation for layer in stack.layers]
         reference = _bounded(answer(draw, activations, stack.dtype, deviations), stack.dtype)
     if has_shape_of_input:
-        # Another shape holds other numbers, of which nothing is known.
+        # Nothing is known about the numbers of an output of another shape.
         zeros = np.zeros(draw.x.shape)
         y = Enclosure(exact=zeros, allowed=np.full_like(zeros, np.inf))
         reference = replace(reference or Reference(y=y, dx=y, layers=(), line="proven"), y=y)
@@ -124,41 +133,52 @@ def _changed_reference(
     return reference
 
 
-def _one(name: str, covering: Sequence[Covering], value_of: Callable[[Behaviour], Value | None]) -> Value | None:
-    """Return the value that the behaviours give a field, None where none gives one."""
-    given = [(each.id, value) for each, _ in covering if (value := value_of(each))]
-    if len({value for _, value in given}) > 1:
-        raise Conflict(name, [name for name, _ in given])
-    return given[0][1] if given else None
+def _agreed(name: str, covering: Sequence[Covering], value_of: Callable[[Behaviour], Value | None]) -> Value | None:
+    """Return the value that the behaviours give a field, None if none gives one."""
+    values = [(each.id, value) for each, _ in covering if (value := value_of(each))]
+    if len({value for _, value in values}) > 1:
+        raise Conflict(name, [name for name, _ in values])
+    return values[0][1] if values else None
 
 
 def check_agreement(covering: Sequence[Covering], layers: int, dtype: str) -> None:
     """
-    Check that behaviours that cover one step, of a stack of `layers` of a `dtype`, can be applied together.
+    Check that the behaviours that cover one step can be applied together.
+
+    Args:
+        covering: the behaviours.
+        layers: the number of layers of the step's model.
+        dtype: the dtype of the layers.
 
     Raises:
         Conflict: two of them contradict each other.
     """
-    deviations_of(covering, layers, dtype)
+    layer_deviations(covering, layers, dtype)
     for name in ("refuses", "crashes", "accepts", "infers", "shape"):
-        _one(name, covering, attrgetter(f"instead.{name}"))
+        _agreed(name, covering, attrgetter(f"instead.{name}"))
     for name in TYPED:
-        _one(f"dtypes.{name}", covering, partial(_declared_dtype, name))
+        _agreed(f"dtypes.{name}", covering, partial(_declared_dtype, name))
 
 
 def _declared_dtype(result: str, behaviour: Behaviour) -> str | None:
     return behaviour.instead.dtypes.get(result)
 
 
-def deviations_of(covering: Sequence[Covering], layers: int, dtype: str) -> tuple[Deviation, ...]:
+def layer_deviations(covering: Sequence[Covering], layers: int, dtype: str) -> tuple[Deviation, ...]:
     """
-    Return what each layer of a stack of `layers` of a `dtype` does instead of the rule.
+    Return how the arithmetic of each layer differs under the behaviours that cover a step.
+
+    Args:
+        covering: the behaviours.
+        layers: the number of layers of the step's model.
+        dtype: the dtype of the layers.
 
     Raises:
         Conflict: two behaviours give one field of one layer different values.
     """
+    deviations = [(each.id, each.instead.deviation.in_dtype(dtype), covered) for each, covered in covering]
     return tuple(
-        _together([(each.id, each.instead.deviation.in_dtype(dtype)) for each, reached in covering if layer in reached])
+        _combined_deviation([(name, deviation) for name, deviation, covered in deviations if layer in covered])
         for layer in range(layers)
     )
 
@@ -168,33 +188,45 @@ _MAPPINGS: Final = ("casts", "sums_in", "constants", "error")
 _SETS: Final = ("rounds_each_product", "rounds_toward_zero")
 
 
-def _together(given: Sequence[tuple[str, Deviation]]) -> Deviation:
+def _combined_deviation(deviations: Sequence[tuple[str, Deviation]]) -> Deviation:
     """Return several deviations of one layer as one."""
-    if len(given) < 2:
-        return given[0][1] if given else NO_DEVIATION
+    return _merged(deviations, NO_DEVIATION)
+
+
+def _merged(deviations: Sequence[tuple[str, Part]], none: Part) -> Part:
+    """
+    Return several deviations, or the same part of several deviations, as one.
+
+    - `deviations`: the id of the behaviour with each of them.
+    - `none`: the one that is as the rule.
+    """
+    if len(deviations) < 2:
+        return deviations[0][1] if deviations else none
     found: dict[str, Any] = {}
-    for each in fields(Deviation):
-        values = [(name, getattr(deviation, each.name)) for name, deviation in given]
-        if each.name in _SETS:
+    for each in fields(none):
+        values = [(name, getattr(deviation, each.name)) for name, deviation in deviations]
+        if each.name == "activation":
+            found[each.name] = _merged(values, NO_DEVIATION.activation)
+        elif each.name in _SETS:
             found[each.name] = frozenset[str]().union(*(value for _, value in values))
         elif each.name in _MAPPINGS:
-            merged: dict[str, Any] = {}
+            merged: dict[str, object] = {}
             for _, value in values:
                 for key, content in value.items():
                     if merged.setdefault(key, content) != content:
                         raise Conflict(f"{each.name}.{key}", [name for name, other in values if key in other])
             found[each.name] = merged
         else:
-            none = getattr(NO_DEVIATION, each.name)
-            said = [(name, value) for name, value in values if value != none]
-            if len({value for _, value in said}) > 1:
-                raise Conflict(each.name, [name for name, _ in said])
-            found[each.name] = said[0][1] if said else none
-    return Deviation(**found)
+            default = getattr(none, each.name)
+            own = [(name, value) for name, value in values if value != default]
+            if len({value for _, value in own}) > 1:
+                raise Conflict(each.name, [name for name, _ in own])
+            found[each.name] = own[0][1] if own else default
+    return type(none)(**found)
 
 
 def _bounded(reference: Reference, dtype: str) -> Reference:
-    """Return the reference in which an element that may overflow or may not has no bound, and so is not judged."""
+    """Return the reference without the bounds of elements that may or may not overflow. They are not compared."""
     maximum = FORMATS[dtype].maximum
 
     def without(each: Enclosure) -> Enclosure:
@@ -216,13 +248,17 @@ def _with_elements(y: Enclosure, elements: Mapping[tuple[int, ...], float]) -> E
     return Enclosure(exact=exact, allowed=allowed)
 
 
-def inferred(
+def inferred_shapes(
     shapes: Sequence[tuple[int | None, ...]], how: str | None, input_shape: tuple[int | None, ...]
 ) -> Sequence[tuple[int | None, ...]]:
     """
-    Return the shapes that should be inferred: the rule's, or as a behaviour has them.
+    Return the shapes that should be inferred.
 
-    Each layer reverses the axes of what the layer before it gave: after two of them they are in order again.
+    Args:
+        shapes: the shapes under the rule, one for each layer.
+        how: how they differ, one of `conformance.ledger.behaviour.SHAPES`, or None. With `reversed_positions` each
+            layer reverses the axes of the shape before it, so that two layers restore their order.
+        input_shape: the shape of one sample.
     """
     if how == "reversed_positions":
         return tuple(
@@ -234,7 +270,7 @@ def inferred(
 
 
 def width(reference: Reference, call: str) -> float:
-    """Return how wide a step's bounds are: the root mean square of what is allowed over that of the exact answer."""
+    """Return the width of a step: the root mean square of its bounds over that of its exact answer."""
     enclosures = [reference.y]
     if call == "gradient":
         weights = (each for pair in reference.layers for each in pair if each is not None)
@@ -243,10 +279,10 @@ def width(reference: Reference, call: str) -> float:
 
 
 def _width(each: Enclosure) -> float:
-    judged = np.isfinite(each.exact) & np.isfinite(each.allowed)
-    if not judged.any():
+    compared = np.isfinite(each.exact) & np.isfinite(each.allowed)
+    if not compared.any():
         return float("inf")
-    allowed, exact = (_root_mean_square(part[judged]) for part in (each.allowed, each.exact))
+    allowed, exact = (_root_mean_square(part[compared]) for part in (each.allowed, each.exact))
     return 0.0 if allowed == 0.0 else allowed / exact if exact else float("inf")
 
 

@@ -1,13 +1,13 @@
 """
-What an entry of the ledger may say: the fields of `cases/divergences/*.yaml`.
+The fields of an entry of the ledger, in `cases/divergences/*.yaml`.
 
-The models check one field at a time. What the fields of an entry mean together is `conformance.ledger.entry`'s.
+The models validate one field at a time. `conformance.ledger.entry` validates the fields of an entry together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import AfterValidator, Field
@@ -20,37 +20,37 @@ from conformance.reference.formulas import FORMULA_NAMES
 from conformance.table.case import ACTIVATIONS, DTYPES, INPUT_DTYPES, LAYOUTS
 from conformance.table.validation import Globs, Link, Maybe, Model, Several, Word, about, excerpt, field_error, one_of
 
-#: Compared with what a framework says, so kept to the letter.
+#: Text that is compared with a framework's message, so its white space stays as it is.
 Verbatim = Annotated[str, Field(min_length=1)]
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 _OPERATORS: Final = ("min", "max", "odd", "not")
 
 
-def _wanted(value: Any) -> Any:
-    """Return a value of a predicate: a scalar, a list of values, or a mapping of operators."""
+def _valid_pattern(value: object) -> object:
+    """Return a pattern (`conformance.ledger.predicate`): a scalar, a list of patterns, or a mapping of operators."""
     if isinstance(value, dict):
         unknown = [name for name in value if name not in _OPERATORS]
         if unknown or not value:
-            raise field_error(f"{excerpt(value)} is no value: a mapping has {', '.join(_OPERATORS)}")
+            raise field_error(f"{excerpt(value)} is not valid: a mapping has {', '.join(_OPERATORS)}")
         for name, argument in value.items():
             if name in ("min", "max") and (isinstance(argument, bool) or not isinstance(argument, int | float)):
                 raise field_error(f"{name} is a number, not {excerpt(argument)}")
             if name == "odd" and not isinstance(argument, bool):
                 raise field_error(f"odd is true or false, not {excerpt(argument)}")
             if name == "not":
-                _wanted(argument)
+                _valid_pattern(argument)
     elif isinstance(value, list):
         if not value:
             raise field_error("an empty list matches nothing")
         for each in value:
-            _wanted(each)
+            _valid_pattern(each)
     return value
 
 
 def _among(kind: str, names: tuple[str, ...]) -> AfterValidator:
-    """Return the annotation that holds every name in a predicate's value to be one of `names`."""
+    """Return the annotation that checks that every name in a pattern is one of `names`."""
 
-    def check(value: Any) -> Any:
+    def check(value: object) -> object:
         for each in _scalars(value):
             if each not in names:
                 raise field_error(f"no such {kind}: {excerpt(each)}; there are {', '.join(names)}")
@@ -59,7 +59,8 @@ def _among(kind: str, names: tuple[str, ...]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _scalars(value: Any) -> Iterator[Any]:
+def _scalars(value: object) -> Iterator[object]:
+    """Yield the scalars of a pattern, without the numbers of `min` and `max`."""
     if isinstance(value, dict):
         yield from _scalars(value["not"]) if "not" in value else ()
     elif isinstance(value, list):
@@ -77,58 +78,58 @@ def _specifier(text: str) -> SpecifierSet:
 
 
 _Distribution = Annotated[str, *one_of("distribution", DISTRIBUTIONS)]
-Wanted = Annotated[Any, AfterValidator(_wanted)]
+Pattern = Annotated[object, AfterValidator(_valid_pattern)]
 _VALUE: Final = "a value, a list of values, or a mapping of min, max, odd and not"
 
 
 class _InputShapeFields(Model):
-    """The shape the model was built for, without a batch."""
+    """The shape of a sample that the model was built for."""
 
-    rank: Annotated[Wanted, *about("Its number of axes.", _VALUE)] = None
-    last: Annotated[Wanted, *about("Its last axis.", _VALUE)] = None
-    positions: Annotated[Wanted, *about("The product of the axes before the last.", _VALUE)] = None
+    rank: Annotated[Pattern, *about("Its number of axes.", _VALUE)] = None
+    last: Annotated[Pattern, *about("Its last axis.", _VALUE)] = None
+    positions: Annotated[Pattern, *about("The product of the axes before the last.", _VALUE)] = None
 
 
-class _FedFields(Model):
+class _InputFields(Model):
     """The input of a step that computes."""
 
-    dtype: Annotated[Wanted, _among("dtype", INPUT_DTYPES), *about("Its dtype.", _VALUE)] = None
-    rank: Annotated[Wanted, *about("Its number of axes.", _VALUE)] = None
-    features: Annotated[Wanted, *about("Its last axis.", _VALUE)] = None
-    extra_axes: Annotated[Wanted, *about("How many axes it has more than the model was built for.", _VALUE)] = None
+    dtype: Annotated[Pattern, _among("dtype", INPUT_DTYPES), *about("Its dtype.", _VALUE)] = None
+    rank: Annotated[Pattern, *about("Its number of axes.", _VALUE)] = None
+    features: Annotated[Pattern, *about("Its last axis.", _VALUE)] = None
+    extra_axes: Annotated[Pattern, *about("How many axes it has more than the model was built for.", _VALUE)] = None
     fits: Annotated[
         Maybe[bool], *about("Whether rank and last axis are what the model was built for.", "true or false")
     ] = None
-    samples: Annotated[Wanted, *about("The product of the axes of the batch.", _VALUE)] = None
-    positions: Annotated[Wanted, *about("The product of the axes before the last.", _VALUE)] = None
-    second_axis: Annotated[Wanted, *about("Its second axis.", _VALUE)] = None
-    elements: Annotated[Wanted, *about("How many numbers it has.", _VALUE)] = None
-    layout: Annotated[Wanted, _among("layout", LAYOUTS), *about("How it lies in memory.", _VALUE)] = None
+    samples: Annotated[Pattern, *about("The product of the axes of the batch.", _VALUE)] = None
+    positions: Annotated[Pattern, *about("The product of the axes before the last.", _VALUE)] = None
+    second_axis: Annotated[Pattern, *about("Its second axis.", _VALUE)] = None
+    elements: Annotated[Pattern, *about("How many numbers it has.", _VALUE)] = None
+    layout: Annotated[Pattern, _among("layout", LAYOUTS), *about("How it lies in memory.", _VALUE)] = None
     contiguous: Annotated[Maybe[bool], *about("Whether its numbers lie side by side.", "true or false")] = None
     finite: Annotated[Maybe[bool], *about("Whether all numbers are finite.", "true or false")] = None
 
 
 class WhenFields(Model):
-    """The steps a behaviour is about: what must hold of them. What is left out may be anything."""
+    """The steps that a behaviour covers. A field that is left out matches every step."""
 
-    call: Annotated[Wanted, _among("call", CALLS), *about("What is called.", _VALUE)] = None
-    dtype: Annotated[Wanted, _among("dtype", DTYPES), *about("The layer's dtype.", _VALUE)] = None
-    leading_axes: Annotated[Wanted, *about("Axes of the batch, 0 for none.", _VALUE)] = None
-    model_rank: Annotated[Wanted, *about("Axes of what the model was built for, batch included.", _VALUE)] = None
+    call: Annotated[Pattern, _among("call", CALLS), *about("What is called.", _VALUE)] = None
+    dtype: Annotated[Pattern, _among("dtype", DTYPES), *about("The layer's dtype.", _VALUE)] = None
+    leading_axes: Annotated[Pattern, *about("Axes of the batch, 0 for none.", _VALUE)] = None
+    model_rank: Annotated[Pattern, *about("Axes of what the model was built for, batch included.", _VALUE)] = None
     input_shape: Annotated[
         Maybe[_InputShapeFields], *about("The model's own.", "a mapping of rank, last, positions")
     ] = None
-    device: Annotated[Wanted, *about("The device.", _VALUE)] = None
-    machine: Annotated[Wanted, *about("The architecture, such as x86_64.", _VALUE)] = None
-    features: Annotated[Wanted, *about("Features of the layer.", _VALUE)] = None
-    units: Annotated[Wanted, *about("Units of the layer.", _VALUE)] = None
-    kernel_size: Annotated[Wanted, *about("Features times units of the layer.", _VALUE)] = None
+    device: Annotated[Pattern, *about("The device.", _VALUE)] = None
+    machine: Annotated[Pattern, *about("The architecture, such as x86_64.", _VALUE)] = None
+    features: Annotated[Pattern, *about("Features of the layer.", _VALUE)] = None
+    units: Annotated[Pattern, *about("Units of the layer.", _VALUE)] = None
+    kernel_size: Annotated[Pattern, *about("Features times units of the layer.", _VALUE)] = None
     square: Annotated[Maybe[bool], *about("Whether units and features are as many.", "true or false")] = None
-    activation: Annotated[Wanted, _among("activation", ACTIVATIONS), *about("The layer's activation.", _VALUE)] = None
+    activation: Annotated[Pattern, _among("activation", ACTIVATIONS), *about("The layer's activation.", _VALUE)] = None
     use_bias: Annotated[Maybe[bool], *about("Whether the layer has a bias.", "true or false")] = None
-    fed: Annotated[Maybe[_FedFields], *about("The input of the step.", "a mapping")] = None
+    fed: Annotated[Maybe[_InputFields], *about("The input of the step.", "a mapping")] = None
     environment: Annotated[
-        Maybe[dict[Word, Wanted]], *about("Variables of the process; null where not set.", "variables with values")
+        Maybe[dict[Word, Pattern]], *about("Variables of the process; null where not set.", "variables with values")
     ] = None
     versions: Annotated[
         Maybe[dict[_Distribution, Annotated[str, AfterValidator(lambda text: str(_specifier(text)))]]],
@@ -137,6 +138,8 @@ class WhenFields(Model):
 
 
 class _RefusesFields(Model):
+    """An exception that the step raises."""
+
     type: Annotated[Verbatim, *about("The exception's type.", "the name of an exception")]
     message: Annotated[
         Annotated[Several[Verbatim], Field(min_length=1)], *about("Parts of its message, in order.", "a list of texts")
@@ -144,7 +147,9 @@ class _RefusesFields(Model):
     by_adapter: Annotated[Maybe[bool], *about("Whether the suite's adapter raises it.", "true or false")] = None
 
 
-class _ErrorFields(Model):
+class ErrorFields(Model):
+    """A further error of an activation."""
+
     absolute: Annotated[Maybe[float | int], Field(gt=0), *about("In unit roundoffs.", "a number more than 0")] = None
     relative: Annotated[
         Maybe[float | int], Field(gt=0), *about("In unit roundoffs of the value.", "a number more than 0")
@@ -152,6 +157,8 @@ class _ErrorFields(Model):
 
 
 class _ExactlyFields(Model):
+    """Elements of the output of one step, bit for bit."""
+
     case: Annotated[Word, *about("The id of the case.", "the id of a case")]
     step: Annotated[Word, *about("The label of the step.", "the label of a step")]
     elements: Annotated[dict[str, float | int], *about("Numbers by index, as in '0,2'.", "numbers by index")]
@@ -162,7 +169,7 @@ _Result = Annotated[str, *one_of("result", SUMS)]
 
 
 class InsteadFields(Model):
-    """What a covered step does in place of the rule."""
+    """What a covered step does instead of the rule."""
 
     refuses: Annotated[Maybe[_RefusesFields], *about("It raises.", "a mapping of type and message")] = None
     crashes: Annotated[
@@ -178,13 +185,13 @@ class InsteadFields(Model):
         *about("Operands that are rounded first.", "operands with dtypes"),
     ] = None
     clips_infinities: Annotated[Maybe[Literal[True]], *about("Infinite weights become finite.", "true")] = None
-    reads_bits_as_integers: Annotated[Maybe[Literal[True]], *about("Bits of x are taken for integers.", "true")] = None
+    reads_bits_as_integers: Annotated[Maybe[Literal[True]], *about("Bits of x are read as integers.", "true")] = None
     loses_bias: Annotated[Maybe[Literal[True]], *about("The bias is not added.", "true")] = None
     computes_in: Annotated[Maybe[_Dtype], *about("The dtype of all arithmetic.", "a dtype")] = None
     products_in: Annotated[Maybe[_Dtype], *about("The dtype of products x·W.", "a dtype")] = None
     sums_in: Annotated[
         Maybe[dict[_Result, Annotated[str, *one_of("dtype", (*DTYPES, OWN_DTYPE))]]],
-        *about("The dtype in which products are added up, own for the layer's.", "results with dtypes"),
+        *about("The dtype in which products are added up; own is the layer's dtype.", "results with dtypes"),
     ] = None
     rounds_each_product: Annotated[
         Maybe[Several[_Result]], *about("Results whose products are rounded.", "results")
@@ -202,7 +209,7 @@ class InsteadFields(Model):
         *about("The activation's formula.", f"one of {', '.join(FORMULA_NAMES)}"),
     ] = None
     error: Annotated[
-        Maybe[_ErrorFields], *about("The activation's further error.", "a mapping of absolute and relative")
+        Maybe[ErrorFields], *about("The activation's further error.", "a mapping of absolute and relative")
     ] = None
     dtypes: Annotated[
         Maybe[dict[Annotated[str, *one_of("result", TYPED)], Annotated[str, *one_of("dtype", INPUT_DTYPES)]]],
@@ -213,13 +220,14 @@ class InsteadFields(Model):
         Maybe[Annotated[str, *one_of("shape", SHAPES)]], *about("The shape inferred.", f"one of {', '.join(SHAPES)}")
     ] = None
     undefined: Annotated[
-        Maybe[Several[Annotated[str, *one_of("result", RESULTS)]]], *about("Results that mean nothing.", "results")
+        Maybe[Several[Annotated[str, *one_of("result", RESULTS)]]],
+        *about("Results whose values are not compared.", "results"),
     ] = None
     exactly: Annotated[Maybe[_ExactlyFields], *about("Elements of one step, bit for bit.", "a mapping")] = None
 
 
 class EntryFields(Model):
-    """One entry, as the file says it."""
+    """One entry of a file."""
 
     id: Annotated[Id, *about("Its name.", "small letters, digits, - and .")]
     implementations: Annotated[Globs, *about("Globs over implementations.", "a list of globs")]
@@ -240,7 +248,7 @@ class EntryFields(Model):
 
 
 class LedgerFile(Model):
-    """One file of the ledger; its entries are checked one by one."""
+    """One file of the ledger. Its entries are validated one by one."""
 
     description: Annotated[Maybe[Word], *about("What the file holds.", "text")] = None
-    divergences: Annotated[Several[dict[str, Any]], *about("The entries.", "a list of entries, each a mapping")]
+    divergences: Annotated[Several[dict[str, object]], *about("The entries.", "a list of entries, each a mapping")]

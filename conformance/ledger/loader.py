@@ -1,4 +1,4 @@
-"""The files of the ledger, `cases/divergences/*.yaml`, read into behaviours; each fault with file, line and column."""
+"""Reads the files of the ledger, `cases/divergences/*.yaml`. A fault has its file, line and column."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ FOLDER: Final = "divergences"
 
 
 class LedgerError(DocumentError):
-    """A ledger that cannot be used; `faults` says all that is wrong with it."""
+    """A ledger with faults. `faults` lists all of them."""
 
 
 def load_ledger(
     paths: Sequence[Path], fault_of_glob: Callable[[str], str | None] = lambda glob: None
 ) -> tuple[Behaviour, ...]:
     """
-    Read the entries of ledger files, and of those in folders and in their folder `divergences`; without one, none.
+    Return the behaviours of ledger files, and of the ledger files in folders and in their folder `divergences`.
 
-    `fault_of_glob` returns what is wrong with a glob of `implementations`; without it, any is taken.
+    Args:
+        paths: files and folders.
+        fault_of_glob: returns what is wrong with a glob of `implementations`. Without it every glob is valid.
 
     Raises:
-        LedgerError: anything is wrong with any file; carries all of it.
+        LedgerError: a file has a fault. The error has all faults of all files.
     """
     found: list[Behaviour] = []
     faults = Faults()
@@ -39,15 +41,15 @@ def load_ledger(
             for file in source_files(folder) if folder == path or folder.is_dir() else ():
                 if is_ledger(file.path) or not path.is_dir():
                     _read_entries(read(file.path, file.name), fault_of_glob, found, faults)
-    if said := faults.all():
-        raise LedgerError(said)
+    if every := faults.all():
+        raise LedgerError(every)
     return tuple(found)
 
 
 def _read_entries(
     document: Document, fault_of_glob: Callable[[str], str | None], found: list[Behaviour], faults: Faults
 ) -> None:
-    """Add the behaviours of one file to `found`, and what is wrong with it to `faults`."""
+    """Add the behaviours of one file to `found`, and its faults to `faults`."""
     faults.update(document.faults)
     if document.data is None:
         return
@@ -61,9 +63,9 @@ def _read_entries(
         place = document.place.at(LEDGER_KEY, index)
         if isinstance(data, dict) and (fields := validate(EntryFields, data, place, note)):
             problems = [*problems_of(fields, place)]
-            taken = next((each for each in found if each.id == fields.id), None)
-            if taken is not None:
-                problems.append((place.at("id"), f"the id {fields.id} is taken by {taken.where}"))
+            namesake = next((each for each in found if each.id == fields.id), None)
+            if namesake is not None:
+                problems.append((place.at("id"), f"the id {fields.id} is taken by {namesake.where}"))
             for number, glob in enumerate(fields.implementations):
                 if fault := fault_of_glob(glob):
                     problems.append((place.at("implementations", number), fault))

@@ -1,8 +1,7 @@
 """
-One step of a question as a behaviour sees it: what is called, on which model, with which input, on which machine.
+The facts about one step of a question that a behaviour can depend on: the call, the model, the input, the machine.
 
-A behaviour covers a step by a predicate over these facts (`conformance.ledger.predicate`). None of them says what the
-step should answer.
+A predicate (`conformance.ledger.predicate`) selects steps by these facts.
 """
 
 from __future__ import annotations
@@ -12,13 +11,16 @@ import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from conformance.adapters.protocol import Array, Stack, Units
 from conformance.sandbox.steps import Build, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Step
 
+#: Facts by the names of the ledger's fields.
+Facts = Mapping[str, object]
+#: What a step can call.
 CALLS: Final = ("build", "infer", "parameters", "set_weights", "forward", "gradient")
 _CALL_OF: Final[Mapping[type[Step], str]] = dict(
     zip((Build, InferShapes, ReadParameters, SetWeights, Forward, Differentiate), CALLS, strict=True)
@@ -27,36 +29,44 @@ _CALL_OF: Final[Mapping[type[Step], str]] = dict(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Surroundings:
-    """What is the same for all steps of a cell: device, environment and versions of the process that answers."""
+    """The device, the environment, the versions and the machine. They are the same for all steps of a cell."""
 
+    #: `cpu` or `gpu`.
     device: str
+    #: The variables that the process is started with beside those of the machine.
     environment: Mapping[str, str] = field(default_factory=dict)
-    #: Distribution -> version, as the process reports them; None where they are not known, as in lint.
+    #: Distribution -> version, as the process reports them. None if they are unknown, as in lint.
     versions: Mapping[str, str] | None = None
     #: The machine's architecture, such as x86_64.
     machine: str = field(default_factory=lambda: platform.machine().lower())
 
 
 @dataclass(frozen=True, kw_only=True)
-class AskedStep:
-    """One step with the model it is asked of: `stack` is the model's own, `x` the input where it has one."""
+class ModelStep:
+    """One step together with its model as it is at that step."""
 
+    #: The name of the step in results.
     label: str
+    #: One of `CALLS`.
     call: str
+    #: The name of the model.
     model: str
+    #: The layers of the model, with its weights at that step.
     stack: Stack
+    #: The input. None for a step without one.
     x: Array | None = None
+    #: The memory layout of the input.
     layout: str = "contiguous"
 
     @functools.cached_property
-    def facts(self) -> Mapping[str, Any]:
-        """What a predicate may ask of the step as a whole, by the name of the field."""
+    def facts(self) -> Facts:
+        """The facts about the call and the model."""
         shape = self.stack.input_shape
         return {
             "call": self.call,
             "dtype": self.stack.dtype,
             "leading_axes": self.stack.leading_axes,
-            "model_rank": self.stack.leading_axes + len(shape),
+            "model_rank": self._model_rank,
             "input_shape": {
                 "rank": len(shape),
                 "last": shape[-1] if shape else None,
@@ -65,8 +75,8 @@ class AskedStep:
         }
 
     @functools.cached_property
-    def fed(self) -> Mapping[str, Any] | None:
-        """What a predicate may ask of the input, None where the step has none."""
+    def input_facts(self) -> Facts | None:
+        """The facts about the input. None for a step without one."""
         if self.x is None:
             return None
         x, shape = self.x, self.stack.input_shape
@@ -74,9 +84,9 @@ class AskedStep:
         return {
             "dtype": x.dtype.name,
             "rank": x.ndim,
-            "extra_axes": x.ndim - self.facts["model_rank"],
+            "extra_axes": x.ndim - self._model_rank,
             "features": x.shape[-1] if x.ndim else None,
-            "fits": x.ndim == self.facts["model_rank"] and shape[-1:] in ((), (None,), x.shape[-1:]),
+            "fits": x.ndim == self._model_rank and shape[-1:] in ((), (None,), x.shape[-1:]),
             "samples": samples,
             "positions": _product(x.shape[:-1]),
             "second_axis": x.shape[1] if x.ndim > 1 else None,
@@ -87,50 +97,56 @@ class AskedStep:
         }
 
     @functools.cached_property
-    def layers(self) -> tuple[Mapping[str, Any], ...]:
-        """What a predicate may ask of each layer."""
-        return tuple(self._layers())
+    def layer_facts(self) -> tuple[Facts, ...]:
+        """The facts about each layer."""
+        return tuple(self._layer_facts())
 
-    def _layers(self) -> Iterator[Mapping[str, Any]]:
+    @property
+    def _model_rank(self) -> int:
+        return self.stack.leading_axes + len(self.stack.input_shape)
+
+    def _layer_facts(self) -> Iterator[Facts]:
         shape = self.stack.input_shape
         features: Units = shape[-1] if shape else None
         for layer in self.stack.layers:
-            count = isinstance(layer.units, int) and not isinstance(layer.units, bool)
-            known = count and isinstance(features, int)
+            is_count = isinstance(layer.units, int) and not isinstance(layer.units, bool)
+            has_size = is_count and isinstance(features, int)
             yield {
                 "features": features,
                 "units": layer.units,
-                "kernel_size": features * layer.units if known else None,  # type: ignore[operator]
-                "square": features == layer.units if known else None,
+                "kernel_size": features * layer.units if has_size else None,  # type: ignore[operator]
+                "square": features == layer.units if has_size else None,
                 "activation": layer.activation,
                 "use_bias": layer.use_bias,
             }
-            features = layer.units if count else None
+            features = layer.units if is_count else None
 
 
-def asked_steps(steps: Sequence[Step]) -> Iterator[AskedStep]:
-    """Yield each step of a question with the stack of its model at that time."""
+def model_steps(steps: Sequence[Step]) -> Iterator[ModelStep]:
+    """Yield each step of a question together with its model as it is at that step."""
     stacks: dict[str, Stack] = {}
     for step in steps:
         if isinstance(step, Build | SetWeights):
             stacks[step.model] = step.stack
         x, layout = (step.x, step.layout) if isinstance(step, Forward | Differentiate) else (None, "contiguous")
         call = _CALL_OF[type(step)]
-        yield AskedStep(label=step.label, call=call, model=step.model, stack=stacks[step.model], x=x, layout=layout)
+        yield ModelStep(label=step.label, call=call, model=step.model, stack=stacks[step.model], x=x, layout=layout)
 
 
 def _is_contiguous(shape: tuple[int, ...], layout: str) -> bool:
-    """Return whether an array in a layout (`sandbox.layouts`) lies in memory without gaps, in order."""
-    if layout == "contiguous" or math.prod(shape) <= 1:
+    """Return whether an array of a layout (`sandbox.layouts`) is in memory in C order and without gaps."""
+    if layout in ("contiguous", "unaligned") or math.prod(shape) <= 1:
         return True
-    if layout == "transposed":
-        return sum(axis > 1 for axis in shape[:-1]) < 2
+    if layout == "padded":
+        return math.prod(shape[:-1]) == 1
+    if layout in ("transposed", "column_major"):
+        return sum(axis > 1 for axis in (shape if layout == "column_major" else shape[:-1])) < 2
     return layout == "broadcast" and shape[0] == 1
 
 
 def _product(axes: Sequence[int | None]) -> int | None:
-    """Return the product of known axes, 0 where one is 0, None where it depends on an unknown one."""
+    """Return the product of axes: 0 if one is 0, None if it depends on an unknown axis."""
     if 0 in axes:
         return 0
-    known = [axis for axis in axes if axis is not None]
-    return math.prod(known) if len(known) == len(axes) else None
+    lengths = [axis for axis in axes if axis is not None]
+    return math.prod(lengths) if len(lengths) == len(axes) else None

@@ -1,17 +1,17 @@
 """
-The exact answer to a case, its gradients, and the error a right implementation may make, element by element.
+The exact answer to a case, its gradients, and the largest error of each element that is allowed.
 
-A value and its enclosure travel together through a stack: an `Enclosure` is the exact answer (to the precision of
-float64, and beyond it from `conformance.reference.multiprecision` where float64 is what is tested) and a radius within
-which every right implementation must lie, the reference's own error included. Each layer takes the enclosure of its
-input, so that an error made early is followed to the end and never treated to first order. This module knows no adapter
-and never sees what an implementation returned.
+A value and its enclosure pass through a stack together. An `Enclosure` is the exact answer and a radius within which
+every right implementation lies; the error of the reference itself is part of the radius. The exact answer is that of
+float64. If float64 is the dtype under test it comes from `conformance.reference.multiprecision`. Each layer gets the
+enclosure of its input, so that an early error is followed to the end and not only to first order. This module imports
+no adapter and gets no answer of an implementation.
 
 Notation: u is the unit roundoff, K the number of terms of a dot product, p = x·W and y = p + b the exact results,
 B = |x||W| + |b|.
 
-Sources: for products, `conformance.reference.product`. For exp, tanh and division, which no theory bounds: the OpenCL
-specification's table "ULP Values for Math Instructions - Full Profile"
+Sources: for products `conformance.reference.product`; for exp, tanh and division, whose errors no theory bounds, the
+table "ULP Values for Math Instructions - Full Profile" of the OpenCL specification
 (`conformance.reference.enclosure.DECLARED_ULPS`).
 """
 
@@ -31,30 +31,32 @@ from conformance.reference.enclosure import U64, Arithmetic, Enclosure
 from conformance.reference.formats import FORMATS
 from conformance.reference.formulas import activation_of
 from conformance.reference.probabilistic_bound import roundings
-from conformance.reference.product import exactly, not_a_number, product
+from conformance.reference.product import exact_enclosure, product, with_nan_rows
 
 if TYPE_CHECKING:
-    from conformance.reference.multiprecision import Split
+    from conformance.reference.multiprecision import Solution, Split
+
+#: (dkernel of shape (d, m), dbias of shape (m,) or None) of one layer.
+WeightGradients = tuple[Enclosure, Enclosure | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reference:
-    """
-    The answer to one draw of a case.
+    """The answer to one draw of a case."""
 
-    `y` has shape (*leading, m), `dx` the shape of x; `layers` holds (dkernel of shape (d, m), dbias of shape (m,) or
-    None) for each layer. `line` is the class of the bound: `exact`, `proven`,
-    `statistical` where some sum is so long that chance allows less than proof, or `declared` where a contract enters.
-    """
-
+    #: The output, of shape (*leading, m).
     y: Enclosure
+    #: The gradient of the input, of the shape of x.
     dx: Enclosure
-    layers: tuple[tuple[Enclosure, Enclosure | None], ...]
+    #: The gradients of the weights of each layer.
+    layers: tuple[WeightGradients, ...]
+    #: The class of the bound: `exact`, `proven`, `statistical` where some sum is so long that the statistical bound is
+    #: the smaller one, or `declared` where the contract of a function enters.
     line: str
 
     @property
     def nbytes(self) -> int:
-        """How much memory its numbers take."""
+        """The memory that its numbers take, in bytes."""
         parts = (self.y, self.dx, *(each for pair in self.layers for each in pair if each is not None))
         return sum(each.nbytes for each in parts)
 
@@ -66,78 +68,110 @@ def answer(
     """
     Return the exact output and gradients of a stack for one draw, with the error allowed to each element.
 
-    `deviations` says, layer by layer, what is computed instead of the rule; None is the rule itself.
+    - `deviations`: for each layer what is computed instead of the rule; None is the rule itself.
 
     Raises:
         NotImplementedError: float64 has no exact form of an activation.
     """
     layers = _layers(draw, activations, dtype, tuple(deviations or [NO_DEVIATION] * len(activations)))
-    given = draw if deviations is None else operands(draw, tuple(deviations))
+    used = draw if deviations is None else operands(draw, tuple(deviations))
     centres = None
     if layers[0].is_centred and not draw.denormal and _is_finite(draw):
-        # Imported here: what lists, collects or shows cells needs no arithmetic of 256 bits.
+        # Imported here, since a process that lists, collects or shows cells needs no arithmetic of 256 bits.
         from conformance.reference.multiprecision import solve
 
         centres = solve(draw, activations)
-    a = exactly(as_matrix(given.x))
-    inputs, pre, post = [], [], []
-    for index, (kernel, bias, layer) in enumerate(zip(given.kernels, given.biases, layers, strict=True)):
-        inputs.append(a)
-        z = layer.pre_activation(a, exactly(kernel), None if bias is None else exactly(bias))
+    forward = _forward(used, layers, centres)
+    gradients, dx = _backward(used, layers, forward, centres)
+    y = forward[-1].y
+    reference = Reference(
+        y=y.reshape((*draw.x.shape[:-1], y.exact.shape[-1])),
+        dx=dx.reshape(draw.x.shape),
+        layers=gradients,
+        line=_line(draw, layers),
+    )
+    return _with_flushes(reference, draw, FORMATS[dtype].smallest_normal) if draw.denormal else reference
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _LayerValues:
+    """What one layer computes in the forward pass: its input a (P, d), pre-activation z and output y (P, m)."""
+
+    a: Enclosure
+    z: Enclosure
+    y: Enclosure
+
+
+def _forward(draw: Draw, layers: Sequence[_Layer], centres: Solution | None) -> tuple[_LayerValues, ...]:
+    """Return the values of each layer. `centres` has better centres for them."""
+    a = exact_enclosure(as_matrix(draw.x))
+    values = []
+    for index, (kernel, bias, layer) in enumerate(zip(draw.kernels, draw.biases, layers, strict=True)):
+        z = layer.pre_activation(a, exact_enclosure(kernel), None if bias is None else exact_enclosure(bias))
         z = _centred(z, centres.z[index] if centres else None)
-        a = _centred(layer.activation.forward(layer.arithmetic, z), centres.y[index] if centres else None)
-        a = layer.widened(a)
-        pre.append(z)
-        post.append(a)
-    da = exactly(as_matrix(given.dy))
-    found: list[tuple[Enclosure, Enclosure | None]] = []
+        y = _centred(layer.activation.forward(layer.arithmetic, z), centres.y[index] if centres else None)
+        y = layer.widened(y)
+        values.append(_LayerValues(a=a, z=z, y=y))
+        a = y
+    return tuple(values)
+
+
+def _backward(
+    draw: Draw, layers: Sequence[_Layer], forward: Sequence[_LayerValues], centres: Solution | None
+) -> tuple[tuple[WeightGradients, ...], Enclosure]:
+    """Return the gradients of the weights of each layer, and that of the input of the stack (P, d)."""
+    da = exact_enclosure(as_matrix(draw.dy))
+    # Of each position of a sample on its own, where the gradient of the kernel is added up so.
+    positions = math.prod(draw.x.shape[1:-1])
+    gradients: list[WeightGradients] = []
     for index in reversed(range(len(layers))):
-        layer = layers[index]
-        dz = layer.activation.backward(layer.arithmetic, pre[index], post[index], da)
+        layer, values, kernel = layers[index], forward[index], exact_enclosure(draw.kernels[index])
+        dz = layer.activation.backward(layer.arithmetic, values.z, values.y, da)
         dz = _centred(dz, centres.dz[index] if centres else None)
         factor = layer.operand(dz)
-        columns = layer.operand(inputs[index]).transposed
-        apart = math.prod(draw.x.shape[1:-1]) if layer.deviation.multiplies_padding == "last_sample" else 1
-        dkernel = layer.padded(product(layer.sums("dW"), columns, factor), columns, apart)
+        dkernel = layer.kernel_gradient(values.a, factor, positions)
         dkernel = _centred(dkernel, centres.dkernel[index] if centres else None)
         dbias = None
-        if draw.biases[index] is not None:
-            ones = exactly(np.ones((1, dz.exact.shape[0])))
+        if layer.use_bias:
+            ones = exact_enclosure(np.ones((1, dz.exact.shape[0])))
             dbias = product(layer.sums("db"), ones, dz)
             dbias = _centred(dbias, centres.dbias[index] if centres else None).reshape((-1,))
-        found.insert(0, (dkernel, dbias))
-        da = layer.padded(product(layer.sums("dx"), factor, exactly(given.kernels[index]).transposed), factor)
+        gradients.insert(0, (dkernel, dbias))
+        da = layer.padded(product(layer.sums("dx"), factor, kernel.transposed), factor)
         da = _centred(da, centres.dx[index] if centres else None)
-    declared = any(layer.activation.declared for layer in layers)
+    return tuple(gradients), da
+
+
+def _line(draw: Draw, layers: Sequence[_Layer]) -> str:
+    """Return the class of the bound: `exact`, `proven`, `statistical` or `declared`."""
+    if layers[0].arithmetic.exact and not draw.denormal:
+        return "exact"
+    if any(layer.activation.declared for layer in layers):
+        return "declared"
     longest = max(draw.dy.shape[-1], as_matrix(draw.x).shape[0], *(each.shape[0] for each in draw.kernels))
-    by_chance = layers[0].arithmetic.sums_by_chance and roundings(longest) < longest + 2
-    is_exact = layers[0].arithmetic.exact and not draw.denormal
-    reference = Reference(
-        y=a.reshape((*draw.x.shape[:-1], a.exact.shape[-1])),
-        dx=da.reshape(draw.x.shape),
-        layers=tuple(found),
-        line="exact" if is_exact else "declared" if declared else "statistical" if by_chance else "proven",
-    )
-    return _from_zero(reference, draw, FORMATS[dtype].smallest_normal) if draw.denormal else reference
+    return "statistical" if layers[0].arithmetic.sums_by_chance and roundings(longest) < longest + 2 else "proven"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Layer:
-    """One layer's arithmetic: `arithmetic` of bias and activation, `product` of x·W, both as it deviates."""
+    """What one layer computes with, as it deviates from the rule."""
 
     activation: Activation
+    use_bias: bool
+    #: The arithmetic of the bias and the activation.
     arithmetic: Arithmetic
+    #: The arithmetic of the product x·W.
     product: Arithmetic
     deviation: Deviation
 
     @property
     def is_centred(self) -> bool:
-        """Whether the exact answer is needed beyond float64, and is that of the rule."""
+        """Whether the exact answer is that of the rule, and has to be more accurate than float64."""
         return self.arithmetic.centred and not self.arithmetic.exact
 
     def sums(self, result: str) -> Arithmetic:
-        """Return the arithmetic of the sums of products that make a result: output, dx, dW or db."""
-        # The bias, and so the sum that is its gradient, is no product of operands.
+        """Return the arithmetic of the sums of a result: output, dx, dW or db."""
+        # The gradient of the bias is a sum, and no product of operands.
         base = self.arithmetic if result == "db" else self.product
         accumulator = self.deviation.sums_in.get(result)
         return replace(
@@ -154,16 +188,16 @@ class _Layer:
             return numbers
         if numbers.allowed.any():
             return numbers.rounded(form)
-        return exactly(numbers.exact.astype(form.dtype))
+        return exact_enclosure(numbers.exact.astype(form.dtype))
 
     def pre_activation(self, x: Enclosure, kernel: Enclosure, bias: Enclosure | None) -> Enclosure:
         """Return x·W + b."""
-        apart = self.product.format != self.arithmetic.format
-        z = product(self.sums("output"), self.operand(x), kernel, None if apart else bias)
+        adds_bias_later = self.product.format != self.arithmetic.format
+        z = product(self.sums("output"), self.operand(x), kernel, None if adds_bias_later else bias)
         if self.deviation.multiplies_padding == "next_position":
-            z = not_a_number(z, np.append(~np.isfinite(x.exact[1:]).all(axis=1), False))
+            z = with_nan_rows(z, np.append(~np.isfinite(x.exact[1:]).all(axis=1), False))
         z = self.padded(z, x)
-        if not apart or bias is None:
+        if not adds_bias_later or bias is None:
             return z
         y = z.exact + bias.exact
         allowed = (
@@ -171,21 +205,28 @@ class _Layer:
         )
         return Enclosure(exact=y, allowed=allowed)
 
-    def padded(self, found: Enclosure, left: Enclosure, sums: int = 1) -> Enclosure:
-        """
-        Return a product as it comes out where the last of an odd number of terms is multiplied by 0 as well.
+    def kernel_gradient(self, a: Enclosure, dz: Enclosure, positions: int) -> Enclosure:
+        """Return aᵀ·dz, where `positions` is the number of positions of a sample."""
+        columns = self.operand(a).transposed
+        sums = positions if self.deviation.multiplies_padding == "last_sample" else 1
+        return self.padded(product(self.sums("dW"), columns, dz), columns, sums)
 
-        The terms of `sums` sums that are added up follow one another in turn.
+    def padded(self, result: Enclosure, left: Enclosure, sums: int = 1) -> Enclosure:
+        """
+        Return a product as it is if the last of an odd number of terms is also multiplied by 0.
+
+        - `left`: the left operand of the product.
+        - `sums`: the number of sums that are added up; their terms follow one another in turn.
         """
         if self.deviation.multiplies_padding not in ("last_term", "last_sample"):
-            return found
+            return result
         if not sums or left.exact.shape[1] // sums % 2 == 0:
-            return found
-        return not_a_number(found, np.asarray(~np.isfinite(left.exact[:, -sums:]).all(axis=1)))
+            return result
+        return with_nan_rows(result, np.asarray(~np.isfinite(left.exact[:, -sums:]).all(axis=1)))
 
     def widened(self, y: Enclosure) -> Enclosure:
-        """Return the activation's value with its further error."""
-        error = self.deviation.error
+        """Return the value of the activation with the further error that the deviation declares."""
+        error = self.deviation.activation.error
         if not error:
             return y
         u = self.arithmetic.format.unit_roundoff
@@ -207,27 +248,28 @@ def _layers(
 
     return tuple(
         _Layer(
-            activation=activation_of(activation, each.formula, each.constants),
+            activation=activation_of(activation, each.activation.formula, each.activation.constants),
+            use_bias=bias is not None,
             arithmetic=arithmetic(each.format_of(dtype, product=False)),
             product=arithmetic(each.format_of(dtype, product=True)),
             deviation=each,
         )
-        for activation, each in zip(activations, deviations, strict=True)
+        for activation, bias, each in zip(activations, draw.biases, deviations, strict=True)
     )
 
 
 def _is_finite(draw: Draw) -> bool:
-    operands = (draw.x, draw.dy, *draw.kernels, *(each for each in draw.biases if each is not None))
-    return all(bool(np.isfinite(each.astype(np.float64)).all()) for each in operands)
+    arrays = (draw.x, draw.dy, *draw.kernels, *(each for each in draw.biases if each is not None))
+    return all(bool(np.isfinite(each.astype(np.float64)).all()) for each in arrays)
 
 
-def _from_zero(kept: Reference, draw: Draw, smallest_normal: float) -> Reference:
+def _with_flushes(unflushed: Reference, draw: Draw, smallest_normal: float) -> Reference:
     """
-    Return the reference that allows all from 0 to what comes out where nothing is flushed to zero.
+    Return the reference that allows everything from 0 to the answer without a flush to zero.
 
-    All terms are positive, so flushing any of them, or a result, makes the answer smaller and never negative. A number
-    beyond the reach of terms that could be flushed is made of others, and has to be right. Halves are exact: results
-    are even multiples of the smallest subnormal, or too large for it to matter.
+    All terms are positive, so that a flush of a term or a result makes the answer smaller and never negative. A number
+    beyond the reach of terms that could be flushed consists of other terms and has to be right. Halves are exact:
+    results are even multiples of the smallest subnormal, or too large for it to matter.
     """
     reach = smallest_normal * _reach(draw)
 
@@ -235,16 +277,17 @@ def _from_zero(kept: Reference, draw: Draw, smallest_normal: float) -> Reference
         half = np.where(enclosure.exact > reach, 0.0, enclosure.exact / 2.0)
         return Enclosure(exact=enclosure.exact - half, allowed=enclosure.allowed + half)
 
-    layers = tuple((widened(kernel), None if bias is None else widened(bias)) for kernel, bias in kept.layers)
-    return replace(kept, y=widened(kept.y), dx=widened(kept.dx), layers=layers)
+    layers = tuple((widened(kernel), None if bias is None else widened(bias)) for kernel, bias in unflushed.layers)
+    return replace(unflushed, y=widened(unflushed.y), dx=widened(unflushed.dx), layers=layers)
 
 
 def _reach(draw: Draw) -> float:
     """
-    Return how many times the smallest normal number a result is at most, if any of its terms could be flushed.
+    Return how many times the smallest normal number a result with a term that could be flushed is at most.
 
-    The largest number of an operand is at most `spread` times the smallest, so where one could be flushed all are near
-    it, and a product of two of them; what these are multiplied by, and how many are added, is bounded over the stack.
+    The largest number of an operand is at most `spread` times the smallest one. So if one number could be flushed, all
+    of that operand are near it, and so is a product of two. The factors and the number of terms are bounded over the
+    stack.
     """
     numbers = [np.abs(each.astype(np.float64)).ravel() for each in (draw.x, draw.dy, *draw.kernels)]
     numbers = [each[each > 0.0] for each in numbers if each.any()]
@@ -259,11 +302,10 @@ def _reach(draw: Draw) -> float:
 
 def _centred(enclosure: Enclosure, centre: Split | None) -> Enclosure:
     """
-    Return the enclosure around a better centre, where there is one.
+    Return the enclosure around a more accurate centre, or as it is if there is none.
 
-    Its radius was formed from numbers that were right to a relative U64 each, in terms that are all positive: inflating
-    it by some of them keeps it a bound. The error the reference made in its own centre is gone, and its share of the
-    radius, left where an activation put it, is slack.
+    The radius was computed from numbers with a relative error of U64 each, in terms that are all positive; inflating it
+    by a few U64 keeps it a bound. The error of the old centre is gone, and its share of the radius is slack.
     """
     if centre is None:
         return enclosure

@@ -1,20 +1,20 @@
 """
 What one layer of an implementation computes instead of the rule: other operands, other formats, another function.
 
-A `Deviation` is plain data. `conformance.reference.answer` computes from it what the layer should then answer, with a
-bound for each element; `docs/numerics.md` derives the bound of each field. The ledger decides which layer of which step
-has which deviation.
+A `Deviation` is data. From it `conformance.reference.answer` computes the answer of the layer, with a bound for each
+element; `docs/numerics.md` derives the bound of each field. The ledger decides which layer of which step has which
+deviation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from conformance.reference.draw import Draw, is_exact
+from conformance.reference.draw import Array, Draw, is_exact
 from conformance.reference.formats import FORMATS
 
 #: The results of a layer, each the sum of products.
@@ -28,12 +28,24 @@ PADDINGS: Final = ("last_term", "last_sample", "next_position")
 
 
 @dataclass(frozen=True, kw_only=True)
+class ActivationDeviation:
+    """How the activation of one layer differs from the rule; a field that is left out is as in the rule."""
+
+    #: Name -> number of a constant of the activation, for value and derivative.
+    constants: Mapping[str, float] = field(default_factory=dict)
+    #: The other formula of the activation, by its name in `conformance.reference.formulas.FORMULAS`.
+    formula: str | None = None
+    #: The further error of the value, in unit roundoffs: `absolute`, and `relative` to the value.
+    error: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Deviation:
-    """What one layer does instead of the rule; each field left out is as the rule has it."""
+    """What one layer does instead of the rule; a field that is left out is as in the rule."""
 
     #: Operand -> the format it is rounded to before anything is computed.
     casts: Mapping[str, str] = field(default_factory=dict)
-    #: Infinities among the weights become the largest finite number of the format.
+    #: Infinities among the weights become the largest finite number of the format, with their sign.
     clips_infinities: bool = False
     #: The bits of each number of x, read as a signed integer and rounded to the format of the layer, take its place.
     reads_bits_as_integers: bool = False
@@ -53,48 +65,38 @@ class Deviation:
     #: the last of an odd number of terms of any product. `last_sample`: as `last_term`, but the gradient of the kernel
     #: is a sum for each position of a sample. `next_position`: x at the next position, in the output alone.
     multiplies_padding: str | None = None
-    #: Name -> number of a constant of the activation, value and derivative.
-    constants: Mapping[str, float] = field(default_factory=dict)
-    #: The activation's other formula, by its name in `conformance.reference.formulas.FORMULAS`.
-    formula: str | None = None
-    #: The activation's further error: of the value, in unit roundoffs, absolute and relative to it.
-    error: Mapping[str, float] = field(default_factory=dict)
+    activation: ActivationDeviation = ActivationDeviation()
 
     @property
     def widens_only(self) -> bool:
-        """Whether the exact answer stays what the rule gives, so that only the error allowed is another."""
-        widening = {"sums_in", "rounds_each_product", "rounds_toward_zero", "error"}
-        return all(getattr(self, each.name) == _NONE[each.name] for each in fields(self) if each.name not in widening)
+        """Whether the exact answer is that of the rule, and only the allowed error is larger."""
+        widening = {"sums_in", "rounds_each_product", "rounds_toward_zero", "activation"}
+        others = (each.name for each in fields(self) if each.name not in widening)
+        changes_answer = any(getattr(self, name) != getattr(NO_DEVIATION, name) for name in others)
+        return not changes_answer and replace(self.activation, error={}) == ActivationDeviation()
 
     def in_dtype(self, dtype: str) -> Deviation:
-        """Return the deviation of a layer of a dtype, that dtype in place of `own`."""
+        """Return the deviation of a layer of a dtype: `own` is replaced by that dtype."""
         if OWN_DTYPE not in self.sums_in.values():
             return self
         sums = {name: dtype if each == OWN_DTYPE else each for name, each in self.sums_in.items()}
         return replace(self, sums_in=sums)
 
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """The same content in a form that can be a key."""
-        return tuple(
-            tuple(sorted(value.items())) if isinstance(value, Mapping) else value for value in vars(self).values()
-        )
-
     def format_of(self, dtype: str, *, product: bool) -> str:
-        """Return the format this layer computes in, or that of its products."""
+        """Return the format in which a layer of a dtype computes, or with `product` that of its products."""
         own = self.computes_in or dtype
         return (self.products_in or own) if product else own
 
 
-_NONE: Final = {each.name: getattr(Deviation(), each.name) for each in fields(Deviation)}
+#: The rule itself.
 NO_DEVIATION: Final = Deviation()
 
 
 def operands(draw: Draw, deviations: tuple[Deviation, ...]) -> Draw:
     """
-    Return the draw that the layers compute with: operands converted, infinities clipped, biases lost.
+    Return the draw that the layers compute with: operands are converted, infinities clipped, biases removed.
 
-    The numbers keep the dtype of the draw where it holds them, and are float64 where it does not.
+    An array keeps the dtype of the draw if that represents its numbers, and is float64 otherwise.
     """
     first, last = deviations[0], deviations[-1]
     x = draw.x
@@ -104,12 +106,11 @@ def operands(draw: Draw, deviations: tuple[Deviation, ...]) -> Draw:
     kernels = []
     biases = []
     for kernel, bias, each in zip(draw.kernels, draw.biases, deviations, strict=True):
-        weights = [kernel, bias]
         if each.clips_infinities:
-            weights = [None if weight is None else _clipped(weight) for weight in weights]
-        kernels.append(_cast(weights[0], each.casts.get("kernel"), each.computes_in, each.products_in))
-        found = None if weights[1] is None or each.loses_bias else weights[1]
-        biases.append(None if found is None else _cast(found, each.casts.get("bias"), each.computes_in))
+            kernel, bias = _clipped(kernel), None if bias is None else _clipped(bias)
+        kernels.append(_cast(kernel, each.casts.get("kernel"), each.computes_in, each.products_in))
+        bias = None if each.loses_bias else bias
+        biases.append(None if bias is None else _cast(bias, each.casts.get("bias"), each.computes_in))
     return Draw(
         name=draw.name,
         x=_cast(x, first.casts.get("x"), first.computes_in, first.products_in),
@@ -123,7 +124,7 @@ def operands(draw: Draw, deviations: tuple[Deviation, ...]) -> Draw:
 
 
 def stays_exact(draw: Draw, activations: tuple[str, ...], dtype: str, deviations: tuple[Deviation, ...]) -> bool:
-    """Return whether every sum over the operands of a draw is exact in each format that its layers compute in."""
+    """Return whether every sum over the operands of a draw is exact in each format in which its layers compute."""
     formats = {each.format_of(dtype, product=product) for each in deviations for product in (True, False)}
     formats |= {name for each in deviations for name in each.sums_in.values()}
     finite = Draw(
@@ -134,11 +135,11 @@ def stays_exact(draw: Draw, activations: tuple[str, ...], dtype: str, deviations
         dy=_finite(draw.dy),
         exact=draw.exact,
     )
-    changed = any(each.formula or each.constants or each.error for each in deviations)
-    return draw.exact and not changed and all(is_exact(finite, activations, FORMATS[each]) for each in formats)
+    follows_rule = all(each.activation == ActivationDeviation() for each in deviations)
+    return draw.exact and follows_rule and all(is_exact(finite, activations, FORMATS[each]) for each in formats)
 
 
-def _cast(array: Any, *formats: str | None) -> Any:
+def _cast(array: Array, *formats: str | None) -> Array:
     for each in formats:
         if each is not None:
             with np.errstate(over="ignore"):
@@ -146,12 +147,11 @@ def _cast(array: Any, *formats: str | None) -> Any:
     return array
 
 
-def _clipped(weight: Any) -> Any:
-    name = weight.dtype.name
-    largest = FORMATS[name].maximum
+def _clipped(weight: Array) -> Array:
+    largest = FORMATS[weight.dtype.name].maximum
     return np.where(np.isinf(weight), np.copysign(largest, weight).astype(weight.dtype), weight)
 
 
-def _finite(array: Any) -> Any:
+def _finite(array: Array) -> Array:
     numbers = array.astype(np.float64)
     return np.where(np.isfinite(numbers), numbers, 0.0)

@@ -1,8 +1,8 @@
 """
-What a draw is, what it is made from, and what must hold of it before it is used.
+A draw, the shapes and the seed from which it is drawn, and the conditions that it must meet.
 
-A draw follows from the case's content alone: the hash of its canonical form keys the streams of `conformance.stream`.
-The lanes that make draws are `conformance.reference.lanes.draws` and `conformance.reference.lanes.exact`.
+A draw follows from the content of the case: the hash of its canonical form is the key of the streams of
+`conformance.stream`. `conformance.reference.lanes` draws.
 """
 
 from __future__ import annotations
@@ -20,43 +20,45 @@ import numpy.typing as npt
 from conformance.reference.formats import FORMATS, Format, dtype_of
 from conformance.table.case import Case
 
+#: An array of any dtype of a draw.
 Array = npt.NDArray[Any]
 Number = TypeVar("Number", bound=np.generic)
 Integers = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
-#: Redraws before a draw with a kink is accepted; the reference then allows both sides of it.
+#: Attempts after which a draw with a pre-activation on a kink is accepted; the reference then allows both sides.
 ATTEMPTS: Final = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Draw:
-    """
-    Numbers for one case.
+    """The numbers for one case, all of the dtype of the case."""
 
-    `x` has the shape fed, `kernels[l]` shape (d, m) of layer l, `biases[l]` shape (m,) or None, `dy` that of the
-    output; all of the case's dtype. `name` says what is special. `exact` says that every partial sum is exact in any
-    order; `by_chance` that rounding errors may be taken for independent; `denormal` that all numbers are positive and
-    some below the normal range, so that any answer from 0 to the exact one is right.
-    """
-
+    #: What is special about these numbers.
     name: str
+    #: The input, of the shape of the call.
     x: Array
+    #: For each layer an array (d, m).
     kernels: tuple[Array, ...]
+    #: For each layer an array (m,), or None for a layer without a bias.
     biases: tuple[Array | None, ...]
+    #: The gradient of the output, of the shape of the output.
     dy: Array
+    #: Whether every partial sum is exact in any order.
     exact: bool
+    #: Whether the statistical bound applies: rounding errors may be regarded as independent.
     by_chance: bool = False
+    #: Whether all numbers are positive and some below the normal range: every answer from 0 to the exact one is right.
     denormal: bool = False
 
 
 class NoDraw(ValueError):
-    """No draw of the lane exists for the case; says why."""
+    """No draw of the lane exists for the case; the message has the reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """The shapes and the seed of a case, all that a draw needs."""
+    """The shapes and the seed of a case: all that a lane needs to draw."""
 
     digest: bytes
     x_shape: tuple[int, ...]
@@ -70,19 +72,19 @@ class Plan:
     @classmethod
     def of(cls, case: Case, index: int) -> Plan:
         """
-        Return the plan of a case, asked for the `index`-th time.
+        Return the plan of a case for the `index`-th of its runs.
 
         Raises:
-            NoDraw: its units or axes are not numbers a layer can have.
+            NoDraw: a layer cannot have these units or axes.
         """
         units = [each.units for each in case.layers]
         legal = [each for each in units if isinstance(each, int) and not isinstance(each, bool) and each >= 0]
-        if len(legal) != len(units) or not case.fed_shape:
-            raise NoDraw(f"{case.id}: no values can be drawn for units {units} on {case.fed_shape}")
+        if len(legal) != len(units) or not case.call_shape:
+            raise NoDraw(f"{case.id}: no values can be drawn for units {units} on {case.call_shape}")
         digest = case.digest if index == 0 else hashlib.sha256(case.digest + f"draw {index}".encode()).digest()
         return cls(
             digest=digest,
-            x_shape=case.fed_shape,
+            x_shape=case.call_shape,
             units=tuple(legal),
             activations=tuple(each.activation for each in case.layers),
             use_bias=tuple(each.use_bias for each in case.layers),
@@ -103,47 +105,52 @@ class Plan:
 
     @property
     def is_short(self) -> bool:
-        """Whether results have fewer bits than the sums they are rounded from."""
+        """Whether results have fewer bits than the sums from which they are rounded."""
         return self.format.accumulator != self.dtype
 
     @property
     def positions(self) -> int:
-        """The number of samples and positions that a layer is applied to."""
+        """The number of positions to which a layer is applied, of all samples together."""
         return math.prod(self.x_shape[:-1])
 
     @property
     def dy_shape(self) -> tuple[int, ...]:
-        """The shape of the output, and of the gradient with respect to it."""
+        """The shape of the output and of its gradient."""
         return (*self.x_shape[:-1], self.units[-1])
 
-    def fed(self, x: npt.NDArray[Number]) -> npt.NDArray[Number]:
-        """Return x, made equal along its first axis where the layout asks for it, of values the input's dtype holds."""
+    def as_input(self, x: npt.NDArray[Number]) -> npt.NDArray[Number]:
+        """
+        Return x as the layout and the dtype of the input need it.
+
+        In the layout `broadcast` all elements along the first axis are equal. The numbers are rounded to those that the
+        dtype of the input represents.
+        """
         if self.broadcast and x.shape[0] > 1:
             x = np.broadcast_to(x[:1], x.shape).copy()
         if self.input_dtype is None:
             return x
-        held = np.abs(x) if self.input_dtype in ("bool", "uint8") else x
-        return held.astype(dtype_of(self.input_dtype)).astype(x.dtype)
+        numbers = np.abs(x) if self.input_dtype in ("bool", "uint8") else x
+        return numbers.astype(dtype_of(self.input_dtype)).astype(x.dtype)
 
 
 @functools.cache
-def _name(dtype: np.dtype[Any]) -> str:
-    return dtype.name  # which NumPy puts together anew each time
+def _name(dtype: np.dtype[np.generic]) -> str:
+    return dtype.name  # NumPy composes the name again each time
 
 
 def is_exact(draw: Draw, activations: Sequence[str], form: Format) -> bool:
     """
     Return whether every product and partial sum of forward and backward is exact in `form`, in any order.
 
-    All numbers are multiples of a grid; a sum of terms is exact in any order when the sum of their magnitudes, in units
-    of the grid, is at most 2**significand of the accumulator. Results must fit the format itself. The magnitudes are
-    bounded through the stack by |a||W| + |b|, so that cancellation is never relied upon.
+    All numbers are multiples of a grid step. A sum is exact in any order if the sum of the magnitudes of its terms is
+    at most 2**significand grid steps. |a||W| + |b| bounds the magnitudes through the stack, so that no cancellation is
+    assumed.
 
-    Sums are held to what the format itself takes, also where its accumulator takes more: some implementations add up a
+    The significand is that of the format, also if its accumulator has a longer one: some implementations add up a
     gradient in the format.
     """
     limit = 2.0 ** min(FORMATS[form.accumulator].significand, form.significand)
-    # These sums are taken in float64, where 2**53 + 1 is 2**53.
+    # This function adds in float64, where 2**53 + 1 is 2**53.
     limit -= limit == 2.0**53
     a = np.abs(as_matrix(draw.x).astype(np.float64))
     dz = np.abs(as_matrix(draw.dy).astype(np.float64))
@@ -171,16 +178,16 @@ def _largest(array: Float64) -> float:
 
 
 def as_matrix(array: npt.NDArray[Number]) -> npt.NDArray[Number]:
-    """Return the array as (positions, features), also where it is empty."""
+    """Return the array as (positions, features), also if it is empty."""
     return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 
 def is_powerless(draw: Draw, activations: Sequence[str]) -> bool:
     """
-    Return whether a draw could not tell a right layer from a wrong one.
+    Return whether a draw cannot distinguish a right layer from a wrong one.
 
-    It cannot when an operand that is not empty is all zero, a square kernel symmetric, or an activation saturated
-    everywhere, so that no gradient passes.
+    So it is if an operand that is not empty is all zero, if a square kernel is symmetric, or if an activation is
+    saturated everywhere, so that its gradient is 0.
     """
     operands = (draw.x, draw.dy, *draw.kernels, *(bias for bias in draw.biases if bias is not None))
     if any(each.size and not each.any() for each in operands):
@@ -196,12 +203,12 @@ def _never(z: Float64) -> bool:
 
 
 def _far_below(z: Float64) -> bool:
-    """Return whether exp(z) is less than float32 resolves beside 1, everywhere."""
+    """Return whether 1 + exp(z) is 1 in float32 for all z."""
     return bool((z < -17.0).all())
 
 
-#: Whether all of the pre-activations (P, m) lie where the function is flat in float32. One unit's softmax always is.
-#: exponential is refused too near the end of the range: float16 has none beyond exp(11), and gradients multiply it.
+#: Whether the function is flat in float32 at all pre-activations (P, m). softmax of one unit always is, and is allowed.
+#: exponential is also refused near its overflow: float16 overflows beyond exp(11), and gradients multiply the value.
 _SATURATED: Final[dict[str, Callable[[Float64], bool]]] = {
     "linear": _never,
     "relu": lambda z: bool((z < 0.0).all()),
@@ -229,7 +236,7 @@ def is_on_kink(draw: Draw, activations: Sequence[str]) -> bool:
 
 
 def _pre_activations(draw: Draw, activations: Sequence[str]) -> Iterator[Float64]:
-    """Yield z of each layer, (P, m), in float64; functions other than relu are taken as they are, roughly."""
+    """Yield z of each layer, (P, m), in float64. Functions other than relu are approximate."""
     functions: dict[str, Callable[[Float64], Float64]] = {
         "linear": lambda z: z,
         "relu": lambda z: np.maximum(z, 0.0),

@@ -1,8 +1,7 @@
 """
-What a right implementation may answer: an exact value with a radius, and the arithmetic that makes the radius.
+The answers of right implementations: an exact value with a radius, and the arithmetic from which the radius follows.
 
-The common ground of `conformance.reference` and `conformance.reference.activations.basic`. Notation: u is the unit
-roundoff.
+Notation: u is the unit roundoff.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ Float64 = npt.NDArray[np.float64]
 
 #: Unit roundoff of the reference's own arithmetic.
 U64: Final = 2.0**-53
-#: What NumPy's float64 exp and tanh may be off by, in units of U64; generous: their SIMD forms state 4 ulp.
+#: The largest error of NumPy's float64 exp and tanh, in units of U64. Their SIMD forms state 4 ulp, which is less.
 NUMPY_FUNCTION_ERROR: Final = 16.0
 
-#: What the columns of float64 and float32 have in common, in the table that `DECLARED_ULPS` follows.
+#: The rows that the columns float64 and float32 of the table of `DECLARED_ULPS` have in common.
 _FUNCTIONS: Final = {
     "exp": 3.0,
     "expm1": 3.0,
@@ -34,8 +33,8 @@ _FUNCTIONS: Final = {
     "erfc": 16.0,
     "pow": 16.0,
 }
-#: Largest error, in ulp of the result, that the OpenCL specification allows a full-profile device, per format it knows.
-#: Its table has no column for bfloat16: there a function is computed in float32 and rounded once (`Arithmetic.ulps`).
+#: The largest error, in ulp of the result, that the OpenCL specification allows a full-profile device, by format. Its
+#: table has no column for bfloat16: there a function is computed in float32 and rounded once (`Arithmetic.ulps`).
 DECLARED_ULPS: Final = {
     "float64": _FUNCTIONS | {"divide": 0.5},
     "float32": _FUNCTIONS | {"divide": 2.5},
@@ -45,28 +44,28 @@ DECLARED_ULPS: Final = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Enclosure:
-    """
-    The exact answer and a radius around it within which every right implementation's lies; float64, same shape.
+    """The exact answer and a radius within which every right answer lies: float64 arrays of one shape."""
 
-    `tail` is what the exact answer is beyond `exact`, where float64 alone does not hold it well enough. `unit` is u B
-    of each element and `terms` their K, where the error is that of one sum of products of given numbers, so that it can
-    be judged by chance as well (`conformance.reference.probabilistic_bound`).
-    """
-
+    #: The exact answer, rounded to float64.
     exact: Float64
+    #: The radius: the largest allowed error of each element.
     allowed: Float64
+    #: The exact answer minus `exact`, where float64 is not accurate enough.
     tail: Float64 | None = None
+    #: u B of each element, if its error is that of one sum of products of given numbers. The root mean square of the
+    #: errors is then judged as well (`conformance.reference.probabilistic_bound`).
     unit: Float64 | None = None
+    #: The number of terms K of these sums.
     terms: int = 0
 
     @property
     def nbytes(self) -> int:
-        """How much memory its arrays take."""
+        """The memory that its arrays take, in bytes."""
         return sum(each.nbytes for each in (self.exact, self.allowed, self.tail, self.unit) if each is not None)
 
     @property
     def largest(self) -> Float64:
-        """The largest magnitude any member has."""
+        """The largest magnitude of a member."""
         return np.abs(self.exact) + self.allowed
 
     @property
@@ -81,7 +80,7 @@ class Enclosure:
         )
 
     def reshape(self, shape: tuple[int, ...]) -> Enclosure:
-        """The same numbers in another shape."""
+        """Return the enclosure with its arrays in another shape."""
         return Enclosure(
             exact=self.exact.reshape(shape),
             allowed=self.allowed.reshape(shape),
@@ -91,15 +90,15 @@ class Enclosure:
         )
 
     def rounded(self, form: Format) -> Enclosure:
-        """The enclosure of what members become when they are rounded to another format."""
+        """Return the enclosure of the members after they are rounded to a format."""
         allowed = self.allowed + form.unit_roundoff * self.largest + form.half_smallest_subnormal
         return Enclosure(exact=self.exact, allowed=allowed, tail=self.tail).overflowed(form)
 
     def overflowed(self, form: Format) -> Enclosure:
-        """The enclosure in which what every implementation rounds to an infinity of a format is one."""
+        """Return the enclosure with an infinity for each element whose members all overflow in a format."""
         if float(np.abs(self.exact).max(initial=0.0)) <= form.maximum:
             return self
-        # Rounding to nearest overflows from half a unit in the last place beyond the largest number; float64 has it.
+        # Rounding to nearest overflows from half a unit in the last place beyond the largest number.
         half = math.ldexp(form.unit_roundoff, math.frexp(form.maximum)[1] - 1)
         with np.errstate(invalid="ignore"):
             over = np.isinf(self.exact) | (np.abs(self.exact) - self.allowed >= form.maximum + half)
@@ -107,7 +106,7 @@ class Enclosure:
         return Enclosure(exact=exact, allowed=np.where(over, 0.0, self.allowed))
 
     def error(self, got: Float64) -> Float64:
-        """Return |got - exact answer|; where `got` is near, the first difference is exact and the tail decides."""
+        """Return |got - exact answer|. If `got` is near, the first difference is exact, and then the tail matters."""
         difference = got - self.exact
         if self.tail is not None:
             difference -= self.tail
@@ -116,20 +115,16 @@ class Enclosure:
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """
-    How the implementation under test may round: nothing on the exact lane, one format's errors elsewhere.
-
-    With `exact` every product and partial sum is exact in the format (the draw was checked to be so), so that a right
-    answer has no error at all; the reference's float64 is then exact too. With `by_chance` rounding errors may be taken
-    for independent.
-    """
+    """How the implementation under test may round."""
 
     format: Format
+    #: Every product and partial sum is exact in the format, and in float64: a right answer has no error.
     exact: bool
+    #: Rounding errors may be regarded as independent.
     by_chance: bool = False
-    #: The exact values are replaced by better ones than float64 gives, so that float64's own error is not added.
+    #: More accurate values than those of float64 replace the exact values: the error of float64 is not added.
     centred: bool = False
-    #: The format sums are accumulated in, where it is another than the format's own accumulator.
+    #: The format in which sums are added up, if it is not the accumulator of the format.
     accumulator: Format | None = None
     #: Each product is rounded to the format before it is added to the others.
     rounds_each_product: bool = False
@@ -138,7 +133,7 @@ class Arithmetic:
 
     @property
     def sums_by_chance(self) -> bool:
-        """Whether a sum is held to what chance allows: its terms are rounded in the format itself, independently."""
+        """Whether the statistical bound applies to sums: they are rounded in the format itself, independently."""
         return self.by_chance and not self.exact and self.u == self.u_accumulate
 
     @property
@@ -148,36 +143,36 @@ class Arithmetic:
 
     @property
     def u_accumulate(self) -> float:
-        """Unit roundoff of the format sums are accumulated in."""
+        """Unit roundoff of the format in which sums are added up."""
         if self.exact:
             return 0.0
         return (self.accumulator or FORMATS[self.format.accumulator]).unit_roundoff
 
     @property
     def u_reference(self) -> float:
-        """Unit roundoff of the reference itself."""
+        """Unit roundoff of the reference."""
         return 0.0 if self.exact else U64
 
     @property
     def flushed(self) -> float:
         """
-        What a flush to zero of one operand or product may cost.
+        The largest error of a flush to zero of one operand or product.
 
         float16 is not flushed: its subnormals are normal numbers of the accumulator, and the conversions keep them
-        whatever the flags say (Intel SDM, VCVTPH2PS and VCVTPS2PH).
+        under all flags (Intel SDM, VCVTPH2PS and VCVTPS2PH).
         """
         return 0.0 if self.exact else FORMATS[self.format.accumulator].smallest_normal
 
     @property
     def floor(self) -> float:
-        """What one elementwise operation may cost below the normal range, where n ulp are 2 n halves of a subnormal."""
+        """The largest error of one elementwise operation below the normal range: a flush and 2 ulp."""
         return 0.0 if self.exact else self.flushed + 4.0 * self.format.half_smallest_subnormal
 
     def ulps(self, function: str) -> float:
         """
-        Relative error that the declared contract of a function allows: n ulp are at most 2 n u.
+        Return the relative error that the declared contract of a function allows: n ulp are at most 2 n u.
 
-        A format that the standard knows nothing of is computed in its accumulator, and rounded once.
+        A format that is not in the standard is computed in its accumulator and rounded once.
         """
         name = self.format.dtype.name
         if name in DECLARED_ULPS:
@@ -187,5 +182,5 @@ class Arithmetic:
 
     @property
     def function_error(self) -> float:
-        """Relative error of NumPy's own float64 functions."""
+        """Relative error of NumPy's float64 functions."""
         return NUMPY_FUNCTION_ERROR * self.u_reference

@@ -1,7 +1,7 @@
 """
-The floating-point formats a case can be in: unit roundoff, significand, range, and the accumulation each is held to.
+The floating-point formats that a case can have: unit roundoff, significand, range and accumulator.
 
-Constants of IEEE 754 and bfloat16 alone; this module computes nothing and knows no case.
+All numbers are constants of IEEE 754 and bfloat16, except the accumulator.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Format:
-    """
-    A binary floating-point format.
-
-    `significand` is its precision in bits, the implicit one included, `emin` the exponent of its smallest normal number
-    (2**emin), `maximum` its largest finite number. `accumulator` names the format in which sums are accumulated.
-    """
+    """A binary floating-point format."""
 
     dtype: np.dtype[np.generic]
+    #: The precision in bits, the implicit one included.
     significand: int
+    #: The exponent of the smallest normal number, 2**emin.
     emin: int
+    #: The largest finite number.
     maximum: float
+    #: The name of the format in which an implementation adds up sums.
     accumulator: str
 
     @property
@@ -35,7 +34,7 @@ class Format:
 
     @property
     def smallest_normal(self) -> float:
-        """The smallest positive normal number; below it a flush to zero may strike."""
+        """The smallest positive normal number. Smaller numbers may be flushed to zero."""
         return 2.0**self.emin
 
     @property
@@ -71,5 +70,5 @@ FORMATS: Final = {
 
 
 def dtype_of(name: str) -> np.dtype[np.generic]:
-    """Return the NumPy dtype of a format, or of an integer type, by its name."""
+    """Return the NumPy dtype of a format or of an integer type by its name."""
     return FORMATS[name].dtype if name in FORMATS else np.dtype(name)

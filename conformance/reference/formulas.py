@@ -1,9 +1,9 @@
 """
-Activations as some implementations compute them: the rule's function by another formula, or with other constants.
+Activations by another formula than that of the rule, or with other constants, as some implementations compute them.
 
-Each formula is an enclosure as those of `conformance.reference.activations.basic`: its value and slope, with the error
-that an implementation of this very formula may make. `docs/numerics.md` derives them. Notation: u is the unit roundoff,
-e(f) the relative error that the contract of f allows.
+Each formula is an enclosure like those of `conformance.reference.activations.basic`: value and slope, with the largest
+error of an implementation of this formula. The docstrings derive the errors. Notation: u is the unit roundoff, e(f) the
+relative error that the contract of f allows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from conformance.reference.activations.base import Activation, compounded, ends, nearest, scaled
+from conformance.reference.activations.base import Activation, compounded, ends, smallest_magnitude, times_slope
 from conformance.reference.activations.basic import ACTIVATIONS, Sigmoid, Tanh
 from conformance.reference.activations.piecewise import ExponentialLinear, HardSigmoid, LeakyRelu
 from conformance.reference.activations.smooth import Gelu, GeluTanh, Silu, Softplus
@@ -28,7 +28,7 @@ _FLOAT32: Final = FORMATS["float32"]
 
 def activation_of(name: str, formula: str | None = None, constants: Mapping[str, float] | None = None) -> Activation:
     """
-    Return the enclosure of an activation, by another formula or with other constants where they are given.
+    Return the enclosure of an activation, if given by another formula or with other constants.
 
     Raises:
         KeyError: the activation has no such formula.
@@ -36,12 +36,12 @@ def activation_of(name: str, formula: str | None = None, constants: Mapping[str,
     """
     if formula is None and not constants:
         return ACTIVATIONS[name]
-    made = CONSTANTS[name] if formula is None else FORMULAS[name, formula]
-    return made(**(constants or {}))
+    factory = CONSTANTS[name] if formula is None else FORMULAS[name, formula]
+    return factory(**(constants or {}))
 
 
 def _hull(one: Enclosure, other: Enclosure, where: np.ndarray) -> Enclosure:
-    """Return `one`, and where a condition holds what encloses both."""
+    """Return `one`, and where a condition holds the enclosure of both."""
     low = np.minimum(one.exact - one.allowed, other.exact - other.allowed)
     high = np.maximum(one.exact + one.allowed, other.exact + other.allowed)
     exact = np.where(where, (low + high) / 2.0, one.exact)
@@ -55,10 +55,10 @@ def _chosen(where: np.ndarray, one: Enclosure, other: Enclosure) -> Enclosure:
 
 class _SlopeFromOutput(ExponentialLinear):
     """
-    elu or selu whose slope is chosen by the sign of the output y, where the rule's is by that of z.
+    elu or selu whose slope depends on the sign of the output y; in the rule it depends on the sign of z.
 
-    A small negative z has exp(z) - 1 rounded to 0, and so the slope above 0. exp(z) is within e(exp) + u of 1 there, so
-    that this may happen down to z = -2 (e(exp) + 2u).
+    For a small negative z, exp(z) - 1 is rounded to 0, and the slope is that above 0. exp(z) is within e(exp) + u of 1
+    there, so that this is possible down to z = -2 (e(exp) + 2u).
     """
 
     def _kink(self, arithmetic: Arithmetic) -> float:
@@ -69,7 +69,7 @@ class _BothSidesDifferentiated(ExponentialLinear):
     """
     elu or selu by a choice between two branches, both of which are differentiated.
 
-    Where exp(z) overflows the branch that was not chosen has an infinite slope, 0 times which is NaN.
+    Where exp(z) overflows, the other branch has an infinite slope, and 0 times infinity is NaN.
     """
 
     def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
@@ -81,8 +81,8 @@ class _DifferenceOfRelus(_BothSidesDifferentiated):
     """
     elu as relu(z) - α relu(1 - exp(z)), both of which are differentiated.
 
-    A small z <= 0 has 1 - exp(z) rounded to 0, where the slope of relu is 0, and so that of the whole. This may happen
-    as far down as in `_SlopeFromOutput`.
+    For a small z <= 0, 1 - exp(z) is rounded to 0, where the slope of relu is 0, and so is that of the sum. This is
+    possible down to the same z as in `_SlopeFromOutput`.
     """
 
     def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
@@ -94,17 +94,17 @@ class _DifferenceOfRelus(_BothSidesDifferentiated):
 
 class _GeluOfHastings(Gelu):
     """
-    z/2 (1 + H(x)), x = z/√2, H the approximation of erf by Hastings, differentiated as it stands.
+    z/2 (1 + H(x)), x = z/√2, where H is the approximation of erf by Hastings; the slope is that of this formula.
 
     H(x) = ±(1 - q(t) exp(-x²)) with t = 1 / (1 + p|x|) and q(t) = Σ aₖ tᵏ, k = 1 .. 5 (Abramowitz and Stegun, 7.1.26).
-    t passes 4 roundings and a quotient, so that a term of q passes 5 (4u + e(divide)) and at most 12u more; exp errs by
-    e(exp) and by 4u x² for its argument, where x² exp(-x²) <= 0.37. So H is off by at most
-    (34u + 5 e(divide) + e(exp)) Σ|aₖ|, and Φ by half as much, beside what the rule allows for x.
+    t has 4 roundings and a quotient, so that a term of q has an error of 5 (4u + e(divide)) and at most 12u more. exp
+    has an error of e(exp), and of 4u x² from its argument, where x² exp(-x²) <= 0.37. So the error of H is at most
+    (34u + 5 e(divide) + e(exp)) Σ|aₖ|, and that of Φ half as much, in addition to what the rule allows for x.
 
     The slope is (1 + H)/2 + z H'(x) / √8, H' = (q' p t² + 2|x| q) exp(-x²). With |x| exp(-x²) <= 0.43 and
-    x² exp(-x²) <= 0.37 what is added up is at most Σ|aₖ| (0.07k + 0.87) + 1, in up to 20 roundings more, and a relative
-    error δ of x moves it by at most δ, as |z gelu''(z)| <= 1. Slope and second derivative of H are those of erf to 1e-6
-    but for a step of 1e-9 at 0, since Σ aₖ is not 1.
+    x² exp(-x²) <= 0.37 the sum of the magnitudes is at most Σ|aₖ| (0.07k + 0.87) + 1, with up to 20 more roundings. A
+    relative error δ of x changes the slope by at most δ, since |z gelu''(z)| <= 1. Slope and second derivative of H
+    differ from those of erf by at most 1e-6, except for a step of 1e-9 at 0, since Σ aₖ is not 1.
     """
 
     _P: Final = 0.3275911
@@ -121,8 +121,8 @@ class _GeluOfHastings(Gelu):
         slope = (1.0 + erf) / 2.0 + z.exact * slope_of_erf / math.sqrt(8.0)
         magnitude = sum(abs(a) * (0.07 * k + 0.87) for k, a in enumerate(self._A, start=1)) + 1.0
         own = self._error(arithmetic, 54.0) * magnitude + compounded(arithmetic, self._argument(arithmetic))
-        step = np.where(nearest(z) == 0.0, 1e-9, 0.0)
-        return scaled(arithmetic, dy, Enclosure(exact=slope, allowed=0.8 * z.allowed + own + step))
+        step = np.where(smallest_magnitude(z) == 0.0, 1e-9, 0.0)
+        return times_slope(arithmetic, dy, Enclosure(exact=slope, allowed=0.8 * z.allowed + own + step))
 
     def _error(self, arithmetic: Arithmetic, roundings: float) -> float:
         relative = roundings * arithmetic.u + 5.0 * arithmetic.ulps("divide") + arithmetic.ulps("exp")
@@ -139,9 +139,9 @@ class _GeluOfHastings(Gelu):
 
 class _LinearFrom20(Softplus):
     """
-    softplus that is z itself where z > 20, and its slope 1.
+    softplus that is z where z > 20, with slope 1.
 
-    The value is off by log1p(exp(-20)) = 2.1e-9 at most. Where the enclosure of z holds 20 either form may be taken.
+    The value differs by at most log1p(exp(-20)) = 2.1e-9. Where the enclosure of z contains 20, both forms are allowed.
     """
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
@@ -159,9 +159,9 @@ class _LogOfOnePlusExp(Softplus):
     """
     softplus as log(1 + exp(z)), infinite where exp(z) overflows.
 
-    1 + exp(z) is rounded: by u relative to itself, which is an absolute u of its logarithm; exp errs by e(exp) of
-    σ(z) <= 1 of it, log by e(log) of the value. The slope is formed from exp(z) / (1 + exp(z)) or as σ(z), as the
-    rule's.
+    1 + exp(z) is rounded with a relative error of u, which is an absolute error of u of its logarithm. exp has a
+    relative error of e(exp), which changes the logarithm by at most σ(z) e(exp) with σ(z) <= 1. log has an error of
+    e(log) of the value. The slope is exp(z) / (1 + exp(z)) or σ(z), as in the rule.
     """
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
@@ -174,9 +174,9 @@ class _LogOfOnePlusExp(Softplus):
 
 class _LogOfOnePlusClampedExp(_LogOfOnePlusExp):
     """
-    The same in float32 by an exp that may clamp its argument, as Eigen's does at 88.3762626647949.
+    softplus as log(1 + exp(z)) in float32 with an exp that may clamp its argument, as Eigen's does at 88.3762626647949.
 
-    From 88.37 on there is no bound: where the argument is clamped the value stays at 88.376, elsewhere it is infinite.
+    From 88.37 on there is no bound: with a clamped argument the value is 88.376, otherwise it is infinite.
     """
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
@@ -187,9 +187,9 @@ class _LogOfOnePlusClampedExp(_LogOfOnePlusExp):
 
 class _SigmoidOfOverflowingExp(Sigmoid):
     """
-    1 / (1 + exp(-z)) in the format itself: 0 where exp(-z) overflows, though the quotient would be a number.
+    1 / (1 + exp(-z)) in the format itself: 0 where exp(-z) overflows, although σ(z) is a number of the format.
 
-    Elsewhere the error is the rule's.
+    Elsewhere the error is that of the rule.
     """
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
@@ -200,7 +200,7 @@ class _SigmoidOfOverflowingExp(Sigmoid):
 
 
 class _SiluOfOverflowingExp(Silu):
-    """z times the sigmoid above, and so 0 where exp(-z) overflows."""
+    """z / (1 + exp(-z)) in the format itself: 0 where exp(-z) overflows."""
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
         return _after_overflow(arithmetic, _negated(z), super().forward(arithmetic, z), 0.0)
@@ -213,8 +213,8 @@ class _TanhOfSigmoid(Tanh):
     """
     tanh(z) as 2 σ(2z) - 1: the error of σ, e(exp) + u + e(divide), is relative to 1 and not to the value.
 
-    Twice that error, and u for each of the product and the difference, come on top. The slope is formed from the
-    rounded value, as the rule's.
+    Twice that error is allowed in addition, and u for each of the product and the difference. The slope is computed
+    from the rounded value, as in the rule.
     """
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
@@ -225,10 +225,10 @@ class _TanhOfSigmoid(Tanh):
 
 class _InFloat32(Activation):
     """
-    A function that is computed in float32, from z rounded to float32; value and slope are then as z was.
+    A function that is computed in float32 from z rounded to float32; value and slope get the dtype of z again.
 
-    It errs as the rule allows in float32: u|z| for z, and the roundings and contracts of value and slope, with the u of
-    float32.
+    Its error is that of the rule in float32: u|z| for z, and the roundings and contracts of value and slope, with the u
+    of float32.
     """
 
     def __init__(self, name: str, **constants: float) -> None:
@@ -242,7 +242,7 @@ class _InFloat32(Activation):
 
 
 class _Identity(Activation):
-    """The argument itself."""
+    """The function z."""
 
     declared = False
 
@@ -261,7 +261,7 @@ def _after_overflow(arithmetic: Arithmetic, z: Enclosure, right: Enclosure, inst
     """
     Return `right`, and `instead` where exp(z) overflows in the format.
 
-    Near the edge, where a rounded exp(z) may overflow or not, both are right answers: there the element has no bound.
+    Near the edge a rounded exp(z) may overflow or not, and both are right: there the element has no bound.
     """
     edge = math.log(arithmetic.format.maximum)
     slack = 2.0 * (arithmetic.ulps("exp") + arithmetic.format.unit_roundoff) * (1.0 + edge)
@@ -271,7 +271,7 @@ def _after_overflow(arithmetic: Arithmetic, z: Enclosure, right: Enclosure, inst
     return Enclosure(exact=exact, allowed=np.where(beyond, 0.0, np.where(near, np.inf, right.allowed)))
 
 
-#: Activations whose constants an implementation may have otherwise; the names of the constants are the arguments.
+#: Activations with constants that an implementation may change; the names of the constants are the arguments.
 CONSTANTS: Final[Mapping[str, Callable[..., Activation]]] = {
     "leaky_relu": LeakyRelu,
     "selu": ExponentialLinear,
@@ -279,7 +279,7 @@ CONSTANTS: Final[Mapping[str, Callable[..., Activation]]] = {
     "gelu": Gelu,
     "gelu_tanh": GeluTanh,
 }
-#: (activation, formula) -> how it is made.
+#: (activation, formula) -> what makes its enclosure.
 FORMULAS: Final[Mapping[tuple[str, str], Callable[..., Activation]]] = {
     ("selu", "slope_from_output"): _SlopeFromOutput,
     ("selu", "both_sides_differentiated"): _BothSidesDifferentiated,

@@ -1,15 +1,14 @@
 """
-The exact values of a stack and its gradients where float64 is the format under test, and cannot be its own reference.
+The exact values of a stack and its gradients for float64, which cannot be its own reference.
 
-The same numbers as those of `conformance.reference`, computed in ball arithmetic of 256 bits: python-flint's Arb (F.
-Johansson, "Arb: efficient arbitrary-precision midpoint-radius interval arithmetic", IEEE Trans. Computers 66(8), 2017).
-Each is handed back as an unevaluated sum of two float64, good to 106 bits. Radii are none of this module's business:
-they need no extra precision, and it knows no format and no implementation.
+They are computed in ball arithmetic of 256 bits: python-flint's Arb (F. Johansson, "Arb: efficient arbitrary-precision
+midpoint-radius interval arithmetic", IEEE Trans. Computers 66(8), 2017). Each is returned as an unevaluated sum of two
+float64, accurate to 106 bits. This module computes no radius, since radii need no more than float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,32 +22,39 @@ from conformance.reference.enclosure import Float64
 #: Products of two float64 have 106 bits; the rest is for sums over a wide range of exponents, and for functions.
 PRECISION: Final = 256
 
-#: An object array of `flint.arb`, (P, m).
-Balls = npt.NDArray[Any]
+#: A number of Arb, `flint.arb`. python-flint comes without types.
+Ball = Any
+#: A matrix of Arb, `flint.arb_mat`.
+BallMatrix = Any
+#: An object array of `Ball`, (P, m).
+Balls = npt.NDArray[np.object_]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Split:
-    """Numbers as `high` + `low`: the nearest float64 and what is left of them, rounded to float64 too."""
+    """Numbers as `high` + `low`."""
 
+    #: The nearest float64.
     high: Float64
+    #: The difference from it, rounded to float64.
     low: Float64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Solution:
-    """
-    Every intermediate value of a stack, layer by layer.
+    """Every intermediate value of a stack: for each layer one array."""
 
-    `z` and `y` (P, m) are pre-activations and activations, `dz` (P, m), `dkernel` (d, m), `dbias` (1, m) and `dx` (P,
-    d) the gradients with respect to them, to the layer's weights and to its input.
-    """
-
+    #: The pre-activations, (P, m).
     z: tuple[Split, ...]
+    #: The outputs, (P, m).
     y: tuple[Split, ...]
+    #: The gradients of the pre-activations, (P, m).
     dz: tuple[Split, ...]
+    #: The gradients of the kernels, (d, m).
     dkernel: tuple[Split, ...]
+    #: The sums of `dz` over the positions, (1, m), also for a layer without a bias.
     dbias: tuple[Split, ...]
+    #: The gradients of the inputs of the layers, (P, d).
     dx: tuple[Split, ...]
 
 
@@ -57,7 +63,7 @@ def solve(draw: Draw, activations: Sequence[str]) -> Solution:
     Return the exact values for one draw.
 
     Raises:
-        NotImplementedError: no form of an activation is known to this module.
+        NotImplementedError: this module has no form of an activation.
     """
     missing = sorted({each for each in activations if each not in _ACTIVATIONS})
     if missing:
@@ -68,7 +74,7 @@ def solve(draw: Draw, activations: Sequence[str]) -> Solution:
 
 def _solve(draw: Draw, activations: Sequence[str]) -> Solution:
     a = _balls(as_matrix(draw.x))
-    # Kernels are only ever multiplied by: a matrix takes them as they are, without an object for every number.
+    # Kernels are only factors of products: a matrix takes them as they are, without an object for every number.
     kernels = [_matrix(each) for each in draw.kernels]
     inputs, z, y = [], [], []
     for kernel, bias, activation in zip(kernels, draw.biases, activations, strict=True):
@@ -84,15 +90,17 @@ def _solve(draw: Draw, activations: Sequence[str]) -> Solution:
         dbias.append(_product(_balls(np.ones((1, len(dz[-1])))), _as_matrix(dz[-1])))
         da = _product(dz[-1], kernels[layer].transpose())
         dx.append(da)
-    backwards = ([_split(each) for each in reversed(gradients)] for gradients in (dz, dkernel, dbias, dx))
-    found_dz, found_dkernel, found_dbias, found_dx = map(tuple, backwards)
+
+    def split(arrays: Iterable[Balls]) -> tuple[Split, ...]:
+        return tuple(_split(each) for each in arrays)
+
     return Solution(
-        z=tuple(map(_split, z)),
-        y=tuple(map(_split, y)),
-        dz=found_dz,
-        dkernel=found_dkernel,
-        dbias=found_dbias,
-        dx=found_dx,
+        z=split(z),
+        y=split(y),
+        dz=split(reversed(dz)),
+        dkernel=split(reversed(dkernel)),
+        dbias=split(reversed(dbias)),
+        dx=split(reversed(dx)),
     )
 
 
@@ -100,29 +108,29 @@ def _balls(array: npt.NDArray[np.generic]) -> Balls:
     return _each(lambda number: flint.arb(float(number)), array)
 
 
-def _each(function: Callable[..., Any], *arrays: npt.NDArray[Any]) -> Balls:
-    """Return the function of every element, as an object array also where there is none."""
+def _each(function: Callable[..., Ball], *arrays: npt.NDArray[np.generic]) -> Balls:
+    """Return the function of every element, as an object array also if there is none."""
     flat = [function(*elements) for elements in zip(*(each.flat for each in arrays), strict=True)]
     return _shaped(flat, arrays[0].shape)
 
 
-def _shaped(flat: Sequence[Any], shape: tuple[int, ...]) -> Balls:
-    found = np.empty(len(flat), object)
-    found[:] = flat
-    return found.reshape(shape)
+def _shaped(flat: Sequence[Ball], shape: tuple[int, ...]) -> Balls:
+    balls = np.empty(len(flat), object)
+    balls[:] = flat
+    return balls.reshape(shape)
 
 
-def _matrix(array: npt.NDArray[np.generic]) -> Any:
-    """Return numbers (K, m) as a `flint.arb_mat`, also where there is none."""
+def _matrix(array: npt.NDArray[np.generic]) -> BallMatrix:
+    """Return numbers (K, m) as a matrix, also if there is none."""
     rows = array.astype(np.float64).tolist()
     return flint.arb_mat(*array.shape, [number for row in rows for number in row])
 
 
-def _as_matrix(balls: Balls) -> Any:
+def _as_matrix(balls: Balls) -> BallMatrix:
     return flint.arb_mat(*balls.shape, list(balls.flat))
 
 
-def _product(left: Balls, right: Any) -> Balls:
+def _product(left: Balls, right: BallMatrix) -> Balls:
     """Return left (P, K) times the matrix right (K, m)."""
     product = _as_matrix(left) * right
     return _shaped(product.entries(), (left.shape[0], right.ncols()))
@@ -130,7 +138,7 @@ def _product(left: Balls, right: Any) -> Balls:
 
 def _split(balls: Balls) -> Split:
     # float() of an Arb number rounds to nearest.
-    middles = [each.mid() for each in balls.flat]
+    middles: list[Ball] = [each.mid() for each in balls.reshape(-1).tolist()]
     high = [float(each) for each in middles]
     low = [float((middle - each).mid()) for middle, each in zip(middles, high, strict=True)]
     return Split(high=np.array(high).reshape(balls.shape), low=np.array(low).reshape(balls.shape))
@@ -144,7 +152,7 @@ class _Activation:
     backward: Callable[[Balls, Balls, Balls], Balls]
 
 
-def _elementwise(function: Callable[[Any], Any], slope: Callable[[Any, Any], Any]) -> _Activation:
+def _elementwise(function: Callable[[Ball], Ball], slope: Callable[[Ball, Ball], Ball]) -> _Activation:
     """Return the activation with y = function(z), whose derivative is slope(z, y)."""
     return _Activation(
         forward=lambda z: _each(function, z),
@@ -174,32 +182,32 @@ def _log_softmax_backward(z: Balls, y: Balls, dy: Balls) -> Balls:
     return np.asarray(dy - _softmax(z) * dy.sum(axis=1, keepdims=True)) if z.shape[1] else dy
 
 
-def _in_pieces(above: Callable[[Any], Any], below: Callable[[Any], Any]) -> Callable[..., Any]:
-    """Return the function that is one thing above 0 and another below; at 0 either is allowed by the radius."""
+def _in_pieces(above: Callable[[Ball], Ball], below: Callable[[Ball], Ball]) -> Callable[..., Ball]:
+    """Return the function that is `above` for z > 0 and `below` elsewhere; at 0 the radius allows both."""
     return lambda z, *rest: above(z) if z.mid() > 0 else below(z)
 
 
-def _logistic(z: Any) -> Any:
+def _logistic(z: Ball) -> Ball:
     return 1 / (1 + (-z).exp())
 
 
-def _normal_cdf(z: Any) -> Any:
+def _normal_cdf(z: Ball) -> Ball:
     return (-z / _number("2").sqrt()).erfc() / 2
 
 
-def _inner(z: Any) -> Any:
-    """Return the argument of gelu's tanh."""
+def _inner(z: Ball) -> Ball:
+    """Return the argument of the tanh in gelu_tanh."""
     return (2 / flint.arb.pi()).sqrt() * (z + _number("0.044715") * z**3)
 
 
-def _gelu_tanh_slope(z: Any, y: Any) -> Any:
+def _gelu_tanh_slope(z: Ball, y: Ball) -> Ball:
     tanh = _inner(z).tanh()
     inner_slope = (2 / flint.arb.pi()).sqrt() * (1 + 3 * _number("0.044715") * z**2)
     return (1 + tanh) / 2 + z / 2 * (1 - tanh**2) * inner_slope
 
 
-def _number(decimal: str) -> Any:
-    # Made when it is used, since its precision is that of the moment.
+def _number(decimal: str) -> Ball:
+    # Converted when it is used, since Arb rounds it to the precision of that moment.
     return flint.arb(decimal)
 
 

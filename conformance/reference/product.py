@@ -17,7 +17,7 @@ from conformance.reference.enclosure import U64, Arithmetic, Enclosure, Float64
 from conformance.reference.probabilistic_bound import roundings
 
 
-def exactly(array: npt.NDArray[np.generic]) -> Enclosure:
+def exact_enclosure(array: npt.NDArray[np.generic]) -> Enclosure:
     """Return the enclosure of numbers that are given and therefore have no error."""
     exact = array.astype(np.float64)
     return Enclosure(exact=exact, allowed=np.zeros_like(exact))
@@ -91,10 +91,10 @@ def _not_finite(arithmetic: Arithmetic, left: Enclosure, right: Enclosure, bias:
     return Enclosure(exact=np.where(met, y, without.exact), allowed=np.where(met, 0.0, without.allowed))
 
 
-def not_a_number(found: Enclosure, rows: npt.NDArray[np.bool_]) -> Enclosure:
-    """Return a product (P, m) that is NaN in some of its rows, with no error allowed there."""
-    exact = np.where(rows[:, None], np.nan, found.exact)
-    return replace(found, exact=exact, allowed=np.where(rows[:, None], 0.0, found.allowed))
+def with_nan_rows(result: Enclosure, rows: npt.NDArray[np.bool_]) -> Enclosure:
+    """Return a product (P, m) in which the given rows are NaN, with no error allowed there."""
+    exact = np.where(rows[:, None], np.nan, result.exact)
+    return replace(result, exact=exact, allowed=np.where(rows[:, None], 0.0, result.allowed))
 
 
 def _zeroed(numbers: Enclosure) -> Enclosure:

@@ -1,8 +1,8 @@
 """
-Results files -> one HTML page that needs nothing else: no network and no second file.
+Results files -> one self-contained HTML page: no network, no second file.
 
-Knows `conformance.results` alone. It never sees a case, an adapter or the suite: what it cannot read in a results file
-it cannot show, and it judges nothing.
+The page has only what is in the results files. This package imports `conformance.results` and no other room; outcomes
+are shown as the files have them.
 """
 
 from conformance.report.page import render, write

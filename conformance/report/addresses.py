@@ -1,7 +1,7 @@
 """
 The addresses on the page at which cells are shown.
 
-The page's script reads them back; both sides are held to each other by a test.
+The page's script parses them; a test checks both sides against each other.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ def matrix_place(column: Column, kind: Kind) -> str:
 
 
 def entry_place(entry: Group) -> str:
-    """Return the address of the matrix with the cells that an entry of the ledger knows of."""
+    """Return the address of the matrix with the cells that an entry of the ledger explains."""
     return text.place("matrix", entry=entry.anchor)
 
 
 @dataclass(frozen=True)
 class Places:
-    """Finds the address of a cell that is known by its name alone: `DEVICE/IMPLEMENTATION/CASE`."""
+    """The addresses of cells by name: `DEVICE/IMPLEMENTATION/CASE`."""
 
-    known: Mapping[str, Cell]
+    cells: Mapping[str, Cell]
 
     @classmethod
-    def among(cls, table: Table) -> Places:
-        """Return the places of all cells of `table`."""
+    def of_table(cls, table: Table) -> Places:
+        """Return the addresses of all cells of `table`."""
         return cls({f"{each.column.device}/{each.column.implementation}/{each.case}": each for each in table.cells})
 
-    def of(self, name: str) -> str:
-        """Return the address of a cell's view, or nothing where the page has no such cell."""
-        cell = self.known.get(name)
+    def place(self, name: str) -> str:
+        """Return the address of a cell's view, empty where the page has no such cell."""
+        cell = self.cells.get(name)
         return "" if cell is None else cell_place(cell)

@@ -1,7 +1,7 @@
 """
-What the page says of a cell that does not simply conform: checks with expected beside observed, and its crash.
+The details of a cell that does not simply conform: checks with expected and observed values, and its crash.
 
-Messages, reasons and links stand as the results file has them.
+Messages, reasons and links are those of the results file.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from conformance.report import text
 from conformance.report.columns import name
 from conformance.report.matrix import Cell, Kind, kind
 from conformance.results import CellRecord, CheckRecord, plain
-from conformance.results.behaviours import gone_in, near
+from conformance.results.behaviours import gone_entries, near_text
 from conformance.results.record import CrashRecord, EntryRecord, RaisedRecord
 
-#: The longest script that is shown, in characters.
+#: The longest script that is shown (characters).
 LONGEST_SCRIPT: Final = 50_000
-#: All ends of logs on one page together, in characters: a thousand crashes must still make a page one can open.
+#: The ends of all logs on one page (characters): a page with a thousand crashes must still open in a browser.
 LOGS: Final = 2_000_000
 
-# Shown in this order, each under the name a reader knows it by.
-_FOUND: Final = (
+# Field of a check -> its label on the page, in the order in which they are shown.
+_NUMBERS: Final = (
     ("expected", "expected"),
     ("observed", "observed"),
     ("exact", "exact"),
@@ -35,28 +35,28 @@ _FOUND: Final = (
     ("worst", "at element"),
     ("line", "line of the bound"),
 )
-#: Where a bound comes from, as its line is called in a results file.
+#: Class of a bound, as the field `line` of a results file names it -> its meaning.
 LINES: Final = {
-    "exact": "no error is allowed: every product and sum of these numbers can be held exactly",
-    "proven": "no order of summation can be further off",
-    "statistical": "by chance no order of summation is further off, with the stated probability of a false alarm",
+    "exact": "no error is allowed: every product and sum of these numbers is exact in the format",
+    "proven": "no order of summation can have a larger error",
+    "statistical": "an order of summation has a larger error only with the stated probability of a false alarm",
     "declared": "a contract for a function that no theory bounds, such as exp or tanh",
 }
-#: Fields of a cell that are listed as they are; all others have a place of their own.
+#: Fields of a cell that are listed as they are. All others have a place of their own.
 _LISTED: Final = ("reason", "seconds", "start", "host")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One check; `found` is expected beside observed and the numbers, `facts` all else."""
+    """One check; `numbers` has the expected and the observed values, `facts` all else."""
 
     name: str
     kind: Kind
     message: str
-    found: tuple[tuple[str, str], ...]
+    numbers: tuple[tuple[str, str], ...]
     facts: tuple[tuple[str, str], ...]
+    #: The anchor of the ledger entry that explains it; empty where none does.
     entry: str
-    """The anchor of the ledger entry that knows of it, if one does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class Crash:
 
 @dataclass(frozen=True, kw_only=True)
 class Detail:
-    """Everything the page says of one cell; `entry` is the anchor of the ledger entry that knows how it ended."""
+    """All details of one cell; `entry` is the anchor of the ledger entry that explains how its process ended."""
 
     entry: str
     summary: str
@@ -82,29 +82,29 @@ class Detail:
 
 
 def log_limit(cells: Sequence[Cell]) -> int:
-    """Return how many characters of each crash's log a page with all of them can bear."""
+    """Return how many characters of each crash's log fit on a page with all crashes."""
     crashes = sum(1 for cell in cells if cell.record.crash is not None)
     return min(8_000, max(400, LOGS // max(1, crashes)))
 
 
 def summary(cell: Cell) -> str:
-    """Return what is the matter with a cell in one line, or nothing where nothing is."""
+    """Return what is wrong with a cell in one line; empty where nothing is."""
     if not cell.detailed:
         return ""
-    said = ""
-    # Beside a check that violates, a crash is as declared.
+    line = ""
+    # If a check violates as well, the crash is a declared one.
     if (crash := _crash(cell, 0)) is not None and cell.kind.name != "violates":
-        said = ": ".join(each for _, each in crash.facts[:2])
+        line = ": ".join(each for _, each in crash.facts[:2])
     elif checks := [each for each in cell.checks if each.outcome not in ("conforms", "unsupported")]:
         worst = next((each for each in checks if kind(each).fails), checks[0])
-        found = worst.message or "; ".join(f"{key} {each}" for key, each in _shown(worst))
-        said = name(worst.check, "check") + (f": {text.value(found)}" if found else "")
-        said += f" ({beside})" if (beside := near(worst)) else ""
-    return text.head(said or "the results file says no more", 300)
+        message = worst.message or "; ".join(f"{key} {each}" for key, each in _numbers(worst))
+        line = name(worst.check, "check") + (f": {text.value(message)}" if message else "")
+        line += f" ({behaviours})" if (behaviours := near_text(worst)) else ""
+    return text.head(line or "the results file has no details", 300)
 
 
 def detail(cell: Cell, limit: int) -> Detail:
-    """Return everything that is to be said of a cell, with so many characters of a crash's log."""
+    """Return all details of a cell, with at most `limit` characters of a crash's log."""
     record = cell.record
     return Detail(
         entry="" if record.divergence is None else entry_anchor(record.divergence),
@@ -112,46 +112,46 @@ def detail(cell: Cell, limit: int) -> Detail:
         checks=tuple(map(_check, cell.checks)),
         crash=_crash(cell, limit),
         steps=tuple(text.pairs(record.steps)),
-        # A script with a hole in it is worse than none, so that one too long to show is not cut.
+        # A script that is too long is left out: a part of a script is of no use.
         reproduce=record.reproduce if len(record.reproduce) <= LONGEST_SCRIPT else "",
-        others=(*_of_behaviours(record), *_listed(record)),
+        others=(*_behaviour_facts(record), *_further_fields(record)),
     )
 
 
-def _of_behaviours(record: CellRecord) -> Iterator[tuple[str, str]]:
-    """Yield what a cell says of the ledger's behaviours beside the entries of its checks."""
-    for entry in gone_in(record):
+def _behaviour_facts(record: CellRecord) -> Iterator[tuple[str, str]]:
+    """Yield the facts about the ledger's behaviours that no check has."""
+    for entry in gone_entries(record):
         yield "gone", text.value(f"{entry.id} ({entry.where or 'no entry'}): {entry.why}")
     if record.powerless:
         yield "without power", "the declared bounds are as wide as the answer"
 
 
-def _listed(record: CellRecord) -> list[tuple[str, str]]:
-    """Return the fields of a cell that have no place of their own, those of later versions among them."""
-    known = ((key, getattr(record, key)) for key in _LISTED)
-    return text.pairs({**{key: each for key, each in known if each not in (None, "")}, **record.rest})
+def _further_fields(record: CellRecord) -> list[tuple[str, str]]:
+    """Return the fields of a cell that have no place of their own, including those of later versions."""
+    listed = ((key, getattr(record, key)) for key in _LISTED)
+    return text.pairs({**{key: each for key, each in listed if each not in (None, "")}, **record.rest})
 
 
 def _check(record: CheckRecord) -> Check:
-    facts = [*_raised(record.raised), *text.pairs(None if record.facts is None else plain(record.facts))]
+    facts = [*_exception_facts(record.raised), *text.pairs(None if record.facts is None else plain(record.facts))]
     if record.reason:
         facts.append(("reason", text.value(record.reason)))
-    if beside := near(record):
-        facts.append(("near", beside))
+    if behaviours := near_text(record):
+        facts.append(("near", behaviours))
     facts += text.pairs(record.rest)
     return Check(
         name=name(record.check, "check"),
         kind=kind(record),
         message=text.value(record.message),
-        found=tuple(_shown(record)),
+        numbers=tuple(_numbers(record)),
         facts=tuple(facts),
         entry="" if record.divergence is None else entry_anchor(record.divergence),
     )
 
 
-def _shown(record: CheckRecord) -> Iterator[tuple[str, str]]:
-    """Yield what was expected and found: numbers as the file has them, with what follows from them beside."""
-    for key, label in _FOUND:
+def _numbers(record: CheckRecord) -> Iterator[tuple[str, str]]:
+    """Yield the expected and observed values as the file has them, and the error that follows from them."""
+    for key, label in _NUMBERS:
         content = getattr(record, key)
         if content is None:
             continue
@@ -164,7 +164,7 @@ def _shown(record: CheckRecord) -> Iterator[tuple[str, str]]:
 
 
 def _error(record: CheckRecord) -> str | None:
-    """Return how far the worst element is off: the margin of what is allowed, which is finer than got - exact."""
+    """Return the error of the worst element: margin times allowed, which is more precise than got - exact."""
     margin, allowed, got, exact = (
         text.number(each) for each in (record.margin, record.allowed, record.got, record.exact)
     )
@@ -173,15 +173,15 @@ def _error(record: CheckRecord) -> str | None:
     return f"{abs(got - exact):.6g}" if got is not None and exact is not None else None
 
 
-def _raised(raised: RaisedRecord | None) -> list[tuple[str, str]]:
-    """Return a framework's exception in one line, and whatever else is known of it."""
+def _exception_facts(raised: RaisedRecord | None) -> list[tuple[str, str]]:
+    """Return a framework's exception in one line, and its further fields."""
     if raised is None:
         return []
     where = [f"in {raised.step}"] if raised.step else []
     where += [f"from {raised.module}"] if raised.module else []
     stage = {"stage": raised.stage} if raised.stage else {}
-    said = f"{raised.type or 'exception'}: {text.value(raised.message)}"
-    return [(" ".join(["raised", *where]), said), *text.pairs({**stage, **raised.rest})]
+    exception = f"{raised.type or 'exception'}: {text.value(raised.message)}"
+    return [(" ".join(["raised", *where]), exception), *text.pairs({**stage, **raised.rest})]
 
 
 def _crash(cell: Cell, limit: int) -> Crash | None:
@@ -195,13 +195,13 @@ def _crash(cell: Cell, limit: int) -> Crash | None:
     return Crash(
         facts=(*facts, *text.pairs(crash.rest)),
         notes=tuple(text.value(each) for each in crash.notes if each),
-        # Made visible before it is cut: each hidden character becomes several.
+        # `visible` comes before the cut, since it writes a hidden character as several.
         stderr=text.tail(text.visible(crash.stderr), limit) if limit else "",
     )
 
 
 def _crash_reason(crash: CrashRecord | None, outer: str) -> str:
-    """Return why a process ended: the crash and the cell may say the same, more or less of it, or two things."""
+    """Return why a process ended: the reasons of the crash and of the cell, unless one contains the other."""
     if crash is None:
         return outer
     inner = text.value(crash.reason)
@@ -211,5 +211,5 @@ def _crash_reason(crash: CrashRecord | None, outer: str) -> str:
 
 
 def entry_anchor(entry: EntryRecord) -> str:
-    """Return the place where an entry of the ledger is shown."""
+    """Return the anchor at which an entry of the ledger is shown."""
     return text.anchor("entry", text.value(entry.name))

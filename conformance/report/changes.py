@@ -1,8 +1,4 @@
-"""
-What changed since another run, as `conformance diff` found it: put into the page's words, and linked to the cells.
-
-What got worse and what was fixed is the diff's to say.
-"""
+"""What changed since another run, as `conformance diff` reports it, with links to the cells."""
 
 from __future__ import annotations
 
@@ -13,15 +9,15 @@ from typing import Final
 from conformance.report import text
 from conformance.report.addresses import Places
 from conformance.results.diff.comparison import Diff
-from conformance.results.diff.rows import Row, of_change, of_shift, of_turn
+from conformance.results.diff.rows import Row, behaviour_row, change_row, shift_row
 
-#: Cells listed of each kind of change.
+#: Cells that are listed for each kind of change.
 LISTED: Final = 100
-#: List of a diff -> its title, in the order of the page.
+#: Section of a diff -> its title, in the order of the page.
 _TITLES: Final = {
     "worse": "Newly failing",
-    "lost": "No longer asked, though the row is there",
-    "unchecked": "No longer held to a check",
+    "lost": "No longer run, though the row is there",
+    "unchecked": "Lost a check",
     "fixed": "Fixed",
     "newly_diverging": "Newly diverging, as the ledger says",
     "no_longer_diverging": "No longer diverging",
@@ -37,18 +33,18 @@ _TITLES: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One cell with its outcome, or margin, before and after; `place` is its address on the page, if it is there."""
+    """One cell with its outcome, or margin, before and after; `place` is its address, empty where the page has none."""
 
     cell: str
     place: str
     before: str
     after: str
-    said: str
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Changes of one kind; `unlisted` more are not shown."""
+    """Changes of one kind."""
 
     title: str
     count: int
@@ -56,13 +52,13 @@ class Part:
 
     @property
     def unlisted(self) -> int:
-        """How many more there are."""
+        """How many changes are not listed."""
         return self.count - len(self.changes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """All that changed, in a sentence and in full."""
+    """All that changed; `sentence` has the counts."""
 
     sentence: str
     since: str
@@ -70,29 +66,29 @@ class Changes:
     parts: tuple[Part, ...]
 
 
-def changes(found: Diff, since: str, places: Places) -> Changes:
-    """Return the changes that a diff found; `since` says what the run is compared with."""
-    parts = tuple(_part(title, rows, places) for name, title in _TITLES.items() if (rows := _rows(found, name)))
-    said = [f"{part.count:,} {part.title.split(',')[0].lower()}" for part in parts]
-    versions = tuple(map(_version, found.versions))
-    said += [f"{len(versions):,} version{'' if len(versions) == 1 else 's'} changed"] if versions else []
+def changes(diff: Diff, since: str, places: Places) -> Changes:
+    """Return the changes of a diff; `since` names the run that is compared with."""
+    parts = tuple(_part(title, rows, places) for name, title in _TITLES.items() if (rows := _rows(diff, name)))
+    counts = [f"{part.count:,} {part.title.split(',')[0].lower()}" for part in parts]
+    versions = tuple(map(_version, diff.versions))
+    counts += [f"{len(versions):,} version{'' if len(versions) == 1 else 's'} changed"] if versions else []
     return Changes(
-        sentence="Since the last run: " + ("; ".join(said) if said else "nothing changed") + ".",
+        sentence="Since the last run: " + ("; ".join(counts) if counts else "nothing changed") + ".",
         since=f"Compared with {text.value(since)}." if since else "",
         versions=versions,
         parts=parts,
     )
 
 
-def _rows(found: Diff, name: str) -> list[Row]:
-    """Return the lines of one list of a diff."""
+def _rows(diff: Diff, name: str) -> list[Row]:
+    """Return the lines of one section of a diff."""
     if name == "behaviours_gone":
-        return list(map(of_turn, found.gone))
+        return list(map(behaviour_row, diff.gone))
     if name == "behaviours_back":
-        return list(map(of_turn, found.back))
+        return list(map(behaviour_row, diff.back))
     if name == "margins_moved_together":
-        return list(map(of_shift, found.shifts))
-    return list(map(of_change, found.section(name)))
+        return list(map(shift_row, diff.shifts))
+    return list(map(change_row, diff.section(name)))
 
 
 def _part(title: str, rows: Sequence[Row], places: Places) -> Part:
@@ -105,13 +101,13 @@ def _change(row: Row, places: Places) -> Change:
         before, after = (f"margin {text.short(each)}" for each in row.margins)
     return Change(
         cell=text.value(row.cell),
-        place=places.of(row.cell),
+        place=places.place(row.cell),
         before=text.value(before),
         after=text.value(after),
-        said=text.head(row.said, 300),
+        reason=text.head(row.reason, 300),
     )
 
 
-def _version(found: tuple[str, str, str | None, str | None]) -> tuple[str, str]:
-    name, distribution, before, after = (text.value(each or "") for each in found)
+def _version(version: tuple[str, str, str | None, str | None]) -> tuple[str, str]:
+    name, distribution, before, after = (text.value(each or "") for each in version)
     return (f"{name}: {distribution}", f"{before} → {after}")

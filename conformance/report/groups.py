@@ -1,7 +1,7 @@
 """
-Cells that share something to be said: a way to fail, a reason, an entry of the ledger. The page says it once.
+Groups of cells that share a way to fail, a reason, or an entry of the ledger. The page shows it once for each group.
 
-Messages, reasons and links stand as the results file has them.
+Messages, reasons and links are those of the results file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from conformance.report.cell_details import entry_anchor, summary
 from conformance.report.columns import Column, name
 from conformance.report.matrix import KINDS, UNKNOWN, Cell, Kind, Table
 from conformance.results import plain
-from conformance.results.behaviours import gone_in
+from conformance.results.behaviours import gone_entries
 from conformance.results.record import EntryRecord
 
 #: Behaviour, by its id -> how many cells it covers (`cells`), need it (`seen`) and lack it (`gone`).
@@ -24,7 +24,7 @@ Counts = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Cells of one implementation that fail in one way, as far as one sentence tells."""
+    """Cells of one column that fail with the same summary."""
 
     kind: Kind
     column: Column
@@ -34,7 +34,7 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """The cells of a group that stand in one column; `whole` where these are all the column has."""
+    """The cells of a group in one column; `whole` if these are all cells of the column."""
 
     column: Column
     cells: tuple[Cell, ...]
@@ -43,7 +43,7 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Cells of which one thing is to be said; `facts` are its particulars, `link` may be followed."""
+    """Cells that share a title; `facts` are its details, `link` is a web address that is safe to follow."""
 
     anchor: str
     kind: Kind
@@ -51,54 +51,54 @@ class Group:
     facts: tuple[tuple[str, str], ...]
     link: str | None
     members: tuple[Member, ...]
-    #: The cells that show an entry of the ledger to be gone.
+    #: The cells that show the behaviour to be gone.
     gone: tuple[Member, ...] = ()
 
     @property
     def size(self) -> int:
-        """How many cells."""
+        """The number of cells."""
         return sum(len(member.cells) for member in self.members)
 
 
 def failures(table: Table) -> tuple[Failure, ...]:
-    """Return the failing cells, worst first; a framework that does not start at all is one entry, not a thousand."""
+    """Return the failing cells by column and summary, worst first."""
     order = [*KINDS.values(), UNKNOWN]
-    alike: dict[tuple[Kind, Column, str], list[Cell]] = defaultdict(list)
+    cells_of: dict[tuple[Kind, Column, str], list[Cell]] = defaultdict(list)
     for cell in table.cells:
         if cell.kind.fails or cell.contradicts:
-            alike[cell.kind, cell.column, summary(cell)].append(cell)
+            cells_of[cell.kind, cell.column, summary(cell)].append(cell)
     listed = [
-        Failure(kind=kind, column=column, summary=said, cells=tuple(cells))
-        for (kind, column, said), cells in alike.items()
+        Failure(kind=kind, column=column, summary=line, cells=tuple(cells))
+        for (kind, column, line), cells in cells_of.items()
     ]
-    # Sorting is stable: what is equally bad stays in the order of the table.
+    # Sorting is stable: equally bad failures stay in the order of the table.
     return tuple(sorted(listed, key=lambda each: order.index(each.kind)))
 
 
-def unasked(table: Table) -> tuple[Group, ...]:
-    """Return the cells that were not run or are unsupported, one group for each reason."""
+def unjudged(table: Table) -> tuple[Group, ...]:
+    """Return the cells without a judgement, which were not run or are unsupported, by reason."""
     found: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in table.cells:
         if cell.kind.name in ("not_run", "unsupported"):
             found[cell.kind.name, _reason(cell)].append(cell)
     groups = [
-        _group(table, cells, anchor=unasked_anchor(cells[0]), kind=KINDS[outcome], title=reason)
+        _group(table, cells, anchor=unjudged_anchor(cells[0]), kind=KINDS[outcome], title=reason)
         for (outcome, reason), cells in found.items()
     ]
     return _sorted(groups)
 
 
-def unasked_anchor(cell: Cell) -> str:
-    """Return the place where the reason for a cell that was not run is given."""
+def unjudged_anchor(cell: Cell) -> str:
+    """Return the anchor of the reason for a cell that was not run or is unsupported."""
     return text.anchor("reason", cell.kind.name, _reason(cell))
 
 
-def unanswered(table: Table) -> tuple[Group, ...]:
-    """Return the checks that implementations cannot answer in cells that were judged by their other checks."""
+def unsupported_checks(table: Table) -> tuple[Group, ...]:
+    """Return the unsupported checks of cells that have other checks, by check and reason."""
     found: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in table.cells:
         if cell.kind.name != "unsupported":
-            for check in cell.unanswered:
+            for check in cell.unsupported_checks:
                 why = check.reason or check.message or "no reason given"
                 found[name(check.check, "check"), text.value(why)].append(cell)
     groups = [
@@ -116,51 +116,52 @@ def unanswered(table: Table) -> tuple[Group, ...]:
 
 def divergences(table: Table, counts: Counts) -> tuple[Group, ...]:
     """
-    Return the entries of the ledger that were met, each with its cells, those that are gone first.
+    Return the entries of the ledger that cells refer to, each with its cells; behaviours that are gone come first.
 
-    `counts` says of each behaviour, by its id, how many cells it covers, how many need it, and in how many it is gone.
+    - `table`: the cells.
+    - `counts`: the counts of each behaviour, by its id.
     """
     entries: dict[str, EntryRecord] = {}
-    seen: dict[str, list[Cell]] = defaultdict(list)
+    needing: dict[str, list[Cell]] = defaultdict(list)
     gone: dict[str, list[Cell]] = defaultdict(list)
     for cell in table.cells:
         for entry in cell.divergences:
             entries.setdefault(entry.name, entry)
-            seen[entry.name].append(cell)
-        for entry in gone_in(cell.record):
+            needing[entry.name].append(cell)
+        for entry in gone_entries(cell.record):
             entries.setdefault(entry.name, entry)
             gone[entry.name].append(cell)
     places = {entry.id: where for where, entry in entries.items() if entry.id}
     for cell in table.cells:
-        # A check that several behaviours explain has the entry of the first alone, and the names of all.
+        # A check that several behaviours explain has the entry of the first one, and the ids of all.
         for behaviour in cell.record.behaviours:
             place = places.get(behaviour, behaviour)
             entries.setdefault(place, EntryRecord(id=behaviour, where=place, why=behaviour))
-            seen[place].append(cell)
-    groups = [_of_entry(table, entry, seen[where], gone[where], counts) for where, entry in entries.items()]
+            needing[place].append(cell)
+    groups = [_entry_group(table, entry, needing[where], gone[where], counts) for where, entry in entries.items()]
     return tuple(sorted(groups, key=lambda group: (not group.gone, text.natural(group.facts[0][1]), group.title)))
 
 
-def _of_entry(
+def _entry_group(
     table: Table,
     entry: EntryRecord,
-    seen: Sequence[Cell],
+    needing: Sequence[Cell],
     gone: Sequence[Cell],
     counts: Mapping[str, Mapping[str, int]],
 ) -> Group:
     """Return the group of one entry of the ledger."""
-    # An address that may not be followed is still shown, as text.
+    # A link that is not safe to follow is shown as text.
     link = text.link(entry.link)
-    said = ("where", "why", "behaviours", *(("link",) if link else ()))
-    facts = [(key, text.value(each)) for key, each in plain(entry).items() if key not in said and each]
+    other_fields = ("where", "why", "behaviours", *(("link",) if link else ()))
+    facts = [(key, text.value(each)) for key, each in plain(entry).items() if key not in other_fields and each]
     if (counted := counts.get(entry.id)) is not None:
         facts.append(("seen", f"in {counted['seen']:,} of the {counted['cells']:,} cells that it covers"))
         facts += [("gone", f"from {counted['gone']:,} cells")] if counted["gone"] else []
     group = _group(
         table,
-        list(dict.fromkeys(seen)),
+        list(dict.fromkeys(needing)),
         anchor=entry_anchor(entry),
-        kind=KINDS["diverges" if seen else "conforms"],
+        kind=KINDS["diverges" if needing else "conforms"],
         title=text.value(entry.why or "no reason given"),
         facts=(("entry", text.value(entry.name)), *facts),
         link=link,
@@ -188,7 +189,7 @@ def _group(
 
 
 def _members(table: Table, cells: Sequence[Cell]) -> tuple[Member, ...]:
-    """Return cells by the column they stand in."""
+    """Return cells by column."""
     found: dict[Column, list[Cell]] = {column: [] for column in table.columns}
     for cell in cells:
         found[cell.column].append(cell)
@@ -200,7 +201,7 @@ def _members(table: Table, cells: Sequence[Cell]) -> tuple[Member, ...]:
 
 
 def _sorted(groups: Iterable[Group]) -> tuple[Group, ...]:
-    """Return the largest groups first; their titles decide among equals."""
+    """Return groups by size, the largest first, then by title."""
     return tuple(
         sorted(groups, key=lambda group: (-group.size, group.kind.name, text.natural(group.title), group.title))
     )

@@ -1,8 +1,8 @@
 """
-What the page claims: its headline, and what it warns of.
+The headline of the page, its news and its warnings.
 
-No more is claimed than the files show. A run that was broken off, did not run or contradicts itself is said to be so,
-and nothing is called conforming that was not judged.
+The headline claims no more than the files show: it says that a run was broken off, ran nothing or contradicts itself,
+and it calls no cell conforming that was not judged.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from conformance.results import OUTCOMES, Run
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
-    """One sentence, and how it is to be taken: `good`, `bad`, or `open` where something is not known."""
+    """One sentence, and its tone: `good`, `bad`, or `open` where something is unknown."""
 
     tone: str
     sentence: str
@@ -24,26 +24,29 @@ class Headline:
 
 def headline(counts: Mapping[matrix.Kind, int], *, complete: bool, sound: bool, gone: int = 0) -> Headline:
     """
-    Return what may be said of cells with these outcomes, and no more.
+    Return the headline for cells with these outcomes.
 
-    - `complete`: false where a run was broken off.
-    - `sound`: false where the files contradict themselves.
-    - `gone`: how many declared behaviours are gone.
+    - `counts`: the number of cells of each kind.
+    - `complete`: whether no run was broken off.
+    - `sound`: whether the files do not contradict themselves.
+    - `gone`: the number of declared behaviours that are gone.
     """
-    said = _headline(counts, complete=complete, sound=sound)
+    of_cells = _headline(counts, complete=complete, sound=sound)
     if not gone:
-        return said
+        return of_cells
     behaviours = "1 declared behaviour is gone" if gone == 1 else f"{gone:,} declared behaviours are gone"
-    return Headline(tone=said.tone, sentence=f"{said.sentence.removesuffix('.')}; {behaviours}.")
+    return Headline(tone=of_cells.tone, sentence=f"{of_cells.sentence.removesuffix('.')}; {behaviours}.")
 
 
 def news(
     counts: Mapping[matrix.Kind, int], behaviours: Mapping[str, Mapping[str, int]], powerless: int
 ) -> tuple[str, ...]:
     """
-    Return what is new, a sentence each: answers that nobody declared, and declared behaviours that are gone.
+    Return a sentence for each kind of news: undeclared failures, and declared behaviours that are gone.
 
-    `powerless` says how many diverging cells rest on bounds as wide as the answer.
+    - `counts`: the number of cells of each kind.
+    - `behaviours`: the counts of each behaviour, by its id.
+    - `powerless`: the number of diverging cells whose bounds are as wide as the answer.
     """
     failing = sum(count for kind, count in counts.items() if kind.fails)
     gone = [
@@ -51,16 +54,16 @@ def news(
         for name, each in behaviours.items()
         if each["gone"]
     ]
-    found = []
+    sentences = []
     if failing:
         cells = "1 cell fails" if failing == 1 else f"{failing:,} cells fail"
-        found.append(f"New: {cells}, neither as the rule says nor as declared.")
+        sentences.append(f"New: {cells}, neither as the rule says nor as declared.")
     if gone:
-        found.append(f"Gone: {_count(len(gone), 'declared behaviour')}: {', '.join(gone)}.")
+        sentences.append(f"Gone: {_count(len(gone), 'declared behaviour')}: {', '.join(gone)}.")
     if powerless:
         rests = "1 diverging cell rests" if powerless == 1 else f"{powerless:,} diverging cells rest"
-        found.append(f"Without power: {rests} on bounds as wide as the answer.")
-    return tuple(found)
+        sentences.append(f"Without power: {rests} on bounds as wide as the answer.")
+    return tuple(sentences)
 
 
 def _headline(counts: Mapping[matrix.Kind, int], *, complete: bool, sound: bool) -> Headline:
@@ -93,32 +96,30 @@ def _headline(counts: Mapping[matrix.Kind, int], *, complete: bool, sound: bool)
 
 
 def summary_line(runs: Sequence[Run], table: matrix.Table) -> tuple[str, ...]:
-    """Return what was asked, when, for how long, of which versions, on what: in a line below the headline."""
+    """Return the parts of the line below the headline: what ran, when, for how long, and on which platform."""
     implementations = len({column.implementation for column in table.columns})
     devices = len({column.device for column in table.columns})
-    found = [_count(len(table.rows), "case"), _count(implementations, "implementation"), _count(devices, "device")]
+    parts = [_count(len(table.rows), "case"), _count(implementations, "implementation"), _count(devices, "device")]
     if len(runs) != 1:
-        return (*found, _count(len(runs), "results file"))
+        return (*parts, _count(len(runs), "results file"))
     (run,) = runs
-    known = dict(text.pairs(run.header.platform))
-    system, machine = known.get("system", ""), known.get("machine", "")
+    fields = dict(text.pairs(run.header.platform))
+    system, machine = fields.get("system", ""), fields.get("machine", "")
     platform = [each for each in (system, machine) if each and (each is system or each not in system)]
-    found += [text.value(run.header.started)] if run.header.started else []
-    spent = text.duration(matrix.spent(run))
-    found.append(f"{spent} in cells" if run.footer is None else f"took {text.duration(run.footer.seconds)}")
-    return (*found, *([text.head(" ".join(platform), 120)] if platform else []))
+    parts += [text.value(run.header.started)] if run.header.started else []
+    duration = text.duration(matrix.seconds_in_cells(run))
+    parts.append(f"{duration} in cells" if run.footer is None else f"took {text.duration(run.footer.seconds)}")
+    return (*parts, *([text.head(" ".join(platform), 120)] if platform else []))
 
 
-def omitted(cells: int, detailed: int) -> str:
-    """Return what of the results the page leaves out."""
+def omission_note(cells: int, detailed: int) -> str:
+    """Return a sentence on what the page leaves out of the results."""
     if detailed == cells:
-        return (
-            "This page shows what the results files say of every cell; logs and long values are cut where it says so."
-        )
+        return "This page has all details of every cell of the results files; a cut log or long value is marked as cut."
     return (
-        f"Of {cells - detailed:,} of {cells:,} cells this page has the outcome, the margin and the outcomes of the"
-        " checks alone, as it would be too large with more; red and diverging cells come first. The results files have"
-        " all."
+        f"For {cells - detailed:,} of {cells:,} cells this page has only the outcome, the margin and the outcomes of"
+        " the checks: more would make it too large. Red and diverging cells get their details first. The results files"
+        " have everything."
     )
 
 
@@ -127,7 +128,7 @@ def _count(count: int, noun: str) -> str:
 
 
 def warnings(run: Run, label: str) -> list[str]:
-    """Return what makes a results file less than a whole account of a run."""
+    """Return warnings that a results file is incomplete or contradicts itself."""
     found = []
     announced, lines = run.header.cells, len(run.cells)
     if run.footer is None:
@@ -135,18 +136,18 @@ def warnings(run: Run, label: str) -> list[str]:
     elif not run.complete:
         found.append(f"{label} was broken off: its footer says that it is not complete.")
     if announced > lines:
-        found.append(f"{label} set out to do {announced:,} cells; {announced - lines:,} of them never got a line.")
+        found.append(f"{label} announces {announced:,} cells; {announced - lines:,} of them have no line.")
     if announced < lines:
-        found.append(f"{label} holds {lines:,} cells but set out to do {announced:,}.")
-    held = {kind.name: count for kind, count in matrix.tally(map(matrix.kind, run.cells)).items()}
-    if run.footer is not None and {**dict.fromkeys(OUTCOMES, 0), **run.footer.counts} != held:
-        counted, lines_have = text.value(run.footer.counts), text.value(held)
+        found.append(f"{label} has {lines:,} cells but announces {announced:,}.")
+    by_outcome = {kind.name: count for kind, count in matrix.tally(map(matrix.kind, run.cells)).items()}
+    if run.footer is not None and {**dict.fromkeys(OUTCOMES, 0), **run.footer.counts} != by_outcome:
+        counted, lines_have = text.value(run.footer.counts), text.value(by_outcome)
         found.append(f"{label} contradicts itself: its footer counts {counted}, its lines {lines_have}.")
     return found
 
 
 def oddities(table: matrix.Table) -> list[str]:
-    """Return what cannot be right in the cells themselves."""
+    """Return warnings about contradictory cells."""
     unknown = sum(1 for cell in table.cells if cell.kind is matrix.UNKNOWN)
     copies = sum(1 for cell in table.cells if cell.copy)
     contradicting = sum(1 for cell in table.cells if cell.contradicts)

@@ -1,8 +1,4 @@
-"""
-The nights before this run, as `conformance.results.history.queries` sums them up: what the page shows of them.
-
-It asks nothing of them: that is done elsewhere.
-"""
+"""The nights before this run as the page shows them, from a `conformance.results.history.queries.Summary`."""
 
 from __future__ import annotations
 
@@ -17,14 +13,15 @@ from conformance.results import OUTCOMES
 if TYPE_CHECKING:
     from conformance.results.history import queries, store
 
-#: Nights in the table, newest first, and cells that got worse; the plots have all nights.
+#: Nights in the table; the plots have all nights.
 NIGHTS: Final = 60
-WORSENED: Final = 200
+#: Cells that got worse in the table.
+WORSE_CELLS: Final = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class Night:
-    """One night: its outcomes, and which versions are not those of the night before."""
+    """One night: its outcomes, and the versions that differ from those of the night before."""
 
     started: str
     file: str
@@ -33,8 +30,8 @@ class Night:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Worsened:
-    """A cell that is worse than it was, since when, and what changed between."""
+class WorseCell:
+    """A cell that got worse, since when, and which versions changed."""
 
     cell: str
     place: str
@@ -46,7 +43,7 @@ class Worsened:
 
 @dataclass(frozen=True, kw_only=True)
 class Trend:
-    """Margins of an implementation in a dtype, one for each night or None."""
+    """Margins of an implementation in a dtype, one for each night, None where it has none."""
 
     implementation: str
     dtype: str
@@ -55,11 +52,11 @@ class Trend:
 
     @property
     def ends(self) -> tuple[float | None, ...]:
-        """The first and the last known of medians and of maxima."""
+        """The first and the last of the medians, then of the maxima, each None where there is none."""
         ends: list[float | None] = []
         for numbers in (self.medians, self.maxima):
-            known = [each for each in numbers if each is not None]
-            ends += [known[0], known[-1]] if known else [None, None]
+            present = [each for each in numbers if each is not None]
+            ends += [present[0], present[-1]] if present else [None, None]
         return tuple(ends)
 
 
@@ -69,16 +66,16 @@ class History:
 
     nights: tuple[Night, ...]
     margins: tuple[Trend, ...]
-    worsened: tuple[Worsened, ...]
+    worsened: tuple[WorseCell, ...]
     unlisted: int
 
     @property
-    def shown(self) -> tuple[Night, ...]:
+    def recent_nights(self) -> tuple[Night, ...]:
         """The last nights, newest first."""
         return self.nights[: -NIGHTS - 1 : -1]
 
-    def plotted(self) -> dict[str, object]:
-        """Return what the plots are drawn from."""
+    def plot_data(self) -> dict[str, object]:
+        """Return the data of the plots."""
         return {
             "nights": [
                 [text.visible(each.started), [each.counts.get(name, 0) for name in OUTCOMES]] for each in self.nights
@@ -90,14 +87,14 @@ class History:
         }
 
 
-def history(found: queries.Summary, places: Places) -> History:
+def history(summary: queries.Summary, places: Places) -> History:
     """Return the nights of a folder as the page shows them."""
-    before = [None, *found.nights]
+    before = [None, *summary.nights]
     return History(
-        nights=tuple(_night(each, earlier) for each, earlier in zip(found.nights, before, strict=False)),
-        margins=tuple(map(_trend, found.margins)),
-        worsened=tuple(_worsened(each, places) for each in found.worsened[:WORSENED]),
-        unlisted=max(0, len(found.worsened) - WORSENED),
+        nights=tuple(_night(each, earlier) for each, earlier in zip(summary.nights, before, strict=False)),
+        margins=tuple(map(_trend, summary.margins)),
+        worsened=tuple(_worse_cell(each, places) for each in summary.worsened[:WORSE_CELLS]),
+        unlisted=max(0, len(summary.worsened) - WORSE_CELLS),
     )
 
 
@@ -106,7 +103,7 @@ def _night(night: store.Night, earlier: store.Night | None) -> Night:
         started=text.value(night.started or "unknown"),
         file=text.value(night.file) + ("" if night.complete else ", broken off"),
         counts={name: night.counts.get(name, 0) for name in OUTCOMES},
-        versions=() if earlier is None else _changed(earlier.versions, night.versions),
+        versions=() if earlier is None else _version_changes(earlier.versions, night.versions),
     )
 
 
@@ -119,18 +116,18 @@ def _trend(trend: queries.Trend) -> Trend:
     )
 
 
-def _worsened(found: queries.Worsened, places: Places) -> Worsened:
-    return Worsened(
-        cell=text.value(found.cell),
-        place=places.of(found.cell),
-        since=text.value(found.since or "unknown"),
-        before=text.value(found.before).replace("_", " "),
-        now=text.value(found.now).replace("_", " "),
-        versions=_changed(found.versions_before, found.versions_now),
+def _worse_cell(cell: queries.WorseCell, places: Places) -> WorseCell:
+    return WorseCell(
+        cell=text.value(cell.cell),
+        place=places.place(cell.cell),
+        since=text.value(cell.since or "unknown"),
+        before=text.value(cell.before).replace("_", " "),
+        now=text.value(cell.now).replace("_", " "),
+        versions=_version_changes(cell.versions_before, cell.versions_now),
     )
 
 
-def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
+def _version_changes(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
     """Return the versions that differ, each as `name before → now`."""
     old, new = (dict(text.pairs(each)) for each in (before, now))
     return tuple(

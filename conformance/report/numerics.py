@@ -1,8 +1,8 @@
 """
-What the runs measured of each implementation's arithmetic, as tables: one for each dtype, an implementation a column.
+The measured facts about the arithmetic of each implementation, as one table for each dtype with a column for each
+implementation, and the margins of conforming cells.
 
-Facts are shown as the results files have them, each with its evidence; nothing is inferred here. Beside them stand the
-margins of conforming cells, so that a drift is seen before anything turns red.
+Facts are those of the results files, each with its evidence. The margins show a drift before a cell turns red.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from conformance.results import Run
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """What was found, and by what."""
+    """A finding and its evidence."""
 
     finding: str
     evidence: str
@@ -28,7 +28,7 @@ class Fact:
 
 @dataclass(frozen=True, kw_only=True)
 class Numerics:
-    """The facts of one dtype: `rows` holds, for each thing that facts are about, one fact or none per column."""
+    """The facts of one dtype; `rows` has for each topic one fact or None per column."""
 
     dtype: str
     columns: tuple[str, ...]
@@ -40,12 +40,12 @@ def numerics(runs: Sequence[Run]) -> tuple[Numerics, ...]:
     footers = [(run.footer, label) for run, label in zip(runs, labels(runs), strict=True)]
     facts = [(each, label) for footer, label in footers if footer is not None for each in footer.measured or ()]
     several = len(runs) > 1
-    found: dict[str, dict[str, dict[str, Fact]]] = {}
+    tables: dict[str, dict[str, dict[str, Fact]]] = {}
     for each, label in facts:
         column = f"{text.value(each.implementation)}/{text.value(each.device)}" + (f" ({label})" if several else "")
         fact = Fact(finding=text.value(each.finding), evidence=text.value(each.evidence))
-        found.setdefault(text.value(each.dtype), {}).setdefault(text.value(each.about), {})[column] = fact
-    return tuple(_table(dtype, found[dtype]) for dtype in sorted(found, key=text.natural))
+        tables.setdefault(text.value(each.dtype), {}).setdefault(text.value(each.about), {})[column] = fact
+    return tuple(_table(dtype, tables[dtype]) for dtype in sorted(tables, key=text.natural))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,24 +66,25 @@ class Spread:
 
 
 def spreads(table: Table) -> tuple[Spread, ...]:
-    """Return how the margins of conforming cells are spread, by column and dtype."""
-    found = margins(table)
+    """Return the spread of the margins of conforming cells, by column and dtype."""
+    margins_of = margins(table)
     order = {column.label: index for index, column in enumerate(table.columns)}
     return tuple(
-        _spread(*key, found[key]) for key in sorted(found, key=lambda key: (order[key[0]], text.natural(key[1])))
+        _spread(*key, margins_of[key])
+        for key in sorted(margins_of, key=lambda key: (order[key[0]], text.natural(key[1])))
     )
 
 
-def _spread(implementation: str, dtype: str, found: list[float]) -> Spread:
-    inexact = sorted((each for each in found if each != 0), key=lambda each: (math.isnan(each), each))
+def _spread(implementation: str, dtype: str, all_margins: list[float]) -> Spread:
+    inexact = sorted((each for each in all_margins if each != 0), key=lambda each: (math.isnan(each), each))
     return Spread(
         implementation=implementation,
         dtype=dtype,
-        cells=len(found),
-        exact=len(found) - len(inexact),
+        cells=len(all_margins),
+        exact=len(all_margins) - len(inexact),
         median=_rank(inexact, 0.5),
         ninth=_rank(inexact, 0.9),
-        largest=text.worst(found),
+        largest=text.worst(all_margins),
     )
 
 
@@ -91,7 +92,7 @@ def _rank(ordered: list[float], share: float) -> float | None:
     return ordered[math.ceil(share * len(ordered)) - 1] if ordered else None
 
 
-def _table(dtype: str, found: dict[str, dict[str, Fact]]) -> Numerics:
-    columns = tuple(sorted({column for facts in found.values() for column in facts}, key=text.natural))
-    rows = ((about, tuple(found[about].get(column) for column in columns)) for about in sorted(found))
+def _table(dtype: str, facts_of: dict[str, dict[str, Fact]]) -> Numerics:
+    columns = tuple(sorted({column for facts in facts_of.values() for column in facts}, key=text.natural))
+    rows = ((about, tuple(facts_of[about].get(column) for column in columns)) for about in sorted(facts_of))
     return Numerics(dtype=dtype, columns=columns, rows=tuple(rows))

@@ -1,8 +1,8 @@
 """
-The page as a whole: everything the template is given, and the text that comes of it.
+The whole page: the variables of the template, and the rendered text.
 
-Every hole of the template is filled through `visible` and escaped, wherever its content comes from; nothing is ever
-marked as safe. What the page's script shows it gets as JSON, and puts into the page as text alone.
+Every value in the template passes `visible` and is escaped; none is marked as safe. The page's script receives its data
+as JSON and inserts it as text.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from conformance.report import addresses, columns, groups, headline, matrix, scripts, text
-from conformance.report.changes import changes as changed
-from conformance.report.history import history as nights
+from conformance.report.changes import changes as page_changes
+from conformance.report.history import history as page_history
 from conformance.report.numerics import numerics, spreads
 from conformance.report.payload import payload, script_text
 from conformance.results import Run, plain, without_collection
@@ -30,16 +30,16 @@ from conformance.results.diff.comparison import Diff
 if TYPE_CHECKING:
     from conformance.results.history.queries import Summary
 
-#: How many ways to fail are listed before the matrix, which has all cells.
+#: The most failures in the list above the matrix, which has all cells.
 LISTED: Final = 200
-#: How many cells are named where a list of them is opened.
+#: The most cells that an opened list of cells names.
 NAMED: Final = 60
 _TEMPLATE: Final = "page.html.jinja"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Implementation:
-    """What a process said of itself and of its framework."""
+    """What a process reports about itself and its framework."""
 
     name: str
     devices: str
@@ -51,7 +51,7 @@ class Implementation:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where, when and with what one results file was made."""
+    """The platform, time, selection and versions of one results file."""
 
     label: str
     facts: tuple[tuple[str, str], ...]
@@ -63,7 +63,7 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnSummary:
-    """One column in numbers."""
+    """The numbers of one column."""
 
     column: columns.Column
     counts: Mapping[matrix.Kind, int]
@@ -81,10 +81,12 @@ def render(
     history: Summary | None = None,
 ) -> str:
     """
-    Return the page for one or more results files; the same files give the same text.
+    Return the page for one or more results files. The same files give the same text.
 
-    `changes` is what changed from an earlier run to this one, `since` says which that was; `history` is a summary of
-    the nights before.
+    - `runs`: the content of the results files.
+    - `changes`: what changed since an earlier run.
+    - `since`: the name of the earlier run.
+    - `history`: a summary of the nights before.
     """
     return render_with(environment(), runs, changes=changes, since=since, history=history)
 
@@ -97,7 +99,7 @@ def write(
     since: str = "",
     history: Summary | None = None,
 ) -> None:
-    """Write the page for `runs` to `path`, whole or not at all; for the rest see `render`."""
+    """Write the page for `runs` to `path`, whole or not at all. The other parameters are those of `render`."""
     with without_collection():
         page = render(runs, changes=changes, since=since, history=history)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,8 +112,8 @@ def write(
 
 
 def environment(loader: BaseLoader | None = None) -> Environment:
-    """Return what fills the template: everything escaped and made visible, everything undefined an error."""
-    made = Environment(
+    """Return the environment of the template: it escapes all values, and an undefined variable is an error."""
+    jinja = Environment(
         loader=loader or PackageLoader("conformance.report", "assets"),
         autoescape=True,
         finalize=_finalize,
@@ -120,7 +122,7 @@ def environment(loader: BaseLoader | None = None) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters.update(
+    jinja.filters.update(
         cell_place=addresses.cell_place,
         matrix_place=addresses.matrix_place,
         entry_place=addresses.entry_place,
@@ -128,34 +130,34 @@ def environment(loader: BaseLoader | None = None) -> Environment:
         duration=text.duration,
         commas=lambda count: f"{count:,}",
     )
-    return made
+    return jinja
 
 
-def _finalize(content: Any) -> Any:
-    """Make whatever fills a hole visible, and no longer than a page bears; only the output of macros is markup."""
+def _finalize(content: object) -> str:
+    """Return a value of the template with hidden characters made visible, and cut. Only macros return markup."""
     return content if isinstance(content, Markup) else text.head(text.visible(str(content)), 20_000)
 
 
 def render_with(
-    made: Environment,
+    jinja: Environment,
     runs: Sequence[Run],
     *,
     changes: Diff | None = None,
     since: str = "",
     history: Summary | None = None,
 ) -> str:
-    """Return the page as `made` fills it."""
+    """Return the page as `jinja` renders it."""
     table = matrix.table(runs)
-    known = addresses.Places.among(table)
-    past = None if history is None else nights(history, known)
+    places = addresses.Places.of_table(table)
+    past = None if history is None else page_history(history, places)
     behaviours, powerless = _behaviours(runs, table)
     divergences = groups.divergences(table, behaviours)
     data = payload(table, divergences)
-    page = made.get_template(_TEMPLATE).render(
+    page = jinja.get_template(_TEMPLATE).render(
         **_claims(runs, table, behaviours, powerless),
         **_failures(table),
         policy=scripts.policy(),
-        changes=None if changes is None else changed(changes, since, known),
+        changes=None if changes is None else page_changes(changes, since, places),
         origins=tuple(map(_origin, runs, columns.labels(runs))),
         table=table,
         summaries=_summaries(runs, table),
@@ -164,16 +166,16 @@ def render_with(
         spreads=spreads(table),
         numerics=numerics(runs),
         history=past,
-        unasked=groups.unasked(table),
-        unanswered=groups.unanswered(table),
-        omitted=headline.omitted(len(table.cells), len(data["details"])),
+        unjudged=groups.unjudged(table),
+        unsupported_checks=groups.unsupported_checks(table),
+        omission=headline.omission_note(len(table.cells), len(data["details"])),
     )
-    data["history"] = None if past is None else past.plotted()
+    data["history"] = None if past is None else past.plot_data()
     return scripts.put(page, script_text(data))
 
 
 def _claims(runs: Sequence[Run], table: matrix.Table, behaviours: groups.Counts, powerless: int) -> dict[str, object]:
-    """Return what the template says of the whole: headline, news, counts and warnings."""
+    """Return the variables of the head of the page: headline, news, counts and warnings."""
     counts = matrix.tally((cell.kind for cell in table.cells), sum(map(matrix.missing, runs)))
     warnings = (*itertools.chain(*map(headline.warnings, runs, columns.labels(runs))), *headline.oddities(table))
     complete = all(run.complete for run in runs)
@@ -189,18 +191,18 @@ def _claims(runs: Sequence[Run], table: matrix.Table, behaviours: groups.Counts,
 
 
 def _failures(table: matrix.Table) -> dict[str, object]:
-    """Return the failures that the template lists, and how many cells the others have."""
-    found = groups.failures(table)
-    return {"failures": found[:LISTED], "unlisted": sum(len(each.cells) for each in found[LISTED:])}
+    """Return the failures that the template lists, and the number of cells of the others."""
+    failures = groups.failures(table)
+    return {"failures": failures[:LISTED], "unlisted": sum(len(each.cells) for each in failures[LISTED:])}
 
 
 def _behaviours(runs: Sequence[Run], table: matrix.Table) -> tuple[dict[str, dict[str, int]], int]:
     """
-    Return by behaviour how many cells it covers, how many need it and in how many it is gone; and powerless cells.
+    Return the counts of each behaviour, in the form of a footer, and the number of powerless cells.
 
-    A footer counts all cells of its run; without one, the cells that the page holds are counted.
+    They are those of the footers. For a run without a footer the cells of the table are counted.
     """
-    found: dict[str, Counter[str]] = {}
+    totals: dict[str, Counter[str]] = {}
     powerless = 0
     for index, run in enumerate(runs):
         counted = BehaviourCounts()
@@ -208,27 +210,27 @@ def _behaviours(runs: Sequence[Run], table: matrix.Table) -> tuple[dict[str, dic
             if cell.run == index:
                 counted.add(cell.record)
         powerless += counted.powerless
-        said = None if run.footer is None else run.footer.behaviours
-        for name, counts in (counted.facts() if said is None else said).items():
-            found.setdefault(text.title(name), Counter()).update(counts)
-    whole = {name: {key: counts[key] for key in ("cells", "seen", "gone")} for name, counts in found.items()}
+        of_footer = None if run.footer is None else run.footer.behaviours
+        for name, counts in (counted.facts() if of_footer is None else of_footer).items():
+            totals.setdefault(text.title(name), Counter()).update(counts)
+    whole = {name: {key: counts[key] for key in ("cells", "seen", "gone")} for name, counts in totals.items()}
     return dict(sorted(whole.items())), powerless
 
 
 def _summaries(runs: Sequence[Run], table: matrix.Table) -> tuple[ColumnSummary, ...]:
-    found: dict[columns.Column, list[matrix.Cell]] = {column: [] for column in table.columns}
+    cells_of: dict[columns.Column, list[matrix.Cell]] = {column: [] for column in table.columns}
     for cell in table.cells:
-        found[cell.column].append(cell)
-    return tuple(_summary(runs, column, cells) for column, cells in found.items())
+        cells_of[cell.column].append(cell)
+    return tuple(_summary(runs, column, cells) for column, cells in cells_of.items())
 
 
 def _summary(runs: Sequence[Run], column: columns.Column, cells: Sequence[matrix.Cell]) -> ColumnSummary:
     indices = sorted({cell.run for cell in cells})
     margins = [cell.margin for cell in cells if cell.margin is not None and cell.kind.name == "conforms"]
-    said = [each for index in indices for each in columns.implementations(runs[index], column.implementation)]
+    records = [each for index in indices for each in columns.implementations(runs[index], column.implementation)]
     versions, settings = (
         tuple(dict.fromkeys(" ".join(pair) for each in listed for pair in text.pairs(each)))
-        for listed in ([each.versions for each in said], [each.settings for each in said])
+        for listed in ([each.versions for each in records], [each.settings for each in records])
     )
     return ColumnSummary(
         column=column,
@@ -245,11 +247,11 @@ def _origin(run: Run, label: str) -> Origin:
     facts = [("started", text.value(header.started or "unknown"))]
     if run.footer is not None:
         facts.append(("took", text.duration(run.footer.seconds)))
-    facts.append(("time in cells", text.duration(matrix.spent(run))))
+    facts.append(("time in cells", text.duration(matrix.seconds_in_cells(run))))
     facts.append(("cells", f"{len(run.cells):,} of {header.cells:,}"))
     facts.append(("complete", "yes" if run.complete else "no"))
-    known = ("type", "schema", "started", "distributions", "platform", "selection", "cells")
-    others = {key: each for key, each in plain(header).items() if key not in known or key in header.rest}
+    shown_elsewhere = ("type", "schema", "started", "distributions", "platform", "selection", "cells")
+    others = {key: each for key, each in plain(header).items() if key not in shown_elsewhere or key in header.rest}
     return Origin(
         label=label,
         facts=(*facts, *text.pairs(others)),

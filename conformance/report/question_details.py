@@ -1,8 +1,7 @@
 """
-What a case asks, in words and as a row of a case table that asks it again.
+The question of a case, in words and as a row of a case table that repeats it.
 
-Both are made of the record's `question` alone: fields of later versions are shown as they stand, and nothing is left
-out.
+Both follow from the field `question` of a record. Fields of later versions are shown as they are; nothing is left out.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from conformance.report import text
 from conformance.results import plain
 from conformance.results.record import QuestionRecord
 
-#: What a field of a question is where a row says nothing of it; such fields are left out of the row.
+#: The default of each field of a row. A field with its default is left out of the row.
 _DEFAULTS: Final[Mapping[str, object]] = {
     "activation": "linear",
     "use_bias": True,
@@ -28,8 +27,8 @@ _DEFAULTS: Final[Mapping[str, object]] = {
 }
 _LANES: Final = {
     "exact": "numbers chosen so that every sum is exact: no error is allowed",
-    "uniform": "numbers of mixed signs, held to a bound on each element",
-    "literal": "the numbers that the row itself gives",
+    "uniform": "numbers of mixed signs, with a bound on the error of each element",
+    "literal": "the numbers given by the row",
     "wide": "numbers whose exponents lie far apart",
     "cancelling": "a bias that cancels the product",
     "special": "infinities and NaN among the numbers",
@@ -41,14 +40,14 @@ _LAYOUTS: Final = {
     "strided": "strided in memory",
     "broadcast": "one row that stands for many in memory",
 }
-#: Fields that phrases about shapes and layers tell together.
-_OF_SHAPE: Final = ("input_shape", "batch", "units", "activation", "use_bias")
-# Results files hold what is not finite as a string, YAML as `.inf`, `-.inf` and `.nan`.
+#: Fields that the phrases about shapes and layers cover.
+_SHAPE_FIELDS: Final = ("input_shape", "batch", "units", "activation", "use_bias")
+# A number that is not finite is a string in a results file, and `.inf`, `-.inf` or `.nan` in YAML.
 _NOT_FINITE: Final = re.compile(r'"(-?)(inf|nan)"')
 
 
 def words(question: QuestionRecord | None) -> list[str]:
-    """Return what is asked as short phrases, to be shown one after the other."""
+    """Return a question as short phrases."""
     return [] if question is None else [each for each in _phrases(question) if each]
 
 
@@ -61,7 +60,7 @@ def _phrases(question: QuestionRecord) -> Iterator[str]:
         layers = [_layer(question, index, each) for index, each in enumerate(question.units)]
         yield ("a dense layer of " if len(layers) == 1 else f"{len(layers)} dense layers: ") + "; then ".join(layers)
     for key, content in plain(question).items():
-        if key not in _OF_SHAPE or key in question.rest:
+        if key not in _SHAPE_FIELDS or key in question.rest:
             yield _other(key, content)
 
 
@@ -70,16 +69,16 @@ def _batch(question: QuestionRecord) -> str:
     if batch is msgspec.UNSET:
         return ""
     if batch is None:
-        return "fed alone, without a batch axis"
+        return "one sample alone, without a batch axis"
     return f"leading axes {_tuple(batch)}" if isinstance(batch, list) else f"a batch of {batch}"
 
 
 def _layer(question: QuestionRecord, index: int, units: object) -> str:
-    said = [f"{text.value(units)} unit{'' if units == 1 else 's'}"]
-    activation, bias = (_one(each, index) for each in (question.activation, question.use_bias))
-    said += [] if activation in (None, "linear") else [text.value(activation)]
-    said += ["without bias"] if bias is False else []
-    return ", ".join(said)
+    parts = [f"{text.value(units)} unit{'' if units == 1 else 's'}"]
+    activation, bias = (_item(each, index) for each in (question.activation, question.use_bias))
+    parts += [] if activation in (None, "linear") else [text.value(activation)]
+    parts += ["without bias"] if bias is False else []
+    return ", ".join(parts)
 
 
 def _other(key: str, content: object) -> str:
@@ -90,9 +89,9 @@ def _other(key: str, content: object) -> str:
     if key == "dtype":
         return f"in {text.value(content)}"
     if key == "input_dtype":
-        return f"fed an input of {text.value(content)}"
+        return f"with an input of {text.value(content)}"
     if key == "feed_shape" and isinstance(content, list):
-        return f"fed the shape {_tuple(content)}, which is not what it was built for"
+        return f"called with the shape {_tuple(content)}, for which it was not built"
     if key == "lane" and isinstance(content, str) and content in _LANES:
         return f"{content}: {_LANES[content]}"
     if key == "layout" and isinstance(content, str) and content in _LAYOUTS:
@@ -106,9 +105,9 @@ def _other(key: str, content: object) -> str:
 
 def yaml(question: QuestionRecord | None) -> list[str]:
     """
-    Return the lines of a row that asks the same, for a file of the case table.
+    Return the lines of a row with this question, for a file of the case table.
 
-    What a row's defaults say is left out; values are written as JSON, which is YAML too.
+    Fields with their defaults are left out. Values are written as JSON, which is also YAML.
     """
     fields = {} if question is None else dict(_fields(question))
     return [f"{'- ' if not index else '  '}{key}: {value}" for index, (key, value) in enumerate(fields.items())]
@@ -118,7 +117,7 @@ def _fields(question: QuestionRecord) -> Iterator[tuple[str, str]]:
     several = len(question.units or ()) > 1
     for key, content in plain(question).items():
         if key in ("activation", "use_bias", "units") and isinstance(content, list) and content:
-            yield from _of_layers(key, content, several=several)
+            yield from _layer_field(key, content, several=several)
         elif key == "lane":
             yield from _values(content)
         elif key == "error":
@@ -129,11 +128,11 @@ def _fields(question: QuestionRecord) -> Iterator[tuple[str, str]]:
             yield _plain(str(key)), _flow(content)
 
 
-def _of_layers(key: str, content: Sequence[object], *, several: bool) -> Iterator[tuple[str, str]]:
-    alike = key != "units" and all(each == content[0] for each in content)
-    said = content[0] if alike or not several else content
-    if key not in _DEFAULTS or said != _DEFAULTS[key]:
-        yield key, _flow(said)
+def _layer_field(key: str, content: Sequence[object], *, several: bool) -> Iterator[tuple[str, str]]:
+    is_uniform = key != "units" and all(each == content[0] for each in content)
+    value = content[0] if is_uniform or not several else content
+    if key not in _DEFAULTS or value != _DEFAULTS[key]:
+        yield key, _flow(value)
 
 
 def _values(lane: object) -> Iterator[tuple[str, str]]:
@@ -151,16 +150,16 @@ def _is_default(key: str, content: object) -> bool:
 
 
 def _data(data: Mapping[str, object], *, several: bool) -> dict[str, object]:
-    """Return the arrays as a row has them: under the names of one layer where there is one."""
+    """Return the arrays as a row has them; those of a single layer are `kernel` and `bias`."""
     names = {"kernels": "kernel", "biases": "bias"}
-    found = {}
+    arrays = {}
     for key, content in data.items():
         if content is None or content == [None]:
             continue
         if key in names and isinstance(content, list) and len(content) == 1 and not several:
             content = content[0]
-        found[names.get(key, key)] = content
-    return found
+        arrays[names.get(key, key)] = content
+    return arrays
 
 
 def _flow(content: object) -> str:
@@ -171,7 +170,7 @@ def _plain(key: str) -> str:
     return key if key.isidentifier() else json.dumps(key, ensure_ascii=False)
 
 
-def _one(content: Sequence[object] | None, index: int) -> object:
+def _item(content: Sequence[object] | None, index: int) -> object:
     return content[index] if content is not None and index < len(content) else None
 
 

@@ -14,13 +14,13 @@ import hashlib
 from importlib.resources import files
 from typing import Final
 
-#: Where in the template's output the script goes. Content cannot hold it, as every `<` of content is escaped.
+#: The place of the script in the output of the template. Values cannot contain it, as their `<` are escaped.
 PLACE: Final = "<!-- scripts -->\n"
 
 
 @functools.cache
 def script() -> str:
-    """Return the text of the script, after the licences of the packages in it."""
+    """Return the text of the script, preceded by the licences of the packages in it."""
     return f"/*!\n{_read('LICENSE')}*/\n{_read('page.min.js')}"
 
 
@@ -30,7 +30,7 @@ def _read(name: str) -> str:
 
 @functools.cache
 def policy() -> str:
-    """Return the content security policy: this script, styles of the page itself, and no request to anywhere."""
+    """Return the content security policy: this script, the styles of the page, and no requests."""
     digest = base64.b64encode(hashlib.sha256(script().encode("utf-8")).digest()).decode("ascii")
     return (
         "default-src 'none'; style-src 'unsafe-inline'; "

@@ -1,8 +1,8 @@
 """
-How things found in a results file are put into words: made visible, cut, formatted, sorted, linked.
+Text of a results file, prepared for the page: made visible, cut, formatted, sorted, linked.
 
-Everything on the page was written by somebody else: a framework's message, a crashed process's last output, a table
-from another project. Nothing here trusts any of it to be short, printable, of the right type or there at all.
+The text comes from elsewhere: a framework's message, the output of a crashed process, a table of another project. It
+may be missing, long, unprintable or of the wrong type.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote, urlsplit
 
-#: Longest text shown of one value that is not the end of a log.
+#: The longest text of one value that is not the end of a log (characters).
 LONGEST: Final = 4_000
-#: Longest name that is shown whole.
+#: The longest name that is shown whole (characters).
 LONGEST_TITLE: Final = 300
 
-# What a page must never receive raw: controls but tab and newline (ANSI escapes begin with one), soft hyphen, bidi and
-# zero-width marks, line separators, lone surrogates (which UTF-8 cannot write), noncharacters and tags. Ranges are
-# written out rather than asked of unicodedata, so that every Python makes the same page.
+# Characters that must not reach a page: controls but tab and newline (ANSI escapes begin with one), soft hyphen, bidi
+# and zero-width marks, line separators, lone surrogates (which UTF-8 cannot write), noncharacters and tags. The ranges
+# are written out, since unicodedata differs between versions of Python.
 _INVISIBLE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ud800-\udfff\ufdd0-\ufdef\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U000e0000-\U000e0fff]"
 )
-# A prefix and a suffix that cannot be mistaken for part of an id made of these characters.
+# Names of these characters are used in an anchor as they are. The separator `~` is not one of them.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._:-]{1,120}")
-# As above, for names that stand in an address: columns have a slash in them.
+# Names of these characters are used in an address as they are. The names of columns have a slash.
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9._:/-]{1,200}")
 _UNQUOTED: Final = "~:./_-"
 _DIGITS: Final = re.compile(r"([0-9]{1,18})")
@@ -38,10 +38,10 @@ _URL: Final = re.compile(r"https?://[^\s\\\"'<>`{}|^]+", re.IGNORECASE)
 
 def visible(text: str) -> str:
     r"""Return `text` with every character that hides or reorders others written out: `\x1b`, `[U+202E]`."""
-    return _INVISIBLE.sub(_written_out, text)
+    return _INVISIBLE.sub(_visible_form, text)
 
 
-def _written_out(match: re.Match[str]) -> str:
+def _visible_form(match: re.Match[str]) -> str:
     code = ord(match[0])
     return f"\\x{code:02x}" if code < 0x100 else f"[U+{code:04X}]"
 
@@ -60,28 +60,28 @@ def tail(text: str, limit: int) -> str:
     return f"[cut: {len(text) - limit:,} earlier characters in the results file] …\n{text[-limit:]}"
 
 
-def value(content: Any) -> str:
+def value(content: object) -> str:
     """Return any JSON value as text: a string as it is, all else as JSON, cut where it is long."""
     if type(content) is str and len(content) <= LONGEST:
         return content
     return head(content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, default=str))
 
 
-def title(content: Any) -> str:
-    """Return a name of any JSON type as text, which stays a name of one thing where it has to be cut."""
+def title(content: object) -> str:
+    """Return a name of any JSON type as text; a cut name ends with a digest, so that names stay distinct."""
     whole = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, default=str)
     return whole if len(whole) <= LONGEST_TITLE else f"{whole[:280]}… [cut: {_digest(whole)}]"
 
 
-def pairs(content: Any) -> list[tuple[str, str]]:
+def pairs(content: object) -> list[tuple[str, str]]:
     """Return a mapping's entries as text, in its own order; anything but a mapping is one entry without a name."""
     if isinstance(content, Mapping):
         return [(head(str(key), 200), value(each)) for key, each in content.items()]
     return [] if content is None else [("", value(content))]
 
 
-def number(content: Any) -> float | None:
-    """Return a number, which results files write as a string where it is not finite, or None."""
+def number(content: object) -> float | None:
+    """Return a number of a results file, where it may be a string such as `inf`; None for anything else."""
     if type(content) is float:
         return content
     if isinstance(content, bool) or not isinstance(content, int | float | str):
@@ -93,12 +93,12 @@ def number(content: Any) -> float | None:
 
 
 def worst(numbers: list[float]) -> float | None:
-    """Return the largest of `numbers`, NaN being larger than anything."""
+    """Return the largest of `numbers`, None if there are none. NaN counts as the largest."""
     return max(numbers, key=lambda each: (math.isnan(each), 0.0 if math.isnan(each) else each), default=None)
 
 
 def short(content: float | None) -> str:
-    """Return a margin in two significant digits, or nothing; what is below the limit is never rounded up to it."""
+    """Return a margin with two significant digits. A margin below 1 is never rounded up to 1."""
     if content is None:
         return ""
     if not 0 < abs(content) < math.inf:
@@ -109,7 +109,7 @@ def short(content: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a time as a person says it."""
+    """Return a time with its unit, as `250 ms`, `1.5 s` or `2 h 5 min`."""
     if seconds is None or not 0 <= seconds < math.inf:
         return "unknown"
     if seconds < 1:
@@ -121,8 +121,8 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def link(content: Any) -> str | None:
-    """Return `content` if it is a web address that may be followed, else None: `javascript:` and its like are text."""
+def link(content: object) -> str | None:
+    """Return `content` if it is an http or https address that is safe to follow, else None."""
     if not isinstance(content, str) or not _URL.fullmatch(content) or visible(content) != content:
         return None
     try:
@@ -132,7 +132,7 @@ def link(content: Any) -> str | None:
 
 
 def anchor(prefix: str, *names: str) -> str:
-    """Return an id for a place on the page that follows from content alone and needs no escaping."""
+    """Return an id for an element of the page, made from names. It needs no escaping."""
     name = "~".join(names)
     if all(_PLAIN.fullmatch(each) for each in names):
         return f"{prefix}~{name}"
@@ -145,19 +145,19 @@ def _digest(whole: str) -> str:
 
 
 def address(name: str) -> str:
-    """Return what a thing is called in the page's address: its own name where that can stand there, else a digest."""
+    """Return a name as it is used in an address: unchanged if its characters allow that, else a digest."""
     return name if _ADDRESS.fullmatch(name) else f"~{_digest(name)}"
 
 
 def place(view: str, **state: object) -> str:
-    """Return the address on this page of a view in a state, as the page's own script writes it."""
-    said = "&".join(
+    """Return the address of a view with its state, in the form of the page's script."""
+    query = "&".join(
         f"{key}={quote(str(each), safe=_UNQUOTED)}" for key, each in state.items() if each not in ("", None)
     )
-    return f"#/{view}" + (f"?{said}" if said else "")
+    return f"#/{view}" + (f"?{query}" if query else "")
 
 
 def natural(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Return a key under which `32x28` sorts before `784`, and text of any kind sorts at all."""
+    """Return a sort key that compares digits as numbers: `32x28` sorts before `784`."""
     parts = _DIGITS.split(text)
     return tuple((0, int(each), "") if index % 2 else (1, 0, each) for index, each in enumerate(parts))

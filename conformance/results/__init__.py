@@ -1,4 +1,4 @@
-"""The results file: the types of its lines, and what writes and reads them."""
+"""The results file: the types of its lines, its writer and its reader."""
 
 from conformance.results.codec import finite, part_of, plain
 from conformance.results.file import (

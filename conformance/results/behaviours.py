@@ -1,7 +1,7 @@
 """
-What the records of a run say of the ledger's behaviours: seen, gone, near.
+How the ledger's behaviours show in the records of a run: which cells need them, and from which cells they are gone.
 
-Works on records of a results file alone. A behaviour is known here by its id and by the place of its entry.
+The input is records of a results file. A behaviour is identified by its id; `where` is the place of its entry.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from conformance.results.record import CellRecord, CheckRecord, EntryRecord
 
 @dataclass(kw_only=True)
 class Counts:
-    """What the cells of a run say of one behaviour."""
+    """Counts of cells for one behaviour."""
 
-    #: Where its entry stands, as `file:line`; empty where no record says it.
+    #: The place of its entry, as `file:line`; empty where no record names it.
     where: str = ""
     #: Cells that it covers.
     cells: int = 0
     #: Cells that would fail without it.
-    seen: int = 0
-    #: Cells whose answers it does not allow, while the rule does.
+    needed: int = 0
+    #: Cells that show it to be gone.
     gone: int = 0
-    #: What the entry says, from the first cell that says that the behaviour is gone.
+    #: The entry, from the first cell that shows the behaviour to be gone.
     entry: EntryRecord | None = None
-    #: Implementations of the cells that say that it is gone.
+    #: Implementations of the cells that show it to be gone.
     gone_from: set[str] = field(default_factory=set)
 
 
@@ -34,17 +34,17 @@ class BehaviourCounts:
     """Counts by behaviour over the cells of a run, and the cells whose divergence has no power."""
 
     def __init__(self) -> None:
-        self.found: dict[str, Counts] = {}
-        #: Diverging cells, each of whose declared bounds is as wide as the answer.
+        self.by_id: dict[str, Counts] = {}
+        #: Diverging cells in which every declared bound is as wide as the answer.
         self.powerless = 0
 
     def add(self, record: CellRecord) -> None:
-        """Take what one cell says."""
+        """Count one cell."""
         for name in record.covered:
             self._of(name).cells += 1
         for name in record.behaviours:
-            self._of(name).seen += 1
-        for entry in gone_in(record):
+            self._of(name).needed += 1
+        for entry in gone_entries(record):
             counts = self._of(entry.id)
             counts.gone += 1
             counts.gone_from.add(record.implementation)
@@ -54,28 +54,28 @@ class BehaviourCounts:
             self.powerless += 1
 
     @property
-    def gone(self) -> dict[str, Counts]:
+    def gone_behaviours(self) -> dict[str, Counts]:
         """The behaviours that at least one cell shows to be gone, by id."""
-        return {name: counts for name, counts in sorted(self.found.items()) if counts.gone}
+        return {name: counts for name, counts in sorted(self.by_id.items()) if counts.gone}
 
     def facts(self) -> dict[str, dict[str, int]]:
-        """Return the counts as a footer holds them: behaviour -> cells that it covers, that need it, that lack it."""
+        """Return the counts in the form of a footer: behaviour -> cells that it covers, that need it, that lack it."""
         return {
-            name: {"cells": counts.cells, "seen": counts.seen, "gone": counts.gone}
-            for name, counts in sorted(self.found.items())
+            name: {"cells": counts.cells, "seen": counts.needed, "gone": counts.gone}
+            for name, counts in sorted(self.by_id.items())
         }
 
     def _of(self, name: str) -> Counts:
-        return self.found.setdefault(name, Counts())
+        return self.by_id.setdefault(name, Counts())
 
 
-def gone_in(record: CellRecord) -> Iterator[EntryRecord]:
+def gone_entries(record: CellRecord) -> Iterator[EntryRecord]:
     """Yield the entries of the behaviours that a cell shows to be gone."""
     yield from (entry for entry in record.gone if entry.id)
 
 
-def near(check: CheckRecord) -> str:
-    """Return which behaviours cover the cell of a check that violates, in a sentence; empty where none does."""
+def near_text(check: CheckRecord) -> str:
+    """Return a phrase that names the behaviours which cover the cell of a violating check; empty where none does."""
     if not check.near:
         return ""
     entries = ", ".join(f"{each.id} ({each.where})" for each in check.near)

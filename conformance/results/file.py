@@ -1,9 +1,8 @@
 """
-The results file: one JSON object a line, written as cells end, so that a run cut short keeps what it had.
+The results file: one JSON object a line. Each line is written as soon as a cell ends, so that a crash loses none.
 
-The file begins with a header, then holds a line per implementation that ran and a line per cell, and ends with a
-footer; without a footer the run was broken off. Numbers that are not finite are written as strings. This module knows
-what a results file looks like and nothing of how its content came about.
+The file begins with a header, has a line for each implementation that ran and for each cell, and ends with a footer.
+Without a footer the run was broken off. Numbers that are not finite are written as strings.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final, cast
 
-from conformance.results.codec import BrokenLine, UnfitLine, encoded, record_of, schema_of
+from conformance.results.codec import BrokenLine, UnfitLine, encode, record_of, schema_of
 from conformance.results.record import (
     OUTCOMES,
     SCHEMA,
@@ -30,26 +29,26 @@ from conformance.results.record import (
     Record,
 )
 
-#: What is said of any other file, such as one of the table.
+#: The message for any other file, such as one of the table.
 NO_RESULTS: Final = "not a results file; `conformance run` writes one"
 #: Outcomes that fail a run.
 FAILING: Final = ("crashed", "timed_out", "violates")
-#: Outcomes of cells of which nothing was observed that could be judged.
+#: Outcomes of cells without any answer to judge.
 UNJUDGED: Final = ("unsupported", "not_run")
-#: How the field `reproduce` of a record begins where no script could be written.
+#: The beginning of the field `reproduce` where no script could be written.
 NO_SCRIPT: Final = "# No script could be written"
 
 
 class ResultsError(ValueError):
-    """A results file that cannot be read; says file and line."""
+    """A results file that cannot be read. The message names file and line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """
-    One results file, read.
+    The content of one results file.
 
-    `footer` is None where the run was broken off; `cells` are in file order.
+    `footer` is None where the run was broken off. `cells` are in the order of the file.
     """
 
     path: str
@@ -60,20 +59,20 @@ class Run:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return how many cells have each outcome, cells that never got a line counted as `not_run`."""
+        """The number of cells with each outcome. Cells without a line count as `not_run`."""
         counted: Counter[str] = Counter(cell.outcome for cell in self.cells)
         counted["not_run"] += max(0, self.header.cells - len(self.cells))
         return {outcome: counted[outcome] for outcome in OUTCOMES}
 
     @property
     def complete(self) -> bool:
-        """Return whether the run came to its end."""
+        """Whether the run came to its end."""
         return self.footer is not None and self.footer.complete
 
 
 @dataclass
 class Writer:
-    """Writes a results file line by line; every line is flushed, so that a crash loses none before it."""
+    """Writes a results file line by line, and flushes each line."""
 
     stream: IO[str]
     counts: Counter[str] = field(default_factory=Counter)
@@ -83,7 +82,7 @@ class Writer:
         self._line(record)
 
     def implementation(self, record: ImplementationRecord) -> None:
-        """Write what an implementation's process said of itself."""
+        """Write what the process of an implementation reports about itself."""
         self._line(record)
 
     def cell(self, record: CellRecord) -> None:
@@ -102,8 +101,10 @@ class Writer:
         """
         Write the last line, with the count of every outcome.
 
-        `seconds` is the wall time of the run; `behaviours` and `measured` are what `BehaviourCounts` and `Measured`
-        gathered.
+        - `complete`: whether every planned cell has an outcome.
+        - `seconds`: the wall time of the run.
+        - `behaviours`: the facts of `BehaviourCounts`.
+        - `measured`: the facts of `Measurements`.
         """
         self._line(
             FooterRecord(
@@ -116,12 +117,12 @@ class Writer:
         )
 
     def _line(self, record: Record) -> None:
-        self.stream.write(f"{encoded(record)}\n")
+        self.stream.write(f"{encode(record)}\n")
         self.stream.flush()
 
 
 def has_script(record: CellRecord) -> bool:
-    """Return whether `conformance reproduce` has a script for a failing cell; a long one is not in its record."""
+    """Return whether `conformance reproduce` can print a script for a failing cell; a long one is not in the record."""
     if record.reproduce:
         return not record.reproduce.startswith(NO_SCRIPT)
     return record.question is not None
@@ -129,15 +130,16 @@ def has_script(record: CellRecord) -> bool:
 
 def read(path: Path, *, strict: bool = True) -> Run:
     """
-    Read one results file into memory, which takes about four times as much as the file: see `docs/scale.md`.
+    Read one results file into memory, which takes about four times the size of the file: see `docs/scale.md`.
 
-    A last line that was cut in the middle of being written is dropped, as the run was then broken off. A file whose
-    name ends with `.gz` is unpacked, as nights are kept so. Who is not `strict`, as a page that shows whatever there
-    is, gets what does not fit its type as a field of another version.
+    An incomplete last line is dropped: the run was then broken off. A file whose name ends with `.gz` is unpacked.
+
+    - `path`: the file.
+    - `strict`: if False, a field that does not fit its type is moved into `rest`, as for a page that shows any file.
 
     Raises:
-        ResultsError: the file cannot be opened, is not UTF-8, has a line that is not a record or lacks what every
-            record of its kind has, is of a newer schema, or does not begin with a header.
+        ResultsError: the file cannot be opened, is not UTF-8, has a line that is not a record or lacks a required
+            field, is of a newer schema, or does not begin with a header.
     """
     with without_collection():
         lines = _lines(path)
@@ -153,12 +155,12 @@ def read(path: Path, *, strict: bool = True) -> Run:
 
 
 def header_of(path: Path) -> HeaderRecord:
-    """Return the header of a results file, and read no further; raises `ResultsError` as `read`."""
+    """Return the header of a results file without reading the rest; raises `ResultsError` as `read` does."""
     return _header(path, _lines(path), strict=True)
 
 
 def _body(path: Path, lines: Iterator[tuple[int, bytes]], *, strict: bool) -> Iterator[Record]:
-    """Yield the records after the header, up to a line that was cut in the middle of being written."""
+    """Yield the records after the header, up to an incomplete last line."""
     ended = False
     for number, line in lines:
         record = _record(path, number, line, strict=strict)
@@ -173,13 +175,13 @@ def _body(path: Path, lines: Iterator[tuple[int, bytes]], *, strict: bool) -> It
 
 @contextlib.contextmanager
 def without_collection() -> Iterator[None]:
-    """Look for no garbage meanwhile: among many records there is none, and looking for it takes half of the time."""
-    collects = gc.isenabled()
+    """Disable the garbage collector: many records make no garbage, and looking for it takes half of the time."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if collects:
+        if was_enabled:
             gc.enable()
 
 
@@ -203,20 +205,20 @@ def _header(path: Path, lines: Iterator[tuple[int, bytes]], *, strict: bool) -> 
         schema = schema_of(line)
     except ValueError:
         raise ResultsError(f"{path}:{number}: {NO_RESULTS}") from None
-    if schema != SCHEMA:  # of the rest this version knows nothing
-        said = f"schema {schema!r}" if type(schema) is int else "no schema"
-        raise ResultsError(f"{path}:{number}: {said}, but this version reads schema {SCHEMA}")
+    if schema != SCHEMA:
+        named = f"schema {schema!r}" if type(schema) is int else "no schema"
+        raise ResultsError(f"{path}:{number}: {named}, but this version reads schema {SCHEMA}")
     record = _record(path, number, line, strict=strict)
     assert isinstance(record, HeaderRecord)
     return record
 
 
 def _record(path: Path, number: int, line: bytes, *, strict: bool) -> Record | None:
-    """Return the record of a line, None where the line was cut in the middle of being written."""
+    """Return the record of a line, None where it is the incomplete last line."""
     try:
         return record_of(line, strict=strict)
     except BrokenLine as error:
-        # A file cut anywhere ends within a line, perhaps within a character.
+        # A file that was cut ends within a line, perhaps within a character.
         if not line.endswith(b"\n"):
             return None
         raise ResultsError(f"{path}:{number}: {error}") from None

@@ -1,9 +1,9 @@
 """
-The results file of a run, held by that run alone, and what the disk refuses said in a line.
+The results file of a run, locked so that no other run writes it, with errors of the disk in one line.
 
-A run begins its file beside the one that is there, as `.NAME.part`, and puts it in its place once it has a header: what
-ends before that leaves the earlier file as it was. A lock of the operating system, which vanishes with the process
-however it ends, keeps two runs from writing one file. What a line looks like is `conformance.results`'s.
+A run begins its file as `.NAME.part`, and moves it to its place once it has a header. A run that ends before that
+leaves an earlier file as it was. A lock of the operating system keeps two runs from writing one file; it vanishes with
+the process, however the process ends.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from conformance.results.record import HeaderRecord, Record
 
 
 class OutputError(Exception):
-    """A results file that cannot be written, or that another run writes; says file and reason in a line."""
+    """A results file that cannot be written, or that another run writes. The message names file and reason."""
 
 
 class ResultsFile(Writer):
-    """A `Writer` to a file that no other run writes meanwhile; what could not be written is an `OutputError`."""
+    """A `Writer` to a locked file. Its methods raise `OutputError` where the disk refuses."""
 
     def __init__(self, path: Path, stream: IO[str], part: Path | None) -> None:
         super().__init__(stream)
         self._path = path
-        #: The file as long as it has no header; None where it is in its place, or is no regular file.
+        #: The path `.NAME.part` until the header is written. None after that, and for a pipe or a device.
         self._part = part
-        #: Whether the file has a header, and so is in its place.
+        #: Whether the file has a header and is in its place.
         self.has_header = False
 
     @classmethod
     def open(cls, path: Path) -> Self:
         """
-        Return a new file that is locked until `close`; its folder is made where it is not there.
+        Return a new file that is locked until `close`. Its folder is created if it is missing.
 
         Raises:
-            OutputError: it cannot be written, or another run writes it; what it holds is then as it was.
+            OutputError: the file cannot be written, or another run writes it. Its content is then unchanged.
         """
         part = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if not path.exists() or path.is_file():  # a pipe or a device may serve many
+            if not path.exists() or path.is_file():  # several runs may write to one pipe or device
                 place = Path(os.path.realpath(path))
                 part = place.with_name(f".{place.name}.part")
             descriptor = os.open(part or path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -67,7 +67,7 @@ class ResultsFile(Writer):
         return cls(path, stream, part)
 
     def header(self, record: HeaderRecord) -> None:
-        """Write the first line, and put the file in its place."""
+        """Write the first line, and move the file to its place."""
         super().header(record)
         if self._part is not None:
             try:
@@ -77,7 +77,7 @@ class ResultsFile(Writer):
         self._part, self.has_header = None, True
 
     def close(self) -> None:
-        """Close the file and let others have it; what could not be written has been said before."""
+        """Close and unlock the file. Errors are suppressed: a write that failed has raised `OutputError` before."""
         with contextlib.suppress(OSError):
             self.stream.close()
         if self._part is not None:
@@ -92,7 +92,7 @@ class ResultsFile(Writer):
 
 
 def _check_free(path: Path) -> None:
-    """Raise `OutputError` where a run writes the file that is there, or where nobody may; there may be none."""
+    """Raise `OutputError` if another run writes the existing file, or if it may not be written. It may be missing."""
     with contextlib.suppress(FileNotFoundError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
@@ -102,7 +102,7 @@ def _check_free(path: Path) -> None:
 
 
 def _lock(path: Path, descriptor: int) -> None:
-    """Lock a file, or raise `OutputError`; a file system without locks is taken as it is."""
+    """Lock a file; raises `OutputError` where another process has the lock. A file system without locks is accepted."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -114,7 +114,7 @@ def _lock(path: Path, descriptor: int) -> None:
 
 
 def _holder(descriptor: int) -> int | None:
-    """Return the process that holds the lock of a file, where the kernel tells."""
+    """Return the id of the process that has the lock of a file, None where the kernel does not report it."""
     inode = os.fstat(descriptor).st_ino
     with contextlib.suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():

@@ -1,8 +1,8 @@
 """
-What each implementation does, gathered from the cells of a run: facts with their evidence, not verdicts.
+Facts about the arithmetic of each implementation, each with its evidence, from the cells of a run. No verdicts.
 
-How a bias is added, in what its sums are taken, whether denormals are flushed, whether a sample's bits depend on the
-batch it is in. Cells are taken one by one and forgotten.
+The facts are: how a bias is added, the format of the accumulator, whether denormals are flushed, and whether the bits
+of a sample depend on its batch. Cells are added one by one and are not kept in memory.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from conformance.results.record import CellRecord, MeasurementRecord, QuestionRe
 #: Implementation, device and dtype.
 Subject = tuple[str, str, str]
 
-#: The format in which sums of a dtype are expected to be taken.
+#: dtype of the operands -> the expected format of the accumulator.
 _ACCUMULATOR: Final = {"float64": "float64", "float32": "float32", "float16": "float32", "bfloat16": "float32"}
-#: The share of the outputs that tell which one way must explain to be called what an implementation does.
+#: The count of all outputs that distinguish the ways of rounding, as `conformance.checks` names it.
+_DISTINGUISHING: Final = "outputs that tell"
+#: The share of those outputs that one way must explain to be reported as what an implementation does.
 _CLEAR: Final = 0.9
-_DENORMALS: Final = ("x denormal", "kernel denormal", "products denormal")
 
 
 @dataclass
 class _Sum:
-    """The largest margin seen of one kind of sum under the bound of the accumulator, and the case it was seen in."""
+    """The largest margin of one kind of sum under the bound of the accumulator, and the case that has it."""
 
     margin: float = 0.0
     case: str = ""
@@ -34,7 +35,7 @@ class _Sum:
 
 
 @dataclass
-class Measured:
+class Measurements:
     """Gathers the facts of a run, cell by cell."""
 
     _ways: dict[Subject, dict[str, Counter[str]]] = field(default_factory=lambda: defaultdict(dict))
@@ -42,7 +43,7 @@ class Measured:
     _sums: dict[Subject, dict[str, _Sum]] = field(default_factory=lambda: defaultdict(dict))
 
     def add(self, record: CellRecord) -> None:
-        """Take what one cell shows."""
+        """Add the facts of one cell."""
         question = record.question
         if question is None or question.dtype not in _ACCUMULATOR or question.error:
             return
@@ -50,8 +51,8 @@ class Measured:
         for check in record.checks:
             if check.facts is None:
                 continue
-            for conduct, counted in check.facts.conduct.items():
-                self._ways[subject].setdefault(conduct, Counter()).update(counted)
+            for operation, counted in check.facts.conduct.items():
+                self._ways[subject].setdefault(operation, Counter()).update(counted)
             if check.facts.bitwise is not None and question.lane == "uniform":
                 self._bitwise[subject].setdefault(check.check, Counter())[check.facts.bitwise] += 1
             if question.lane == "uniform" and _is_one_sum(question):
@@ -59,10 +60,10 @@ class Measured:
                     self._sum(subject, name, float(margin), record.case)
 
     def _sum(self, subject: Subject, name: str, margin: float, case: str) -> None:
-        found = self._sums[subject].setdefault(name, _Sum())
-        found.cells += 1
-        if margin >= found.margin:
-            found.margin, found.case = margin, case
+        largest = self._sums[subject].setdefault(name, _Sum())
+        largest.cells += 1
+        if margin >= largest.margin:
+            largest.margin, largest.case = margin, case
 
     def facts(self) -> list[MeasurementRecord]:
         """Return each fact, sorted by implementation, device and dtype."""
@@ -81,21 +82,18 @@ class Measured:
         ]
 
     def _of(self, subject: Subject) -> Iterator[tuple[str, str, str]]:
-        """Yield what a fact is about, what was found, and by what."""
+        """Yield the topic, the finding and the evidence of each fact."""
         accumulator = _ACCUMULATOR[subject[2]]
         for name, each in sorted(self._sums[subject].items()):
             finding = f"in {accumulator} or better" if each.margin <= 1.0 else f"in less than {accumulator}"
             yield f"sums of {name}", finding, f"margin up to {each.margin:.3g} in {each.cells} cells, at {each.case}"
-        for conduct, counted in sorted(self._ways[subject].items()):
-            tell = counted["outputs that tell"]
-            ways = {way: count for way, count in counted.items() if way != "outputs that tell"}
-            clear = [way for way, count in ways.items() if count >= _CLEAR * tell]
+        for operation, counted in sorted(self._ways[subject].items()):
+            total = counted[_DISTINGUISHING]
+            ways = {way: count for way, count in counted.items() if way != _DISTINGUISHING}
+            clear = [way for way, count in ways.items() if count >= _CLEAR * total]
             shares = ", ".join(f"{count} {way}" for way, count in ways.items())
-            yield (
-                conduct,
-                clear[0] if len(clear) == 1 else "now this, now that",
-                f"of {tell} outputs that tell: {shares}",
-            )
+            finding = clear[0] if len(clear) == 1 else "varies"
+            yield operation, finding, f"of {total} outputs that distinguish the ways: {shares}"
         for check, about in (
             ("positions_independent", "bits in a batch and alone"),
             ("repeatable", "bits of repeated calls"),
@@ -109,5 +107,5 @@ class Measured:
 
 
 def _is_one_sum(question: QuestionRecord) -> bool:
-    """Return whether outputs and gradients are sums of products of numbers that are given: one linear layer's."""
+    """Return whether outputs and gradients are plain sums of products of the operands: one linear layer, no cast."""
     return question.activation == ["linear"] and question.input_dtype is None

@@ -2,13 +2,13 @@
 The types of the lines of a results file, and of their parts.
 
 A line is one JSON object: a `HeaderRecord`, an `ImplementationRecord`, a `CellRecord` or a `FooterRecord`, named by
-its field `type`. Everything after judging works on these types. Fields that no type names may be added freely: reading
-keeps them in `rest`, and `plain` writes them again. This module knows nothing of files.
+its field `type`. Everything after judging works on these types. A file may have fields that no type names: reading
+puts them into `rest`, and `plain` writes them again.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, NamedTuple, TypeVar
+from typing import Annotated, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
@@ -21,16 +21,18 @@ Outcome = Literal["crashed", "timed_out", "violates", "diverges", "conforms", "u
 Number = float | Literal["inf", "-inf", "nan"]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-#: A length or an index; of a row that must be refused it may be negative.
+#: A length or an index. It may be negative in a row that must be refused.
 Length = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 _FEW: Final = msgspec.Meta(max_length=64)
 Axes = Annotated[list[Length], _FEW]
 Shard = Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,5}/[1-9][0-9]{0,5}\Z")]
 T = TypeVar("T")
+#: Plain data that JSON can represent.
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
 
 class CellName(NamedTuple):
-    """What names a cell: three texts, so that it crosses between processes as it is."""
+    """The name of a cell, in three parts. It is a tuple of texts, so that processes can exchange it."""
 
     device: str
     implementation: str
@@ -45,28 +47,28 @@ class CellName(NamedTuple):
         return f"{self.implementation}/{self.case}"
 
 
-class Rest(dict[str, object]):
+class Rest(dict[str, Json]):
     """Fields of a record that its type does not name, as plain data."""
 
 
 _NO_REST: Final = Rest()
 
 
-def _written(default: T) -> T:
-    """Return the default of a field that is written even where it has its default; other fields are left out."""
-    made: T = msgspec.field(default_factory=lambda: default)
-    return made
+def _always_written(default: T) -> T:
+    """Return the default of a field that is always written; other fields are left out where they have their default."""
+    field: T = msgspec.field(default_factory=lambda: default)
+    return field
 
 
 class Part(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """A record, or a part of one."""
 
-    #: What a file holds beside the named fields. No field of a file is decoded into it: a file may have its own `rest`.
+    #: The fields of a file that the type does not name. A field of a file that is itself called `rest` is one of them.
     rest: Rest = _NO_REST
 
 
 class SelectionRecord(Part, frozen=True):
-    """What a run was asked for."""
+    """The options that selected the cells of a run."""
 
     cases: list[str] = []
     implementations: list[str] = []
@@ -74,14 +76,14 @@ class SelectionRecord(Part, frozen=True):
     tier: str | None = None
     random: dict[str, object] | None = None
     shard: Shard | None = None
-    draws: Annotated[int, msgspec.Meta(ge=1, le=10**6)] = _written(1)
-    cpu_isa: str | None = _written(None)
+    draws: Annotated[int, msgspec.Meta(ge=1, le=10**6)] = _always_written(1)
+    cpu_isa: str | None = _always_written(None)
     ledger: bool | None = None
     limits: dict[str, object] | None = None
 
 
 class ShardRecord(Part, frozen=True):
-    """What one shard of a merged file says for itself."""
+    """What the header and footer of one shard of a merged file say about that shard alone."""
 
     shard: str = ""
     #: ISO 8601.
@@ -90,38 +92,38 @@ class ShardRecord(Part, frozen=True):
     cells: Count | None = None
     workers: dict[str, object] | None = None
     machines: list[dict[str, object]] | None = None
-    seconds: Seconds | None = _written(None)
+    seconds: Seconds | None = _always_written(None)
 
 
 class HeaderRecord(Part, frozen=True, tag_field="type", tag="header"):
-    """The first line. `schema` is looked at before all else: of another one this version knows nothing."""
+    """The first line. Its `schema` is checked first: this version reads no other schema."""
 
-    schema: int = _written(SCHEMA)
+    schema: int = _always_written(SCHEMA)
     #: ISO 8601.
     started: str = ""
     #: Distribution -> version.
     distributions: dict[str, object] = {}
     platform: dict[str, object] = {}
-    #: How many workers ran here, and what set their number.
+    #: The number of workers on this machine, and what set it.
     workers: dict[str, object] | None = None
     #: The other machines on which cells ran.
     machines: list[dict[str, object]] | None = None
     selection: SelectionRecord = msgspec.field(default_factory=SelectionRecord)
     #: Cells that were planned.
-    cells: Count = _written(0)
-    #: Of a merged file, what each shard says for itself.
+    cells: Count = _always_written(0)
+    #: The shards of a merged file.
     shards: list[ShardRecord] = []
-    #: Whether the file is of an old night, without the evidence of its cells.
+    #: Whether the evidence of the cells was removed, as it is from old nights.
     thinned: bool = False
 
 
 class ImplementationRecord(Part, frozen=True, tag_field="type", tag="implementation"):
-    """What a process said of itself and of its framework."""
+    """What a process reports about itself and its framework."""
 
     implementation: str
     versions: dict[str, object] | None = None
-    settings: dict[str, object] = _written({})
-    devices: list[str] = _written([])
+    settings: dict[str, object] = _always_written({})
+    devices: list[str] = _always_written([])
     threads: int | None = None
     #: The other machine on which it ran, if any.
     host: str | None = None
@@ -131,7 +133,7 @@ class QuestionRecord(Part, frozen=True):
     """
     The canonical form of a case.
 
-    `conformance.run.reproduce` makes a case of it again. An old night may keep its dtype alone.
+    `conformance.run.reproduce` makes a case from it. An old night may have the dtype alone.
     """
 
     #: An axis that must be refused may be None.
@@ -164,7 +166,7 @@ class EntryRecord(Part, frozen=True):
     """An entry of the ledger, as a cell names it."""
 
     id: str = ""
-    #: Where it stands, as `file:line`.
+    #: Its place, as `file:line`.
     where: str = ""
     kind: str = ""
     why: str = ""
@@ -177,7 +179,7 @@ class EntryRecord(Part, frozen=True):
 
     @property
     def name(self) -> str:
-        """By what the entry is known: where it stands, else its reason."""
+        """What identifies the entry: its place, else its reason."""
         return self.where or self.why or "(no entry)"
 
 
@@ -198,9 +200,9 @@ class CrashRecord(Part, frozen=True, kw_only=True):
     step: str | None = None
     reason: str
     #: The end of what the process printed.
-    stderr: str = _written("")
-    notes: list[str] = _written([])
-    #: The cells that crash it together, where one alone does not.
+    stderr: str = _always_written("")
+    notes: list[str] = _always_written([])
+    #: The cells that crash the process together, where one alone does not.
     culprit: list[str] | None = None
 
 
@@ -214,7 +216,7 @@ class FactsRecord(Part, frozen=True):
     #: Root mean square of the error, and what is allowed.
     rms: Number | None = None
     rms_allowed: Number | None = None
-    #: Way of adding up -> outputs that it explains, and all outputs that tell ways apart.
+    #: Operation -> way of rounding it -> outputs that this way explains; and all outputs that distinguish the ways.
     conduct: dict[str, dict[str, Count]] = {}
     #: Output or gradient -> its largest margin.
     margins: dict[str, Number] | None = None
@@ -230,7 +232,7 @@ class FactsRecord(Part, frozen=True):
     positions: Count | None = None
     #: Step -> the strides of the array that the framework was handed.
     strides: dict[str, object] | None = None
-    #: Whether the check could be asked.
+    #: Whether the check could be made.
     asked: bool | None = None
 
 
@@ -244,19 +246,27 @@ class CheckRecord(Part, frozen=True):
     observed: object = None
     #: The largest error over what is allowed.
     margin: Number | None = None
-    #: The answer that has the worst element, the index of that, what it is, what it must be, and the error allowed.
+    #: The answer that has the worst element.
     where: str | None = None
+    #: The index of the worst element, its value, the exact value, and the error allowed.
     worst: list[int] | None = None
     got: Number | None = None
     exact: Number | None = None
     allowed: Number | None = None
     #: The class of the bound.
     line: str | None = None
+    #: The label of the step that a violation is about, or one gradient of it; `layer` is the index of its layer.
+    #: Older results files have none of the three.
+    step: str | None = None
+    gradient: Literal["dx", "dW", "db"] | None = None
+    layer: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
     raised: RaisedRecord | None = None
+    #: Whether the process ended before the step that the check needs.
+    unreached: bool = False
     facts: FactsRecord | None = None
     #: Entries that cover the cell of a check that violates, and do not explain it.
     near: list[EntryRecord] = []
-    #: What fails where those are applied, if something else.
+    #: What fails with the entries of `near` applied, if it is something else.
     under: str = ""
     #: The entry that explains a check that diverges.
     divergence: EntryRecord | None = None
@@ -274,8 +284,9 @@ class CellRecord(Part, frozen=True, tag_field="type", tag="cell"):
     reason: str = ""
     #: The entry that explains how the process ended.
     divergence: EntryRecord | None = None
-    #: Behaviours that cover a step of the cell, and those without which it would fail.
+    #: Behaviours that cover a step of the cell.
     covered: list[str] = []
+    #: Behaviours without which the cell would fail.
     behaviours: list[str] = []
     #: Behaviours that the cell shows to be gone.
     gone: list[EntryRecord] = []
@@ -286,9 +297,9 @@ class CellRecord(Part, frozen=True, tag_field="type", tag="cell"):
     crash: CrashRecord | None = None
     #: Step -> how long it took (seconds).
     steps: dict[str, Seconds] | None = None
-    #: A script that shows what was seen; a long one is left out.
+    #: A script that shows the failure; a long one is left out.
     reproduce: str = ""
-    seconds: Seconds = _written(0.0)
+    seconds: Seconds = _always_written(0.0)
     #: How long the cell waited for its process (seconds), where it was the first that needed it.
     start: Seconds | None = None
     #: The row of the table, as `file:line`.
@@ -334,11 +345,11 @@ class MeasurementRecord(Part, frozen=True):
 class FooterRecord(Part, frozen=True, tag_field="type", tag="footer"):
     """The last line; without one the run was broken off."""
 
-    counts: dict[str, Count] = _written({})
+    counts: dict[str, Count] = _always_written({})
     #: Whether every planned cell has an outcome.
-    complete: bool = _written(False)
+    complete: bool = _always_written(False)
     #: Wall time of the run.
-    seconds: Seconds = _written(0.0)
+    seconds: Seconds = _always_written(0.0)
     #: Behaviour -> how many cells it covers (`cells`), need it (`seen`) and lack it (`gone`).
     behaviours: dict[str, dict[str, Count]] | None = None
     measured: list[MeasurementRecord] | None = None

@@ -15,12 +15,12 @@ def name_of(cell: Cell) -> CellName:
 
 def cells_of_tests(cells: Iterable[Cell], test_ids: Iterable[str]) -> dict[str, CellName]:
     """
-    Return the cell that each test runs, by the id of the test; tests of something else are left out.
+    Return the cell of each test, by the id of the test. Other tests are left out.
 
-    Workers of pytest-xdist announce the ids of their tests and nothing else. The ids that the cells of a run have are
-    known, and looked up.
+    Workers of pytest-xdist report the ids of their tests and nothing else. The id of each cell's test is computed and
+    looked up.
     """
     # pytest writes ids in ASCII.
     names = {f"test_dense[{each.id.encode('unicode_escape').decode('ascii')}]": name_of(each) for each in cells}
-    found = ((each, names.get(each.rpartition("::")[2])) for each in test_ids)
-    return {test_id: name for test_id, name in found if name is not None}
+    cells_by_test = ((each, names.get(each.rpartition("::")[2])) for each in test_ids)
+    return {test_id: name for test_id, name in cells_by_test if name is not None}

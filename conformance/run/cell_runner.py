@@ -1,4 +1,4 @@
-"""One cell from case to record: asks an implementation's process, judges its answers, applies the ledger."""
+"""One cell from case to record: the question, the answers of the process, and the verdict under the ledger."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from conformance.checks.references import forget_questions
 from conformance.checks.verdict import Trial
 from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
-from conformance.ledger.step import Surroundings, asked_steps
+from conformance.ledger.step import Surroundings, model_steps
 from conformance.reference.lanes.draws import NoDraw
 from conformance.results import OUTCOMES, CellRecord
-from conformance.run.cell_record import judged, not_started, unjudged
-from conformance.run.implementation_process import ProcessHolder, ProcessOptions
+from conformance.run.cell_record import judged_record, start_failure_record, unjudged_record
+from conformance.run.implementation_process import ImplementationProcess, ProcessOptions
 from conformance.run.instruction_set import missing_features, with_limit
 from conformance.sandbox.environment import cpu_features
 from conformance.sandbox.sandbox import Respondent, StartError
@@ -30,13 +30,13 @@ from conformance.sandbox.steps import Build, Hello, SetWeights, Step, Transcript
 
 class Runner:
     """
-    Runs cells one after the other, holding one implementation's process at a time.
+    Runs cells one after the other, with one running process at a time.
 
     Args:
-        behaviours: the declared behaviours that cells are judged with.
-        draws: how often each question is asked, with other values each time.
-        keeps_questions: whether a question is kept for the next implementation. Where there is none, that would take
-            memory, and time to look through it for garbage.
+        behaviours: the declared behaviours.
+        draws: how many questions a cell has, each with other values.
+        keeps_questions: whether a question is kept for the next implementation. With one implementation it would only
+            take memory and time of the garbage collector.
         processes: how processes are run.
     """
 
@@ -53,7 +53,7 @@ class Runner:
         self._draws = draws
         self._keeps_questions = keeps_questions
         self._cpu_isa = options.cpu_isa
-        self._processes = ProcessHolder(options)
+        self._processes = ImplementationProcess(options)
         self._behaviours_by_implementation: dict[str, tuple[Behaviour, ...]] = {}
         self._missing_packages: dict[str, str] = {}
         self._greeted: set[str] = set()
@@ -63,14 +63,14 @@ class Runner:
         """
         Return the record of one cell.
 
-        `start` in it says how long the cell waited for its process, where it was the first that needed it (seconds).
+        Its field `start` is the time that the cell waited for its process (seconds), if it started one.
         """
         started = time.perf_counter()
         cell = replace(cell, implementation=with_limit(cell.implementation, self._cpu_isa))
         missing = self._missing_packages_of(cell.implementation)
-        record = unjudged(cell, "not_run", f"not installed: {missing}") if missing else self._record(cell)
+        record = unjudged_record(cell, "not_run", f"not installed: {missing}") if missing else self._record(cell)
         seconds = round(time.perf_counter() - started, 6)
-        waited = self._processes.take_waited()
+        waited = self._processes.take_start_seconds()
         if not self._keeps_questions:
             forget_questions()
         start = None if waited is None else round(waited, 6)
@@ -78,11 +78,11 @@ class Runner:
 
     @property
     def hellos(self) -> Mapping[str, Hello]:
-        """What the first process of each implementation said of itself, by the implementation's name."""
+        """The greeting of the first process of each implementation, by the implementation's name."""
         return self._processes.hellos
 
     def new_hello(self, implementation: str) -> Hello | None:
-        """Return what the process of an implementation said of itself, once: None before it ran, and from then on."""
+        """Return the greeting of an implementation's process the first time that it is there, else None."""
         hello = self.hellos.get(implementation)
         if hello is None or implementation in self._greeted:
             return None
@@ -91,28 +91,28 @@ class Runner:
 
     @property
     def last_transcript(self) -> Transcript | None:
-        """What came of the last question, for those who compare implementations with one another."""
+        """The transcript of the last question, for callers that compare implementations with each other."""
         return self._last_transcript
 
     @property
     def generation(self) -> int:
-        """How many processes the sandbox held has had: of two cells with the same number one had both."""
+        """The number of the current process; two cells with the same number ran in the same process."""
         sandbox = self._processes.sandbox
         return 0 if sandbox is None else sandbox.generation
 
     def close(self) -> None:
-        """End the process held, if any."""
+        """End the current process, if any."""
         self._processes.close()
 
     def _missing_packages_of(self, implementation: Implementation) -> str:
-        """Return the names of the packages that are not installed, looked for once: a run installs none."""
+        """Return the names of the packages that are not installed. Cached, because a run installs none."""
         if implementation.name not in self._missing_packages:
             missing = implementation.missing_packages()
             self._missing_packages[implementation.name] = missing_text(missing) if missing else ""
         return self._missing_packages[implementation.name]
 
     def _missing_instruction_set(self) -> str | None:
-        """Return why this machine cannot keep to the instruction set asked for, None where it can."""
+        """Return why this machine cannot run the requested instruction set, None if it can."""
         missing = () if self._cpu_isa is None else missing_features(self._cpu_isa, cpu_features())
         return f"--cpu-isa {self._cpu_isa}: the processor lacks {', '.join(missing)}" if missing else None
 
@@ -120,29 +120,31 @@ class Runner:
         """Return the record of a cell whose implementation is installed, without its times."""
         reason = _unmet_need(cell) or self._missing_instruction_set()
         if reason is not None:
-            return unjudged(cell, "not_run", reason)
+            return unjudged_record(cell, "not_run", reason)
         if cell.unsupported is not None:
-            return unjudged(cell, "unsupported", cell.unsupported)
+            return unjudged_record(cell, "unsupported", cell.unsupported)
         try:
-            respondent = self._processes.hold(cell.implementation)
+            respondent = self._processes.process_of(cell.implementation)
         except StartError as error:
-            return not_started(cell, error)
+            return start_failure_record(cell, error)
         hello = self.hellos[cell.implementation.name]
         if cell.device not in hello.devices:
             devices = ", ".join(hello.devices)
-            return unjudged(cell, "not_run", f"no {cell.device} is visible to the framework, which has: {devices}")
+            return unjudged_record(
+                cell, "not_run", f"no {cell.device} is visible to the framework, which has: {devices}"
+            )
         try:
             questions = questions_of(cell, self._draws)
         except (NoDraw, NotImplementedError) as error:
-            return unjudged(cell, "not_run", f"no values can be drawn: {error}")
+            return unjudged_record(cell, "not_run", f"no values can be drawn: {error}")
         worst: CellRecord | None = None
         for question in questions:
             try:
                 transcript = self._transcript(cell, question, respondent)
-            except StartError as error:  # in place of a process that crashed at the draw before, or had grown
-                return not_started(cell, error)
+            except StartError as error:  # a new process after a crash at the draw before, or after too much memory
+                return start_failure_record(cell, error)
             self._last_transcript = transcript
-            record = self._judge(cell, question, transcript)
+            record = self._judged_record(cell, question, transcript)
             if worst is None or OUTCOMES.index(record.outcome) < OUTCOMES.index(worst.outcome):
                 worst = record
         assert worst is not None, "draws is at least 1"
@@ -150,34 +152,34 @@ class Runner:
 
     def _transcript(self, cell: Cell, question: Question, respondent: Respondent) -> Transcript:
         """
-        Return what came of a question.
+        Return the transcript of a question.
 
-        Steps of which a declared behaviour ends the process, or outlives its call, are asked last, and the process is
-        replaced after them even where it survived: a damaged heap answers for other rows. A crash that is as declared
-        is not looked into again on every run; any other is.
+        Steps for which a behaviour declares a crash, or an effect on later calls, run last. The process is replaced
+        after them even if it survives, because a damaged heap could change the answers of other rows. A crash as
+        declared is not investigated; any other is.
         """
         around = self._surroundings(cell)
         replacing = [each for each in self._behaviours_of(cell.implementation.name) if each.replaces_process]
-        steps = asked_steps(question.steps) if replacing else ()
-        # The signals that are declared of each step that is asked last; of one that outlives its call there is none.
+        steps = model_steps(question.steps) if replacing else ()
+        # The declared signals of each step that runs last; none for an effect on later calls.
         last: dict[str, set[str]] = {}
         for step in steps:
             for each in replacing:
-                if each.covers(step, around, cell.case.id):
+                if each.covered_layers(step, around, cell.case.id):
                     last.setdefault(step.label, set()).update(each.instead.crashes)
         sandbox = self._processes.sandbox
         if not last or sandbox is None:
-            return respondent.ask(question.steps, name=cell.case.id)
+            return respondent.run_steps(question.steps, name=cell.case.id)
         ordered = steps_with_last(question.steps, last.keys())
-        transcript = sandbox.ask(ordered, name=cell.case.id)
+        transcript = sandbox.run_steps(ordered, name=cell.case.id)
         crash = transcript.crash
         if crash is not None and not any(signal in crash.reason for signal in last.get(crash.label, ())):
-            transcript = respondent.ask(ordered, name=cell.case.id)
+            transcript = respondent.run_steps(ordered, name=cell.case.id)
         sandbox.close()
         return transcript
 
     def _behaviours_of(self, implementation: str) -> Sequence[Behaviour]:
-        """Return the behaviours of an implementation: few of them, where cells are many."""
+        """Return the behaviours of an implementation. Cached, because an implementation has many cells."""
         if implementation not in self._behaviours_by_implementation:
             self._behaviours_by_implementation[implementation] = of_implementation(self._behaviours, implementation)
         return self._behaviours_by_implementation[implementation]
@@ -189,18 +191,18 @@ class Runner:
             versions=self.hellos[cell.implementation.name].versions,
         )
 
-    def _judge(self, cell: Cell, question: Question, transcript: Transcript) -> CellRecord:
-        """Return what a transcript amounts to, the ledger applied."""
+    def _judged_record(self, cell: Cell, question: Question, transcript: Transcript) -> CellRecord:
+        """Return the record of a transcript, judged under the ledger."""
         behaviours = self._behaviours_of(cell.implementation.name)
         verdict = Trial(cell, question, transcript, behaviours, self._surroundings(cell)).verdict()
-        return judged(cell, question, verdict, transcript)
+        return judged_record(cell, question, verdict, transcript)
 
 
 def steps_with_last(steps: Sequence[Step], labels: Set[str]) -> tuple[Step, ...]:
     """
     Return the steps with those of some labels last.
 
-    A model that is built or given new weights after one of them has all its further steps behind it.
+    After a step that builds or changes a model and is moved, all further steps of that model are moved too.
     """
     moved: set[str] = set()
     changed: set[str] = set()
@@ -216,7 +218,7 @@ def steps_with_last(steps: Sequence[Step], labels: Set[str]) -> tuple[Step, ...]
 
 
 def _unmet_need(cell: Cell) -> str | None:
-    """Return why the machine cannot show what a row is about, None where it can."""
+    """Return why the machine does not meet the need of a row, None if it does."""
     mac = platform.system() == "Darwin"
     there = {
         "cuda": cell.device == "gpu" and not mac,
@@ -225,7 +227,5 @@ def _unmet_need(cell: Cell) -> str | None:
     }
     need = cell.case.needs
     return (
-        None
-        if need is None or there[need]
-        else f"the row is about {need}, and this is {cell.device} on {platform.machine()}"
+        None if need is None or there[need] else f"the row needs {need}; this is {cell.device} on {platform.machine()}"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 #: A module that defines the test of a cell, or imports it.
-_HOLDS_CELLS: Final = re.compile(r"^(def |from conformance\.run\.runner import .*\b)test_dense\b", re.MULTILINE)
+_CELL_TEST: Final = re.compile(r"^(def |from conformance\.run\.runner import .*\b)test_dense\b", re.MULTILINE)
 
 
 def count_other_files(words: Iterable[str]) -> int:
@@ -23,7 +23,7 @@ def needs_table(words: Iterable[str]) -> bool:
 
 def defines_cell_test(path: Path) -> bool:
     """Return whether a file of tests generates tests from the table."""
-    return path.suffix == ".py" and path.is_file() and bool(_HOLDS_CELLS.search(path.read_text("utf-8", "replace")))
+    return path.suffix == ".py" and path.is_file() and bool(_CELL_TEST.search(path.read_text("utf-8", "replace")))
 
 
 def _files(words: Iterable[str]) -> Iterator[Path]:

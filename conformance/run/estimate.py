@@ -1,8 +1,8 @@
 """
-What a run would be, without running it: the cells of each implementation, and how long they are expected to take.
+An estimate of a run: the cells of each implementation, and their expected time.
 
-Nothing is started and no framework is imported. Whether a GPU is visible only a framework can tell, so that with
-`--device auto` the cells of every device that could be there are counted.
+No process is started and no framework is imported. Only a framework can find out whether a GPU is visible, so that
+`--device auto` counts the cells of every possible device.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ def estimate_lines(selection: Selection, *, draws: int = 1) -> Iterator[str]:
     """
     Yield a line for each implementation and device that has cells, one for those that have none, and one for all.
 
-    Time is that of one process after the other, each cell asked `draws` times.
+    The time is for one process after the other, and `draws` questions per cell.
 
     Raises:
-        SelectionError: the table or the command is at fault.
+        SelectionError: the table or the command has a fault.
     """
     chosen = selection.chosen()
     cells = selection.cells(selection.table(), chosen, selection.devices(chosen, elsewhere=True))

@@ -1,12 +1,10 @@
 """
-How long processes take to start and cells to run, as far as an earlier run tells.
+The expected times of starts and cells, from an earlier run.
 
-Shards and the number of workers go by it.
-
-What is known comes with the package, in `times.json`, so that every machine of the same version expects the same and
-need not ask another; `python -m conformance.run.expected_times RESULTS` writes it anew. It holds a start and a usual
-cell for each implementation, and by name the cells far from usual. A time that is wrong
-makes a run slower and never changes what it finds.
+Shards and the number of workers depend on them. They come with the package, in `times.json`, so that all machines with
+the same version expect the same times. `python -m conformance.run.expected_times RESULTS` writes the file again. It has
+the time of a start and of a usual cell for each implementation, and the times of unusual cells by name. A wrong time
+makes a run slower and never changes its results.
 """
 
 from __future__ import annotations
@@ -19,7 +17,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from conformance.results import CellRecord, ResultsError, read
 
@@ -28,18 +28,18 @@ FILE: Final = Path(__file__).parent / "times.json"
 #: Times of an implementation without a record (seconds).
 USUAL_START: Final = 3.0
 USUAL_CELL: Final = 0.05
-#: A cell is named where it takes this many times as long as the usual one, and so much longer (seconds).
+#: A cell is unusual if it takes this many times as long as the usual one, and this much longer (seconds).
 FAR: Final = 4.0
 FAR_SECONDS: Final = 0.2
-#: A second process for the same cells pays where it runs for so many times as long as it takes to start.
-WORTH_A_START: Final = 2.0
-#: A new time replaces the one that is kept where it is off by more than this factor: machines differ, and days do.
-CLEARLY: Final = 1.5
+#: The least time of cells per process, as a multiple of the time of its start.
+CELLS_PER_START: Final = 2.0
+#: A new time replaces the old one if the two differ by more than this factor, because times vary between runs.
+CHANGE: Final = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What one implementation takes (seconds): until its process is up, for a usual cell, and for those far from it."""
+    """The times of one implementation (seconds): a start, a usual cell, and the unusual cells by case."""
 
     start: float = USUAL_START
     cell: float = USUAL_CELL
@@ -51,31 +51,31 @@ _UNKNOWN: Final = Expected()
 
 @dataclass(frozen=True)
 class Times:
-    """What is expected of each implementation, by name."""
+    """The expected times of implementations, by name."""
 
     implementations: Mapping[str, Expected]
 
     def start(self, implementation: str) -> float:
-        """Return how long its process takes until it is up (seconds)."""
+        """Return the time of a start of its process (seconds)."""
         return self._of(implementation).start
 
     def cell(self, implementation: str, case: str) -> float:
-        """Return how long a cell takes, its process being up (seconds)."""
+        """Return the time of a cell in a running process (seconds)."""
         found = self._of(implementation)
         return found.cells.get(case, found.cell)
 
-    def kept_busy(self, cells: Iterable[tuple[str, str, str]]) -> int:
+    def useful_workers(self, cells: Iterable[tuple[str, str, str]]) -> int:
         """
-        Return how many workers cells keep busy, given as (process, implementation, case).
+        Return how many workers are useful for cells, given as (process, implementation, case).
 
-        A worker is worth its start where it runs cells for `WORTH_A_START` times as long.
+        A worker is useful if it runs cells for `CELLS_PER_START` times as long as it starts.
         """
-        left: dict[str, float] = defaultdict(float)
+        totals: dict[str, float] = defaultdict(float)
         starts: dict[str, float] = {}
         for process, implementation, case in cells:
-            left[process] += self.cell(implementation, case)
+            totals[process] += self.cell(implementation, case)
             starts[process] = self.start(implementation)
-        return sum(max(1, int(took / (WORTH_A_START * max(starts[name], 0.1)))) for name, took in left.items())
+        return sum(max(1, int(took / (CELLS_PER_START * max(starts[name], 0.1)))) for name, took in totals.items())
 
     def _of(self, implementation: str) -> Expected:
         return self.implementations.get(implementation, _UNKNOWN)
@@ -83,13 +83,13 @@ class Times:
 
 @functools.cache
 def packaged_times() -> Times:
-    """Return what is known by the package."""
-    return _loaded(json.loads(FILE.read_text(encoding="utf-8")))
+    """Return the times in `times.json`."""
+    return Times(msgspec.json.decode(FILE.read_bytes(), type=_File).implementations)
 
 
 def times_of_results(path: Path) -> Times:
     """
-    Return what a results file tells.
+    Return the times in a results file.
 
     Raises:
         ResultsError: it cannot be read.
@@ -99,30 +99,30 @@ def times_of_results(path: Path) -> Times:
 
 def times_of_records(cells: Iterable[CellRecord]) -> Times:
     """
-    Return what the cells of a run tell, in the order in which they ended.
+    Return the times of the cells of a run, given in the order in which they ended.
 
-    A cell that waited for its process says how long. In a file that does not, the first cell of an implementation is
-    taken for the one that waited.
+    The record of a cell that started its process has the time of the start. In a file without such times, the first
+    cell of an implementation counts as the one that started its process.
     """
     seconds: dict[str, dict[str, float]] = defaultdict(dict)
     starts: dict[str, list[float]] = defaultdict(list)
     first: dict[str, str] = {}
     for each in cells:
-        # What the registry declares unsupported was not asked, and has no check.
+        # A cell that the registry declares unsupported was not run, and has no check.
         if each.outcome == "not_run" or (each.outcome == "unsupported" and not each.checks):
             continue
         name, took = each.implementation, each.seconds
         first.setdefault(name, each.case)
-        # A row with its own environment starts a process of its own, which belongs to what it takes.
+        # A row with its own environment starts its own process, which counts as time of the cell.
         alone = each.question is not None and each.question.environment
         if each.start is not None and not alone:
             starts[name].append(each.start)
             took -= each.start
         seconds[name][each.case] = max(took, 0.0)
-    return Times({name: _summed(found, starts[name], first[name]) for name, found in sorted(seconds.items())})
+    return Times({name: _expected_times(found, starts[name], first[name]) for name, found in sorted(seconds.items())})
 
 
-def _summed(seconds: dict[str, float], starts: list[float], first: str) -> Expected:
+def _expected_times(seconds: dict[str, float], starts: list[float], first: str) -> Expected:
     usual = statistics.median(seconds.values())
     if not starts and len(seconds) > 1:
         starts = [max(0.0, seconds.pop(first) - usual)]
@@ -135,12 +135,12 @@ def _summed(seconds: dict[str, float], starts: list[float], first: str) -> Expec
 
 
 def _rounded(value: float) -> float:
-    """Return a time with two digits, milliseconds at the least."""
+    """Return a time with two digits, at least 1 ms."""
     return max(0.001, float(f"{value:.2g}"))
 
 
 def with_new_times(old: Times, new: Times) -> Times:
-    """Return what is to be kept: what is new, with the old time wherever the new one is not clearly another."""
+    """Return the new times, with the old time wherever the two differ little."""
     found = dict(old.implementations)
     for name, each in new.implementations.items():
         before = found.get(name)
@@ -148,20 +148,23 @@ def with_new_times(old: Times, new: Times) -> Times:
             each
             if before is None
             else Expected(
-                start=_kept(before.start, each.start),
-                cell=_kept(before.cell, each.cell),
-                cells={case: _kept(before.cells.get(case), took) for case, took in each.cells.items()},
+                start=_updated_time(before.start, each.start),
+                cell=_updated_time(before.cell, each.cell),
+                cells={case: _updated_time(before.cells.get(case), took) for case, took in each.cells.items()},
             )
         )
     return Times(dict(sorted(found.items())))
 
 
-def _kept(old: float | None, new: float) -> float:
-    return new if old is None or not 1 / CLEARLY <= new / old <= CLEARLY else old
+def _updated_time(old: float | None, new: float) -> float:
+    return new if old is None or not 1 / CHANGE <= new / old <= CHANGE else old
 
 
-def _loaded(content: Mapping[str, Any]) -> Times:
-    return Times({name: Expected(**each) for name, each in content["implementations"].items()})
+class _File(msgspec.Struct):
+    """The content of `times.json`."""
+
+    about: str
+    implementations: dict[str, Expected]
 
 
 def as_text(times: Times) -> str:

@@ -1,4 +1,4 @@
-"""The process of an implementation while its cells run: one at a time, and what is known of how each starts."""
+"""The processes of implementations while cells run: one at a time, with the history of their starts."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Final
 
 from conformance.adapters.registry import Implementation
-from conformance.sandbox.sandbox import InProcess, Investigator, Limits, Respondent, Sandbox, StartError
+from conformance.sandbox.sandbox import InProcessSandbox, Investigator, Limits, Respondent, Sandbox, StartError
 from conformance.sandbox.steps import Hello
 
-#: Where JAX keeps what it compiled; the sandbox keys it by version.
+#: The folder for programs that JAX compiled; the sandbox has a subfolder for each version.
 DEFAULT_CACHE: Final = Path("~/.cache/dense-conformance")
-#: How often in a row a process may fail to start that started before.
+#: How often in a row a process that started before may fail to start.
 TRIES: Final = 3
-#: What one process is for: an implementation's name, and its environment.
+#: The name of an implementation and the environment variables of its process.
 ProcessKey = tuple[str, tuple[tuple[str, str], ...]]
 
 
@@ -29,25 +29,25 @@ class ProcessOptions:
     #: Threads that a process may use.
     threads: int = 1
     limits: Limits = field(default_factory=Limits)
-    #: Where compiled programs are kept from one process to the next, None for nowhere.
+    #: Folder for compiled programs, shared by processes; None for none.
     cache: Path | None = None
-    #: The instruction set that processes are limited to, None for the processor's own.
+    #: The instruction set of `--cpu-isa`, None without a limit.
     cpu_isa: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartHistory:
     """
-    How the starts of one process went: none yet, up the last time, or failed some times in a row.
+    The starts of one process: none yet, the last one successful, or failures in a row.
 
     A process that never started fails for good the first time. A process that started once is retried up to `TRIES`
     times in a row.
     """
 
     was_up: bool = False
-    #: Failures since the last time that it was up.
+    #: Failures since the last successful start.
     failures: int = 0
-    #: The last failure, None where there is none since then.
+    #: The last failure since then, if any.
     error: StartError | None = None
 
     def started(self) -> StartHistory:
@@ -60,16 +60,16 @@ class StartHistory:
 
     @property
     def final_error(self) -> StartError | None:
-        """Why the process is not started any more, None where it may be tried."""
+        """The reason not to start the process again, None if it may be tried."""
         return self.error if self.failures >= (TRIES if self.was_up else 1) else None
 
 
-class ProcessHolder:
-    """Holds the process of one implementation at a time, and ends it where another is needed."""
+class ImplementationProcess:
+    """The running process: of one implementation at a time, ended when another is needed."""
 
     def __init__(self, options: ProcessOptions) -> None:
         self._options = options
-        self._held: ProcessKey | None = None
+        self._key: ProcessKey | None = None
         self._respondent: Respondent | None = None
         self._sandbox: Sandbox | None = None
         self._histories: dict[ProcessKey, StartHistory] = {}
@@ -78,35 +78,35 @@ class ProcessHolder:
 
     @property
     def sandbox(self) -> Sandbox | None:
-        """The sandbox of the process held, None where there is none, or where it is the suite's own."""
+        """The sandbox of the running process, None without one or with the adapter in the suite's own process."""
         return self._sandbox
 
     @property
     def hellos(self) -> Mapping[str, Hello]:
-        """What the first process of each implementation said of itself, by the implementation's name."""
+        """The greeting of the first process of each implementation, by the implementation's name."""
         return self._hellos
 
-    def take_waited(self) -> float | None:
-        """Return how long it took to start a process since this was last called (seconds), None where none was."""
+    def take_start_seconds(self) -> float | None:
+        """Return the time of the last start (seconds), None if no process started since the last call."""
         waited, self._waited = self._waited, None
         return waited
 
-    def hold(self, implementation: Implementation) -> Respondent:
+    def process_of(self, implementation: Implementation) -> Respondent:
         """
         Return the running process of an implementation, ending that of another first.
 
         Raises:
-            StartError: it did not start, now or so often before that it is not tried any more.
+            StartError: it did not start, or failed so often before that it is not tried again.
         """
         key = (implementation.name, tuple(sorted(implementation.environment.items())))
         history = self._histories.get(key, StartHistory())
         if history.final_error is not None:
             raise history.final_error
-        is_new = self._held != key
+        is_new = self._key != key
         if self._respondent is None or is_new:
             self.close()
-            self._respondent = self._made(implementation)
-            self._held = key
+            self._respondent = self._new_respondent(implementation)
+            self._key = key
         started = time.perf_counter()
         try:
             hello = self._respondent.start()
@@ -115,22 +115,22 @@ class ProcessHolder:
             self.close()
             raise
         self._histories[key] = history.started()
-        # What a process with a row's own switches says of itself stands for no other.
+        # The greeting of a process with a row's own environment does not replace the first one.
         self._hellos.setdefault(implementation.name, hello)
         if is_new:
             self._waited = time.perf_counter() - started
         return self._respondent
 
-    def _made(self, implementation: Implementation) -> Respondent:
-        """Return what answers for an implementation; nothing is started yet."""
+    def _new_respondent(self, implementation: Implementation) -> Respondent:
+        """Return the respondent of an implementation, not started yet."""
         options = self._options
         if options.in_process:
-            return InProcess(implementation, threads=options.threads, cache=options.cache)
+            return InProcessSandbox(implementation, threads=options.threads, cache=options.cache)
         self._sandbox = Sandbox(implementation, limits=options.limits, threads=options.threads, cache=options.cache)
         return Investigator(self._sandbox)
 
     def close(self) -> None:
-        """End the process held, if any."""
+        """End the running process, if any."""
         if self._respondent is not None:
             self._respondent.close()
-        self._respondent = self._sandbox = self._held = None
+        self._respondent = self._sandbox = self._key = None

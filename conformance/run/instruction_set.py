@@ -1,8 +1,8 @@
 """
-Limits on the processor's instruction set: what `--cpu-isa NAME` sets in the environment of a framework's process.
+Limits on the processor's instruction set: the variables that `--cpu-isa NAME` sets for a framework's process.
 
-A library picks its kernels by what the processor offers, so the same release adds up in another order on another
-machine. The variables here make a library take the kernels of an older processor. Frameworks are not imported.
+A library selects its kernels by the features of the processor. So one release adds in different orders on different
+machines. These variables make a library use the kernels of an older processor. Frameworks are not imported.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Set
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from conformance.adapters.implementation import Implementation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InstructionSet:
-    """One instruction set of x86-64, in the words of each library."""
+    """One instruction set of x86-64, by the name that each library gives it."""
 
     #: Features as Linux names them that this set adds to the sets before it. A processor without one lacks the set.
     features: frozenset[str]
@@ -80,10 +80,10 @@ INSTRUCTION_SETS: Final = {
 }
 NAMES: Final = tuple(INSTRUCTION_SETS)
 
-#: Beginnings of the names of features that kernels are picked by. Other features (`rdrand`, `sha_ni`) change no sum.
+#: Prefixes of the features that select kernels. Other features (`rdrand`, `sha_ni`) change no sum.
 _VECTOR_FEATURES: Final = ("amx", "avx", "f16c", "fma", "vaes", "vpclmulqdq", "xop")
-#: Packages with kernels that no variable limits: they ask the processor. TensorFlow does so before it calls its oneDNN,
-#: which aborts on 16-bit products if it alone is limited, as on no real machine. So oneDNN is not limited beside these.
+#: Packages with kernels that no variable limits. TensorFlow selects its own kernels by the processor, and its oneDNN
+#: aborts on 16-bit products if only oneDNN is limited. So oneDNN is not limited for these.
 _UNLIMITED: Final = frozenset({"ai_edge_litert", "mlx", "onnxruntime", "openvino", "tensorflow", "tinygrad"})
 
 
@@ -93,7 +93,7 @@ def missing_features(name: str, features: Set[str]) -> tuple[str, ...]:
 
 
 def is_limited(implementation: Implementation) -> bool:
-    """Return whether an implementation has only kernels that keep to a limit; False for those of TensorFlow."""
+    """Return whether a limit applies to all kernels of an implementation; False for those of TensorFlow."""
     return not _UNLIMITED & {*implementation.packages}
 
 
@@ -130,9 +130,9 @@ def _disabled_in_numpy(name: str) -> tuple[str, ...]:
     """
     import numpy as np
 
-    kernels: Any = np.show_config(mode="dicts")["SIMD Extensions"]
+    kernels = np.show_config(mode="dicts")["SIMD Extensions"]
     within = frozenset().union(*(each.numpy for each in _up_to(name)))
-    # Of features that the machine lacks, NumPy takes no notice.
+    # NumPy ignores features that the machine does not have.
     dispatched = [*kernels.get("found", ()), *kernels.get("not found", ())]
     return tuple(each for each in dispatched if each not in within)
 

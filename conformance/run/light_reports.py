@@ -1,9 +1,9 @@
 """
-Keeps pytest's terminal reporter from holding every report to the end of the run: memory that no cell adds to.
+Memory of pytest's terminal reporter: reports of cells are replaced by marks, so that memory does not grow with cells.
 
-The reporter holds reports to count them, and to print those that somebody asked to see. The tests of cells are still
-counted, one by one, by a mark in the place of each; who asks for reports (`-rA`, `--durations`, tracebacks) still gets
-them. What a cell came to is in its record, which is written when it comes.
+The reporter keeps reports to count them and to print the requested ones. A mark in the place of a report is still
+counted. With options that print reports (`-rA`, `--durations`, tracebacks) the reports stay. The result of a cell is in
+its record, which is already written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PRINTED: Final = {"passed": "pP", "xfailed": "x", "skipped": "s"}
 
 
 class _Mark:
-    """Stands for a report that was counted."""
+    """Takes the place of a report that was counted."""
 
 
 _MARK: Final = _Mark()
@@ -25,9 +25,9 @@ _MARK: Final = _Mark()
 
 class LightReports:
     """
-    Replaces reports as soon as all that look at one have seen it.
+    Replaces each report after all hooks have read it.
 
-    A worker of pytest-xdist has a reporter too, which never `prints` anything.
+    The reporter of a worker of pytest-xdist prints nothing (`prints`).
     """
 
     def __init__(self, config: pytest.Config, reporter: pytest.TerminalReporter, *, prints: bool) -> None:
@@ -36,25 +36,25 @@ class LightReports:
             self._counted = {"", "failed", *_PRINTED}
             return
         option = config.option
-        wanted = reporter.reportchars
-        self._counted = {name for name, letters in _PRINTED.items() if not set(letters) & set(wanted)}
-        if option.tbstyle == "no" and "f" not in wanted:
+        printed = reporter.reportchars
+        self._counted = {name for name, letters in _PRINTED.items() if not set(letters) & set(printed)}
+        if option.tbstyle == "no" and "f" not in printed:
             self._counted.add("failed")
         if option.xfail_tb:
             self._counted.discard("xfailed")
-        # Set-up and tear-down that went well are of no category, and asked for by their durations alone.
+        # Set-up and tear-down that passed have no category, and are printed only with their durations.
         self._counted.add("")
         if option.durations is not None or "times" in config.getini("console_output_style"):
             self._counted.clear()
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Leave a mark for the report of a cell's test, which the reporter has just put last in its category."""
+        """Replace the report of a cell's test, which the reporter has just put last in its category, by a mark."""
         if not hasattr(report, "conformance_cell"):
             return
         for category in self._counted:
-            kept = self._stats.get(category)
-            if kept and kept[-1] is report:
-                kept.pop()
+            reports = self._stats.get(category)
+            if reports and reports[-1] is report:
+                reports.pop()
                 if category:
-                    kept.append(_MARK)
+                    reports.append(_MARK)

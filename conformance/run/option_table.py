@@ -1,8 +1,8 @@
 """
 The options of a run, each declared once.
 
-`conformance run` (click), pytest, the workers of other machines and the command that runs one cell alone have their
-options from `OPTIONS`. The module imports no room above `table`, so that commands which run nothing start at once.
+`conformance run` (click), pytest, the workers of other machines and the command for a single cell read `OPTIONS`. The
+module imports no package above `table`, so that commands which run nothing start fast.
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ class Option:
     help: str
     #: The type of its value: str, int, float for a number more than 0, bool for a switch.
     kind: type[str | int | float | bool] = str
-    #: None where the object that takes the value has a default of its own.
+    #: None if the object that receives the value has its own default.
     default: str | int | None = None
     choices: tuple[str, ...] = ()
     metavar: str | None = None
     #: The smallest value of an integer.
     least: int | None = None
     repeatable: bool = False
-    #: Its names in `conformance run`, with dashes, where they are not its name.
+    #: Its names in `conformance run`, with dashes, if they differ from its name.
     flags: tuple[str, ...] = ()
-    #: Whether `conformance run` has it; else pytest alone.
+    #: Whether `conformance run` has it; else only pytest does.
     is_of_command: bool = True
-    #: Whether the workers of other machines need it: those of this machine are started with all options.
-    concerns_workers: bool = False
-    #: Whether one cell alone is found, or judged, in another way without it.
-    concerns_cell: bool = False
+    #: Whether workers on other machines need it. Workers on this machine receive all options.
+    affects_workers: bool = False
+    #: Whether the result of a single cell depends on it.
+    affects_cell: bool = False
 
     def fault(self, value: object) -> str | None:
-        """Return what is wrong with a value that pytest was given, None where it may be."""
+        """Return the fault of a value, None if it is valid."""
         if self.least is not None and isinstance(value, int) and value < self.least:
-            return f"--{self.name} is at least {self.least}"
+            return f"--{self.name} must be at least {self.least}"
         if self.kind is float and isinstance(value, float) and not 0 < value < math.inf:
-            return f"--{self.name} is more than 0"
+            return f"--{self.name} must be more than 0"
         return None
 
-    def words(self, value: object) -> list[str]:
-        """Return the words that give pytest a value; none for the default."""
+    def arguments(self, value: object) -> list[str]:
+        """Return the arguments of pytest for a value; none for the default."""
         if value is None or value is False or value == self.default:
             return []
         if self.kind is bool:
@@ -73,16 +73,16 @@ OPTIONS: Final = (
         flags=("-i", "--implementation"),
     ),
     Option(name="device", help="auto: the CPU, and the GPU where one is visible.", default="cpu", choices=DEVICES),
-    Option(name="tier", help="A tier includes the ones before it.", default="full", choices=TIERS, concerns_cell=True),
+    Option(name="tier", help="A tier includes the ones before it.", default="full", choices=TIERS, affects_cell=True),
     Option(
         name="cases",
         is_of_command=False,
         help="YAML file or folder; repeatable.",
         metavar="PATH",
         repeatable=True,
-        concerns_cell=True,
+        affects_cell=True,
     ),
-    Option(name="random", help="Add N random cases.", kind=int, default=0, metavar="N", least=0, concerns_cell=True),
+    Option(name="random", help="Add N random cases.", kind=int, default=0, metavar="N", least=0, affects_cell=True),
     Option(
         name="random-seed",
         help="The seed of the random cases.",
@@ -91,69 +91,71 @@ OPTIONS: Final = (
         metavar="S",
         least=0,
         flags=("--seed",),
-        concerns_cell=True,
+        affects_cell=True,
     ),
-    Option(name="threads", help="Of each process; its share of the CPUs.", kind=int, metavar="N", least=1),
+    Option(name="threads", help="Threads of each process; its share of the CPUs.", kind=int, metavar="N", least=1),
     Option(
         name="cpu-isa",
         help="Limit frameworks to this instruction set.",
         choices=NAMES,
-        concerns_workers=True,
-        concerns_cell=True,
+        affects_workers=True,
+        affects_cell=True,
     ),
     Option(name="shard", help="Run the I-th of N parts.", default="1/1", metavar="I/N"),
-    Option(name="times", help="Expect cells to take as long as they did in this results file.", metavar="RESULTS"),
-    Option(
-        name="no-ledger", help="Known divergences violate, as if nobody knew of them.", kind=bool, concerns_cell=True
-    ),
-    Option(name="strict-ledger", help="Exit with 1 where a known divergence is gone.", kind=bool),
+    Option(name="times", help="Expected times of cells, from this results file.", metavar="RESULTS"),
+    Option(name="no-ledger", help="Known divergences violate.", kind=bool, affects_cell=True),
+    Option(name="strict-ledger", help="Exit with 1 if a known divergence is gone.", kind=bool),
     Option(
         name="draws",
-        help="Ask every question N times.",
+        help="Ask every question N times, with other values.",
         kind=int,
         default=1,
         metavar="N",
         least=1,
-        concerns_workers=True,
+        affects_workers=True,
     ),
     Option(
         name="deadline",
         help="CPU time per thread for a cell's answers; 300.",
         kind=float,
         metavar="SECONDS",
-        concerns_workers=True,
+        affects_workers=True,
     ),
     Option(
         name="start-deadline",
-        help="CPU time until a process is up; 120.",
+        help="CPU time of the start of a process; 120.",
         kind=float,
         metavar="SECONDS",
-        concerns_workers=True,
+        affects_workers=True,
     ),
     Option(
-        name="hang", help="Wall time almost without CPU time; 60.", kind=float, metavar="SECONDS", concerns_workers=True
+        name="hang",
+        help="Wall time almost without CPU time after which a process hangs; 60.",
+        kind=float,
+        metavar="SECONDS",
+        affects_workers=True,
     ),
     Option(
         name="memory",
-        help="Resident, that a framework's process may take; 8.",
+        help="Resident memory of a framework's process; 8.",
         kind=float,
         metavar="GIB",
-        concerns_workers=True,
+        affects_workers=True,
     ),
     Option(name="results", is_of_command=False, help="Write the results, a JSON object a line.", metavar="FILE"),
     Option(
         name="progress",
         is_of_command=False,
-        help="How far a run has come and how long it will take, not dots.",
+        help="Show progress and remaining time, not dots.",
         kind=bool,
     ),
-    Option(name="in-process", is_of_command=False, help="For a debugger: no process of its own.", kind=bool),
+    Option(name="in-process", is_of_command=False, help="For a debugger: run the adapter in this process.", kind=bool),
 )
 
 
-def words_of(values: Mapping[str, object], options: Iterable[Option] = OPTIONS) -> list[str]:
-    """Return the words that give pytest those of some options that are among `values`, by name."""
-    return [word for each in options if each.name in values for word in each.words(values[each.name])]
+def arguments_of(values: Mapping[str, object], options: Iterable[Option] = OPTIONS) -> list[str]:
+    """Return the arguments of pytest for the options that have a value in `values`, by name."""
+    return [argument for each in options if each.name in values for argument in each.arguments(values[each.name])]
 
 
 def add_to(parser: pytest.Parser) -> None:

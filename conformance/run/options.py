@@ -1,4 +1,4 @@
-"""What the options of pytest ask a run to do, made once from its configuration."""
+"""The options of a run, read once from the configuration of pytest."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from conformance.run.option_table import OPTIONS, words_of
+from conformance.run.option_table import OPTIONS, arguments_of
 from conformance.run.selection import Selection, SelectionError, parse_shard
 from conformance.sandbox.sandbox import GIB, Limits
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options of one run; `conformance.run.option_table` says what each of them is."""
+    """The options of one run; `conformance.run.option_table` describes each."""
 
     selection: Selection
     limits: Limits
@@ -28,7 +28,7 @@ class Options:
     strict_ledger: bool
     results: Path | None
     has_progress: bool
-    #: The values that pytest was given, by the name of the option.
+    #: The values of the command line, by the name of the option.
     given: Mapping[str, Any]
 
     @classmethod
@@ -37,7 +37,7 @@ class Options:
         Return the options of a configuration.
 
         Raises:
-            SelectionError: one of them has a value that it cannot have.
+            SelectionError: an option has an invalid value.
         """
         given = {each.name: config.getoption(f"--{each.name}") for each in OPTIONS}
         for each in OPTIONS:
@@ -58,22 +58,22 @@ class Options:
             given=given,
         )
 
-    def words_for_workers(self) -> list[str]:
-        """Return the words that give pytest on another machine the options that concern its workers."""
-        return words_of(self.given, (each for each in OPTIONS if each.concerns_workers))
+    def arguments_for_workers(self) -> list[str]:
+        """Return the arguments of pytest for workers on another machine."""
+        return arguments_of(self.given, (each for each in OPTIONS if each.affects_workers))
 
-    def words_for_cell(self, device: str, implementation: str) -> list[str]:
-        """Return the words that give pytest all that concerns one cell of this run."""
-        words = words_of({"implementation": [implementation], "device": device})
-        return [*words, *words_of(self.given, (each for each in OPTIONS if each.concerns_cell))]
+    def arguments_for_cell(self, device: str, implementation: str) -> list[str]:
+        """Return the arguments of pytest that run one cell of this run."""
+        arguments = arguments_of({"implementation": [implementation], "device": device})
+        return [*arguments, *arguments_of(self.given, (each for each in OPTIONS if each.affects_cell))]
 
 
 def selection_of(given: Mapping[str, Any]) -> Selection:
     """
-    Return what the values of options, by name, select.
+    Return the selection of option values, given by name.
 
     Raises:
-        SelectionError: the shard is none.
+        SelectionError: the shard is invalid.
     """
     return Selection(
         cases=tuple(given["cases"]),
@@ -88,12 +88,12 @@ def selection_of(given: Mapping[str, Any]) -> Selection:
 
 
 def _limits(given: Mapping[str, Any]) -> Limits:
-    """Return what a process may take: as given, or the default of each limit."""
-    usual = Limits()
+    """Return the limits of a process, each as given or its default."""
+    default = Limits()
     memory = given["memory"]
     return Limits(
-        question=given["deadline"] or usual.question,
-        start=given["start-deadline"] or usual.start,
-        hang=given["hang"] or usual.hang,
-        memory=usual.memory if memory is None else max(1, round(memory * GIB)),
+        question=given["deadline"] or default.question,
+        start=given["start-deadline"] or default.start,
+        hang=given["hang"] or default.hang,
+        memory=default.memory if memory is None else max(1, round(memory * GIB)),
     )

@@ -1,4 +1,4 @@
-"""What a run does: the plan of the process that leads it, and what each process of pytest is assigned."""
+"""The plan of a run, and the assignment of each process of pytest."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from conformance.sandbox.environment import cpu_features
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """What one process of pytest runs."""
+    """The work of one process of pytest."""
 
     cells: tuple[Cell, ...]
     behaviours: tuple[Behaviour, ...]
-    #: Threads of each process that it starts.
+    #: Threads of each framework's process.
     threads: int
-    #: Whether tests are generated from the table: no other test needs it to be there, or to be without fault.
+    #: Whether tests are generated from the table. Other tests run even if the table is missing or has faults.
     reads_table: bool
-    #: The other machine that it is on, None for the one that leads the run.
+    #: The name of its machine, None for the machine that leads the run.
     host: str | None = None
     #: Whether pytest writes a JUnit file of the run.
     writes_junit: bool = False
@@ -38,24 +38,24 @@ class Assignment:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What follows from the options of a run, before anything of it is run."""
+    """Everything that follows from the options of a run, before it starts."""
 
     implementations: tuple[Implementation, ...]
     machines: Machines
     #: The cells of this shard.
     cells: tuple[Cell, ...]
-    #: Names of the implementations that are asked something in some shard: not all of their cells are unsupported.
-    askable: frozenset[str]
-    #: Globs of rows that match no implementation, each a line with its row.
+    #: Names of the implementations with a supported cell in some shard.
+    supported: frozenset[str]
+    #: Globs of rows that match no implementation, each as a line with its row.
     unknown_globs: tuple[str, ...]
     behaviours: tuple[Behaviour, ...]
-    #: How long cells are expected to take.
+    #: The expected times of cells.
     times: Times
     reads_table: bool
 
 
 def assignment_of_worker(config: pytest.Config) -> Assignment:
-    """Return the assignment of a worker, which runs what it is sent, and reads no file that may not be there."""
+    """Return the assignment of a worker, which the leading process sent; a worker reads neither table nor ledger."""
     sent: transfer.WorkerInput = config.workerinput["conformance"]  # type: ignore[attr-defined]  # pytest-xdist adds it
     cells, behaviours = transfer.unpack(sent["cells"])
     return Assignment(
@@ -69,7 +69,7 @@ def assignment_of_worker(config: pytest.Config) -> Assignment:
 
 
 def assignment_of_leader(plan: Plan, options: Options, config: pytest.Config) -> Assignment:
-    """Return the assignment of the process that leads a run: all of it, where there are no workers."""
+    """Return the assignment of the leading process: all cells, if there are no workers."""
     return Assignment(
         cells=plan.cells,
         behaviours=plan.behaviours,
@@ -84,8 +84,8 @@ def plan_of(options: Options, config: pytest.Config) -> Plan:
     Return the plan of a run.
 
     Raises:
-        SelectionError: table, ledger or command is at fault.
-        pytest.UsageError: a machine is named in a way that pytest-xdist does not know.
+        SelectionError: the table, the ledger or the command has a fault.
+        pytest.UsageError: pytest-xdist does not accept the name of a machine.
     """
     selection = options.selection
     times = selection.expected_times()
@@ -95,14 +95,14 @@ def plan_of(options: Options, config: pytest.Config) -> Plan:
     if reads_table and not elsewhere and not config.option.collectonly:
         selection.check_adapters(chosen, options.limits)
     devices = selection.devices(chosen, elsewhere=machines.are_all_elsewhere)
-    # Read here and not when tests are generated, where a fault would come with a traceback.
+    # Read here, because a fault during the generation of tests would have a traceback.
     cases = selection.table() if reads_table else ()
     cells = selection.every_cell(cases, chosen, devices)
     return Plan(
         implementations=chosen,
         machines=machines,
         cells=selection.part(cells),
-        askable=frozenset(each.implementation.name for each in cells if each.unsupported is None),
+        supported=frozenset(each.implementation.name for each in cells if each.unsupported is None),
         unknown_globs=tuple(f"{case.row}: {fault}" for case, _, fault in unknown_globs(cases)),
         behaviours=selection.ledger() if reads_table and options.has_ledger else (),
         times=times,
@@ -111,13 +111,15 @@ def plan_of(options: Options, config: pytest.Config) -> Plan:
 
 
 def _machines(options: Options, config: pytest.Config, *, reads_table: bool) -> Machines:
-    """Return the machines of a run, with the implementations that it asks on each; raises as `plan_of` does."""
+    """Return the machines of a run with its implementations; raises as `plan_of` does."""
     selection = options.selection
     elsewhere, only = are_elsewhere(config)
     if options.cpu_isa is not None and not only and (missing := missing_features(options.cpu_isa, cpu_features())):
         raise SelectionError(f"--cpu-isa {options.cpu_isa}: the processor lacks {', '.join(missing)}")
     if elsewhere and selection.device == "auto":
-        raise SelectionError("--device auto looks for a GPU on this machine alone: with --tx say cpu or gpu")
+        raise SelectionError(
+            "--device auto looks for a GPU only on this machine: with --tx use --device cpu or --device gpu"
+        )
     return Machines(
         selection.chosen(elsewhere=only) if reads_table else (),
         named=selection.implementations,
@@ -129,12 +131,12 @@ def _machines(options: Options, config: pytest.Config, *, reads_table: bool) -> 
 
 
 def workers_of(plan: Plan, options: Options, config: pytest.Config) -> resources.Allocation:
-    """Return how many workers a run starts where their number is not given."""
-    asked = (each for each in plan.cells if each.unsupported is None)
-    cells = ((f"{e.device}/{e.implementation.name}", e.implementation.name, e.case.id) for e in asked)
+    """Return how many workers a run starts if the command does not give the number."""
+    supported = (each for each in plan.cells if each.unsupported is None)
+    cells = ((f"{e.device}/{e.implementation.name}", e.implementation.name, e.case.id) for e in supported)
     logical = resources.cpus()
     return resources.allocation(
-        plan.times.kept_busy(cells) + count_other_files(config.args),
+        plan.times.useful_workers(cells) + count_other_files(config.args),
         cpus=logical if config.option.numprocesses == "logical" else resources.cores(),
         logical=logical,
         memory=resources.memory(),
@@ -143,10 +145,10 @@ def workers_of(plan: Plan, options: Options, config: pytest.Config) -> resources
 
 
 def check_in_process(options: Options, plan: Plan, config: pytest.Config) -> None:
-    """Raise `SelectionError` where a run cannot hold its implementations in the process of pytest, as it is to."""
+    """Raise `SelectionError` if a run with `--in-process` cannot run its implementations in the process of pytest."""
     if not options.in_process or not plan.reads_table:
         return
     if len(plan.implementations) != 1:
-        raise SelectionError("--in-process holds one implementation: name it with --implementation")
+        raise SelectionError("--in-process runs one implementation: name it with --implementation")
     if config.getoption("tx", None):
         raise SelectionError("--in-process and -n exclude one another")

@@ -1,9 +1,9 @@
 """
-The part of the suite that speaks pytest: options, expansion of the table into tests, what reports carry.
+The pytest plugin: options, expansion of the table into tests, and the content of reports.
 
-Loaded by `-p conformance.run.plugin` in this project's own options and by `conformance run`, never through an entry
-point of pytest, so that it cannot touch anybody else's test run. What the process that leads a run does beside this is
-in `conformance.run.leader`, what it does where there are workers in `conformance.run.distributed.hooks`.
+This project's own options and `conformance run` load it with `-p conformance.run.plugin`. It is no entry point of
+pytest, so that it never affects other test runs. The leading process also has the hooks of `conformance.run.leader`
+and, with workers, those of `conformance.run.distributed.hooks`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from msgspec.structs import replace
 
 from conformance.checks.cell import Cell
 from conformance.results import CellRecord
-from conformance.results.codec import encoded
+from conformance.results.codec import encode
 from conformance.results.locked_file import OutputError, ResultsFile
 from conformance.results.record import ImplementationRecord
 from conformance.run import option_table, resources
 from conformance.run.cell_name import name_of
 from conformance.run.cell_runner import Runner
 from conformance.run.distributed import transfer
-from conformance.run.distributed.hooks import WithXdist
+from conformance.run.distributed.hooks import XdistHooks
 from conformance.run.errors import print_error
 from conformance.run.implementation_process import DEFAULT_CACHE, ProcessOptions
 from conformance.run.leader import Leader
@@ -52,8 +52,8 @@ from conformance.text import is_coloured
 _Hook = Generator[None, pytest.TestReport, pytest.TestReport]
 OPTIONS: Final = pytest.StashKey[Options]()
 ASSIGNMENT: Final = pytest.StashKey[Assignment]()
-#: The plan that was made to find out how many workers there are, and how many.
-PLANNED: Final = pytest.StashKey[tuple[Plan, resources.Allocation]]()
+#: The plan that was made to find the number of workers, with that number.
+PLAN: Final = pytest.StashKey[tuple[Plan, resources.Allocation]]()
 #: GC threshold. Collected tests and kept questions live all session; frequent collections rescan them for nothing.
 OBJECTS_BETWEEN_COLLECTIONS: Final = 10_000
 
@@ -65,22 +65,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Return how many workers `-n auto` starts: no more than memory allows and cells keep busy."""
+    """Return how many workers `-n auto` starts: as many as memory and cells allow."""
     if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or config.option.help or config.option.version:
-        return None  # xdist itself reads what the variable says
+        return None  # xdist reads the variable itself
     try:
         options = Options.of(config)
         plan = plan_of(options, config)
     except (SelectionError, pytest.UsageError) as error:
         raise _usage_fault(error) from None
     allocation = workers_of(plan, options, config)
-    config.stash[PLANNED] = plan, allocation
+    config.stash[PLAN] = plan, allocation
     return allocation.workers
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Settle what is asked for before anything is collected."""
+    """Read the options and make the plan, before tests are collected."""
     if config.option.help or config.option.version:
         return
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
@@ -100,8 +100,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _lead(config: pytest.Config, options: Options) -> None:
-    """Register what leads a run; raises as `plan_of` does, or where the results file cannot be written."""
-    plan, allocation = config.stash.get(PLANNED, None) or (plan_of(options, config), None)
+    """Register the hooks of the leading process; raises as `plan_of` does, or if the results file cannot be written."""
+    plan, allocation = config.stash.get(PLAN, None) or (plan_of(options, config), None)
     check_in_process(options, plan, config)
     config.stash[ASSIGNMENT] = assignment_of_leader(plan, options, config)
     recorder = Recorder()
@@ -117,11 +117,11 @@ def _lead(config: pytest.Config, options: Options) -> None:
     leader = Leader(config, options, plan, recorder, allocation)
     config.pluginmanager.register(leader, "conformance-leader")
     if config.pluginmanager.hasplugin("xdist"):
-        hooks = WithXdist(
+        hooks = XdistHooks(
             config,
             plan.machines,
             cells=lambda: transfer.pack(plan.cells, plan.behaviours),
-            words=options.words_for_workers(),
+            arguments=options.arguments_for_workers(),
             expect=leader.expect,
         )
         recorder.place = hooks.place
@@ -129,7 +129,7 @@ def _lead(config: pytest.Config, options: Options) -> None:
 
 
 def _usage_fault(error: object) -> pytest.UsageError:
-    """Say an error in the form of every command, and return what ends pytest for it; pytest's own form is another."""
+    """Print an error in the form of every command, and return the exception that ends pytest without its own form."""
     print_error(error)
     return pytest.UsageError()
 
@@ -140,13 +140,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     assignment = metafunc.config.stash[ASSIGNMENT]
     if not assignment.reads_table:
-        raise pytest.UsageError(f"{metafunc.module.__name__}: no file that pytest was called with asks for the table")
+        raise pytest.UsageError(f"{metafunc.module.__name__}: no file of the pytest command reads the table")
     metafunc.parametrize("cell", assignment.cells, ids=[cell.id for cell in assignment.cells])
 
 
 @pytest.fixture(scope="session")
 def conformance_runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
-    """Yield what runs the cells of this process of pytest, and end its child at the end."""
+    """Yield the runner of this process of pytest, and end its child at the end."""
     options, assignment = request.config.stash[OPTIONS], request.config.stash[ASSIGNMENT]
     resources.limit_blas_threads(assignment.threads)
     runner = Runner(
@@ -166,39 +166,39 @@ def conformance_runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Let what was collected be: it lives to the end, and a collector that walks it again and again finds nothing."""
+    """Exclude collected tests from garbage collection: they live to the end, and rescanning them frees nothing."""
     gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> _Hook:
-    """Let a report of a cell's test name the cell and carry its record, the first one also what its process said."""
+    """Add the name and the record of the cell to the report of its test, and to the first report the greeting."""
     report = yield
     parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
     if item.name.partition("[")[0] != "test_dense" or "cell" not in parameters:
         return report
-    # Of a table without cells pytest makes one test, which it skips.
+    # For a table without cells pytest generates one test, which it skips.
     cell = parameters["cell"] if isinstance(parameters["cell"], Cell) else None
     report.__dict__["conformance_cell"] = None if cell is None else tuple(name_of(cell))
     if cell is not None and call.when == "call" and RECORD in item.stash:
         assignment = item.config.stash[ASSIGNMENT]
         record = _placed(item.stash[RECORD], assignment.host)
-        # As text, which takes execnet a hundredth of the time it takes to carry every value by itself.
-        report.__dict__["conformance"] = encoded(record)
-        del item.stash[RECORD]  # tests live to the end, and records must not
+        # As text, which execnet carries in a hundredth of the time of the values one by one.
+        report.__dict__["conformance"] = encode(record)
+        del item.stash[RECORD]  # tests live to the end; records must not
         if assignment.writes_junit:
-            # Of these pytest's own --junit-xml makes properties of a test case; it takes those of the last report.
+            # pytest's --junit-xml writes these of the last report as properties of a test case.
             item.user_properties.extend(_properties(record))
         runner: Runner = item.funcargs["conformance_runner"]  # type: ignore[attr-defined]
         hello = runner.new_hello(cell.implementation.name)
         if hello is not None:
             line = _implementation(cell.implementation.name, hello, assignment.host)
-            report.__dict__["conformance_hello"] = encoded(line)
+            report.__dict__["conformance_hello"] = encode(line)
     return report
 
 
 def _implementation(name: str, hello: Hello, host: str | None) -> ImplementationRecord:
-    """Return the line of a results file about what the process of an implementation says of itself."""
+    """Return the line of a results file on the greeting of an implementation's process."""
     return ImplementationRecord(
         implementation=name,
         versions=dict(hello.versions),
@@ -210,15 +210,15 @@ def _implementation(name: str, hello: Hello, host: str | None) -> Implementation
 
 
 def _placed(record: CellRecord, host: str | None) -> CellRecord:
-    """Return a record that says on which other machine it came about, if on any."""
+    """Return a record with the other machine on which it was made, if any."""
     if host is None:
         return record
-    lacking = record.outcome == "not_run" and record.reason
-    return replace(record, host=host, reason=f"{record.reason} (on {host})" if lacking else record.reason)
+    has_reason = record.outcome == "not_run" and record.reason
+    return replace(record, host=host, reason=f"{record.reason} (on {host})" if has_reason else record.reason)
 
 
 def _properties(record: CellRecord) -> Iterator[tuple[str, str]]:
-    """Yield what a JUnit file says of a cell beside pass, skip or failure."""
+    """Yield the properties of a cell in a JUnit file."""
     for name in ("outcome", "implementation", "case", "device", "row"):
         if value := getattr(record, name):
             yield name, value

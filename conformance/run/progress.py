@@ -1,5 +1,5 @@
 """
-How far a run has come, and how long it will take: a bar on a terminal, a line for every tenth of the cells elsewhere.
+The progress of a run and its remaining time: a bar on a terminal, else a line for every tenth of the cells.
 
 It replaces pytest's dots, so that the log of a large run stays short.
 """
@@ -20,15 +20,18 @@ from conformance.results import FAILING, UNJUDGED
 
 #: Category, letter and word of a report, as pytest's terminal reporter has them.
 _Status = tuple[str, str, str | tuple[str, Mapping[str, bool]]]
-#: How often a run that is no terminal's says how far it has come.
+#: How many lines of progress a run prints without a terminal.
 PARTS = 10
 
 
 class Progress:
     """
-    Counts cells as their records come; `total` is asked each time, since it is known only once tests are collected.
+    Counts cells as their records come.
 
-    `file` is where pytest itself writes, which is not what tests have as stdout.
+    Args:
+        file: the file to which pytest writes; tests have another stdout.
+        total: returns the number of cells, which is known after tests are collected.
+        live: whether to draw a bar.
     """
 
     def __init__(self, file: IO[str], total: Callable[[], int], *, live: bool) -> None:
@@ -38,13 +41,13 @@ class Progress:
         self._done = 0
         self._red = 0
         self._has_run = False
-        self._said = 0
+        self._reported_parts = 0
         self._started = time.monotonic()
         self._bar: tuple[Bar, TaskID] | None = None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> Generator[None, _Status, _Status]:
-        """Leave the letter of a cell's test out, and keep what it is counted as."""
+        """Remove the letter of a cell's test, and keep its category."""
         status = yield
         return (status[0], "", "") if hasattr(report, "conformance_cell") else status
 
@@ -58,14 +61,14 @@ class Progress:
             self._draw(total)
             return
         part = self._done * PARTS // total
-        if part > self._said:
-            self._said = part
-            said = "none ran" if self._done == total and not self._has_run else f"{self._red} red"
-            self._file.write(f"{self._done} of {total} cells, {said}{self._left(total)}\n")
+        if part > self._reported_parts:
+            self._reported_parts = part
+            red = "none ran" if self._done == total and not self._has_run else f"{self._red} red"
+            self._file.write(f"{self._done} of {total} cells, {red}{self._remaining_time(total)}\n")
             self._file.flush()
 
-    def _left(self, total: int) -> str:
-        """Return about how long the rest will take, if it goes on as it went."""
+    def _remaining_time(self, total: int) -> str:
+        """Return the estimated remaining time, or at the end the total time."""
         if self._done == total:
             return f", {duration(time.monotonic() - self._started)}"
         seconds = (time.monotonic() - self._started) * (total - self._done) / self._done
@@ -90,17 +93,17 @@ class Progress:
             bar.start()
         red = f"[red]{self._red} red[/red]" if self._red else "none red"
         bar, task = self._bar
-        bar.update(task, completed=self._done, total=total, red=red, left=self._left(total).lstrip(", "))
+        bar.update(task, completed=self._done, total=total, red=red, left=self._remaining_time(total).lstrip(", "))
 
     def end(self) -> None:
-        """Take the bar away: what follows is the summary."""
+        """Remove the bar before the summary."""
         if self._bar is not None:
             self._bar[0].stop()
             self._bar = None
 
 
 def duration(seconds: float) -> str:
-    """Return a time in words: seconds, minutes or hours."""
+    """Return a time as text in seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

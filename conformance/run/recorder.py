@@ -1,7 +1,7 @@
 """
-What a run writes and counts: the results file, from its header to its footer, and the tally of outcomes.
+The results of a run: the results file, from its header to its footer, and the tally of outcomes.
 
-Lives in the process that leads the run; results of workers come to it in the reports of their tests.
+The leading process has the recorder. It receives results of workers in the reports of their tests.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from msgspec.structs import replace
 
 from conformance.results.codec import record_of
 from conformance.results.locked_file import OutputError, ResultsFile
-from conformance.results.measurements import Measured
+from conformance.results.measurements import Measurements
 from conformance.results.record import CellName, CellRecord, HeaderRecord, ImplementationRecord
 from conformance.run.progress import Progress
 from conformance.run.tally import Tally
 
 
 class Recorder:
-    """What records the results of one run; without a `writer` it counts them alone."""
+    """Records the results of one run; without a `writer` it only counts them."""
 
     def __init__(self) -> None:
         self.tally = Tally()
         self.writer: ResultsFile | None = None
         self.progress: Progress | None = None
-        #: Returns the other machine that a report comes from, None for this one.
+        #: Returns the name of the other machine of a report, None for this one.
         self.place: Callable[[pytest.TestReport], str | None] = lambda _: None
-        #: Whether the tests to come are known.
+        #: Whether the tests of the run are known.
         self.is_expecting = False
-        #: Whether some test is that of a cell, or says that there is no cell.
+        #: Whether the run has a test of a cell, or the test of a table without cells.
         self.has_cells = False
-        #: Why the results can be written no more.
+        #: The error that prevents writing, if any.
         self.failure: str | None = None
         #: Implementation -> distribution -> version, as the processes report them.
         self.versions: dict[str, dict[str, str]] = {}
         self._cells: Mapping[str, CellName] = {}
-        self._measured = Measured()
+        self._measured = Measurements()
         self._hellos: set[tuple[str, str | None]] = set()
         self._started = datetime.now(UTC)
 
     def expect(self, cells: Mapping[str, CellName], header: HeaderRecord) -> None:
-        """Take note of the cells to come, by the ids of their tests, and write the header."""
+        """Record the cells of the run, by the ids of their tests, and write the header."""
         self.is_expecting = True
         self.has_cells = bool(cells)
         self._cells = cells
@@ -56,14 +56,14 @@ class Recorder:
                 self.writer.header(replace(header, started=started, cells=self.tally.expected))
 
     def name_cell(self, report: pytest.TestReport) -> None:
-        """Have the report of a cell's test name the cell; that of a worker which was lost names its test alone."""
+        """Add the name of the cell to the report of its test; the report of a lost worker has only the test."""
         cell = self._cells.get(report.nodeid)
         if cell is not None:
             report.__dict__["conformance_cell"] = tuple(cell)
         self.has_cells = self.has_cells or hasattr(report, "conformance_cell")
 
     def take(self, report: pytest.TestReport) -> None:
-        """Write what a test's report carries."""
+        """Write the content of a test's report."""
         with self._writing():
             hello = getattr(report, "conformance_hello", None)
             if hello is not None:
@@ -74,16 +74,16 @@ class Recorder:
             if cell is not None:
                 self._take_cell(CellName(*cell), report)
 
-    def _greet(self, said: ImplementationRecord) -> None:
-        versions = {name: str(version) for name, version in (said.versions or {}).items()}
-        self.versions.setdefault(said.implementation, {}).update(versions)
-        if (said.implementation, said.host) not in self._hellos:
-            self._hellos.add((said.implementation, said.host))
+    def _greet(self, record: ImplementationRecord) -> None:
+        versions = {name: str(version) for name, version in (record.versions or {}).items()}
+        self.versions.setdefault(record.implementation, {}).update(versions)
+        if (record.implementation, record.host) not in self._hellos:
+            self._hellos.add((record.implementation, record.host))
             if self.writer is not None:
-                self.writer.implementation(said)
+                self.writer.implementation(record)
 
     def _take_cell(self, cell: CellName, report: pytest.TestReport) -> None:
-        text = report.__dict__.pop("conformance", None)  # once: pytest may keep the report to the end
+        text = report.__dict__.pop("conformance", None)  # removed, because pytest may keep the report to the end
         if self.tally.has(cell):
             return
         record = None if text is None else record_of(text.encode())
@@ -100,9 +100,9 @@ class Recorder:
 
     def finish(self) -> None:
         """
-        Write a line for every cell that was not reached, and the footer.
+        Write a line for every cell that did not run, and the footer.
 
-        A run that ends before its cells are known has neither: there is no header, and the earlier file stays.
+        A run that ends before its cells are known writes nothing, and the earlier file stays.
 
         Raises:
             OutputError: the file cannot be written.
@@ -127,14 +127,14 @@ class Recorder:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Where results can be written no more, end the run: going on would waste it."""
+        """End the run if results cannot be written: further results would be lost."""
         try:
             yield
         except OutputError as error:
             pytest.exit(self.give_up(error), returncode=pytest.ExitCode.USAGE_ERROR)
 
     def give_up(self, error: OutputError) -> str:
-        """Write nothing more, and return why in a line."""
+        """Stop writing, and return the error as a line."""
         if self.writer is not None:
             self.writer.close()
         self.writer, self.failure = None, str(error)
@@ -142,7 +142,7 @@ class Recorder:
 
 
 def _unrun(cell: CellName, outcome: Literal["crashed", "not_run"], reason: str, place: str | None = None) -> CellRecord:
-    """Return the record of a cell that has no result of its own; `place` is the other machine it was at."""
+    """Return the record of a cell without a result; `place` is the name of its other machine, if any."""
     return CellRecord(
         case=cell.case,
         implementation=cell.implementation,

@@ -1,4 +1,4 @@
-"""The header of a results file: what was asked for, and on which machines."""
+"""The header of a results file: the selection and the machines."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from conformance.sandbox.sandbox import GIB
 
 
 def header_of(options: Options, plan: Plan, allocation: resources.Allocation | None) -> HeaderRecord:
-    """Return the header, without its time; `allocation` is None where the number of workers was given."""
+    """Return the header, without its time; `allocation` is None if the command gives the number of workers."""
     machines = plan.machines.facts()
     here = plan.machines.workers - plan.machines.workers_elsewhere
-    here_alone = allocation or resources.fixed_allocation(max(here, 1), cpus=resources.cpus(), threads=options.threads)
+    allocation_here = allocation or resources.fixed_allocation(
+        max(here, 1), cpus=resources.cpus(), threads=options.threads
+    )
     return HeaderRecord(
         distributions=dict(transfer.distributions()),
         platform=dict(transfer.platform_facts()),
-        workers=None if machines and not here else dict(here_alone.facts()),
+        workers=None if machines and not here else dict(allocation_here.facts()),
         machines=machines or None,
         selection=_selection(options, plan),
     )
 
 
 def _selection(options: Options, plan: Plan) -> SelectionRecord:
-    """Return what was asked for."""
+    """Return the selection, for the header."""
     selection, limits = options.selection, options.limits
     return SelectionRecord(
         cases=list(selection.cases) or ["default table"],

@@ -9,15 +9,15 @@ import pytest
 from conformance.checks.cell import Cell
 from conformance.checks.finding import CONFORMS
 from conformance.results import UNJUDGED, CellRecord
-from conformance.results.behaviours import gone_in, near
+from conformance.results.behaviours import gone_entries, near_text
 from conformance.run.cell_runner import Runner
 
-#: Where the record of a cell waits for the report of its test.
+#: The record of a cell, until its test is reported.
 RECORD: Final = pytest.StashKey[CellRecord]()
 
 
 def explanation(record: CellRecord) -> str:
-    """Return what a person reads when a cell does not conform: each check that does not, or the reason."""
+    """Return the text on a cell that does not conform: each check that does not, or the reason."""
     lines = [f"{record.outcome}: {record.name}  ({record.row})"]
     if record.why:
         lines.append(f"  why the row is there: {record.why}")
@@ -29,20 +29,20 @@ def explanation(record: CellRecord) -> str:
     for each in record.checks:
         if each.outcome != CONFORMS:
             lines.append(f"  {each.check} {each.outcome}: {each.message}")
-            if near(each):
-                lines.append(f"    {near(each)}")
+            if near_text(each):
+                lines.append(f"    {near_text(each)}")
             if each.divergence is not None:
                 lines.append(f"    known: {each.divergence.why} ({each.divergence.where})")
-    lines += [f"  gone: {each.id} ({each.where}): {each.why}" for each in gone_in(record)]
+    lines += [f"  gone: {each.id} ({each.where}): {each.why}" for each in gone_entries(record)]
     return "\n".join(lines)
 
 
 def test_dense(cell: Cell, conformance_runner: Runner, request: pytest.FixtureRequest) -> None:
-    """Hold one implementation to the rule on one case."""
+    """Check one implementation on one case."""
     record = conformance_runner.run(cell)
     request.node.stash[RECORD] = record
     if record.outcome == "diverges":
-        # As `pytest.xfail`, but for a traceback of this very line, which takes pytest longer than most cells take.
+        # Like `pytest.xfail`, but without a traceback of this line, which costs more than most cells.
         raise pytest.xfail.Exception(explanation(record), pytrace=False)
     if record.outcome in UNJUDGED:
         pytest.skip(record.reason or record.outcome)

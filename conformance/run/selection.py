@@ -1,8 +1,8 @@
 """
-What a run is made of: which rows, implementations and devices were asked for, and the cells that follow.
+The selection of a run: rows, implementations and devices, and the cells that follow.
 
-Plain data between the command line and the suite; it reads the table and the ledger, and starts a process only where a
-device other than the CPU has to be looked for.
+A selection reads the table and the ledger. It starts a process only to look for a GPU, or to load an adapter that does
+not come with the suite.
 """
 
 from __future__ import annotations
@@ -27,31 +27,30 @@ from conformance.text import printable
 
 
 class SelectionError(ValueError):
-    """The table or the command is at fault; the message is what a person reads."""
+    """The table or the command has a fault; the message describes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """
-    What was asked for, as on the command line.
+    """The selection of the command line."""
 
-    `implementations` are names or globs, none for those of the tier; `cases` are files or folders, none for the
-    default table; so many `random` cases of `random_seed` are added to those, whatever the tier; `shard` is (I, N), the
-    I-th of N parts; `times` names a results file to expect times from, where not those of the package.
-    """
-
+    #: Files or folders; empty for the default table.
     cases: tuple[str, ...] = ()
+    #: Names or globs; empty for the implementations of the tier.
     implementations: tuple[str, ...] = ()
     device: str = "cpu"
     tier: str = "full"
+    #: How many random cases are added, in every tier.
     random: int = 0
     random_seed: int = 0
+    #: (I, N): the I-th of N parts.
     shard: tuple[int, int] = (1, 1)
+    #: A results file with expected times, None for those of the package.
     times: str | None = None
 
     def table(self) -> tuple[Case, ...]:
         """
-        Return the cases of the tier asked for, then the random ones that none of these asks already.
+        Return the cases of the tier, then the random cases that are not among them.
 
         Raises:
             SelectionError: the table has faults; the message lists all of them.
@@ -63,11 +62,11 @@ class Selection:
         except (TableError, DocumentError) as error:
             raise SelectionError("\n".join(map(str, error.faults))) from None
         named = tuple(case for case in cases if TIERS.index(case.tier) <= TIERS.index(self.tier))
-        asked, taken = {case.digest for case in named}, {case.id: case.row for case in named}
-        added = [case for case in drawn if case.digest not in asked]
+        digests, rows_by_id = {case.digest for case in named}, {case.id: case.row for case in named}
+        added = [case for case in drawn if case.digest not in digests]
         for case in added:
-            if case.id in taken:
-                raise SelectionError(f"{case.row}: the id {case.id} is taken by {taken[case.id]}")
+            if case.id in rows_by_id:
+                raise SelectionError(f"{case.row}: the id {case.id} is taken by {rows_by_id[case.id]}")
         return (*named, *added)
 
     def ledger(self) -> tuple[Behaviour, ...]:
@@ -84,32 +83,32 @@ class Selection:
 
     def chosen(self, *, elsewhere: bool = False) -> tuple[Implementation, ...]:
         """
-        Return the implementations asked for, or all; `elsewhere` says that nothing of them need be installed here.
+        Return the selected implementations; with `elsewhere` they need not be installed on this machine.
 
         Raises:
-            SelectionError: a name is unknown, or one asked for by name is not installed.
+            SelectionError: a name is unknown, or an implementation given by name is not installed.
         """
         try:
             chosen = tuple(select(self.implementations) if self.implementations else self._usual())
         except RegistryError as error:
             raise SelectionError(str(error)) from None
         for each in chosen:
-            # A glob asks for what there is; a name asks for this one.
+            # A glob selects what is installed; a name requires the implementation.
             missing = each.missing_packages()
             if missing and each.name in self.implementations and not elsewhere:
                 nor = " (nor is it in the current folder)" if each.adapter == each.name else ""
-                raise SelectionError(f"{each.name} was asked for, but is not installed: {missing_text(missing)}{nor}")
+                raise SelectionError(f"{each.name} is not installed: {missing_text(missing)}{nor}")
         return chosen
 
     def check_adapters(self, chosen: Sequence[Implementation], limits: Limits) -> None:
         """
-        Load each adapter that does not come with the suite once, in a process of its own, as its cells will.
+        Load each adapter that does not come with the suite once, in its own process.
 
-        An adapter that raises is at fault itself, before anything runs. A process that dies or hangs is an outcome of
-        the cells: a framework may do that.
+        An adapter that raises has a fault. A process that dies or hangs is an outcome of its cells, because the cause
+        may be the framework.
 
         Raises:
-            SelectionError: some adapter raises as it is loaded; a line for each.
+            SelectionError: an adapter raises when it is loaded; a line for each.
         """
         faults: list[str] = []
         for each in chosen:
@@ -125,40 +124,40 @@ class Selection:
             raise SelectionError("\n".join(faults))
 
     def _usual(self) -> Iterator[Implementation]:
-        """Yield the implementations that are asked where none is named: those of the tier."""
+        """Yield the implementations of the tier, for a command that names none."""
         return (
             each for each in registered().values() if TIERS.index(each.participation.tier) <= TIERS.index(self.tier)
         )
 
-    def _is_asked(self, case: Case, implementation: Implementation) -> bool:
-        """Return whether an implementation is asked the rows of a case's tier: all where implementations are named."""
+    def _includes(self, case: Case, implementation: Implementation) -> bool:
+        """Return whether an implementation runs the rows of a case's tier; one that is named runs all rows."""
         return bool(self.implementations) or TIERS.index(case.tier) <= TIERS.index(implementation.participation.rows)
 
     def devices(self, chosen: Sequence[Implementation], *, elsewhere: bool = False) -> Mapping[str, tuple[str, ...]]:
         """
-        Return the devices to run each implementation on; looks for a GPU only where one is asked for.
+        Return the devices of each implementation; looks for a GPU only if the device is `gpu` or `auto`.
 
-        `elsewhere` says that other machines take part: then all that may be there are named, and none is looked for.
+        With `elsewhere`, other machines take part: all possible devices are returned without a search.
 
         Raises:
-            SelectionError: `gpu` was asked for and none is visible to one of the frameworks.
+            SelectionError: the device is `gpu` and none is visible to one of the frameworks.
         """
         if self.device == "cpu":
             return {each.name: ("cpu",) for each in chosen}
         if elsewhere:
             return {each.name: ("gpu",) if self.device == "gpu" else ("cpu", "gpu") for each in chosen}
-        seen = {each.name: visible_devices(each) for each in chosen}
+        visible = {each.name: visible_devices(each) for each in chosen}
         if self.device == "gpu":
-            without = sorted(name for name, devices in seen.items() if "gpu" not in devices)
+            without = sorted(name for name, devices in visible.items() if "gpu" not in devices)
             if without:
                 raise SelectionError(f"--device gpu: no GPU is visible to {', '.join(without)}")
             return {each.name: ("gpu",) for each in chosen}
-        return {name: ("cpu", "gpu") if "gpu" in devices else ("cpu",) for name, devices in seen.items()}
+        return {name: ("cpu", "gpu") if "gpu" in devices else ("cpu",) for name, devices in visible.items()}
 
     def cells(
         self, cases: Sequence[Case], chosen: Sequence[Implementation], devices: Mapping[str, Sequence[str]]
     ) -> tuple[Cell, ...]:
-        """Return the cells of this shard, those of one process side by side; some may be `unsupported`."""
+        """Return the cells of this shard, those of one process in a row; some may be `unsupported`."""
         return self.part(self.every_cell(cases, chosen, devices))
 
     def every_cell(
@@ -170,14 +169,14 @@ class Selection:
             for each in chosen
             for device in devices[each.name]
             for case in sorted(cases, key=lambda case: case.environment)
-            if is_named(case, each) and self._is_asked(case, each)
+            if is_named(case, each) and self._includes(case, each)
         )
 
     def part(self, cells: Sequence[Cell]) -> tuple[Cell, ...]:
         """
         Return those of the cells that belong to this shard.
 
-        Each device is dealt out by itself: that some machine has a GPU moves no cell of the CPU to another shard.
+        Each device is divided separately, so that a GPU does not move a cell of the CPU to another shard.
         """
         index, shards = self.shard
         if shards == 1:
@@ -191,20 +190,20 @@ class Selection:
             for cell in (each for each in cells if each.device == device):
                 name = cell.implementation.name
                 processes.setdefault(name, []).append(cell.id)
-                # An unsupported cell takes next to no time, and needs no process.
+                # An unsupported cell takes almost no time and needs no process.
                 durations[cell.id] = times.cell(name, cell.case.id) if cell.unsupported is None else 0.0
                 started.update([name] if cell.unsupported is None else [])
             starts = {name: times.start(name) if name in started else 0.0 for name in processes}
-            dealt = parts(processes, shards, start=starts.__getitem__, cell=durations.__getitem__)
-            mine.update(name for name, part in dealt.items() if part == index - 1)
+            part_by_cell = parts(processes, shards, start=starts.__getitem__, cell=durations.__getitem__)
+            mine.update(name for name, part in part_by_cell.items() if part == index - 1)
         return tuple(cell for cell in cells if cell.id in mine)
 
     def expected_times(self) -> Times:
         """
-        Return how long cells are expected to take.
+        Return the expected times of cells.
 
         Raises:
-            SelectionError: the results file named cannot be read.
+            SelectionError: the results file of `times` cannot be read.
         """
         try:
             return packaged_times() if self.times is None else times_of_results(Path(self.times))
@@ -213,7 +212,7 @@ class Selection:
 
 
 def visible_devices(implementation: Implementation) -> tuple[str, ...]:
-    """Return the devices an implementation's framework sees; none where it is not installed or does not start."""
+    """Return the devices that an implementation's framework sees; none if it is not installed or does not start."""
     if implementation.missing_packages():
         return ()
     try:

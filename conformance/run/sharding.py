@@ -1,14 +1,13 @@
 """
-Which part of a run a cell belongs to: by content alone, balanced by the time that cells are expected to take.
+The shard of a cell: it follows from the names of cells and their expected times.
 
-The cells of one process lie side by side on a line, each as long as it is expected to take, the start of the process
-before them; processes follow one another in the order of a hash of their name, cells in that of theirs. The line is cut
-where a part is full, and the rest of a process that is cut is started anew in the next part. So the same cells give the
-same parts on every machine that expects the same times, no part is longer than it has to be, and at most one process
-fewer than there are parts runs in two of them.
+The cells lie on a line, each as long as its expected time. The cells of one process are neighbours, with the start of
+the process before them. Processes and cells are ordered by a hash of their names. The line is cut where a part is full;
+a process that is cut starts again in the next part. So the same cells and times give the same parts on every machine,
+no part is longer than necessary, and fewer processes than there are parts run in two of them.
 
-A new row adds a cell to each process, and every cut moves by what was added before it, less its share: a few cells pass
-each cut, and all others stay where they were, as the order of what is there does not change.
+A new row adds a cell to each process and moves every cut a little. A few cells change their part; the order of the
+others does not change.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-#: Times are added up in whole units, so that no machine rounds in another way (a second has so many).
+#: Units in 1 s. Times are summed in whole units, so that every machine gets the same sums.
 _UNITS: Final = 1000
 
 
 @dataclass(frozen=True)
 class _Process:
-    """The cells of one process in their order, how long it takes to start, and to which time each cell ends (units)."""
+    """The cells of one process in order, the time of its start, and the end of each cell (units)."""
 
     cells: tuple[str, ...]
     start: int
@@ -37,10 +36,13 @@ def parts(
     processes: Mapping[str, Sequence[str]], count: int, *, start: Callable[[str], float], cell: Callable[[str], float]
 ) -> dict[str, int]:
     """
-    Return to which of `count` parts, counted from 0, each cell belongs.
+    Return the part of each cell, counted from 0.
 
-    `processes` maps the name of a process to the ids of its cells; `start` and `cell` return what a process, by its
-    name, and a cell, by its id, are expected to take (seconds).
+    Args:
+        processes: the ids of cells by the name of their process.
+        count: the number of parts.
+        start: returns the expected time of a process's start, by its name (seconds).
+        cell: returns the expected time of a cell, by its id (seconds).
     """
     line = [
         _Process(
@@ -60,19 +62,19 @@ def parts(
         else:
             high = middle
     cut = _cut(line, count, low)
-    assert cut is not None, "all of it fits into a part as long as all of it"
+    assert cut is not None, "all cells fit into one part of their total time"
     return cut
 
 
 def _cut(line: Sequence[_Process], count: int, most: int) -> dict[str, int] | None:
-    """Return the parts where none is longer than `most`, None where there would have to be more of them."""
-    found: dict[str, int] = {}
+    """Return the part of each cell if no part is longer than `most`; None if that needs more parts."""
+    part_by_cell: dict[str, int] = {}
     part, used = 0, 0
     for process in line:
         at = 0
         while at < len(process.cells):
             before = process.ends[at - 1] if at else 0
-            # As many cells as fit beside what the part holds, the process being started for them.
+            # As many cells as fit into the part, after the start of the process.
             fitting = bisect_right(process.ends, before + most - used - process.start, lo=at)
             if fitting == at:
                 if not used:
@@ -81,14 +83,14 @@ def _cut(line: Sequence[_Process], count: int, most: int) -> dict[str, int] | No
                 if part == count:
                     return None
                 continue
-            found.update(dict.fromkeys(process.cells[at:fitting], part))
+            part_by_cell.update(dict.fromkeys(process.cells[at:fitting], part))
             used += process.start + process.ends[fitting - 1] - before
             at = fitting
-    return found
+    return part_by_cell
 
 
 def _place(name: str) -> bytes:
-    """Return where on the line something stands: anywhere, and always there."""
+    """Return the sort key of a name: a hash, the same on every machine."""
     return hashlib.sha256(name.encode()).digest()
 
 

@@ -1,1 +1,1 @@
-"""How an implementation is asked: one process for each, messages and their form, deadlines, crashes."""
+"""The process of an implementation: its messages, its deadlines and its crashes."""

@@ -1,8 +1,8 @@
 """
-The process that holds one adapter: it says hello, answers questions, and ends.
+The process of one adapter: it sends a greeting, answers questions, and ends.
 
-`conformance.sandbox.launch` starts it in a fresh interpreter. From one question to the next it keeps only the adapter.
-It writes only messages to its pipe: what a framework prints goes to standard output and error, which are a file.
+`conformance.sandbox.launch` starts it in a fresh interpreter. Between questions it keeps only the adapter. Its pipe
+carries only messages. Output of a framework goes to standard output and error, which are a file.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from conformance.sandbox.steps import GREETING, Answer, Reply
 _PR_SET_PDEATHSIG = 1
 
 
-class Orders(TypedDict):
-    """What a child is given on its command line."""
+class ChildOptions(TypedDict):
+    """The options on the command line of a child."""
 
     #: The folder that `conformance` itself is imported from.
     root: str
-    #: What becomes `sys.path`.
+    #: The new `sys.path`.
     path: list[str]
     #: The adapter, `module:Class`, and its mode.
     adapter: str
@@ -44,39 +44,39 @@ class Orders(TypedDict):
     replies: int
     #: The id of the process that started the child.
     parent: int
-    #: Whether the thread that started the child lives as long as the parent does.
+    #: Whether the main thread of the parent started the child; other threads may end before the parent.
     tied: bool
 
 
-def main(orders: Orders) -> None:
+def main(options: ChildOptions) -> None:
     """Serve until the pipe of requests ends; does not return."""
-    end_with_parent(orders["parent"])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the suite, which ends this process in its own way
+    end_with_parent(options["parent"])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the suite, which ends this process
     _leave_no_core_file()
-    for descriptor in (orders["requests"], orders["replies"]):
-        os.set_inheritable(descriptor, False)  # a process started by the framework must not keep the pipes open
-    replies = orders["replies"]
+    for descriptor in (options["requests"], options["replies"]):
+        os.set_inheritable(descriptor, False)  # a process of the framework must not keep the pipes open
+    replies = options["replies"]
     try:
-        adapter = load(orders["adapter"], orders["mode"])
-        greeting = _greeting(hello_of(adapter, orders["threads"]))
-    except (Exception, SystemExit) as error:  # a script ends where it is imported
-        found = raised_reply(error)
-        _send(replies, _greeting(dataclasses.replace(found, message=f"{found.message}{_place(error)}")))
+        adapter = load(options["adapter"], options["mode"])
+        greeting = _greeting(hello_of(adapter, options["threads"]))
+    except (Exception, SystemExit) as error:  # the import of a script may call sys.exit
+        raised = raised_reply(error)
+        _send(replies, _greeting(dataclasses.replace(raised, message=f"{raised.message}{_place(error)}")))
         _end(1)
-    if not orders["tied"]:
+    if not options["tied"]:
         _set_death_signal(0)
     _send(replies, greeting)
-    _serve(adapter, orders["requests"], replies)
+    _serve(adapter, options["requests"], replies)
     _end(0)
 
 
 def load(path: str, mode: str | None) -> Adapter:
     """
-    Return the adapter that `module:Class` names: `Class()`, or `Class(mode=mode)`; raises whatever that raises.
+    Return the adapter of `module:Class`: `Class()`, or `Class(mode=mode)`. Exceptions of the class pass through.
 
     Raises:
-        AttributeError: the module has nothing of that name.
-        TypeError: what it names needs other arguments, or makes an object without an adapter's methods.
+        AttributeError: the module has no such attribute.
+        TypeError: the class needs other arguments, or its object does not have the methods of an adapter.
     """
     module_name, _, attribute = path.partition(":")
     module = importlib.import_module(module_name)
@@ -90,35 +90,35 @@ def load(path: str, mode: str | None) -> Adapter:
         "an adapter is a class, called without arguments, with the methods of conformance.adapters.protocol.Adapter; "
         f"a function (x, kernel, bias) -> y is named {path}@numpy, @torch, @jax or @tensorflow"
     )
-    given = {} if mode is None else {"mode": mode}
+    arguments = {} if mode is None else {"mode": mode}
     if not callable(kind):
         raise TypeError(f"{path} is no adapter: {hint}")
     try:
-        inspect.signature(kind).bind(**given)
+        inspect.signature(kind).bind(**arguments)
     except TypeError as error:
         raise TypeError(f"{path} is no adapter, {error}: {hint}") from None
     except ValueError:
-        pass  # native code says nothing of its arguments
-    adapter: Adapter = kind(**given)
+        pass  # native code has no signature
+    adapter: Adapter = kind(**arguments)
     missing = [each for each in _METHODS if not callable(getattr(adapter, each, None))]
     if missing:
         raise TypeError(f"{path} is no adapter, it has no method {' or '.join(missing)}: {hint}")
     return adapter
 
 
-#: What the protocol `Adapter` asks for.
+#: The methods of the protocol `Adapter`.
 _METHODS: Final = ("versions", "settings", "devices", "build")
 
 
 def end_with_parent(parent: int) -> None:
     """
-    Have the kernel kill this process when the thread that started it ends; where it cannot, do nothing.
+    Let the kernel kill this process when the thread that started it ends. Only Linux can do that.
 
-    This covers the time until the parent has put a guard in place (`conformance.sandbox.process_group`).
+    This covers the time until the parent has started the guard (`conformance.sandbox.process_group`).
     """
     if sys.platform == "linux":
         _set_death_signal(signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before the kernel was told
+        if os.getppid() != parent:  # the parent ended before the call
             os._exit(1)
 
 
@@ -129,9 +129,9 @@ def _set_death_signal(number: int) -> None:
 
 def _leave_no_core_file() -> None:
     """
-    Crashes are what this process is for; a core file of gigabytes for each would fill the disk.
+    Disable core files: this process may crash often, and each core file has gigabytes.
 
-    A limit of 1 byte, rather than none, also keeps Linux from piping the core to a crash reporter.
+    A limit of 1 byte, instead of 0, also keeps Linux from piping the core to a crash reporter.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     if hard != 0:
@@ -139,14 +139,14 @@ def _leave_no_core_file() -> None:
 
 
 def _send(replies: int, frame: bytes) -> None:
-    """Put a frame into the pipe: an answer that is there stays there whatever becomes of this process."""
+    """Write a frame to the pipe, where it stays even if this process ends."""
     rest = memoryview(frame)
     while rest:
         rest = rest[os.write(replies, rest) :]
 
 
 def _serve(adapter: Adapter, requests: int, replies: int) -> None:
-    """Answer question after question, each step as it ends, until there are no more."""
+    """Answer each question, step by step, until the pipe ends."""
     inbox = Inbox(requests)
     while True:
         while (frame := inbox.take()) is None:
@@ -161,7 +161,7 @@ def _greeting(answer: Answer) -> bytes:
 
 
 def _place(error: BaseException) -> str:
-    """Return where the adapter's own module raised, as ` (file:line)`; nothing where the suite itself did."""
+    """Return the place in the adapter's module that raised, as ` (file:line)`; empty if the suite raised."""
     suite = ("__main__", "conformance", "importlib", "_frozen_importlib")
     for frame, line in traceback.walk_tb(error.__traceback__):
         if str(frame.f_globals.get("__name__")).partition(".")[0] not in suite:
@@ -170,7 +170,7 @@ def _place(error: BaseException) -> str:
 
 
 def _end(status: int) -> None:
-    """End without the framework's clean-up: it is no part of a question, and it has been seen to crash and to hang."""
+    """End without the framework's clean-up, which is no part of a question and may crash or hang."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

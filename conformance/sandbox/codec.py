@@ -1,18 +1,18 @@
 """
 Questions and replies as frames.
 
-A question is pickled: the process that answers may trust who asks. A reply is not, as it comes from a process in which
-anything may run: it is MessagePack, of a length that is known beforehand, and is made an answer by
-`conformance.sandbox.answers.fit`, which builds only plain data, arrays of numbers and the dataclasses of answers.
+A question is pickled, because the child trusts the suite. A reply is not, because any code may run in the child. It is
+MessagePack of limited length, and `conformance.sandbox.answers.fit` validates it: only plain data, arrays of numbers
+and the dataclasses of answers are built.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 import numpy as np
@@ -41,7 +41,7 @@ from conformance.sandbox.steps import (
     Unreached,
 )
 
-#: The longest reply without the contents of its arrays, and what surrounds them in its frame (bytes).
+#: The longest body of a reply, without the contents of its arrays (bytes).
 LARGEST_BODY: Final = 4 * 2**20
 
 
@@ -62,13 +62,13 @@ def encode_question(steps: Sequence[Step]) -> bytes:
 
 
 def decode_question(frame: Frame) -> tuple[Step, ...]:
-    """Return the steps of a question; an array that several of them name is one array."""
+    """Return the steps of a question. An array that several steps share stays one array."""
     steps: tuple[Step, ...] = pickle.loads(frame.body, buffers=frame.buffers)
     return steps
 
 
-# Frozen dataclasses with slots pickle themselves through `dataclasses.fields`, one object at a time. A question has
-# dozens of them, and taking them apart and together here saves a third of its time.
+# Frozen dataclasses with slots pickle themselves with `dataclasses.fields`, one object at a time. A question has dozens
+# of them; the reducer here saves a third of the time of a question.
 _NAMES: Final[dict[type, tuple[str, ...]]] = {
     kind: tuple(each.name for each in fields(kind))
     for kind in (Build, Dense, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Stack)
@@ -76,7 +76,7 @@ _NAMES: Final[dict[type, tuple[str, ...]]] = {
 
 
 def _rebuild(kind: type, *values: object) -> object:
-    """Return the dataclass of that kind with these values of its fields, in their order."""
+    """Return a dataclass with these values of its fields, in order."""
     made: object = object.__new__(kind)
     for name, value in zip(_NAMES[kind], values, strict=True):
         object.__setattr__(made, name, value)
@@ -84,21 +84,21 @@ def _rebuild(kind: type, *values: object) -> object:
 
 
 def _array(dtype: str, shape: tuple[int, ...], contents: memoryview) -> Array:
-    """Return the array with these contents, in C order and without a copy."""
+    """Return an array of these contents, in C order and without a copy."""
     return np.ndarray(shape, DTYPES[dtype], contents)
 
 
 class _Pickler(pickle.Pickler):
-    """Pickles a question, and sets the contents of arrays aside."""
+    """Pickles a question with the contents of arrays as separate buffers."""
 
-    def reducer_override(self, obj: object) -> Any:
+    def reducer_override(self, obj: object) -> str | tuple[Callable[..., object], tuple[object, ...]]:
         kind = type(obj)
         if kind in _NAMES:
             return _rebuild, (kind, *[getattr(obj, name) for name in _NAMES[kind]])
         if isinstance(obj, np.ndarray) and kind is np.ndarray:
-            # NumPy's own way takes twice as long, and copies what is neither contiguous nor of a built-in dtype twice.
+            # NumPy's own pickling takes twice as long, and copies some arrays twice.
             return _array, (DTYPE_NAMES[obj.dtype], obj.shape, pickle.PickleBuffer(_contents(obj)))
-        return NotImplemented
+        return NotImplemented  # type: ignore[no-any-return]  # what pickle defines for its default
 
 
 # Replies
@@ -112,7 +112,7 @@ _ARRAY: Final = 1
 
 
 class _Envelope(msgspec.Struct, array_like=True):
-    """A reply as it crosses: its answer is read only after what surrounds it."""
+    """A reply on the pipe. The answer is decoded after the other fields."""
 
     label: str
     stage: str
@@ -123,17 +123,17 @@ class _Envelope(msgspec.Struct, array_like=True):
 
 
 def encode_reply(reply: Reply) -> bytes:
-    """Return the frame of a reply, whose answer `perform` made fit; one that is too long becomes `Malformed`."""
+    """Return the frame of a reply from `perform`. An answer that is too long becomes `Malformed`."""
     buffers: list[memoryview] = []
 
-    def set_aside(array: Array) -> msgspec.msgpack.Ext:
+    def array_hook(array: Array) -> msgspec.msgpack.Ext:
         buffers.append(_contents(array))
         named = (DTYPE_NAMES[array.dtype], array.shape, len(buffers) - 1)
         return msgspec.msgpack.Ext(_ARRAY, msgspec.msgpack.encode(named))
 
-    answer = msgspec.msgpack.encode(reply.answer, enc_hook=set_aside)
+    answer = msgspec.msgpack.encode(reply.answer, enc_hook=array_hook)
     if len(answer) > LARGEST_BODY // 2:
-        message = f"given {len(answer)} bytes of text and numbers beside arrays, expected at most {LARGEST_BODY // 2}"
+        message = f"given {len(answer)} bytes of text and numbers besides arrays, expected at most {LARGEST_BODY // 2}"
         return encode_reply(replace(reply, answer=Malformed(message=message)))
     kind = type(reply.answer).__name__
     envelope = _Envelope(reply.label, reply.stage, reply.seconds, kind, msgspec.Raw(answer))
@@ -142,10 +142,10 @@ def encode_reply(reply: Reply) -> bytes:
 
 def decode_reply(frame: Frame, *, room: int) -> Reply:
     """
-    Return a reply from a process that is not trusted, whose arrays take at most `room` bytes.
+    Return a reply of a process that is not trusted; its arrays may have at most `room` bytes.
 
     Raises:
-        Garbage: it is none.
+        Garbage: the frame is no valid reply.
     """
 
     def array(code: int, data: memoryview) -> Array:
@@ -154,7 +154,7 @@ def decode_reply(frame: Frame, *, room: int) -> Reply:
 
     try:
         if len(frame.body) > LARGEST_BODY:
-            raise Garbage(f"{len(frame.body)} bytes beside arrays")
+            raise Garbage(f"{len(frame.body)} bytes besides arrays")
         found = msgspec.msgpack.decode(frame.body, type=_Envelope)
         answer = msgspec.msgpack.decode(found.answer, ext_hook=array)
         made = fit(_KINDS[found.kind], answer, room=room)

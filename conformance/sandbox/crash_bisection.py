@@ -1,10 +1,10 @@
 """
 Finds the question that causes a crash.
 
-A process that corrupted its memory in one question may end in a later one. A question that crashed is therefore asked
-again alone, in a fresh process. If the process survives, the questions that the dead process had answered are asked
-again before it, and the shortest list of them that brings the crash back is searched. The outcome stays a crash; a note
-names the questions that cause it.
+A process that corrupts its memory in one question may end in a later one. A question that crashed is therefore
+repeated alone, in a fresh process. If the process survives, the earlier questions of the dead process are repeated
+before it, and the shortest list of them that reproduces the crash is searched. The outcome stays a crash; a note names
+the questions that cause it.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from conformance.sandbox.steps import Build, Differentiate, Forward, Hello, SetW
 
 
 class Replaceable(Protocol):
-    """What an investigator asks through: a process that `close` ends and the next question starts anew."""
+    """A process that `close` ends and that the next question starts again."""
 
     @property
     def generation(self) -> int:
-        """The number of the process that answered last."""
+        """The number of the last process."""
         ...
 
     @property
     def cost(self) -> float:
-        """What its processes have cost until now, in seconds that do not depend on what else the machine does."""
+        """The cost of its processes, in seconds that do not depend on the load of the machine."""
         ...
 
     def start(self) -> Hello:
         """Start the process, if it is not running."""
         ...
 
-    def ask(self, steps: Sequence[Step], *, name: str = "") -> Transcript:
-        """Ask one question."""
+    def run_steps(self, steps: Sequence[Step], *, name: str = "") -> Transcript:
+        """Run the steps of one question."""
         ...
 
     def close(self) -> None:
@@ -47,19 +47,17 @@ class Replaceable(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Culprit:
-    """
-    The questions after which another crashes that does not crash alone.
+    """The questions after which another question crashes that does not crash alone."""
 
-    `names` are enough to bring the crash back, in the order asked. Where `narrowed`, none of them can be left out.
-    """
-
+    #: Questions that reproduce the crash, in their order.
     names: tuple[str, ...]
+    #: Whether none of them can be left out.
     narrowed: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Investigated(Transcript):
-    """The transcript of a question that crashed; `culprit` is set where other questions bring that about."""
+class InvestigatedTranscript(Transcript):
+    """The transcript of a question that crashed; `culprit` is set if other questions cause the crash."""
 
     culprit: Culprit | None = None
 
@@ -67,13 +65,13 @@ class Investigated(Transcript):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Effort:
     """
-    How much is done about crashes.
+    The limits of investigations.
 
-    The time is CPU time of the processes that are asked, so that what is found out does not depend on load. A hang
-    counts with its wall time. The question that is being asked when the time is spent is still waited for.
+    Time is CPU time of the processes, so that results do not depend on load. A hang counts with its wall time. The
+    question that runs when the time is spent still ends.
     """
 
-    #: Questions of one process that are remembered.
+    #: The most earlier questions of a process.
     questions: int = 200
     #: Size of the arrays of these questions (bytes).
     size: int = 64 * 2**20
@@ -84,52 +82,52 @@ class Effort:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Asked:
+class _SentQuestion:
     name: str
     steps: Sequence[Step]
     size: int
 
 
 class _OutOfTimeError(Exception):
-    """The time for this investigation is spent."""
+    """The time of this investigation is spent."""
 
 
 class Investigator:
-    """Asks through a sandbox, and looks into every crash."""
+    """Runs questions in a sandbox and investigates every crash."""
 
     def __init__(self, sandbox: Replaceable, *, effort: Effort | None = None) -> None:
         self._sandbox = sandbox
         self._effort = effort or Effort()
-        self._remembered: deque[_Asked] = deque()
+        self._remembered: deque[_SentQuestion] = deque()
         self._size = 0
         self._forgotten = 0
         self._generation = sandbox.generation
-        self._left = self._effort.total
+        self._remaining_time = self._effort.total
         self._allowed = 0.0
         self._cost_before = 0.0
 
     def start(self) -> Hello:
-        """Return what the process says of itself, starting it if there is none; raises `StartError`."""
+        """Return the greeting of the process, started if necessary; raises `StartError`."""
         return self._sandbox.start()
 
-    def ask(self, steps: Sequence[Step], *, name: str = "") -> Transcript:
+    def run_steps(self, steps: Sequence[Step], *, name: str = "") -> Transcript:
         """
-        Return what came of `steps`; after a crash, an `Investigated` that says in its notes how it came about.
+        Return the transcript of `steps`; after a crash, an `InvestigatedTranscript` with notes on its cause.
 
         Raises:
-            StartError: there was no process, and none came up.
+            StartError: the process did not start.
         """
-        asked = _Asked(name=name, steps=steps, size=sum(map(_size, steps)))
-        transcript = self._sandbox.ask(steps, name=name)
+        question = _SentQuestion(name=name, steps=steps, size=sum(map(_size, steps)))
+        transcript = self._sandbox.run_steps(steps, name=name)
         if self._sandbox.generation != self._generation:
             self._forget()
             self._generation = self._sandbox.generation
         if transcript.crash is None:
-            self._remember(asked)
+            self._remember(question)
             return transcript
-        notes, culprit = self._investigate(asked, transcript)
+        notes, culprit = self._investigate(question, transcript)
         self._forget()
-        return Investigated(
+        return InvestigatedTranscript(
             replies=transcript.replies,
             crash=transcript.crash,
             timed_out=transcript.timed_out,
@@ -142,9 +140,9 @@ class Investigator:
         self._sandbox.close()
         self._forget()
 
-    def _remember(self, asked: _Asked) -> None:
-        self._remembered.append(asked)
-        self._size += asked.size
+    def _remember(self, question: _SentQuestion) -> None:
+        self._remembered.append(question)
+        self._size += question.size
         while len(self._remembered) > self._effort.questions or self._size > self._effort.size:
             self._size -= self._remembered.popleft().size
             self._forgotten += 1
@@ -153,49 +151,49 @@ class Investigator:
         self._remembered.clear()
         self._size = self._forgotten = 0
 
-    def _investigate(self, asked: _Asked, transcript: Transcript) -> tuple[list[str], Culprit | None]:
-        """Return notes on how a crash came about, and the questions to blame if they are others."""
-        self._allowed = min(self._effort.seconds, self._left)
+    def _investigate(self, crashed: _SentQuestion, transcript: Transcript) -> tuple[list[str], Culprit | None]:
+        """Return notes on the cause of a crash, and the earlier questions that cause it, if any."""
+        self._allowed = min(self._effort.seconds, self._remaining_time)
         self._cost_before = self._sandbox.cost
         try:
             if transcript.timed_out:
-                return self._look_into_silence(asked), None
-            return self._look_into_crash(asked)
+                return self._investigate_timeout(crashed), None
+            return self._investigate_crash(crashed)
         except StartError as error:
-            return [f"not looked into any further: no fresh process came up ({error.reason})"], None
+            return [f"not investigated further: no fresh process started ({error.reason})"], None
         except _OutOfTimeError:
-            return [f"not looked into any further: the {self._allowed:.3g} s of CPU time for that are spent"], None
+            return [f"not investigated further: the {self._allowed:.3g} s of CPU time for that are spent"], None
         finally:
             self._sandbox.close()
-            self._left = max(0.0, self._left - self._cost)
+            self._remaining_time = max(0.0, self._remaining_time - self._cost)
 
     @property
     def _cost(self) -> float:
-        """What this investigation has cost until now (seconds)."""
+        """The cost of this investigation until now (seconds)."""
         return self._sandbox.cost - self._cost_before
 
-    def _look_into_silence(self, asked: _Asked) -> list[str]:
-        """Ask a question that was not answered in time again alone; to replay more would take a deadline each."""
+    def _investigate_timeout(self, crashed: _SentQuestion) -> list[str]:
+        """Repeat a question that was not answered in time, alone; each further question could take a deadline."""
         if not self._remembered:
             return []
-        if self._ends([asked]):
+        if self._crashes([crashed]):
             return ["not answered alone in a fresh process either"]
-        return [f"answered alone in a fresh process; had followed {self._what_came_before()}"]
+        return [f"answered alone in a fresh process; it had followed {self._earlier_questions_text()}"]
 
-    def _look_into_crash(self, asked: _Asked) -> tuple[list[str], Culprit | None]:
-        if self._ends([asked]):
+    def _investigate_crash(self, crashed: _SentQuestion) -> tuple[list[str], Culprit | None]:
+        if self._crashes([crashed]):
             return ["crashed again alone, in a fresh process"], None
         before = list(self._remembered)
         try:
-            reproduced = bool(before) and self._ends([*before, asked])
+            reproduced = bool(before) and self._crashes([*before, crashed])
         except _OutOfTimeError:
             return [
-                f"did not crash again alone; no time to ask again what came before: {self._what_came_before()}"
+                f"did not crash again alone; no time to repeat the earlier questions: {self._earlier_questions_text()}"
             ], None
         if not reproduced:
-            after = f" or after {self._what_came_before()}" if before else ""
+            after = f" or after {self._earlier_questions_text()}" if before else ""
             return [f"did not crash again, alone{after}"], None
-        culprit = self._narrow(before, asked)
+        culprit = self._narrow(before, crashed)
         names = ", then ".join(repr(name) for name in culprit.names)
         if culprit.narrowed:
             return [f"did not crash again alone, but after {names} in the same process"], culprit
@@ -203,22 +201,22 @@ class Investigator:
         some = names if count <= 3 else f"{count} questions from {first!r} to {last!r}"
         return [f"did not crash again alone, but after {some} in the same process (which of them: no time)"], culprit
 
-    def _narrow(self, before: Sequence[_Asked], asked: _Asked) -> Culprit:
+    def _narrow(self, before: Sequence[_SentQuestion], crashed: _SentQuestion) -> Culprit:
         """
-        Return the shortest list of questions found after which `asked` crashes, given that it does after `before`.
+        Return a short list of questions after which `crashed` crashes, given that it does after `before`.
 
-        The last question that is needed is found by bisection, which takes it that more questions crash no less; then
-        the next one among those after it, until what was found is enough.
+        The last necessary question is found by bisection, which assumes that more questions also crash. Then the next
+        one is searched among those after it, until the list reproduces the crash.
         """
-        needed: list[_Asked] = []
+        needed: list[_SentQuestion] = []
         rest = list(before)
-        crashes = 0  # the position in `rest` from which on it is enough
+        crashes = 0  # the questions from this position in `rest` on reproduce the crash
         try:
-            while rest and not (needed and self._ends([*needed, asked])):
+            while rest and not (needed and self._crashes([*needed, crashed])):
                 survives = len(rest)
                 while survives - crashes > 1:
                     middle = (crashes + survives) // 2
-                    if self._ends([*needed, *rest[middle:], asked]):
+                    if self._crashes([*needed, *rest[middle:], crashed]):
                         crashes = middle
                     else:
                         survives = middle
@@ -228,17 +226,17 @@ class Investigator:
             return Culprit(names=_names([*needed, *rest[crashes:]]), narrowed=False)
         return Culprit(names=_names(needed), narrowed=True)
 
-    def _ends(self, questions: Sequence[_Asked]) -> bool:
-        """Ask questions in a fresh process and return whether it ended before all of them were answered."""
+    def _crashes(self, questions: Sequence[_SentQuestion]) -> bool:
+        """Run questions in a fresh process and return whether it ended before it answered all of them."""
         self._sandbox.close()
         for each in questions:
             if self._cost >= self._allowed:
                 raise _OutOfTimeError
-            if self._sandbox.ask(each.steps, name=each.name).crash is not None:
+            if self._sandbox.run_steps(each.steps, name=each.name).crash is not None:
                 return True
         return False
 
-    def _what_came_before(self) -> str:
+    def _earlier_questions_text(self) -> str:
         count = len(self._remembered)
         every = count + self._forgotten
         return f"the {count} questions before it" + (
@@ -246,7 +244,7 @@ class Investigator:
         )
 
 
-def _names(questions: Iterable[_Asked]) -> tuple[str, ...]:
+def _names(questions: Iterable[_SentQuestion]) -> tuple[str, ...]:
     return tuple(each.name for each in questions)
 
 

@@ -1,10 +1,9 @@
 """
-The time that a child process may take for one exchange, and how much of it the process has taken.
+The time limit of a child process for one exchange, and the time that the process has used.
 
-Wall time alone says nothing: on a busy machine a healthy process takes many times as long. An exchange is over in two
-cases:
+Wall time is not enough: on a busy machine a healthy process takes many times as long. An exchange ends in two cases:
 
-- The process and its descendants have taken more CPU time than they may (user and system time).
+- The process and its descendants have used more CPU time than allowed (user and system time).
 - The process hangs: it gains less than 1 s of CPU time in 60 s of wall time. Wall time does not count while the process
   or a descendant runs, waits for a CPU or waits for a disk.
 """
@@ -23,13 +22,13 @@ LEAST_GAIN: Final = 1 / 60
 #: Wall time between two readings (seconds). A reading takes milliseconds: it searches all processes of the machine for
 #: descendants.
 INTERVAL: Final = 0.5
-#: States of a process that wants to go on: it runs or waits for a CPU, or it waits for a disk.
+#: States of a process that works: it runs, waits for a CPU or waits for a disk.
 _AT_WORK: Final = (psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TimeLimit:
-    """What one exchange may take: the limits, and the words that say what happened where one is passed."""
+    """The limits of one exchange, and the texts for the message if one is passed."""
 
     #: CPU time that each thread may take (seconds).
     cpu: float
@@ -37,7 +36,7 @@ class TimeLimit:
     threads: int = 1
     #: Wall time in which a process that does not hang gains CPU time (seconds).
     hang: float
-    #: What is missing when the CPU time is spent, such as "no answer".
+    #: The missing result when the CPU time is spent, such as "no answer".
     missing: str
     #: The option that allows more CPU time.
     option: str
@@ -48,13 +47,13 @@ class TimeLimit:
         return self.cpu * self.threads
 
     def spent(self) -> str:
-        """Return the reason for ending a process that has taken all its CPU time."""
+        """Return the reason to end a process that has used all its CPU time."""
         share = f" ({self.cpu:g} s for each of {self.threads} threads)" if self.threads > 1 else ""
         more = f"allow more with {self.option} {2 * self.cpu:g}"
         return f"{self.missing} within {self.total:g} s of CPU time{share}; {more}"
 
     def hung(self, gained: float) -> str:
-        """Return the reason for ending a process that gained so many seconds of CPU time while it was watched."""
+        """Return the reason to end a process that gained only some seconds of CPU time within the limit of a hang."""
         more = f"allow more with --hang {2 * self.hang:g}"
         return f"hangs: gained {gained:.2f} s of CPU time in {self.hang:g} s; {more}"
 
@@ -65,16 +64,16 @@ class Overrun:
 
     #: What happened, with numbers, and the option that allows more.
     reason: str
-    #: Whether the process hung; else it took all its CPU time.
+    #: Whether the process hung; else it used all its CPU time.
     hung: bool
 
 
 class Allowance:
     """
-    What one exchange has taken of its limit.
+    The used part of the limit of one exchange.
 
     - `process`: the child; its descendants are found at each reading.
-    - `limit`: what the exchange may take.
+    - `limit`: the limit of the exchange.
     - `fresh`: the exchange began with the process, so that all its CPU time counts. Else CPU time counts from the first
       reading, so that a short question needs no reading.
     """
@@ -89,7 +88,7 @@ class Allowance:
         self._idle = 0.0
 
     def overrun(self) -> Overrun | None:
-        """Read the clocks, unless that was done within `INTERVAL`, and return the limit that is passed, if any."""
+        """Read the clocks, at most once in `INTERVAL`, and return the limit that is passed, if any."""
         now = time.monotonic()
         elapsed = now - self._last_reading
         if self._last_cpu is not None and elapsed < INTERVAL:
@@ -97,9 +96,9 @@ class Allowance:
         self._last_reading = now
         cpu, at_work = _reading(self._process)
         if self._last_cpu is not None:
-            # A descendant that lost its parent is found no more, and its CPU time is missing from the sum.
+            # A descendant that lost its parent is not found, and its CPU time is missing from the sum.
             self._gained += max(0.0, cpu - self._last_cpu)
-            # Where this process itself did not run for long, nobody knows what the child did meanwhile.
+            # If this process itself did not run for a long time, the state of the child in that time is unknown.
             self._idle += 0.0 if at_work else min(elapsed, 2 * INTERVAL)
         self._last_cpu = cpu
         if self._gained >= self._limit.total:
@@ -113,7 +112,7 @@ class Allowance:
 
 
 def cpu_seconds(process: psutil.Process) -> float:
-    """Return the CPU time that a process and its descendants have taken, in seconds; 0 if it is gone."""
+    """Return the CPU time of a process and its descendants, in seconds; 0 if it has ended."""
     return _reading(process)[0]
 
 

@@ -1,11 +1,11 @@
 """
-The environment variables a framework's process is started with.
+The environment variables of a framework's process.
 
-An implementation has one environment, the one its users get after an installation; a run must not turn into another one
-because of what happens to be set in the shell. So variables that change what a framework computes are taken away, those
-that say what the machine is (`CUDA_VISIBLE_DEVICES`, `JAX_PLATFORMS`, `LD_LIBRARY_PATH` ...) stay, and the suite's own
-are added: few threads, no grabbing of all GPU memory, no settings file from the home folder. What the registry says of
-an implementation comes last and wins. Frameworks are not imported here, and nothing of `os.environ` is changed.
+An implementation runs in the environment that its users have after an installation, whatever the shell sets. So
+variables that change what a framework computes are removed. Variables that describe the machine
+(`CUDA_VISIBLE_DEVICES`, `JAX_PLATFORMS`, `LD_LIBRARY_PATH` ...) stay. The suite adds its own: few threads, GPU memory
+on demand, no settings file of the home folder. The variables of the registry come last and take precedence. Frameworks
+are not imported, and `os.environ` is not changed.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-#: Beginnings of the names of variables that change what a framework computes, or what surrounds it.
-LEAKING: Final = (
+#: Prefixes of variables that change what a framework computes, or how Python runs.
+REMOVED_PREFIXES: Final = (
     "ATEN_CPU_CAPABILITY",
     "CUBLAS_WORKSPACE_CONFIG",
     "DNNL_",
@@ -37,10 +37,10 @@ LEAKING: Final = (
     "OMP_THREAD_LIMIT",
     "ONEDNN_",
     "OPENBLAS_CORETYPE",
-    "PYTEST_",  # libraries behave differently when they believe they are under test
+    "PYTEST_",  # libraries behave differently under test
     "PYTHONINSPECT",
-    "PYTHONOPTIMIZE",  # asserts may be how a framework refuses
-    "PYTHONWARNINGS",  # the suite's own warnings may be errors, the framework's are not ours to judge
+    "PYTHONOPTIMIZE",  # a framework may refuse with an assert
+    "PYTHONWARNINGS",  # the suite's warnings may be errors; a framework's must not be
     "PYTORCH_",
     "TF_",
     "TORCH_",
@@ -48,8 +48,8 @@ LEAKING: Final = (
     "TORCHINDUCTOR_",
     "XLA_",
 )
-#: Variables that begin so and stay: which devices there are, where files are kept, how much is logged.
-KEPT: Final = (
+#: Prefixes of variables that stay: devices, folders and logging.
+KEPT_PREFIXES: Final = (
     "JAX_CUDA_VISIBLE_DEVICES",
     "JAX_PLATFORM",
     "JAX_ROCM_VISIBLE_DEVICES",
@@ -61,7 +61,7 @@ KEPT: Final = (
 )
 
 THREAD_COUNTS: Final = (
-    "CONFORMANCE_THREADS",  # read by adapters whose framework must be told in code
+    "CONFORMANCE_THREADS",  # read by adapters that set the threads in code
     "MKL_NUM_THREADS",
     "NPROC",  # the CPU client of XLA, in older releases
     "NUMEXPR_NUM_THREADS",
@@ -75,8 +75,10 @@ THREAD_COUNTS: Final = (
 
 
 def removed_names(inherited: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names of the variables in `inherited` that a framework's process is not given, sorted."""
-    return tuple(sorted(name for name in inherited if name.startswith(LEAKING) and not name.startswith(KEPT)))
+    """Return the names of the variables in `inherited` that are removed for a framework's process, sorted."""
+    return tuple(
+        sorted(name for name in inherited if name.startswith(REMOVED_PREFIXES) and not name.startswith(KEPT_PREFIXES))
+    )
 
 
 def added_variables(
@@ -85,8 +87,8 @@ def added_variables(
     """
     Return the variables to set: the suite's, then those of an implementation's `own` environment.
 
-    `home` is an empty folder that stands in for Keras's settings, `cache` a folder in which compiled programs are kept
-    from one process to the next, or None.
+    `home` is an empty folder for Keras's settings. `cache` is a folder for compiled programs, shared by processes, or
+    None.
     """
     settings = {
         "KERAS_HOME": str(home),
@@ -105,20 +107,20 @@ def added_variables(
 def process_environment(
     own: Mapping[str, str], inherited: Mapping[str, str], *, threads: int, home: Path, cache: Path | None
 ) -> dict[str, str]:
-    """Return the whole environment of a process, as `added` to what is inherited and not `withheld`."""
-    gone = removed_names(inherited)
-    stays = {name: value for name, value in inherited.items() if name not in gone}
+    """Return the environment of a process: the inherited variables without `removed_names`, and `added_variables`."""
+    removed = removed_names(inherited)
+    variables = {name: value for name, value in inherited.items() if name not in removed}
     if not _is_writable(inherited.get("HOME", "")):
-        # A framework that keeps files there, as many do on import, would fail for a reason that is not its own.
-        stays["HOME"] = str(home)
-    return stays | added_variables(own, inherited, threads=threads, home=home, cache=cache)
+        # Many frameworks write files there on import, and would fail without it.
+        variables["HOME"] = str(home)
+    return variables | added_variables(own, inherited, threads=threads, home=home, cache=cache)
 
 
 def writable_folder(cache: Path) -> Path | None:
-    """Return a folder, made where it is not there, or None where nothing can be kept in it: no home, no permission."""
+    """Return a folder, created if necessary; None if files cannot be written: no home, no permission."""
     try:
         if cache.parts[:1] == ("~",) and not Path.home().is_dir():
-            return None  # root could make one anywhere
+            return None  # root could create a folder anywhere
         folder = cache.expanduser()
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):
@@ -128,7 +130,7 @@ def writable_folder(cache: Path) -> Path | None:
 
 @functools.cache
 def _is_writable(folder: str) -> bool:
-    """Return whether files can be kept in a folder; tried, as permissions tell nothing of a read-only file system."""
+    """Return whether files can be written in a folder. Tried, because a file system may be read-only."""
     if not folder:
         return False
     try:
@@ -145,7 +147,7 @@ def _jax_cache(cache: Path, flags: str) -> dict[str, str]:
     except importlib.metadata.PackageNotFoundError:
         return {}
     python = f"python-{sys.version_info.major}.{sys.version_info.minor}"
-    # Programs compiled for a limited instruction set must not answer for the processor's own, nor the other way round.
+    # Programs for a limited instruction set and for the whole processor are separate.
     limit = [f"flags-{zlib.crc32(flags.encode()):08x}"] if flags else []
     folder = cache.expanduser().absolute() / "-".join([*versions, python, _processor(), *limit])
     return {
@@ -168,7 +170,7 @@ def cpu_features() -> frozenset[str]:
 
 
 def _processor() -> str:
-    """Return a name for this kind of processor: code compiled for another may compute something else, or trap."""
+    """Return a name for this kind of processor: code for another one may compute other values, or trap."""
     try:
         described = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,8 +1,8 @@
 """
-The steps of a question, carried out on an adapter.
+The execution of a question's steps on an adapter.
 
 `perform` runs in the child process of an implementation (`conformance.sandbox.child`) or, for a debugger, in this one
-(`conformance.sandbox.in_process`).
+(`conformance.sandbox.in_process_sandbox`).
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import islice
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from conformance.adapters.protocol import Adapter, Array, Gradients, Model, Parameter, Unsupported
+from conformance.adapters.protocol import Adapter, Array, Gradients, Model, Parameter, Stack, Unsupported
 from conformance.sandbox.answers import MOST_VALUES, Misfit, digits, fit, short_text, text, type_name
 from conformance.sandbox.layouts import arrange
 from conformance.sandbox.steps import (
@@ -45,14 +45,14 @@ from conformance.sandbox.steps import (
     Value,
 )
 
-#: Room for arrays of a wrong shape beside twice what right ones take, so that their shapes can be told (bytes).
+#: Room for arrays of a wrong shape, in addition to twice the size of right ones: their shapes are reported (bytes).
 SPARE_ROOM: Final = 16 * 2**20
-#: Inputs laid out for one question, by identity of the array and layout.
+#: Inputs of one question in their memory layouts, by identity of the array and layout.
 Buffers = dict[tuple[int, str], Array]
 
 
 def room(steps: Iterable[Step]) -> int:
-    """Return how much the arrays of one answer to `steps` may take (bytes), by the width of the widest layer."""
+    """Return the room for the arrays of one answer to `steps` (bytes), from the units of the widest layer."""
     stacks = [each.stack for each in steps if isinstance(each, Build | SetWeights)]
     layers = [layer for stack in stacks for layer in stack.layers]
     weights = max(
@@ -66,9 +66,9 @@ def room(steps: Iterable[Step]) -> int:
 
 def perform(adapter: Adapter, steps: Sequence[Step]) -> Iterator[Reply]:
     """
-    Carry out `steps` one after the other, yielding the reply to each as it ends.
+    Run `steps` one after the other, and yield the reply to each when it ends.
 
-    Exceptions, and answers that are none, become replies.
+    Exceptions and invalid answers become replies.
     """
     largest = room(steps)
     models: dict[str, Model] = {}
@@ -81,7 +81,7 @@ def perform(adapter: Adapter, steps: Sequence[Step]) -> Iterator[Reply]:
             answer = Unreached(because=broken[step.model])
         else:
             try:
-                answer = _carry_out(adapter, models, buffers, step, largest)
+                answer = _answer(adapter, models, buffers, step, largest)
             except Misfit as misfit:
                 answer = Malformed(message=str(misfit))
             except Unsupported as error:
@@ -93,8 +93,8 @@ def perform(adapter: Adapter, steps: Sequence[Step]) -> Iterator[Reply]:
         yield Reply(label=step.label, answer=answer, seconds=time.perf_counter() - started, stage=step.stage)
 
 
-def _carry_out(adapter: Adapter, models: dict[str, Model], buffers: Buffers, step: Step, largest: int) -> Value:
-    """Return the answer to one step; `largest` is the size of its arrays, at most (bytes)."""
+def _answer(adapter: Adapter, models: dict[str, Model], buffers: Buffers, step: Step, largest: int) -> Value:
+    """Return the answer to one step; `largest` is the largest size of its arrays (bytes)."""
     if isinstance(step, Build):
         models[step.model] = adapter.build(step.stack, device=step.device)
         return Done()
@@ -103,44 +103,60 @@ def _carry_out(adapter: Adapter, models: dict[str, Model], buffers: Buffers, ste
         case InferShapes():
             return fit(Inferred, {"shapes": model.infer_output_shapes(step.batch)})
         case ReadParameters():
-            held = [_fields(Parameter, each) for each in islice(model.parameters(), MOST_VALUES)]
+            parameters = [_fields(Parameter, each) for each in islice(model.parameters(), MOST_VALUES)]
             count = model.parameter_count()
             own = None if count is None else digits(count, "$.own_count")
-            return fit(Parameters, {"parameters": held, "own_count": own})
+            return fit(Parameters, {"parameters": parameters, "own_count": own})
         case Forward():
-            y = model.forward(_arranged(buffers, step))
+            y = model.forward(_arranged(buffers, step.x, step.layout))
             return fit(
                 Output, {"y": y, "placement": model.placement(), "strides": model.handed_strides()}, room=largest
             )
         case Differentiate():
-            return fit(Gradients, _fields(Gradients, model.gradients(_arranged(buffers, step), step.dy)), room=largest)
+            x, dy = _arranged(buffers, step.x, step.layout), _arranged(buffers, step.dy, step.dy_layout)
+            return fit(Gradients, _fields(Gradients, model.gradients(x, dy)), room=largest)
         case SetWeights():
-            model.set_weights(step.stack)
+            model.set_weights(_laid_out_stack(step))
             return Done()
         case _:
             raise TypeError(f"no such step: {type(step).__name__}")
 
 
 def _fields(kind: type[Parameter | Gradients], value: object) -> dict[str, object]:
-    """Return the fields of what must be of a kind of the protocol; raises `Misfit`."""
+    """Return the fields of a value that must be of a kind of the protocol; raises `Misfit`."""
     if type(value) is not kind:
         raise Misfit(f"given `{type_name(value)}`, expected `{kind.__name__}`")
     return {each.name: getattr(value, each.name) for each in fields(kind)}
 
 
-def _arranged(buffers: Buffers, step: Forward | Differentiate) -> Array:
-    """Return the step's input in its layout: the same buffer for every step of a question that names the same array."""
-    key = (id(step.x), step.layout)
+def _arranged(buffers: Buffers, array: Array, layout: str) -> Array:
+    """Return an array in its memory layout. Steps with the same array share one buffer."""
+    key = (id(array), layout)
     if key not in buffers:
-        buffers[key] = arrange(step.x, step.layout)
+        buffers[key] = arrange(array, layout)
     return buffers[key]
 
 
+def _laid_out_stack(step: SetWeights) -> Stack:
+    """Return the stack of a step, its weights in their layouts."""
+    if step.kernel_layout == step.bias_layout == "contiguous":
+        return step.stack
+    layers = [
+        replace(
+            each,
+            kernel=None if each.kernel is None else arrange(each.kernel, step.kernel_layout),
+            bias=None if each.bias is None else arrange(each.bias, step.bias_layout),
+        )
+        for each in step.stack.layers
+    ]
+    return replace(step.stack, layers=tuple(layers))
+
+
 def raised_reply(error: BaseException) -> Raised:
-    """Return what is said of an exception, whatever its own methods do."""
+    """Return the reply for an exception, even if its own methods raise."""
     try:
         trace = text("".join(traceback.format_exception(error)))
-    except Exception:  # what is formatted may be anything that a class of exceptions returns
+    except Exception:  # an exception may return any object as its text
         trace = ""
     modules = tuple(_modules(error.__traceback__))
     if len(modules) > 2 * END_OF_TRACEBACK:
@@ -157,16 +173,16 @@ def _modules(trace: TracebackType | None) -> Iterator[str]:
 
 def hello_of(adapter: Adapter, threads: int) -> Hello:
     """
-    Return what an adapter says of itself, with the number of threads the process was given.
+    Return the greeting of an adapter, with the number of threads of its process.
 
     Raises:
-        Misfit: it says what is not plain data of the types of `Hello`.
+        Misfit: a method of the adapter does not return plain data of the types of `Hello`.
     """
-    given = adapter.devices()
-    # A text is a sequence of its letters, and no device is called by one. An iterator can be read once.
-    devices = () if isinstance(given, str) else tuple(islice(given, MOST_VALUES))
-    if isinstance(given, str) or not all(isinstance(each, str) for each in devices):
-        raise Misfit(f"devices() returned {short_text(given)}: it must be a list of names, such as ['cpu']")
-    versions: Any = {"python": sys.version.split()[0], **adapter.versions()}
-    said = {"versions": versions, "settings": adapter.settings(), "devices": devices, "threads": threads}
-    return fit(Hello, said)
+    names = adapter.devices()
+    # A text would be a sequence of letters. An iterator can be read only once.
+    devices = () if isinstance(names, str) else tuple(islice(names, MOST_VALUES))
+    if isinstance(names, str) or not all(isinstance(each, str) for each in devices):
+        raise Misfit(f"devices() returned {short_text(names)}: it must be a list of names, such as ['cpu']")
+    versions: dict[str, object] = {"python": sys.version.split()[0], **adapter.versions()}
+    greeting = {"versions": versions, "settings": adapter.settings(), "devices": devices, "threads": threads}
+    return fit(Hello, greeting)

@@ -1,7 +1,7 @@
 """
 Messages on a pipe between the suite and the process that holds a framework.
 
-A framework that writes into the pipe itself is found out before a byte of what it wrote is read. A message is a frame:
+A framework that writes into the pipe itself is detected before its bytes are decoded. A message is a frame:
 
     header    magic, length of the frame, number of buffers, length of the body
     lengths   one unsigned 64-bit integer per buffer
@@ -9,7 +9,7 @@ A framework that writes into the pipe itself is found out before a byte of what 
     buffers   the contents of arrays, each on a multiple of 16 bytes from the start of the frame
     trailer   magic
 
-Bytes can be slipped into a pipe but never changed in it, and whatever is slipped in moves the trailer from its place.
+Other bytes can be inserted into a pipe, but bytes in it cannot be changed. Every insertion moves the trailer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TRAILER: Final = b"\nCd\x93"
 HEADER: Final = struct.Struct("!4sQIQ")
 LENGTH: Final = struct.Struct("!Q")
 ALIGNMENT: Final = 16
-#: No question comes near it; a length beyond it is noise (bytes).
+#: The longest frame; no question comes near it (bytes).
 LONGEST: Final = 2**36
 #: The most arrays of one message.
 MOST_BUFFERS: Final = 2**16
@@ -34,12 +34,12 @@ LARGE_READ: Final = 2**20
 
 
 class Garbage(Exception):
-    """What arrived is not a message: something else wrote into the pipe."""
+    """The received bytes are no message: other code wrote into the pipe."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What one frame holds: the body, and the contents of arrays as views of the frame, which lives with them."""
+    """The content of one frame: the body, and the contents of arrays as views of the frame."""
 
     body: memoryview
     buffers: Sequence[memoryview]
@@ -61,14 +61,14 @@ def frame_of(body: bytes | memoryview, buffers: Sequence[memoryview]) -> bytes:
 
 
 class Inbox:
-    """The receiving end of a pipe: collects bytes, gives out messages. `descriptor` stays the caller's to close."""
+    """The receiving end of a pipe: collects bytes and returns messages. The caller closes `descriptor`."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._received = bytearray()
 
     @classmethod
-    def holding(cls, received: bytes) -> Self:
+    def with_bytes(cls, received: bytes) -> Self:
         """Return an inbox without a pipe that has received these bytes."""
         inbox = cls(-1)
         inbox._received += received
@@ -76,15 +76,15 @@ class Inbox:
 
     @property
     def pending(self) -> bool:
-        """Whether anything was received that has not been taken."""
+        """Whether received bytes are left."""
         return bool(self._received)
 
     def fill(self) -> bool:
         """
-        Read once from the pipe and return False at its end; as long as the pipe has nothing, a blocking one blocks.
+        Read once from the pipe and return False at its end. A blocking pipe without bytes blocks.
 
         Raises:
-            BlockingIOError: the pipe has nothing and is not a blocking one.
+            BlockingIOError: a non-blocking pipe has no bytes.
 
         """
         chunk = os.read(self._descriptor, SMALL_READ if len(self._received) < SMALL_READ else LARGE_READ)
@@ -93,10 +93,10 @@ class Inbox:
 
     def take(self, *, longest: int = LONGEST) -> Frame | None:
         """
-        Return the next frame, or None where none has arrived whole.
+        Return the next frame, or None if no whole frame has arrived.
 
         Raises:
-            Garbage: what has arrived is not one, or longer than `longest` bytes.
+            Garbage: the bytes are no frame, or the frame is longer than `longest` bytes.
 
         """
         received = self._received

@@ -1,4 +1,4 @@
-"""What a child process prints: the end of it, in a file that does not grow without end."""
+"""The output of a child process: its end, in a file of limited size."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import IO, Final
 
 from conformance.text import legible
 
-#: What is kept of what a process printed, and how large the file may grow before it is emptied (bytes).
-STDERR_KEPT: Final = 8 * 2**10
+#: The size of the end that is reported, and the size at which the file is emptied (bytes).
+STDERR_TAIL: Final = 8 * 2**10
 STDERR_LARGEST: Final = 16 * 2**20
 
 
 class OutputLog:
     """
-    The file that a child prints to, of which only the end is of interest.
+    The file for the output of a child.
 
-    It is in memory where the kernel has such files: under a full disk a framework that logs would fail for it.
+    On Linux it is in memory, so that a full disk does not make a framework fail that logs.
     """
 
     def __init__(self) -> None:
@@ -28,29 +28,29 @@ class OutputLog:
         else:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         self.descriptor = self._file.fileno()
-        # So that the child goes on at the new end when the file is emptied.
+        # So that the child continues at the new end when the file is emptied.
         fcntl.fcntl(self.descriptor, fcntl.F_SETFL, fcntl.fcntl(self.descriptor, fcntl.F_GETFL) | os.O_APPEND)
         self._emptied_at = 0
         self._last_emptied = b""
 
     def position(self) -> int:
-        """Return how many bytes were printed, up to now."""
+        """Return how many bytes were printed until now."""
         return self._emptied_at + os.fstat(self.descriptor).st_size
 
     def trim(self) -> None:
-        """Empty the file if it has grown too large, but for its end; what is printed meanwhile may be lost."""
+        """Empty the file if it is too large, and keep its end. Output at the same time may be lost."""
         size = os.fstat(self.descriptor).st_size
         if size > STDERR_LARGEST:
-            self._last_emptied = os.pread(self.descriptor, STDERR_KEPT, size - STDERR_KEPT)
+            self._last_emptied = os.pread(self.descriptor, STDERR_TAIL, size - STDERR_TAIL)
             self._emptied_at += size
             os.ftruncate(self.descriptor, 0)
 
     def tail(self, since: int) -> str:
-        """Return the last `STDERR_KEPT` bytes of what was printed after position `since`, legible."""
+        """Return the last `STDERR_TAIL` bytes of the output after position `since`, legible."""
         size = os.fstat(self.descriptor).st_size
-        end = self._last_emptied + os.pread(self.descriptor, STDERR_KEPT, max(0, size - STDERR_KEPT))
-        wanted = min(STDERR_KEPT, self._emptied_at + size - since)
-        return legible(end[-wanted:].decode(errors="replace")) if wanted > 0 else ""
+        end = self._last_emptied + os.pread(self.descriptor, STDERR_TAIL, max(0, size - STDERR_TAIL))
+        length = min(STDERR_TAIL, self._emptied_at + size - since)
+        return legible(end[-length:].decode(errors="replace")) if length > 0 else ""
 
     def close(self) -> None:
         """Close the file."""

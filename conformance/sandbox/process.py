@@ -1,8 +1,8 @@
 """
-A child process as the suite sees it: frames go out, replies come in within limits of CPU time and memory, or it ended.
+A child process, in the suite: it sends frames and receives replies within limits of CPU time and memory.
 
-`conformance.sandbox.launch` starts it, `conformance.sandbox.sandbox` knows what it is asked and what its end means,
-`conformance.sandbox.child` is the other side, `conformance.sandbox.deadline` says how long it may take.
+`conformance.sandbox.launch` starts it, `conformance.sandbox.sandbox` sends questions and interprets its end,
+`conformance.sandbox.child` is the other side, and `conformance.sandbox.deadline` has its time limits.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from conformance.sandbox.launch import launch
 from conformance.sandbox.steps import Raised, Reply
 
 GIB: Final = 2**30
-#: How often a process that takes its time is looked at (seconds).
-GLANCE: Final = 0.05
-#: How long a process whose pipe is closed may take to be gone (seconds).
-DEATH_PATIENCE: Final = 1.5
-#: How long a process may take to say where it is (seconds).
+#: The interval between checks of a process that takes long (seconds).
+CHECK_INTERVAL: Final = 0.05
+#: The most time between the end of a pipe and the end of its process (seconds).
+EXIT_PATIENCE: Final = 1.5
+#: The most time for a process to print its stack (seconds).
 STACK_PATIENCE: Final = 1.0
 
 
 class Ended(Exception):
     """
-    The process ended or must be ended: `reason` says how or why.
+    The process ended or must be ended, for `reason`.
 
-    `timed_out` says that it passed a limit of time, `hung` that this was the limit for a hang.
+    `timed_out` is set if it passed a time limit, and `hung` if that was the limit for a hang.
     """
 
     def __init__(self, reason: str, *, timed_out: bool = False, hung: bool = False) -> None:
@@ -52,10 +52,10 @@ class Ended(Exception):
 
 class StartError(Exception):
     """
-    A process did not come up.
+    A process did not start.
 
-    `reason` says why in one line, `stderr` is the end of what was printed; `raised` is set where the adapter's import
-    or constructor raised, with its traceback.
+    `reason` is one line, and `stderr` the end of the output. `raised` is set if the adapter's import or constructor
+    raised, with its traceback.
     """
 
     def __init__(self, reason: str, *, stderr: str = "", raised: Raised | None = None) -> None:
@@ -67,9 +67,9 @@ class StartError(Exception):
 
 class ChildProcess:
     """
-    One running child, to be talked to by one thread at a time.
+    One running child, for use by one thread at a time.
 
-    After `Ended`, and whenever it is no longer wanted, call `end`; at the interpreter's exit that happens by itself.
+    Call `end` after `Ended`, and when the process is no longer needed. The interpreter's exit ends it as well.
     """
 
     def __init__(
@@ -83,40 +83,40 @@ class ChildProcess:
     ) -> None:
         self._memory = memory
         self._allowance: Allowance | None = None
-        self._next_glance = 0.0
+        self._next_check = 0.0
         self._child = launch(implementation, threads=threads, cache=cache, search_path=search_path)
         self._finalizer = weakref.finalize(self, _release, self._child.resources, os.getpid())
-        #: The place in the log where what was printed in this exchange begins.
-        self._since = 0
+        #: The position in the log where the output of this exchange begins.
+        self._log_start = 0
         self._inbox = Inbox(self._child.replies.fileno())
         self._poll = select.poll()
         self._poll.register(self._child.replies, select.POLLIN)
-        if self._child.end is not None:
-            self._poll.register(self._child.end, select.POLLIN)
-        self._watched = psutil.Process(self._child.popen.pid)
+        if self._child.exit_descriptor is not None:
+            self._poll.register(self._child.exit_descriptor, select.POLLIN)
+        self._process = psutil.Process(self._child.popen.pid)
 
     @property
     def resident(self) -> int:
         """The size of the resident set of the process itself, without its children, in bytes."""
         try:
-            return int(self._watched.memory_info().rss)
+            return int(self._process.memory_info().rss)
         except psutil.Error:
             return 0
 
     @property
     def cpu_seconds(self) -> float:
-        """The CPU time that the process and its descendants have taken, in seconds."""
-        return cpu_seconds(self._watched)
+        """The CPU time of the process and its descendants, in seconds."""
+        return cpu_seconds(self._process)
 
     def stderr(self) -> str:
-        """Return the end of what was printed in this exchange, or since the process was started."""
-        return self._child.log.tail(self._since)
+        """Return the end of the output of this exchange, or since the start of the process."""
+        return self._child.log.tail(self._log_start)
 
-    def last_words(self) -> str:
+    def final_output(self) -> str:
         """
-        Return the end of what was printed, and, if the process still runs, where in its code it is.
+        Return the end of the output, with the stack of every thread if the process still runs.
 
-        Python's fault handler prints the stack of every thread when it is told to abort, whatever holds its lock.
+        Python's fault handler prints the stacks on SIGABRT, even if native code holds the interpreter's lock.
         """
         if self._child.popen.poll() is None:
             self._child.popen.send_signal(signal.SIGABRT)
@@ -124,23 +124,23 @@ class ChildProcess:
                 self._child.popen.wait(STACK_PATIENCE)
         return self.stderr()
 
-    def expect_silence(self) -> None:
-        """Raise `Ended` if the process has ended, or spoken, since it last answered."""
+    def check_silent(self) -> None:
+        """Raise `Ended` if the process has ended, or has written to its pipe, since its last reply."""
         try:
-            if self._inbox.pending or self._has_come():
-                raise Ended("spoke out of turn")
-            if self._is_gone(self._poll.poll(0)):
-                raise Ended(self._how_it_ended())
+            if self._inbox.pending or self._received():
+                raise Ended("unexpected message")
+            if self._has_exited(self._poll.poll(0)):
+                raise Ended(self._exit_reason())
         except Ended as ended:
-            raise Ended(f"{ended.reason}, before the question was asked") from None
+            raise Ended(f"{ended.reason}, before the question was sent") from None
 
     def allow(self, limit: TimeLimit, *, starting: bool = False) -> None:
-        """Begin an exchange that must be over within a limit; the first one is `starting`."""
+        """Begin an exchange with a limit; the first one is `starting`."""
         self._child.log.trim()
-        if not starting:  # what is printed while it starts may come before anybody waits for it
-            self._since = self._child.log.position()
-        self._allowance = Allowance(self._watched, limit, fresh=starting)
-        self._next_glance = time.monotonic() + GLANCE
+        if not starting:  # the output of a start may come before this call
+            self._log_start = self._child.log.position()
+        self._allowance = Allowance(self._process, limit, fresh=starting)
+        self._next_check = time.monotonic() + CHECK_INTERVAL
 
     def send(self, frame: bytes) -> None:
         """Send a frame, or raise `Ended`."""
@@ -153,19 +153,19 @@ class ChildProcess:
                 self._wait()
                 self._poll.unregister(self._child.requests)
             except BrokenPipeError:
-                raise Ended(self._how_it_ended()) from None
+                raise Ended(self._exit_reason()) from None
 
     def receive(self, room: int = 0) -> Reply:
-        """Return the next reply, whose arrays take at most `room` bytes, or raise `Ended`."""
+        """Return the next reply, with arrays of at most `room` bytes, or raise `Ended`."""
         try:
             while (frame := self._inbox.take(longest=room + LARGEST_BODY)) is None:
                 self._wait()
             return decode_reply(frame, room=room)
         except Garbage as garbage:
-            raise Ended(f"spoke out of turn: {garbage}") from None
+            raise Ended(f"unexpected message: {garbage}") from None
 
     def end(self, *, patience: float = 0.0) -> None:
-        """End the process and all it started; with `patience` it is first asked to, and given that many seconds."""
+        """End the process and its descendants; with `patience` it may end by itself within that time (seconds)."""
         if patience:
             self._child.requests.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -174,38 +174,38 @@ class ChildProcess:
 
     def _wait(self) -> None:
         """
-        Take what has come, or wait for more to come, for room to write, or for a glance.
+        Read from the pipe, or wait until it can be read or written, or until the next check.
 
         Raises:
-            Ended: nothing more will come, or not within the limits.
+            Ended: the process has ended, or has passed a limit.
         """
-        if self._has_come():
+        if self._received():
             return
         now = time.monotonic()
-        if now >= self._next_glance:
-            self._next_glance = now + GLANCE
-            self._look()
-        ready = self._poll.poll(1000 * GLANCE)
-        if self._is_gone(ready) and not self._has_come():
-            # Where its pipe is still open, what it started holds it: all that it said has been read.
-            raise Ended(self._how_it_ended())
+        if now >= self._next_check:
+            self._next_check = now + CHECK_INTERVAL
+            self._check_limits()
+        ready = self._poll.poll(1000 * CHECK_INTERVAL)
+        if self._has_exited(ready) and not self._received():
+            # All replies have been read. If the pipe is still open, a descendant has it.
+            raise Ended(self._exit_reason())
 
-    def _has_come(self) -> bool:
-        """Take what is in the pipe and return whether there was anything; at its end, raise `Ended`."""
+    def _received(self) -> bool:
+        """Read from the pipe and return whether there were bytes; raise `Ended` at its end."""
         try:
             if self._inbox.fill():
                 return True
         except BlockingIOError:
             return False
-        raise Ended(self._how_it_ended())
+        raise Ended(self._exit_reason())
 
-    def _is_gone(self, ready: Sequence[tuple[int, int]]) -> bool:
-        """Return whether anything but its pipes says that the process is gone."""
+    def _has_exited(self, ready: Sequence[tuple[int, int]]) -> bool:
+        """Return whether the process has ended, by its descriptor or its status."""
         pipes = {self._child.replies.fileno(), self._child.requests.fileno()}
         return any(descriptor not in pipes for descriptor, _ in ready) or self._child.popen.poll() is not None
 
-    def _look(self) -> None:
-        """See that a process which takes long stays within memory and time, and what it prints within its file."""
+    def _check_limits(self) -> None:
+        """Check memory and time, and the size of the log; raise `Ended` if a limit is passed."""
         self._child.log.trim()
         if self.resident > self._memory:
             raise Ended(f"killed: more than {self._memory / GIB:.3g} GiB resident")
@@ -213,10 +213,10 @@ class ChildProcess:
         if overrun is not None:
             raise Ended(overrun.reason, timed_out=True, hung=overrun.hung)
 
-    def _how_it_ended(self) -> str:
-        """Say how a process ended whose pipe is closed; it may take a moment to be gone."""
+    def _exit_reason(self) -> str:
+        """Return how a process ended whose pipe is closed. The process may end a moment later."""
         try:
-            status = self._child.popen.wait(DEATH_PATIENCE)
+            status = self._child.popen.wait(EXIT_PATIENCE)
         except subprocess.TimeoutExpired:
             return "closed its pipe without an answer"
         if status >= 0:

@@ -1,8 +1,8 @@
 """
-The process group of a child: the guard that ends it with its parent, and its end.
+The process group of a child, and the guard that ends the group with the parent.
 
-The guard is a shell that waits on a pipe only the parent holds, and kills the group when the pipe breaks, however the
-parent died. (A thread inside the child could not: it never runs while native code keeps the interpreter's lock.)
+The guard is a shell that waits on a pipe of the parent, and kills the group when the pipe breaks, however the parent
+ended. A thread in the child could not do that, because it does not run while native code holds the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Final
 
 import psutil
 
-#: The variable of the environment that marks a child and all that it starts.
+#: The environment variable that marks a child and its descendants.
 MARK: Final = "CONFORMANCE_PROCESS"
-# A line means that the guard is dismissed, the end of the pipe that the parent is gone.
+# A line dismisses the guard. The end of the pipe means that the parent has ended.
 _GUARD = 'read -r _ || { kill -s KILL -- "-$1"; rm -rf -- "$2"; }'
 
 
 def guard(group: int, home: str) -> subprocess.Popen[bytes]:
-    """Start the process that kills a process group, and removes a folder, when this process is gone."""
+    """Start the process that kills a process group and removes a folder when this process ends."""
     return subprocess.Popen(
         ["/bin/sh", "-c", _GUARD, "conformance-guard", str(group), home],
         stdin=subprocess.PIPE,
@@ -34,16 +34,16 @@ def guard(group: int, home: str) -> subprocess.Popen[bytes]:
     )
 
 
-def dismiss(of_group: subprocess.Popen[bytes]) -> None:
-    """End the guard of a process group, which then does nothing."""
-    of_group.communicate(b"dismissed\n")
+def dismiss(guard_process: subprocess.Popen[bytes]) -> None:
+    """End a guard without any effect on its group."""
+    guard_process.communicate(b"dismissed\n")
 
 
 def kill(popen: subprocess.Popen[bytes], mark: str) -> None:
-    """Kill a child, its process group, and whatever else carries its mark; leave no zombie."""
+    """Kill a child, its process group, and all other processes with its mark; leave no zombie."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(popen.pid, signal.SIGKILL)
-    with contextlib.suppress(subprocess.TimeoutExpired):  # in the hands of a driver: nothing more can be done
+    with contextlib.suppress(subprocess.TimeoutExpired):  # it waits for a driver, and cannot be killed
         popen.wait(timeout=10.0)
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):

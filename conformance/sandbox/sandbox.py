@@ -1,8 +1,8 @@
 """
-Runs an adapter in a process of its own, so that an abort, a hang or a runaway allocation is one question's outcome.
+An adapter in its own process, so that an abort, a hang or too much memory is the outcome of one question.
 
-A sandbox asks one question at a time and always returns a transcript. A process that ended is replaced when the next
-question comes. `Investigator`, which asks through a sandbox, finds the question that causes a crash in a later one.
+A sandbox runs one question at a time and always returns a transcript. A process that ended is replaced at the next
+question. `Investigator` runs questions in a sandbox and finds the question that causes a crash in a later one.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import Final, Protocol, Self
 
 from conformance.adapters.registry import Implementation
 from conformance.sandbox.codec import encode_question
-from conformance.sandbox.crash_bisection import Culprit, Investigated, Investigator
+from conformance.sandbox.crash_bisection import Culprit, InvestigatedTranscript, Investigator
 from conformance.sandbox.deadline import TimeLimit
 from conformance.sandbox.execution import room
-from conformance.sandbox.in_process import InProcess
+from conformance.sandbox.in_process_sandbox import InProcessSandbox
 from conformance.sandbox.process import GIB, ChildProcess, Ended, StartError
 from conformance.sandbox.steps import GREETING, Crash, Hello, Raised, Reply, Step, Transcript
 
 __all__ = [
     "GIB",
     "Culprit",
-    "InProcess",
-    "Investigated",
+    "InProcessSandbox",
+    "InvestigatedTranscript",
     "Investigator",
     "Limits",
     "Respondent",
@@ -36,21 +36,21 @@ __all__ = [
     "StartError",
 ]
 
-#: How long a process may take to end when it is asked to, before it is killed (seconds).
-FAREWELL: Final = 2.0
-#: How often the memory of a process is looked at between questions (seconds).
-INVENTORY: Final = 0.5
+#: The time for a process to end after its pipe is closed, before it is killed (seconds).
+EXIT_TIME: Final = 2.0
+#: The interval between readings of memory between questions (seconds).
+MEMORY_INTERVAL: Final = 0.5
 
 
 class Respondent(Protocol):
-    """What answers questions: `Sandbox`, `Investigator`, `InProcess`."""
+    """An object that answers questions: `Sandbox`, `Investigator` or `InProcessSandbox`."""
 
     def start(self) -> Hello:
-        """Return what the process says of itself, starting it if it is not running; raises `StartError`."""
+        """Return the greeting of the process, started if necessary; raises `StartError`."""
         ...
 
-    def ask(self, steps: Sequence[Step], *, name: str = "") -> Transcript:
-        """Return what came of `steps`, whose labels differ; `name` is the question's in notes; raises `StartError`."""
+    def run_steps(self, steps: Sequence[Step], *, name: str = "") -> Transcript:
+        """Return the transcript of `steps`, whose labels differ; `name` is for notes; raises `StartError`."""
         ...
 
     def close(self) -> None:
@@ -60,33 +60,33 @@ class Respondent(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What a process may take; its descendants count with it."""
+    """The limits of a process and its descendants."""
 
-    #: CPU time until it is up (seconds).
+    #: CPU time of the start (seconds).
     start: float = 120.0
     #: CPU time of each thread for one question (seconds).
     question: float = 300.0
-    #: Wall time after which it hangs if it gains next to no CPU time (seconds), see `conformance.sandbox.deadline`.
+    #: Wall time almost without CPU time after which it hangs (seconds), see `conformance.sandbox.deadline`.
     hang: float = 60.0
-    #: Resident set of the process itself, at any time (bytes).
+    #: Resident set of the process itself (bytes).
     memory: int = 8 * GIB
 
     def of_start(self) -> TimeLimit:
-        """Return what the start of a process may take."""
-        return TimeLimit(cpu=self.start, hang=self.hang, missing="not up", option="--start-deadline")
+        """Return the time limit of a start."""
+        return TimeLimit(cpu=self.start, hang=self.hang, missing="no start", option="--start-deadline")
 
     def of_question(self, threads: int) -> TimeLimit:
-        """Return what a question may take of a process with so many threads."""
+        """Return the time limit of a question for a process with this number of threads."""
         return TimeLimit(cpu=self.question, threads=threads, hang=self.hang, missing="no answer", option="--deadline")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Running:
-    """A process that is up."""
+    """A running process."""
 
     process: ChildProcess
     hello: Hello
-    #: Resident set of the process when it was up (bytes).
+    #: Resident set of the process after its start (bytes).
     resident_at_start: int
 
 
@@ -94,8 +94,9 @@ class Sandbox:
     """
     The process of one implementation, for use by one thread; a context manager.
 
-    `threads` is how many threads the framework's CPU kernels may use. Compiled programs are kept under `cache` from one
-    process to the next, if it is given. `search_path` names folders to find the adapter in, beside this process's own.
+    - `threads`: the threads of the framework's CPU kernels.
+    - `cache`: a folder for compiled programs, shared by processes.
+    - `search_path`: folders in which the adapter is searched, after those of this process.
     """
 
     def __init__(
@@ -113,40 +114,41 @@ class Sandbox:
         self._cache = cache
         self._search_path = tuple(search_path)
         self._running: _Running | None = None
-        self._next_inventory = 0.0
+        self._next_memory_reading = 0.0
         self._generation = 0
-        self._hung = 0.0
+        self._hang_seconds = 0.0
 
     @property
     def generation(self) -> int:
-        """How many processes there have been: two questions with the same number were answered by the same one."""
+        """The number of the current process. Two questions with the same number ran in the same process."""
         return self._generation
 
     @property
     def cost(self) -> float:
         """
-        What its processes have cost until now, in seconds: CPU time, and wall time of those that hung.
+        The cost of its processes in seconds: CPU time, and wall time of those that hung.
 
-        Two readings are compared: the CPU time of processes that ended is that of all children of this process.
+        Only differences of two readings are meaningful, because the CPU time of all ended children of this process is
+        included.
         """
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
         running = 0.0 if self._running is None else self._running.process.cpu_seconds
-        return ended.ru_utime + ended.ru_stime + running + self._hung
+        return ended.ru_utime + ended.ru_stime + running + self._hang_seconds
 
     def start(self) -> Hello:
         """
-        Return what the process says of itself, starting it if there is none.
+        Return the greeting of the process, started if necessary.
 
         Raises:
-            StartError: it did not come up.
+            StartError: it did not start.
         """
         if self._running is None:
-            self._running = self._started()
-            self._next_inventory = time.monotonic() + INVENTORY
+            self._running = self._new_process()
+            self._next_memory_reading = time.monotonic() + MEMORY_INTERVAL
         return self._running.hello
 
-    def _started(self) -> _Running:
-        """Return a new process that has said hello; raises `StartError`."""
+    def _new_process(self) -> _Running:
+        """Return a new process after its greeting; raises `StartError`."""
         self._generation += 1
         try:
             process = ChildProcess(
@@ -156,56 +158,56 @@ class Sandbox:
                 cache=self._cache,
                 search_path=self._search_path,
             )
-        except OSError as error:  # no room for its files, no process to be had
+        except OSError as error:  # its files or its process cannot be created
             raise StartError(f"no process could be started: {error}") from None
         try:
-            return _Running(process=process, hello=self._greeted(process), resident_at_start=process.resident)
+            return _Running(process=process, hello=self._hello_of(process), resident_at_start=process.resident)
         except BaseException:
             process.end()
             raise
 
-    def ask(self, steps: Sequence[Step], *, name: str = "") -> Transcript:
+    def run_steps(self, steps: Sequence[Step], *, name: str = "") -> Transcript:
         """
-        Return what came of `steps`, each under its label.
+        Return the transcript of `steps`: the replies by label.
 
-        A process that ends, hangs, takes too much CPU time or grows too large is in the transcript's `crash`, and is
-        replaced at the next question. One that ended after it had answered the question before counts as crashed in
-        the first step of this one. `name` is not used here.
+        If the process ends, hangs, or uses too much CPU time or memory, the transcript has a `crash`, and the next
+        question starts a new process. A process that ended after the question before crashes in the first step of this
+        one. `name` is not used here.
 
         Raises:
-            StartError: there was no process, and none came up.
+            StartError: the process did not start.
         """
         if not steps:
             return Transcript(replies={})
         frame, largest = encode_question(steps), room(steps)
-        notes = self._make_room()
+        notes = self._end_if_grown()
         self.start()
         assert self._running is not None, "start has set it"
         process = self._running.process
         replies: dict[str, Reply] = {}
         at = 0
         try:
-            process.expect_silence()
+            process.check_silent()
             process.allow(self._limits.of_question(self._threads))
             process.send(frame)
-            for at, step in enumerate(steps):  # noqa: B007 - where it got to
+            for at, step in enumerate(steps):  # noqa: B007 - the last step is read after the loop
                 reply = process.receive(largest)
                 if (reply.label, reply.stage) != (step.label, step.stage):
-                    raise Ended("spoke out of turn: an answer to something else")
+                    raise Ended("unexpected message: a reply to another step")
                 replies[reply.label] = reply
         except Ended as ended:
-            self._hung += self._limits.hang if ended.hung else 0.0
-            crash = Crash(label=steps[at].label, reason=ended.reason, stderr=process.last_words())
+            self._hang_seconds += self._limits.hang if ended.hung else 0.0
+            crash = Crash(label=steps[at].label, reason=ended.reason, stderr=process.final_output())
             self._discard()
             return Transcript(replies=replies, crash=crash, timed_out=ended.timed_out, notes=notes)
-        except BaseException:  # Ctrl-C: what the process would still say belongs to no question
+        except BaseException:  # Ctrl-C: later replies of the process belong to no question
             self._discard()
             raise
         return Transcript(replies=replies, notes=notes)
 
     def close(self) -> None:
-        """End the process and whatever it started; it may be called again, and the process started again."""
-        self._discard(patience=FAREWELL)
+        """End the process and its descendants. It may be called again, and the process started again."""
+        self._discard(patience=EXIT_TIME)
 
     def __enter__(self) -> Self:
         return self
@@ -220,26 +222,26 @@ class Sandbox:
         if running is not None:
             running.process.end(patience=patience)
 
-    def _greeted(self, process: ChildProcess) -> Hello:
-        """Return what a process that is coming up says of itself; raises `StartError`."""
+    def _hello_of(self, process: ChildProcess) -> Hello:
+        """Return the greeting of a starting process; raises `StartError`."""
         try:
             process.allow(self._limits.of_start(), starting=True)
             reply = process.receive()
         except Ended as ended:
-            self._hung += self._limits.hang if ended.hung else 0.0
-            raise StartError(ended.reason, stderr=process.last_words()) from None
+            self._hang_seconds += self._limits.hang if ended.hung else 0.0
+            raise StartError(ended.reason, stderr=process.final_output()) from None
         greeting = reply.answer
         if isinstance(greeting, Raised):
             raise StartError(greeting.in_a_line, stderr=process.stderr(), raised=greeting)
         if reply.label != GREETING or not isinstance(greeting, Hello):
-            raise StartError("spoke out of turn: something other than a greeting", stderr=process.stderr())
+            raise StartError("unexpected message: no greeting", stderr=process.stderr())
         return greeting
 
-    def _make_room(self) -> tuple[str, ...]:
-        """End a process that grew from question to question before it takes a question down that did nothing wrong."""
-        if self._running is None or time.monotonic() < self._next_inventory:
+    def _end_if_grown(self) -> tuple[str, ...]:
+        """End a process that grew over many questions, before it passes the limit in an innocent one."""
+        if self._running is None or time.monotonic() < self._next_memory_reading:
             return ()
-        self._next_inventory = time.monotonic() + INVENTORY
+        self._next_memory_reading = time.monotonic() + MEMORY_INTERVAL
         resident = self._running.process.resident
         if resident <= (self._limits.memory + self._running.resident_at_start) / 2:
             return ()

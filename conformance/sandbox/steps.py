@@ -1,7 +1,7 @@
 """
-The language between the suite and the process that holds a framework.
+The messages between the suite and a framework's process.
 
-A question is a list of steps; each step has one reply. `conformance.sandbox.execution` carries steps out.
+A question is a list of steps. Each step has one reply. `conformance.sandbox.execution` runs steps.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from msgspec import Meta
 from conformance.adapters.protocol import Array, Gradients, Name, Parameter, Rank, Shape, Stack
 from conformance.text import shortened
 
-#: Frames of a traceback whose modules are kept, of its outer and of its inner end.
+#: The frames of a traceback whose modules are reported, at its outer and at its inner end.
 END_OF_TRACEBACK: Final = 500
-#: Characters kept of the message of an exception for which a process did not start, at its beginning and at its end.
+#: The characters of an exception at the start that are reported, at the beginning and at the end of its message.
 END_OF_REASON: Final = 1000
-#: The label of the first reply of a process, which answers no step.
+#: The label of the greeting, the first reply of a process.
 GREETING: Final = "start"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """One thing to do to the model named `model`; `label` is the step's name in results."""
+    """One call of the model named `model`; `label` is the step's name in results."""
 
     label: str
     model: str = "main"
     stage: ClassVar[str] = "call"
-    """What kind of step it is, for what is said of an exception: build, infer, parameters, call or set_weights."""
+    """The kind of the step, for the record of an exception: build, infer, parameters, call or set_weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Build(Step):
-    """Build `stack` on `device` and keep it under the model's name."""
+    """Build `stack` on `device`, as the model of the given name."""
 
     stack: Stack
     device: str
@@ -44,7 +44,7 @@ class Build(Step):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InferShapes(Step):
-    """Ask what the framework infers for a batch size, None for an unknown one."""
+    """Infer shapes for a batch size, None for an unknown one."""
 
     batch: int | None
     stage: ClassVar[str] = "infer"
@@ -52,14 +52,14 @@ class InferShapes(Step):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadParameters(Step):
-    """Ask for the parameters and the framework's own count of them."""
+    """Read the parameters and the framework's own count of them."""
 
     stage: ClassVar[str] = "parameters"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forward(Step):
-    """Compute the output for `x`, laid out in memory as `layout` says."""
+    """Compute the output for `x` in the memory layout `layout`."""
 
     x: Array
     layout: str = "contiguous"
@@ -67,18 +67,21 @@ class Forward(Step):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Differentiate(Step):
-    """Compute the gradients of sum(dy * y) at `x`."""
+    """Compute the gradients of sum(dy * y) at `x`, each laid out in memory as its layout says."""
 
     x: Array
     dy: Array
     layout: str = "contiguous"
+    dy_layout: str = "contiguous"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SetWeights(Step):
-    """Replace the model's weights by those of `stack`."""
+    """Replace the model's weights by those of `stack`, laid out in memory as the layouts say."""
 
     stack: Stack
+    kernel_layout: str = "contiguous"
+    bias_layout: str = "contiguous"
     stage: ClassVar[str] = "set_weights"
 
 
@@ -94,13 +97,13 @@ class Parameters:
     """Reply to `ReadParameters`."""
 
     parameters: tuple[Parameter, ...]
-    #: In decimal digits: of a model of which only shapes are inferred it may be more than 64 bits hold.
+    #: In decimal digits, because it may exceed 64 bits if only shapes are inferred.
     own_count: Annotated[str, Meta(pattern="^-?[0-9]{1,40}$")] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Output:
-    """Reply to `Forward`: the array, the device it was read from, and the strides handed to the framework."""
+    """Reply to `Forward`: the array, its device, and the strides that the framework received."""
 
     y: Array
     placement: Name
@@ -109,7 +112,7 @@ class Output:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Done:
-    """Reply to a step that has nothing to say: `Build`, `SetWeights`."""
+    """Reply to a step without a result: `Build`, `SetWeights`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,8 +120,8 @@ class Raised:
     """
     Reply to a step that raised.
 
-    `modules` are the top-level names of the modules in the traceback, outermost first, so that a refusal by the
-    framework can be told from a fault of the adapter.
+    `modules` are the top-level names of the modules in the traceback, outermost first. They distinguish a refusal by
+    the framework from a fault of the adapter.
     """
 
     type: Name
@@ -128,33 +131,33 @@ class Raised:
 
     @property
     def in_a_line(self) -> str:
-        """Type and message, what is not their beginning or end left out."""
+        """Type and message in one line, a long message without its middle."""
         return f"{self.type}: {shortened(self.message, END_OF_REASON)}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Declined:
-    """Reply to a step the model said it cannot do."""
+    """Reply to a step that the model declares unsupported."""
 
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Malformed:
-    """Reply to a step whose answer is none: `message` says what was given and what is expected."""
+    """Reply to a step with an invalid answer: `message` has the value and what is expected."""
 
     message: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unreached:
-    """Reply to a step on a model that could not be built, or that was left half-way by an earlier step."""
+    """Reply to a step on a model that was not built, or whose change failed in an earlier step."""
 
     because: str
 
 
 Value = Inferred | Parameters | Output | Gradients | Done
-#: What is given where there is no value.
+#: Replies without a value.
 NoValue = Raised | Declined | Malformed | Unreached
 
 
@@ -166,7 +169,7 @@ Setting = _Scalar | list[_Pair] | dict[str, _Pair]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hello:
-    """What a process says of itself once its framework is loaded."""
+    """The greeting of a process after its framework is loaded."""
 
     versions: Annotated[Mapping[Name, Name], Meta(max_length=1000)]
     settings: Annotated[Mapping[Name, Setting], Meta(max_length=1000)]
@@ -179,7 +182,7 @@ Answer = Value | NoValue | Hello
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
-    """What came of one step, of which kind it was, and how long it took (seconds of wall time where it was done)."""
+    """The reply to one step, the kind of the step, and its wall time in the child (seconds)."""
 
     label: str
     answer: Answer
@@ -189,7 +192,7 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Crash:
-    """A process that ended or was ended during a step: `reason` says how, `stderr` is the end of what it printed."""
+    """The end of a process during a step: `reason` says how it ended, `stderr` is the end of its output."""
 
     label: str
     reason: str
@@ -199,9 +202,9 @@ class Crash:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Transcript:
     """
-    Everything that came back for one question: replies by label, and how the process ended if it did.
+    The replies to one question by label, and the end of the process, if it ended.
 
-    `timed_out` is set with `crash` where the process was ended for passing its deadline.
+    `timed_out` is set with `crash` if the process passed its deadline.
     """
 
     replies: Mapping[str, Reply]

@@ -1,7 +1,7 @@
 """
-A case: one fully specified question about a stack of dense layers.
+A case: one fully specified question to a stack of dense layers.
 
-A case is frozen data; its id, its canonical form and its digest follow from it.
+A case is frozen data; its id, its canonical form and its digest follow from its fields.
 """
 
 from __future__ import annotations
@@ -50,32 +50,12 @@ SWITCHES: Final = (
     "TF_ENABLE_ONEDNN_OPTS",
     "TF_USE_LEGACY_KERAS",
 )
-#: Hardware that a row may need.
+#: The hardware that a row may need.
 NEEDS: Final = ("cuda", "mps", "arm")
-#: Lanes that exist for linear layers only, as their answers are derived for those.
+#: Lanes for linear layers only: their answers are derived for those.
 LINEAR_LANES: Final = ("special", "denormal")
 LAYOUTS: Final = ("contiguous", "transposed", "strided", "broadcast")
 TIERS: Final = ("quick", "full", "nightly")
-CHECKS: Final = (
-    "output_shape",
-    "parameters",
-    "output_dtype",
-    "placement",
-    "output",
-    "gradients",
-    "repeatable",
-    "weights_live",
-    "positions_independent",
-    "positions_permuted",
-    "axes_merged",
-    "weights_read_back",
-    "linear_in_x",
-    "memory_layouts",
-    "refusal",
-)
-"""Every check, in the order in which a cell reports them. Rows that expect an error have the check `refusal` only."""
-#: The checks of the lane `shapes`, for which nothing is computed.
-SHAPE_CHECKS: Final = ("output_shape", "parameters")
 
 MAX_RANK: Final = 8
 MAX_BYTES: Final = 2**30
@@ -103,7 +83,7 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expect:
-    """Literals worked by hand that pin the rule itself, or the expectation that the framework refuses."""
+    """Literals worked by hand, which test the rule itself, or the expectation that the framework refuses."""
 
     #: The output shape of each layer; None in front of a shape is an unknown batch.
     output_shapes: tuple[tuple[int | None, ...], ...] | None = None
@@ -112,23 +92,23 @@ class Expect:
     total_parameters: int | None = None
     #: The framework must refuse.
     error: bool = False
-    #: The answer holds infinities or NaN. The answer of any other case is finite.
+    #: The answer has infinities or NaN. The answers of all other cases are finite.
     nonfinite: bool = False
-    #: The output for the case's data that another suite or a bug report gives.
+    #: The output for the data of the case, from another suite or a bug report.
     output: Numbers | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Data:
-    """Arrays that a row itself gives: nested tuples, or one number that fills the array."""
+    """The arrays of a row: nested tuples, or one number that fills the array."""
 
-    #: The input, of the shape fed.
+    #: The input, of the shape of the call.
     x: Numbers
     #: One array of shape (d, m) per layer.
     kernels: tuple[Numbers, ...]
     #: One array of shape (m,) per layer, None for a layer without a bias.
     biases: tuple[Numbers | None, ...]
-    #: The gradient of the output, of the output's shape. Without it one is drawn.
+    #: The gradient of the output, of its shape. If None it is drawn.
     dy: Numbers | None = None
 
 
@@ -139,7 +119,7 @@ class Case:
     #: Shape of one sample, without batch; None is an unknown axis.
     input_shape: tuple[int | None, ...]
     layers: tuple[Layer, ...]
-    #: Dtype of weights, arithmetic and output, and of the input unless `input_dtype` says otherwise.
+    #: Dtype of weights, arithmetic and output, and of the input unless there is an `input_dtype`.
     dtype: str = "float32"
     #: Number of samples, a tuple of leading axes, or None for no batch axis at all.
     batch: int | tuple[int, ...] | None = 2
@@ -150,12 +130,12 @@ class Case:
     data: Data | None = None
     #: Memory layout of the input.
     layout: str = "contiguous"
-    #: Environment variables that the process is started with beside the implementation's own: pairs of name and value.
+    #: Environment variables of the process in addition to those of the implementation: pairs of name and value.
     environment: tuple[tuple[str, str], ...] = ()
     #: Hardware without which the case is not run.
     needs: str | None = None
-    #: The full shape fed at the call, batch included, where it is not the one that the model is built for.
-    #: How the model is built follows from `input_shape` and `batch`.
+    #: The full shape of the array of the call, batch included, if the model is built for another shape. The model is
+    #: built for `input_shape` and `batch`.
     feed_shape: tuple[int, ...] | None = None
     expect: Expect = field(default_factory=Expect)
     #: Globs of the names of implementations that have a cell of the case.
@@ -168,9 +148,9 @@ class Case:
     why: str | None = None
     source: str | None = None
     tags: tuple[str, ...] = ()
-    #: Where the case comes from, as `file:line`.
+    #: The place of the row, as `file:line`.
     row: str = ""
-    #: The exact twin of a row with another activation: all of its activations are linear.
+    #: Whether the case is the twin of a row with a nonlinear activation: all of its activations are linear.
     twin: bool = False
 
     @property
@@ -186,14 +166,14 @@ class Case:
         return len(self.leading)
 
     @property
-    def fed_shape(self) -> tuple[int, ...]:
-        """The full shape of the array fed at the call; an unknown axis has the length 4."""
+    def call_shape(self) -> tuple[int, ...]:
+        """The full shape of the array of the call; an unknown axis has the length 4."""
         if self.feed_shape is not None:
             return self.feed_shape
         return (*self.leading, *(4 if axis is None else axis for axis in self.input_shape))
 
-    def asks(self, check: str) -> bool:
-        """Return whether the row has a check: all that apply, unless it names some."""
+    def has_check(self, check: str) -> bool:
+        """Return whether the row has a check. A row that names none has all that apply."""
         return self.checks is None or check in self.checks
 
     @property
@@ -207,7 +187,7 @@ class Case:
 
     @property
     def question(self) -> Mapping[str, object]:
-        """The canonical form of the question, without `why`, `source` and `tags`, selection and expected values."""
+        """The canonical form of the question, without `why`, `source`, `tags`, selection and expected values."""
         fields: dict[str, object] = {
             "input_shape": list(self.input_shape),
             "units": [layer.units for layer in self.layers],
@@ -220,7 +200,7 @@ class Case:
             "feed_shape": None if self.feed_shape is None else list(self.feed_shape),
             "error": self.expect.error,
         }
-        # Cases without these fields keep their digest, and with it the draw, that they had before the fields existed.
+        # Cases without these fields keep the digest, and so the draw, that they had before the fields existed.
         if self.input_dtype is not None:
             fields["input_dtype"] = self.input_dtype
         if self.environment:

@@ -1,8 +1,8 @@
 """
-What is wrong with a row whose fields are right one by one: contradictions between fields, or of a field to the rule.
+The contradictions of a row whose fields are each right: between its fields, or between a field and the rule.
 
-What the rule forbids is legal only where the row expects an error. A literal worked by hand must be the value that the
-rule gives.
+A row may have what the rule forbids only if it expects an error. A literal worked by hand must be the value of the
+rule.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterator, Sequence, Set
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from conformance.table.case import EXACT_ACTIVATIONS, INTEGER_DTYPES, LINEAR_LANES, MAX_BYTES, SHAPE_CHECKS, Case
+from conformance.table.case import EXACT_ACTIVATIONS, INTEGER_DTYPES, LINEAR_LANES, MAX_BYTES, Case
+from conformance.table.check_names import SHAPE_CHECKS
 from conformance.table.literal import data_problems
 from conformance.table.rule import RuleError, output_shapes, parameter_counts
 from conformance.table.schema import MAX_ID, SAFE_ID, Row
@@ -37,11 +38,11 @@ _ONLY_ERRORS: Final = "only a row that expects an error may say so"
 
 def contradictions(cases: Sequence[Case], row: Row, place: Place) -> list[Problem]:
     """
-    Return what is wrong with a row whose `cases` are one for each lane.
+    Return the contradictions of a row. `cases` has one case for each lane.
 
-    Literals and sizes are examined only where nothing else is wrong.
+    Literals and sizes are examined only if there is no other contradiction.
     """
-    # The cases of a row differ in their id and their lane only, which have functions of their own here.
+    # The cases of a row differ only in id and lane; `_ids` and `_lane` examine those.
     case = cases[0]
     problems = [
         *_contradicting_batch(case, row, place),
@@ -55,7 +56,7 @@ def contradictions(cases: Sequence[Case], row: Row, place: Place) -> list[Proble
 
 
 def length_problems(row: Row, place: Place) -> Iterator[Problem]:
-    """Yield the fields of a row that have another number of entries than its units."""
+    """Yield the fields of a row that differ from its units in the number of entries."""
     layers = len(as_list(row.units))
     for name, value in (("activation", row.activation), ("use_bias", row.use_bias)):
         if isinstance(value, list) and len(value) != layers:
@@ -67,13 +68,13 @@ def _lane(case: Case, place: Place) -> Iterator[Problem]:
     values, expect = place.at("values"), place.at("expect")
     if (case.lane == "literal") != (case.data is not None):
         where = place.at("data") if case.data is not None else values
-        yield where, "data is for the lane literal, and that lane for data"
+        yield where, "the lane literal needs data, and data needs the lane literal"
     if case.lane in LINEAR_LANES and any(layer.activation != "linear" for layer in case.layers):
-        yield values, f"{case.lane} exists for linear layers alone"
+        yield values, f"the lane {case.lane} exists for linear layers only"
     if case.lane == "special" and not case.expect.nonfinite:
-        yield values, "a row with special values says so: expect: {nonfinite: true}"
+        yield values, "the lane special needs expect: {nonfinite: true}"
     if case.expect.nonfinite and case.lane not in ("special", "literal"):
-        yield expect.at("nonfinite"), f"on the lane {case.lane} everything is finite"
+        yield expect.at("nonfinite"), f"on the lane {case.lane} all values are finite"
     if case.lane == "cancelling" and not _can_cancel(case):
         yield values, "nothing can cancel: a layer without a bias needs two features or more"
     if case.expect.output is not None and case.data is None:
@@ -168,7 +169,7 @@ def _feed_shape(case: Case, place: Place) -> Iterator[Problem]:
     The rule gives an output for every input with the right last axis. Whether a model accepts another rank, or another
     length of an axis that it knows, is not a property of a dense layer.
     """
-    fed, built = case.fed_shape, (*(None,) * case.leading_axes, *case.input_shape)
+    fed, built = case.call_shape, (*(None,) * case.leading_axes, *case.input_shape)
     if len(fed) != len(built):
         axes = f"{list(fed)} has {_entries(len(fed), 'axis', 'axes')}, and the model is built for {len(built)}"
         yield place, f"{axes}: batch and input_shape say what it is built for"
@@ -205,13 +206,18 @@ def _forbidden(case: Case, place: Place) -> Problem | None:
 
 def _layout_and_checks(case: Case, place: Place) -> Iterator[Problem]:
     """Yield what is wrong with the layout and the checks of a case."""
-    before_last = len(case.fed_shape) - 1
+    before_last = len(case.call_shape) - 1
     if before_last < (needed := _AXES_NEEDED.get(case.layout, before_last)):
-        yield place.at("layout"), f"{case.layout} needs {needed} axes before the last, {list(case.fed_shape)} has fewer"
+        yield (
+            place.at("layout"),
+            f"{case.layout} needs {needed} axes before the last, {list(case.call_shape)} has fewer",
+        )
     for index, check in enumerate(case.checks or ()):
         if (check == "refusal") != case.expect.error:
-            reason = "rows that expect an error are asked refusal, and no other row is"
-            yield place.at("checks", index), f"{check} is not asked here: {reason}"
+            expects = "an error has the check refusal only"
+            if check == "refusal":
+                expects = "no error cannot have the check refusal"
+            yield place.at("checks", index), f"a row that expects {expects}"
 
 
 def _ids(cases: Sequence[Case], place: Place) -> Iterator[Problem]:
@@ -267,7 +273,7 @@ def _sizes(case: Case, place: Place) -> Iterator[Problem]:
     if case.lane == "shapes":
         return
     item = _ITEM_BYTES[case.dtype]
-    fed = case.fed_shape
+    fed = case.call_shape
     if math.prod(fed) * item > MAX_BYTES:
         yield place.at("input_shape" if case.feed_shape is None else "feed_shape"), _too_large("the input", fed)
         return

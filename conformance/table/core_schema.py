@@ -1,8 +1,8 @@
 """
 The core schema of YAML 1.2: plain scalars to data, and data to text.
 
-PyYAML, through libyaml, finds the scalars and their places. Its own types of scalars are not used, since they are those
-of YAML 1.1, in which `no` is false and `1e-6` is text.
+PyYAML finds the scalars and their places by libyaml. Its types of scalars are not used, since they are those of
+YAML 1.1, in which `no` is false and `1e-6` is text.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import yaml
 MAX_DIGITS: Final = 18
 """Longest integer that is read. No length, count or index of an array has as many digits."""
 
-#: What a scalar is read as.
+#: The value of a scalar.
 Scalar = str | int | float | bool | None
 
 #: YAML 1.2 section 10.3.2: words are looked up, numbers matched.

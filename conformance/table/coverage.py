@@ -1,7 +1,7 @@
 """
 The pairs of values of two factors that the table covers, such as a rank and a dtype.
 
-Some faults need two values at once and show only on a row that has both. So every pair is counted, over the cases that
+Some faults need two values at once and show only on a row that has both. So every pair is counted over the cases that
 expect an answer. Pairs that the format excludes do not count.
 """
 
@@ -46,7 +46,7 @@ def _depth(case: Case) -> str:
     return str(len(case.layers)) if len(case.layers) < 3 else "3 and more"
 
 
-#: Every factor: its values, and which of them a case has.
+#: Every factor: its values, and the function that returns the value of a case.
 FACTORS: Final[Mapping[str, tuple[tuple[str, ...], Callable[[Case], str]]]] = {
     "rank": (("1", "2", "3", "4", "5 and more"), _rank),
     "batch": (("none", "0", "1", "2 and more", "several axes"), _batch),
@@ -75,12 +75,12 @@ class Coverage:
 def coverage(cases: Sequence[Case]) -> Coverage:
     """Return the coverage of the cases that expect an answer."""
     pairs = frozenset(_pairs())
-    found: set[Pair] = set()
+    covered: set[Pair] = set()
     for case in cases:
         if not case.expect.error and case.lane != "shapes":
             values = [(factor, of(case)) for factor, (_, of) in FACTORS.items()]
-            found.update(itertools.combinations(values, 2))
-    return Coverage(pairs=pairs, covered=pairs & found)
+            covered.update(itertools.combinations(values, 2))
+    return Coverage(pairs=pairs, covered=pairs & covered)
 
 
 def _pairs() -> Iterator[Pair]:
@@ -110,14 +110,14 @@ def _order(pair: Pair) -> tuple[int, ...]:
     return tuple(each for factor, value in pair for each in (names.index(factor), FACTORS[factor][0].index(value)))
 
 
-def document(found: Coverage) -> str:
+def document(coverage: Coverage) -> str:
     """Return a text with the number of covered pairs for any two factors, and all pairs that are not covered."""
-    lines = [f"{len(found.covered)} of {len(found.pairs)} pairs of values are covered by some case.", ""]
+    lines = [f"{len(coverage.covered)} of {len(coverage.pairs)} pairs of values are covered by some case.", ""]
     for one, other in itertools.combinations(FACTORS, 2):
-        wanted = {pair for pair in found.pairs if (pair[0][0], pair[1][0]) == (one, other)}
-        lines.append(f"  {one + ' x ' + other:<22} {len(wanted & found.covered):>4} of {len(wanted):>4}")
-    if found.missing:
+        pairs = {pair for pair in coverage.pairs if (pair[0][0], pair[1][0]) == (one, other)}
+        lines.append(f"  {one + ' x ' + other:<22} {len(pairs & coverage.covered):>4} of {len(pairs):>4}")
+    if coverage.missing:
         lines += ["", "Not covered:"]
-    for (one, first, other), group in itertools.groupby(found.missing, key=lambda pair: (*pair[0], pair[1][0])):
+    for (one, first, other), group in itertools.groupby(coverage.missing, key=lambda pair: (*pair[0], pair[1][0])):
         lines.append(f"  {one} {first}: {other} {', '.join(pair[1][1] for pair in group)}")
     return "\n".join(lines)

@@ -1,5 +1,5 @@
 """
-The arrays of the lane `literal`, which a row itself gives: sorted by layer, and checked against the shapes of the row.
+The arrays of a row on the lane `literal`, one for each layer, and their shapes, which must be those of the row.
 
 A number stands for an array filled with it.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Problem = tuple[Place, str]
 
-#: Smallest and largest number of an input of integers. Of int32 and int64 float32 must hold each number as well.
+#: Smallest and largest number of an input of integers. float32 must represent each number of int32 and int64 as well.
 _INTEGER_RANGES: Final = {
     "bool": (0, 1),
     "uint8": (0, 255),
@@ -36,7 +36,7 @@ def data_of(fields: DataFields, layers: int) -> Data:
 
 
 def _by_layer(arrays: Numbers | tuple[Numbers | None, ...] | None, layers: int) -> tuple[Numbers | None, ...]:
-    """Return one array per layer, or all arrays where they are not as many as layers."""
+    """Return one array per layer, or all arrays if their number is not that of the layers."""
     if arrays is None:
         return (None,) * layers
     if layers == 1:
@@ -45,7 +45,7 @@ def _by_layer(arrays: Numbers | tuple[Numbers | None, ...] | None, layers: int) 
 
 
 def data_problems(case: Case, place: Place) -> Iterator[Problem]:
-    """Yield where an array of the row has another shape than the case needs; `place` is that of the row."""
+    """Yield where the shape of an array is not the one that the case needs; `place` is that of the row."""
     data, data_place, layers = case.data, place.at("data"), len(case.layers)
     if data is None:
         return
@@ -54,13 +54,13 @@ def data_problems(case: Case, place: Place) -> Iterator[Problem]:
             message = f"{name} has {len(arrays)} arrays, units has {layers} entries: give a list of them"
             yield data_place.at(name), message
             return
-    yield from _shape_problems(data_place.at("x"), "x", data.x, case.fed_shape)
+    yield from _shape_problems(data_place.at("x"), "x", data.x, case.call_shape)
     if case.input_dtype in _INTEGER_RANGES:
         number = _out_of_range(data.x, *_INTEGER_RANGES[case.input_dtype])
         if number is not None:
             yield data_place.at("x"), f"x holds {excerpt(number)}, and an input of {case.input_dtype} cannot"
     yield from _weight_problems(case, data, data_place)
-    output = (*case.fed_shape[:-1], case.layers[-1].units)
+    output = (*case.call_shape[:-1], case.layers[-1].units)
     if data.dy is not None:
         yield from _shape_problems(data_place.at("dy"), "dy", data.dy, output)
     if case.expect.output is not None:
@@ -68,7 +68,7 @@ def data_problems(case: Case, place: Place) -> Iterator[Problem]:
 
 
 def _weight_problems(case: Case, data: Data, place: Place) -> Iterator[Problem]:
-    """Yield where kernels and biases have another shape than the case needs; `place` is that of the data."""
+    """Yield where the shape of a kernel or bias is not the one that the case needs; `place` is that of the data."""
     features: Units = case.input_shape[-1]
     for index, (layer, kernel, bias) in enumerate(zip(case.layers, data.kernels, data.biases, strict=True)):
         at = (index,) if len(case.layers) > 1 else ()
@@ -100,7 +100,7 @@ def _is_filled(array: Numbers | None, shape: tuple[Units, ...]) -> bool:
 
 
 def _out_of_range(array: Numbers, least: int, most: int) -> float | None:
-    """Return a number of an array that is no integer from `least` to `most`, None where all are."""
+    """Return a number of an array that is no integer from `least` to `most`, or None if there is none."""
     if isinstance(array, tuple):
         numbers = (_out_of_range(each, least, most) for each in array)
         return next((each for each in numbers if each is not None), None)

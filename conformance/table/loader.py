@@ -114,7 +114,7 @@ class _PlacedCase:
 
 @dataclass
 class _TableReader:
-    """The cases and the faults of the files read so far. A fault of a default counts once for each row."""
+    """The cases and the faults of the files that have been read. A fault of a default counts once for each row."""
 
     faults: Faults = field(default_factory=Faults)
     #: All cases of all rows.
@@ -210,7 +210,7 @@ class _TableReader:
         by_digest: dict[bytes, _PlacedCase] = {}
         for each in self.cases:
             if not each.case.twin and (first := by_digest.setdefault(each.case.digest, each)) is not each:
-                self._add_fault(each, f"asks the same question as {first.case.row}")
+                self._add_fault(each, f"has the same question as {first.case.row}")
         by_id: dict[str, _PlacedCase] = {}
         twins: set[bytes] = set()
         for each in self.cases:

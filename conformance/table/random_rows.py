@@ -1,8 +1,8 @@
 """
-Random cases: rows drawn from a seed, the same on every machine, and read as the rows of the table are.
+Random cases: rows drawn from a seed, the same on every machine, and read like the rows of the table.
 
-The rows of the table show that faults are caught. Random rows in great number show that there are no false alarms, and
-that frameworks show their declared divergences on every row that a divergence covers.
+The rows of the table show that faults are caught. Many random rows show that there are no false alarms, and that
+frameworks have their declared behaviours on every row that a behaviour covers.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from conformance.table.loader import read_rows
 
 T = TypeVar("T")
 
-#: Lengths: of an axis before the last, of the last, of a batch, of one of several leading axes; and units.
+#: The largest length of an axis before the last, of the last, of a batch and of one of several leading axes, and units.
 MOST_ALONG_AN_AXIS: Final = 12
 MOST_FEATURES: Final = 1024
 MOST_SAMPLES: Final = 64
 MOST_LEADING: Final = 6
 MOST_UNITS: Final = 512
-#: Multiplications, and elements of one array, that a case is bounded by: it takes about a second, reference and all.
+#: The most multiplications of a case and elements of one array: a case takes about 1 second, the reference included.
 MOST_PRODUCTS: Final = {"float64": 2**19, "float32": 2**23, "float16": 2**22, "bfloat16": 2**22}
 MOST_ELEMENTS: Final = 2**16
-#: Results of the narrowest layer, from which on a draw is hardly ever all zero or all on the flat side of a relu.
+#: The fewest results of the narrowest layer: with as many a draw is hardly ever all zero or all where relu is flat.
 FEWEST_RESULTS: Final = 16
-#: On the exact lane gradients of the 16-bit formats are exact only where few of them are added up.
+#: The most units of a 16-bit case on the exact lane: gradients are exact only if few of them are added up.
 MOST_EXACT_IN_SHORT: Final = 48
 
-#: Names with how often they are taken: what is used most has the most ways of being computed.
+#: Names with their weights: what is used most is computed in the most ways.
 _DTYPES: Final = {"float32": 8, "bfloat16": 3, "float16": 3, "float64": 2}
 _ACTIVATIONS: Final = {"linear": 12, "relu": 8} | dict.fromkeys(ACTIVATIONS[2:], 2) | {"softmax": 3}
 _LAYOUTS: Final = {"contiguous": 8, "strided": 2, "broadcast": 1, "transposed": 2}
@@ -75,7 +75,7 @@ def document(count: int, seed: int) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Kind:
-    """What a row is about, chosen before its sizes, so that no kind is rare because its rows are large."""
+    """The fields of a row that are chosen before its sizes, so that no kind is rare because its rows are large."""
 
     dtype: str
     lane: str
@@ -105,17 +105,17 @@ class _Choice:
         tiles differently.
         """
         power: int = 1 << self.integer(0, most.bit_length() - 1)
-        how = self.integer(0, 7)
-        if how < 2:
+        choice = self.integer(0, 7)
+        if choice < 2:
             return power
-        return min(most, power + 1 if how == 2 else self.integer(power, 2 * power - 1))
+        return min(most, power + 1 if choice == 2 else self.integer(power, 2 * power - 1))
 
     def of(self, weights: Mapping[T, int]) -> T:
         """Return one of the keys, each with a probability in proportion to its weight."""
-        left = self.integer(0, sum(weights.values()) - 1)
+        remaining = self.integer(0, sum(weights.values()) - 1)
         for name, weight in weights.items():
-            left -= weight
-            if left < 0:
+            remaining -= weight
+            if remaining < 0:
                 return name
         raise AssertionError("the weights have been used up")
 

@@ -4,7 +4,7 @@ The last-axis rule: the output shape of a dense layer, and its number of paramet
     input (d1, ..., dn, d), units m  ->  output (d1, ..., dn, m), parameters d*m + m
 
 Every shape and count that the suite expects comes from this module. So it must stay small enough to be checked by eye,
-and it imports nothing of the suite at run time.
+and it imports no other module of the suite at run time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Shape = tuple[Axis, ...]
 
 
 class RuleError(ValueError):
-    """A layer that the rule forbids: its last axis is missing, unknown or no length, or its units are no count."""
+    """The rule forbids a layer: its last axis is missing, unknown or no length, or its units are no count."""
 
 
 def output_shape(input_shape: Sequence[Axis], units: Units) -> Shape:
@@ -79,13 +79,13 @@ def parameter_counts(
         RuleError: there is no layer, or the rule forbids one of them.
         ValueError: `use_bias` and `units` differ in length.
     """
-    fed = (tuple(input_shape), *output_shapes(input_shape, units)[:-1])
+    inputs = (tuple(input_shape), *output_shapes(input_shape, units)[:-1])
     biases = [use_bias] * len(units) if isinstance(use_bias, bool) else use_bias
-    return tuple(_counts(fed, units, biases))
+    return tuple(_counts(inputs, units, biases))
 
 
-def _counts(fed: Sequence[Shape], units: Sequence[Units], biases: Sequence[bool]) -> Iterator[int]:
-    for shape, each, bias in zip(fed, units, biases, strict=True):
+def _counts(inputs: Sequence[Shape], units: Sequence[Units], biases: Sequence[bool]) -> Iterator[int]:
+    for shape, each, bias in zip(inputs, units, biases, strict=True):
         yield parameter_count(shape[-1], each, bias)
 
 

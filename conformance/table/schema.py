@@ -14,7 +14,6 @@ from pydantic.json_schema import JsonSchemaValue
 
 from conformance.table.case import (
     ACTIVATIONS,
-    CHECKS,
     DTYPES,
     INPUT_DTYPES,
     LANES,
@@ -26,6 +25,7 @@ from conformance.table.case import (
     Numbers,
     shape_of,
 )
+from conformance.table.check_names import CHECKS
 from conformance.table.validation import (
     Globs,
     Link,

@@ -1,8 +1,8 @@
 """
-Strict models of the content of a file, and pydantic's errors turned into faults with a place.
+Strict models of the content of a file, and the faults, each with a place, that the errors of pydantic become.
 
-The table and the ledger differ in their fields and share these rules: an unknown field is refused, no value is
-converted, no value is null unless its field allows it, and a fault is one sentence at the key or value that is wrong.
+The table and the ledger have different fields and the same rules: an unknown field is refused, no value is converted,
+no value is null unless its field allows it, and a fault is one sentence at the key or value that is wrong.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Model(BaseModel):
 
 
 @dataclass(frozen=True)
-class Wants:
-    """The values that a field takes, in words that end the sentence "it must be ..."."""
+class AllowedValues:
+    """The values that a field allows, in words that end the sentence "it must be ..."."""
 
     text: str
 
@@ -98,9 +98,9 @@ def one_of(kind: str, names: Sequence[str]) -> tuple[AfterValidator, FieldInfo]:
     return AfterValidator(member), Field(json_schema_extra={"enum": list(names)})
 
 
-def about(description: str, wants: str) -> tuple[FieldInfo, Wants]:
-    """Return the annotations that explain a field: `description` in editors, `wants` in the message of a fault."""
-    return Field(description=description), Wants(wants)
+def about(description: str, allowed: str) -> tuple[FieldInfo, AllowedValues]:
+    """Return the annotations that explain a field: `description` in editors, `allowed` in the message of a fault."""
+    return Field(description=description), AllowedValues(allowed)
 
 
 def did_you_mean(name: str, names: Collection[str]) -> str:
@@ -139,55 +139,55 @@ def validate(model: type[M], data: object, place: Place, note: Callable[[Place, 
 def _faults(model: type[Model], place: Place, errors: Sequence[ErrorDetails]) -> Iterator[tuple[Place, str]]:
     by_field: dict[tuple[str, ...], list[tuple[Place, ErrorDetails]]] = {}
     missing: dict[str, Place] = {}
-    meant: set[str | None] = set()
+    misspelled: set[str | None] = set()
     for error in errors:
         steps, where = _walk(place, error["loc"])
         name = str(error["loc"][-1]) if error["loc"] else ""
         if error["type"] == "extra_forbidden":
             around = place.at(*steps[:-1])
-            known = list((_model_at(model, steps[:-1]) or model).model_fields)
-            meant.add(nearest(name, known))
-            yield around.keys.get(name, around), f"unknown field {excerpt(name)}{did_you_mean(name, known)}"
+            names = list((_model_at(model, steps[:-1]) or model).model_fields)
+            misspelled.add(nearest(name, names))
+            yield around.keys.get(name, around), f"unknown field {excerpt(name)}{did_you_mean(name, names)}"
         elif error["type"] == "missing":
             missing[name] = where
         elif error["type"] != "none_required":  # an optional field has this error beside its other one
             field = tuple(step for step in steps if isinstance(step, str))
             by_field.setdefault(field, []).append((where, error))
-    # A field that is misspelled is unknown, and not also missing.
-    yield from ((where, f"{name} is missing") for name, where in missing.items() if name not in meant)
+    # A misspelled field is reported as unknown, and not also as missing.
+    yield from ((where, f"{name} is missing") for name, where in missing.items() if name not in misspelled)
     for field, field_errors in by_field.items():
         # Each branch of a union has an error. The most helpful is a whole sentence, and then the innermost.
         where, error = max(field_errors, key=lambda each: (each[1]["type"] == "whole_sentence", len(each[1]["loc"])))
         if error["type"] == "whole_sentence":
             yield where, error["msg"]
             continue
-        wanted, types = _wanted(model, field), {each["type"] for _, each in field_errors}
-        yield where, f"{wanted}, not {excerpt(error['input'])}{_correction(error['input'], types, wanted)}"
+        allowed, types = _allowed_values(model, field), {each["type"] for _, each in field_errors}
+        yield where, f"{allowed}, not {excerpt(error['input'])}{_correction(error['input'], types, allowed)}"
 
 
-def _correction(value: object, types: Set[str], wanted: str) -> str:
+def _correction(value: object, types: Set[str], allowed: str) -> str:
     """
     Return what to write in place of a value that another language accepts, as the end of a sentence.
 
     - `types`: the types of pydantic's errors of the value.
-    - `wanted`: the words for the values that the field takes.
+    - `allowed`: the words for the values that the field allows.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    meant: str | None = None
+    correction: str | None = None
     if isinstance(value, str):
         word = value.strip().casefold()
         if "bool_type" in types and word in _BOOLEANS:
-            meant = _BOOLEANS[word]
-        elif word == "none" and "null" in wanted:
-            meant = "null"
+            correction = _BOOLEANS[word]
+        elif word == "none" and "null" in allowed:
+            correction = "null"
         elif types & {"int_type", "float_type"} and re.fullmatch("[0-9]+", word):
-            meant = word
+            correction = word
         elif "list_type" in types and (match := re.fullmatch(_TUPLE, word)):
             inner = [each.strip() for each in match[1].split(",") if each.strip()]
-            meant = f"[{', '.join('null' if each == 'none' else each for each in inner)}]"
+            correction = f"[{', '.join('null' if each == 'none' else each for each in inner)}]"
     elif is_number and "list_type" in types and "int_type" not in types:
-        meant = f"[{value}]"
-    return "" if meant is None else f": write {meant}"
+        correction = f"[{value}]"
+    return "" if correction is None else f": write {correction}"
 
 
 def _walk(place: Place, loc: Sequence[str | int]) -> tuple[list[str | int], Place]:
@@ -210,13 +210,13 @@ def _model_at(model: type[Model], path: Sequence[str | int]) -> type[Model] | No
     return inner
 
 
-def _wanted(model: type[Model], path: Sequence[str]) -> str:
-    """Return what should be at `path`, in the words of the innermost field of the path that has any."""
+def _allowed_values(model: type[Model], path: Sequence[str]) -> str:
+    """Return the values allowed at `path`, in the words of the innermost field of the path that has words."""
     for end in range(len(path), 0, -1):
         name, around = path[end - 1], _model_at(model, path[: end - 1])
         if around and name in around.model_fields:
-            wants = [each.text for each in around.model_fields[name].metadata if isinstance(each, Wants)]
-            return f"{name} must be {wants[0]}"
+            words = [each.text for each in around.model_fields[name].metadata if isinstance(each, AllowedValues)]
+            return f"{name} must be {words[0]}"
     return "this must be a mapping"
 
 

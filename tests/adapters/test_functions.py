@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from conformance.adapters.registry import BUILT_IN, UnknownImplementation, select
-from conformance.checks.cell import cell_of, checks_asked, concerns
+from conformance.checks.cell import cell_of, check_names, has_cell
 from conformance.results import plain
 from conformance.run.cell_runner import Runner
 from conformance.table.case import Case, Layer
@@ -26,7 +26,7 @@ from tests.support.paths import ROOT
 
 EXAMPLES = ROOT / "docs" / "examples"
 #: The adapter that holds plain functions.
-HELD = "conformance.adapters.function.adapter:FunctionAdapter"
+FUNCTION_ADAPTER = "conformance.adapters.function.adapter:FunctionAdapter"
 JOINING = ROOT / "tests" / "support" / "joining"
 #: Two layers over two axes: every check there is but refusal and permuted positions.
 CASE = Case(input_shape=(3, 2), layers=(Layer(units=4), Layer(units=5)), lane="exact")
@@ -44,7 +44,7 @@ def records(name: str, cases: tuple[Case, ...] = ()) -> Sequence[Mapping[str, An
     if missing := implementation.missing_packages():
         pytest.skip(f"not installed: {', '.join(missing)}")
     runner = Runner()
-    asked = [each for each in (cases or tuple(seeds())) if concerns(each, implementation)]
+    asked = [each for each in (cases or tuple(seeds())) if has_cell(each, implementation)]
     try:
         return [plain(runner.run(cell_of(each, implementation, "cpu"))) for each in asked]
     finally:
@@ -57,25 +57,25 @@ def outcomes(record: Mapping[str, Any]) -> dict[str, str]:
 
 def test_numpy_answers_all_that_follows_from_outputs() -> None:
     (record,) = records("numpy", (CASE,))
-    expected = {each: "unsupported" if each in UNDIFFERENTIATED else "conforms" for each in checks_asked(CASE)}
+    expected = {each: "unsupported" if each in UNDIFFERENTIATED else "conforms" for each in check_names(CASE)}
     assert outcomes(record) == expected
     assert record["outcome"] == "conforms"
 
 
-def test_numpy_is_asked_linear_and_relu_alone() -> None:
+def test_numpy_runs_only_linear_and_relu() -> None:
     (numpy,) = select(["numpy"])
     assert {each.layers[-1].activation for each in seeds()} == {"linear", "softmax"}
-    assert {each.layers[-1].activation for each in seeds() if concerns(each, numpy)} == {"linear"}
+    assert {each.layers[-1].activation for each in seeds() if has_cell(each, numpy)} == {"linear"}
 
 
 # Plain functions.
 
 
 @pytest.mark.parametrize("framework", ["numpy", "jax"])
-def test_a_function_is_held_on_the_arrays_of_each_framework(framework: str) -> None:
+def test_a_function_runs_on_the_arrays_of_each_framework(framework: str) -> None:
     (record,) = records(f"tests.support.plain_functions:dense@{framework}", (CASE,))
     declined = UNDIFFERENTIATED if framework == "numpy" else {"output_shape", "parameters"}
-    expected = {each: "unsupported" if each in declined else "conforms" for each in checks_asked(CASE)}
+    expected = {each: "unsupported" if each in declined else "conforms" for each in check_names(CASE)}
     assert outcomes(record) == expected, record
 
 
@@ -83,12 +83,12 @@ def test_a_function_is_held_on_the_arrays_of_each_framework(framework: str) -> N
     ("function", "red"),
     [
         ("forgets_the_bias", {"output", "weights_live"}),
-        ("keeps_its_first_kernel", {"weights_live"}),
+        ("caches_its_first_kernel", {"weights_live"}),
         ("flattens", {"output_shape", "output"}),
         ("returns_a_list", {"output"}),
     ],
 )
-def test_a_fault_of_a_function_is_seen(function: str, red: set[str]) -> None:
+def test_a_faulty_function_violates(function: str, red: set[str]) -> None:
     (record,) = records(f"tests.support.plain_functions:{function}", (CASE,))
     assert red <= {check for check, outcome in outcomes(record).items() if outcome == "violates"}
 
@@ -107,20 +107,20 @@ ERROR = replace(CASE.expect, error=True)
 @pytest.mark.parametrize(
     ("name", "adapter"),
     [
-        ("tests.support.plain_functions:dense", HELD),
-        ("tests.support.plain_functions:without_a_default@jax", HELD),
+        ("tests.support.plain_functions:dense", FUNCTION_ADAPTER),
+        ("tests.support.plain_functions:without_a_default@jax", FUNCTION_ADAPTER),
         ("tests.support.plain_functions:makes_an_adapter", "tests.support.plain_functions:makes_an_adapter"),
         ("tests.support.plain_functions:Settings", "tests.support.plain_functions:Settings"),
         ("tests.support.plain_functions:built", "tests.support.plain_functions:built"),
-        ("tests.support.faulty:DropsBias", "tests.support.faulty:DropsBias"),
+        ("tests.support.faulty_adapters:DropsBias", "tests.support.faulty_adapters:DropsBias"),
     ],
 )
-def test_a_function_is_told_from_an_adapter_by_its_source(name: str, adapter: str) -> None:
+def test_the_source_distinguishes_a_function_from_an_adapter(name: str, adapter: str) -> None:
     (implementation,) = select([name])
     assert (implementation.name, implementation.adapter) == (name, adapter)
 
 
-def test_what_only_runs_as_a_function_says_how_to_name_it() -> None:
+def test_a_built_function_crashes_with_the_name_to_use() -> None:
     (record,) = records("tests.support.plain_functions:built", (CASE,))
     assert record["outcome"] == "crashed"
     assert "is named tests.support.plain_functions:built@numpy" in record["reason"]
@@ -131,7 +131,7 @@ def test_what_only_runs_as_a_function_says_how_to_name_it() -> None:
 @pytest.mark.parametrize(
     "name", ["tests.support.plain_functions:dense@mxnet", "numpy:dense", "tensorflow:conv", "a b:c@numpy"]
 )
-def test_a_name_that_is_none_is_said_so(name: str) -> None:
+def test_an_invalid_name_is_an_unknown_implementation(name: str) -> None:
     with pytest.raises(UnknownImplementation):
         select([name])
 
@@ -148,27 +148,27 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     )
 
 
-def held(example: str, results: Path) -> subprocess.CompletedProcess[str]:
+def run_example(example: str, results: Path) -> subprocess.CompletedProcess[str]:
     rows = [str(default_cases() / each) for each in ("seed.yaml", "edges.yaml")]
     return run(EXAMPLES, "run", *rows, "-i", f"{example}:dense", "-n", "0", "-o", str(results))
 
 
 def test_the_example_of_a_kernel_conforms(tmp_path: Path) -> None:
-    done = held("hand_written_matmul", tmp_path)
+    done = run_example("hand_written_matmul", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_example_of_a_quantized_kernel_is_red_and_told_by_how_much(tmp_path: Path) -> None:
-    done = held("quantized", tmp_path)
+def test_the_example_of_a_quantized_kernel_is_red_with_its_error(tmp_path: Path) -> None:
+    done = run_example("quantized", tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
-    told = re.search(r"  output +output\[.*\] = \S+, expected \S+ \(\|difference\| \S+ > allowed", done.stdout)
-    assert told is not None, done.stdout
+    line = re.search(r"  output +output\[.*\] = \S+, expected \S+ \(\|difference\| \S+ > allowed", done.stdout)
+    assert line is not None, done.stdout
 
 
 # A package that joins from outside.
 
 
-def test_the_joining_package_is_what_is_shown() -> None:
+def test_contributing_has_the_files_of_the_joining_package() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     for kind, file in (("toml", "pyproject.toml"), ("python", "dense_by_einsum.py")):
         assert f"```{kind}\n{(JOINING / file).read_text(encoding='utf-8')}```" in text

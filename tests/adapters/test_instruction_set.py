@@ -125,7 +125,7 @@ def torch_with(limit: str | None) -> str:
     ("limit", "kernels", "onednn"),
     [("sse4.2", "DEFAULT", "sse41"), ("avx", "DEFAULT", "avx"), ("avx2", "AVX2", "avx2")],
 )
-def test_torch_and_its_onednn_keep_to_the_limit(limit: str, kernels: str, onednn: str) -> None:
+def test_torch_and_its_onednn_obey_the_limit(limit: str, kernels: str, onednn: str) -> None:
     assert f"capability {kernels}\n" in torch_with(limit)
     assert f"convolution,jit:{onednn}," in torch_with(limit)
     assert variables("torch", limit).items() <= variables("keras-torch", limit).items()
@@ -140,7 +140,7 @@ def test_mkl_in_torch_computes_without_fused_multiply_adds() -> None:
 
 @needs_avx2
 @pytest.mark.parametrize(("limit", "widest"), [("sse4.2", "<4 x float>"), ("avx", "<8 x float>")])
-def test_xla_keeps_to_the_limit(tmp_path: Path, limit: str, widest: str) -> None:
+def test_xla_obeys_the_limit(tmp_path: Path, limit: str, widest: str) -> None:
     code = (
         "import jax, jax.numpy as jnp\njax.jit(lambda x: jnp.tanh(x) * 3 + 1)(jnp.ones((16, 64))).block_until_ready()"
     )
@@ -151,7 +151,7 @@ def test_xla_keeps_to_the_limit(tmp_path: Path, limit: str, widest: str) -> None
 
 
 @pytest.mark.skipif(not DISPATCHED.get("found"), reason="NumPy has no kernels here but those of its baseline")
-def test_numpy_keeps_to_the_limit() -> None:
+def test_numpy_obeys_the_limit() -> None:
     assert settings("numpy", None)["simd"]
     assert settings("numpy", "sse4.2")["simd"] == ""
 
@@ -161,7 +161,7 @@ def test_numpy_keeps_to_the_limit() -> None:
     "openblas" not in {each["internal_api"] for each in threadpoolctl.threadpool_info()}, reason="NumPy has no OpenBLAS"
 )
 @pytest.mark.parametrize("limit", ["sse4.2", "avx", "avx2"])
-def test_openblas_keeps_to_the_limit(limit: str) -> None:
+def test_openblas_obeys_the_limit(limit: str) -> None:
     code = """
 import numpy, threadpoolctl
 print([each["architecture"] for each in threadpoolctl.threadpool_info() if each["internal_api"] == "openblas"])
@@ -180,7 +180,7 @@ def test_programs_compiled_for_one_instruction_set_answer_for_no_other(tmp_path:
 
 
 @needs_avx2
-def test_a_run_says_its_limit_and_workers_keep_to_it(tmp_path: Path) -> None:
+def test_a_run_records_its_limit_and_workers_obey_it(tmp_path: Path) -> None:
     (tmp_path / "rows.yaml").write_text(ROWS, encoding="utf-8")
     done = conformance("run", "rows.yaml", "-i", "numpy", "-n", "1", "--cpu-isa", "sse4.2", "-o", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from conformance.adapters.registry import BUILT_IN, select
-from conformance.checks.cell import checks_asked, concerns
+from conformance.checks.cell import check_names, has_cell
 from conformance.table.case import Case
 from conformance.table.loader import default_cases, load
 from tests.support.framework_process import (
@@ -38,9 +38,7 @@ RecordOf = Callable[..., Mapping[str, Any]]
 def right(name: str, case: Case) -> dict[str, str]:
     """Return the outcomes of a right layer: what the registry says it cannot answer is unsupported."""
     (implementation,) = select([name])
-    return {
-        check: "unsupported" if check in implementation.unanswerable else "conforms" for check in checks_asked(case)
-    }
+    return {check: "unsupported" if check in implementation.unanswerable else "conforms" for check in check_names(case)}
 
 
 def violated(record: Mapping[str, Any]) -> set[str]:
@@ -78,9 +76,9 @@ def test_einsum_dense_infers_its_axes_in_the_wrong_order(record_of: RecordOf) ->
 @pytest.mark.parametrize(
     ("group", "name", "case", "fault", "red"),
     [
-        ("jax", "flax-linen:jit", SQUARE, "tests.support.faulty_jax:CompilesItsWeightsIn", {"weights_live"}),
-        ("jax", "equinox", SQUARE, "tests.support.faulty_jax:MixesItsBatch", {"output"}),
-        ("jax", "flax-nnx:abstract", HUGE, "tests.support.faulty_jax:ForgetsItsBias", {"parameters"}),
+        ("jax", "flax-linen:jit", SQUARE, "tests.support.faulty_jax_adapters:CompilesItsWeightsIn", {"weights_live"}),
+        ("jax", "equinox", SQUARE, "tests.support.faulty_jax_adapters:MixesItsBatch", {"output"}),
+        ("jax", "flax-nnx:abstract", HUGE, "tests.support.faulty_jax_adapters:ForgetsItsBias", {"parameters"}),
         ("torch", "torch:lazy", ONE_LAYER, "computes a double", {"output", "gradients"}),
         ("torch", "torch:functional", ONE_LAYER, "computes a double", {"output", "gradients"}),
         ("torch", "torch:export", ONE_LAYER, "computes a double", {"output", "gradients"}),
@@ -88,30 +86,30 @@ def test_einsum_dense_infers_its_axes_in_the_wrong_order(record_of: RecordOf) ->
         ("torch", "torch:meta", ABSTRACT, "flattens its output", {"output_shape"}),
     ],
 )
-def test_a_fault_of_a_layer_is_seen(
+def test_a_faulty_layer_violates(
     record_of: RecordOf, group: str, name: str, case: Case, fault: str, red: set[str]
 ) -> None:
     assert red <= violated(record_of(group, name, case, fault))
 
 
-def test_a_layer_that_is_not_compiled_is_seen(record_of: RecordOf) -> None:
+def test_a_layer_that_is_not_compiled_violates(record_of: RecordOf) -> None:
     found = record_of("torch", "torch:compile", ONE_LAYER, "compiles nothing")
     assert any("no compiled graph was run" in each.get("message", "") for each in found["checks"]), found
 
 
-def test_a_function_whose_gradient_is_wrong_is_seen(record_of: RecordOf) -> None:
+def test_a_function_with_a_wrong_gradient_violates(record_of: RecordOf) -> None:
     found = record_of("torch", "tests.support.plain_functions:hides_its_kernel@torch", TWO_LAYERS)
     assert violated(found) == {"gradients", "weights_live"}
 
 
 def test_a_layer_built_within_a_decorated_call_runs_by_name_alone() -> None:
     (decorated,) = select(["keras-tensorflow:decorated"])
-    assert not concerns(TWO_LAYERS, decorated)
+    assert not has_cell(TWO_LAYERS, decorated)
 
 
 def test_a_layer_for_some_ranks_gets_cases_of_those_alone() -> None:
     for implementation in select(["torch:*", "onnxruntime:*"]):
-        ranks = {len(case.input_shape) for case in load([default_cases()]).cases if concerns(case, implementation)}
+        ranks = {len(case.input_shape) for case in load([default_cases()]).cases if has_cell(case, implementation)}
         assert (ranks == {2}) == (implementation.name == "torch:conv1d")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from conformance.checks.cell import checks_asked
+from conformance.checks.cell import check_names
 from conformance.run.runner import explanation
 from tests.support.framework_process import PLANTED, outcomes
 from tests.support.planted_frameworks import CASE, FAULTS, FAULTY, faults
@@ -64,20 +64,20 @@ def test_every_fault_has_a_sign() -> None:
 @pytest.mark.parametrize(("group", "implementation"), NAMES)
 def test_a_framework_with_no_fault_conforms(record_of: RecordOf, group: str, implementation: str) -> None:
     record = record_of(group, implementation, CASE)
-    assert outcomes(record) == dict.fromkeys(checks_asked(CASE), "conforms"), explanation(cell_record(record))
+    assert outcomes(record) == dict.fromkeys(check_names(CASE), "conforms"), explanation(cell_record(record))
 
 
 @pytest.mark.parametrize(
     ("group", "implementation", "fault"), [(group, name, fault) for group, name in NAMES for fault in faults(name)]
 )
-def test_a_fault_of_a_framework_is_seen_by_the_checks_that_it_is_the_business_of(
+def test_a_faulty_framework_violates_the_checks_of_its_fault(
     record_of: RecordOf, group: str, implementation: str, fault: str
 ) -> None:
     sign, record = SIGNS[fault], record_of(group, implementation, CASE, fault)
     red = set(sign.red)
     if (implementation, fault) in NOT_DIFFERENTIABLE:
         red |= {"gradients", "weights_live"}
-    expected = {each: "violates" if each in red else "conforms" for each in checks_asked(CASE)}
+    expected = {each: "violates" if each in red else "conforms" for each in check_names(CASE)}
     assert outcomes(record) == expected, explanation(cell_record(record))
     finding = next(each for each in record["checks"] if each["check"] == sign.red[0])
     assert {key: finding[key] for key in sign.found} == sign.found

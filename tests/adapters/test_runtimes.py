@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from conformance.adapters.registry import BUILT_IN, Implementation, select
-from conformance.checks.cell import cell_of, checks_asked, concerns
+from conformance.checks.cell import cell_of, check_names, has_cell
 from conformance.results import plain
 from conformance.run.cell_runner import Runner
 from conformance.table.case import Case, Layer
@@ -25,7 +25,7 @@ NO_FEATURES = Case(input_shape=(0,), layers=(Layer(units=3),), lane="exact")
 HALF = Case(input_shape=(8,), layers=(Layer(units=4),), lane="exact", dtype="float16")
 BRAIN = Case(input_shape=(8,), layers=(Layer(units=4, activation="relu"),), lane="exact", dtype="bfloat16")
 DOUBLE = Case(input_shape=(8,), layers=(Layer(units=4, activation="relu"),), lane="exact", dtype="float64")
-#: What is asked of each beside the seed.
+#: The further cases of each implementation, besides the seed.
 FURTHER: Mapping[str, Sequence[Case]] = {
     "mlx": (VECTOR, HALF, BRAIN, DOUBLE, NO_FEATURES),
     "tinygrad": (VECTOR, HALF, NO_FEATURES),
@@ -58,11 +58,11 @@ class Answers:
     versions: Mapping[str, str]
 
 
-def answers(implementation: Implementation, *asked: Case) -> Answers:
+def answers(implementation: Implementation, *cases: Case) -> Answers:
     """Return what came of the cases, from one process."""
     runner = Runner()
     try:
-        found = [plain(runner.run(cell_of(each, implementation, "cpu"))) for each in asked]
+        found = [plain(runner.run(cell_of(each, implementation, "cpu"))) for each in cases]
         hello = runner.hellos.get(implementation.name)
         return Answers(found, {} if hello is None else hello.versions)
     finally:
@@ -71,7 +71,7 @@ def answers(implementation: Implementation, *asked: Case) -> Answers:
 
 @cache
 def all_answers(name: str) -> Answers:
-    """Return what came of the seed and of what else is asked of an implementation, all from one process."""
+    """Return the answers to the seed and the further cases of an implementation, all from one process."""
     return answers(chosen(name), *seeds(name), FOREIGN, *FURTHER[name])
 
 
@@ -88,7 +88,7 @@ def test_a_layer_conforms_on_the_seed_and_refuses_what_does_not_fit(name: str) -
     found, declined = answered(name), chosen(name).unanswerable
     assert len(seeds(name)) == (4 if name == "mlx" else 2)
     for case in seeds(name):
-        expected = {check: "unsupported" if check in declined else "conforms" for check in checks_asked(case)}
+        expected = {check: "unsupported" if check in declined else "conforms" for check in check_names(case)}
         assert outcomes(found[case]) == expected, found[case]
     assert outcomes(found[FOREIGN]) == {"refusal": "conforms"}, found[FOREIGN]
 
@@ -101,9 +101,9 @@ def test_a_layer_conforms_on_the_seed_and_refuses_what_does_not_fit(name: str) -
         ("litert", "litert:LiteRtAdapter"),
     ],
 )
-def test_weights_that_are_kept_are_seen(name: str, adapter: str) -> None:
+def test_weights_that_are_never_replaced_violate(name: str, adapter: str) -> None:
     implementation = chosen(name)
-    faulty = replace(implementation, adapter="tests.support.wrapped_adapters:KeepsItsFirstWeights", mode=adapter)
+    faulty = replace(implementation, adapter="tests.support.wrapped_adapters:IgnoresNewWeights", mode=adapter)
     (record,) = answers(faulty, SQUARE).records
     seen = {check for check, outcome in outcomes(record).items() if outcome == "violates"}
     assert seen == {"output", "weights_live"} | ({"gradients"} - {*implementation.unanswerable}), record
@@ -128,17 +128,17 @@ def test_no_layer_is_made_without_features(name: str) -> None:
     assert (raised["stage"], raised["type"]) == ("build", "ZeroDivisionError")
 
 
-def test_an_activation_that_mlx_lacks_is_not_asked() -> None:
+def test_an_activation_that_mlx_lacks_has_no_cell() -> None:
     (mlx,) = select(["mlx"])
-    assert not concerns(replace(SQUARE, layers=(Layer(units=4, activation="hard_sigmoid"),)), mlx)
-    assert concerns(replace(SQUARE, layers=(Layer(units=4, activation="gelu_tanh"),)), mlx)
+    assert not has_cell(replace(SQUARE, layers=(Layer(units=4, activation="hard_sigmoid"),)), mlx)
+    assert has_cell(replace(SQUARE, layers=(Layer(units=4, activation="gelu_tanh"),)), mlx)
 
 
-def test_tinygrad_says_with_which_compiler() -> None:
+def test_tinygrad_reports_its_compiler() -> None:
     assert all_answers("tinygrad").versions["clang"][0].isdigit()
 
 
-def test_a_program_that_is_missing_is_said_so() -> None:
+def test_a_missing_program_is_reported() -> None:
     (tinygrad,) = select(["tinygrad"])
     assert tinygrad.programs == ("clang",)
     there, gone = (replace(tinygrad, packages=(), programs=(each,)) for each in ("sh", "no-such-program"))

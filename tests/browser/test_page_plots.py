@@ -11,17 +11,11 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page
 
 from conformance.report import write
-from tests.support.browser import Opener, launched
+from tests.support.browser import Opener
 from tests.support.pages import HISTORY, OUTPUT, Maker, cell
 
 MARGINS = {"torch": [0.125, 0.25, 0.375, 0.4375, 0.5, 0.96, 7.5], "keras-jax": [0.75]}
 Scale = Callable[[float], float]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as made:
-        yield made
 
 
 @pytest.fixture
@@ -62,11 +56,11 @@ def plot(page: Page, title: str) -> Locator:
 
 
 def test_a_box_has_the_quartiles_and_the_whiskers_of_the_margins(page: Page) -> None:
-    shown = plot(page, "float32: margins")
-    value = scale(shown, 0)
-    labels = [each for each in shown.locator("text").all_text_contents() if each.endswith("/cpu")]
+    svg = plot(page, "float32: margins")
+    value = scale(svg, 0)
+    labels = [each for each in svg.locator("text").all_text_contents() if each.endswith("/cpu")]
     assert labels == [f"{name}/cpu" for name in sorted(MARGINS)]
-    for name, box in zip(sorted(MARGINS), shown.locator(".box").all(), strict=True):
+    for name, box in zip(sorted(MARGINS), svg.locator(".box").all(), strict=True):
         margins = [min(1, each) for each in MARGINS[name]]
         lower, median, upper = statistics.quantiles(margins, n=4, method="inclusive") if margins[1:] else margins * 3
         reach = 1.5 * (upper - lower)
@@ -79,14 +73,14 @@ def test_a_box_has_the_quartiles_and_the_whiskers_of_the_margins(page: Page) -> 
         assert [value(number(whisker, "x1")), value(number(whisker, "x2"))] == pytest.approx([min(near), max(near)])
         beyond = [value(number(each, "cx")) for each in box.locator("circle").all()]
         assert beyond == pytest.approx([each for each in margins if each not in near])
-    assert value(number(shown.locator(".limit"), "x1")) == pytest.approx(1)
+    assert value(number(svg.locator(".limit"), "x1")) == pytest.approx(1)
 
 
-def layers(shown: Locator) -> dict[str, list[list[float]]]:
+def layers(svg: Locator) -> dict[str, list[list[float]]]:
     """Return by outcome the lower and the upper end of each night's bar, in cells."""
-    value = scale(shown, 1)
+    value = scale(svg, 1)
     found = {}
-    for group in shown.locator("g:has(> rect)").all():
+    for group in svg.locator("g:has(> rect)").all():
         rects = group.locator("rect").all()
         ends = [(number(each, "y") + number(each, "height"), number(each, "y")) for each in rects]
         found[(group.get_attribute("fill") or "")[6:-1]] = [[value(low), value(high)] for low, high in ends]
@@ -116,23 +110,23 @@ def trend(name: str, key: str) -> Sequence[float | None]:
 @pytest.mark.parametrize(("title", "key"), [("medians", "medians"), ("largest margins", "maxima")])
 def test_lines_are_the_margins_with_a_gap_where_there_is_none(page: Page, title: str, key: str) -> None:
     page.goto(page.url.split("#")[0] + "#/history")
-    shown = plot(page, f"float32: {title}")
-    value = scale(shown, 1)
-    legend = shown.locator("xpath=../p/span").all_inner_texts()
+    svg = plot(page, f"float32: {title}")
+    value = scale(svg, 1)
+    legend = svg.locator("xpath=../p/span").all_inner_texts()
     assert legend == ["flax-nnx", "torch"]
-    lines, dots = shown.locator("path").all(), shown.locator("g:has(> circle)").all()
-    colours = [each.get_attribute("fill") for each in shown.locator("xpath=../p/span//*[local-name()='rect']").all()]
+    lines, dots = svg.locator("path").all(), svg.locator("g:has(> circle)").all()
+    colours = [each.get_attribute("fill") for each in svg.locator("xpath=../p/span//*[local-name()='rect']").all()]
     assert [each.get_attribute("stroke") for each in lines] == colours
     assert [each.get_attribute("fill") for each in dots] == colours
     assert len(set(colours)) == 2
     for name, line, some in zip(legend, lines, dots, strict=True):
         margins = trend(name, key)
-        known = [each for each in margins if each is not None]
+        finite = [each for each in margins if each is not None]
         heights = numbers(line.get_attribute("d"))[1::2]
-        assert [value(each) for each in heights] == pytest.approx(known, abs=1e-4)
+        assert [value(each) for each in heights] == pytest.approx(finite, abs=1e-4)
         assert (line.get_attribute("d") or "").count("M") == 1 + margins.count(None)
-        assert [value(number(each, "cy")) for each in some.locator("circle").all()] == pytest.approx(known)
-        said = some.locator("title").all_text_contents()
+        assert [value(number(each, "cy")) for each in some.locator("circle").all()] == pytest.approx(finite)
+        titles = some.locator("title").all_text_contents()
         days = [day for day, each in enumerate(margins, 1) if each is not None]
-        assert [each.split(": ")[0] for each in said] == [f"{name}, 2026-01-{day:02d}" for day in days]
-        assert [float(each.split(": ")[1]) for each in said] == pytest.approx(known, abs=0.005)
+        assert [each.split(": ")[0] for each in titles] == [f"{name}, 2026-01-{day:02d}" for day in days]
+        assert [float(each.split(": ")[1]) for each in titles] == pytest.approx(finite, abs=0.005)

@@ -16,13 +16,7 @@ from playwright.sync_api import Browser, Page
 
 from conformance.report import write
 from conformance.table.rule import output_shapes, parameter_counts
-from tests.support.browser import Opener, launched
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as made:
-        yield made
+from tests.support.browser import Opener
 
 
 @pytest.fixture
@@ -37,7 +31,7 @@ def tuple_of(shape: tuple[int | None, ...]) -> str:
     return str(tuple(shape))
 
 
-def ask(page: Page, shape: str, units: str, activation: str = "", bias: bool = True) -> None:
+def fill_in(page: Page, shape: str, units: str, activation: str = "", bias: bool = True) -> None:
     page.fill("#rule [name=shape]", shape)
     page.fill("#rule [name=units]", units)
     page.fill("#rule [name=activation]", activation)
@@ -58,7 +52,7 @@ CASES: list[tuple[tuple[int | None, ...], tuple[int, ...], bool]] = [
 
 def test_shapes_and_counts_are_the_rules(page: Page) -> None:
     for shape, units, bias in CASES:
-        ask(page, tuple_of(shape), ",".join(map(str, units)), bias=bias)
+        fill_in(page, tuple_of(shape), ",".join(map(str, units)), bias=bias)
         rows = [row.locator("td").all_inner_texts() for row in page.locator("#rule .layers tbody tr").all()]
         outputs = output_shapes(shape, units, leading_axes=1)
         assert [row[3] for row in rows] == list(map(tuple_of, outputs))
@@ -70,7 +64,7 @@ def test_shapes_and_counts_are_the_rules(page: Page) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "units", "activation", "said"),
+    ("shape", "units", "activation", "message"),
     [
         ("", "4", "", "rank 0 has no last axis"),
         ("784, None", "4", "", "the last axis is unknown"),
@@ -83,14 +77,14 @@ def test_shapes_and_counts_are_the_rules(page: Page) -> None:
     ],
 )
 def test_what_the_rule_forbids_is_refused_with_the_reason(
-    page: Page, shape: str, units: str, activation: str, said: str
+    page: Page, shape: str, units: str, activation: str, message: str
 ) -> None:
-    ask(page, shape, units, activation)
-    assert said in page.locator("#refused").inner_text()
+    fill_in(page, shape, units, activation)
+    assert message in page.locator("#refused").inner_text()
 
 
 def test_what_was_typed_stands_in_the_address(page: Page) -> None:
-    ask(page, "2, 3", "4, 5", "relu", bias=False)
+    fill_in(page, "2, 3", "4, 5", "relu", bias=False)
     address = page.evaluate("location.hash")
     assert address == f"#/rule?shape={quote('2, 3', safe=',')}&units={quote('4, 5', safe=',')}&activation=relu&bias=no"
     page.evaluate("location.hash = '#/overview'")
@@ -127,7 +121,7 @@ ASKED = {
 
 
 def test_the_code_of_each_framework_makes_these_layers(page: Page) -> None:
-    ask(page, "5, 3", "4, 6", "relu, softmax", bias=False)
+    fill_in(page, "5, 3", "4, 6", "relu, softmax", bias=False)
     names = page.locator("#rule .notations h4").all_inner_texts()
     assert names == list(ASKED)
     codes = page.locator("#rule .notations pre").all_inner_texts()
@@ -143,6 +137,6 @@ def test_every_activation_that_is_offered_is_code_everywhere(page: Page) -> None
     offered = (page.get_attribute("#rule [name=activation]", "title") or "").split(", ")
     assert len(offered) >= 8
     for each in offered:
-        ask(page, "5, 3", "4", each)
+        fill_in(page, "5, 3", "4", each)
         for code in page.locator("#rule .notations pre").all_inner_texts():
             ast.parse(code)

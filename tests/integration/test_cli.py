@@ -39,15 +39,15 @@ def run_on(tmp_path: Path, implementation: str, row: str = ROW, *options: str) -
 
 
 def test_run_writes_results_and_page_and_exits_0(tmp_path: Path) -> None:
-    done = run_on(tmp_path, "tests.support.faulty:Exact")
+    done = run_on(tmp_path, "tests.support.faulty_adapters:Exact")
     assert done.returncode == 0, done.stdout + done.stderr
     assert read(tmp_path / "out" / "results.jsonl").complete
-    assert "tests.support.faulty:Exact" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "tests.support.faulty_adapters:Exact" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "page: out/index.html" in done.stdout
 
 
 def test_a_violation_exits_1_and_still_writes_the_page(tmp_path: Path) -> None:
-    done = run_on(tmp_path, "tests.support.faulty:DropsBias")
+    done = run_on(tmp_path, "tests.support.faulty_adapters:DropsBias")
     assert done.returncode == 1
     assert (tmp_path / "out" / "index.html").exists()
 
@@ -55,10 +55,10 @@ def test_a_violation_exits_1_and_still_writes_the_page(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("implementation", "row", "options", "said"),
     [
-        ("tests.support.faulty:Exact", "rows: [{input_shape: [4], untis: 3}]", (), "rows.yaml:1:27: "),
+        ("tests.support.faulty_adapters:Exact", "rows: [{input_shape: [4], untis: 3}]", (), "rows.yaml:1:27: "),
         ("torhc", ROW, (), "did you mean 'torch'"),
-        ("tests.support.faulty:Exact", ROW, ("--device", "gpu"), "no GPU is visible"),
-        ("tests.support.faulty:Exact", ROW, ("--shard", "5/4"), "within 1 to N"),
+        ("tests.support.faulty_adapters:Exact", ROW, ("--device", "gpu"), "no GPU is visible"),
+        ("tests.support.faulty_adapters:Exact", ROW, ("--shard", "5/4"), "within 1 to N"),
     ],
 )
 def test_a_fault_of_table_or_command_exits_2(
@@ -70,14 +70,12 @@ def test_a_fault_of_table_or_command_exits_2(
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_when_nothing_matches_it_exits_3(tmp_path: Path) -> None:
+def test_a_run_without_a_matching_cell_exits_3(tmp_path: Path) -> None:
     row = "rows:\n  - {input_shape: [4], units: 3, implementations: [other]}\n"
-    assert run_on(tmp_path, "tests.support.faulty:Exact", row).returncode == 3
+    assert run_on(tmp_path, "tests.support.faulty_adapters:Exact", row).returncode == 3
 
 
-def test_collect_only_says_what_a_run_would_be_and_starts_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_collect_only_estimates_a_run_and_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("conformance.sandbox.process.subprocess.Popen", None)
     (tmp_path / "rows.yaml").write_text(ROW, encoding="utf-8")
@@ -91,11 +89,11 @@ def test_collect_only_says_what_a_run_would_be_and_starts_nothing(
     assert CliRunner().invoke(main, [*options, "none.yaml"]).exit_code == 2
 
 
-def test_the_folder_it_is_called_in_has_no_say(tmp_path: Path) -> None:
+def test_the_current_folder_has_no_influence(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n", encoding="utf-8")
     (tmp_path / "conftest.py").write_text("raise SystemExit('read')\n", encoding="utf-8")
     (tmp_path / "json.py").write_text("raise SystemExit('shadowed')\n", encoding="utf-8")
-    done = run_on(tmp_path, "tests.support.faulty:Exact")
+    done = run_on(tmp_path, "tests.support.faulty_adapters:Exact")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -112,7 +110,7 @@ divergences:
 """
 
 
-def test_lint_says_what_each_behaviour_covers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lint_prints_the_scope_of_each_behaviour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table of one row in place of the default one, of which `make lint` says it."""
     monkeypatch.setattr(inspection, "default_cases", lambda: tmp_path)
     (tmp_path / "rows.yaml").write_text("rows: [{input_shape: [4], units: 3, dtype: float64}]\n", encoding="utf-8")
@@ -125,7 +123,7 @@ def test_lint_says_what_each_behaviour_covers(tmp_path: Path, monkeypatch: pytes
     assert last == "1 row, 2 cases, 1 behaviour, no faults"
 
 
-def test_lint_says_of_a_table_without_faults_what_it_looked_at(tmp_path: Path) -> None:
+def test_lint_counts_rows_and_cases_without_faults(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(ROW, encoding="utf-8")
     done = CliRunner().invoke(main, ["lint", str(tmp_path)])
     assert (done.exit_code, done.output) == (0, "1 row, 2 cases, no faults\n")
@@ -158,7 +156,7 @@ LITERAL = "{input_shape: [1], units: 1, batch: 1, data: {x: 2, kernel: 3, bias: 
         ("{input_shape: [8], units: 1, batch: 1, activation: relu, data: {x: 1, kernel: 1, bias: 1}}", None, ""),
     ],
 )
-def test_lint_draws_values_and_holds_rows_to_them(tmp_path: Path, row: str, column: int | None, said: str) -> None:
+def test_lint_checks_rows_against_drawn_values(tmp_path: Path, row: str, column: int | None, said: str) -> None:
     (tmp_path / "a.yaml").write_text(f"rows:\n  - {row}\n", encoding="utf-8")
     done = CliRunner().invoke(main, ["lint", str(tmp_path / "a.yaml")])
     assert done.exit_code == (0 if column is None else 2), done.output
@@ -167,7 +165,7 @@ def test_lint_draws_values_and_holds_rows_to_them(tmp_path: Path, row: str, colu
     assert all(f"a.yaml:2:{column}: " in line and said in line for line in faults), done.output
 
 
-def test_lint_says_of_each_case_that_cannot_be_drawn_where_its_row_is(tmp_path: Path, monkeypatch: Any) -> None:
+def test_lint_names_the_row_of_each_case_that_cannot_be_drawn(tmp_path: Path, monkeypatch: Any) -> None:
     """No row of a table is known to have no draw, so one is refused here."""
 
     def refused(case: Case) -> None:
@@ -201,8 +199,8 @@ def test_a_results_file_that_cannot_be_read_is_one_error(tmp_path: Path) -> None
     assert "r.jsonl:1:" in done.output
 
 
-def test_triage_of_a_green_run_drafts_nothing(tmp_path: Path) -> None:
-    run_on(tmp_path, "tests.support.faulty:Exact")
+def test_triage_of_a_green_run_prints_no_draft(tmp_path: Path) -> None:
+    run_on(tmp_path, "tests.support.faulty_adapters:Exact")
     assert drafts(read(tmp_path / "out" / "results.jsonl")).startswith("# nothing to triage")
 
 

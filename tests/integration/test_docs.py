@@ -19,7 +19,8 @@ from conformance.reference.enclosure import DECLARED_ULPS
 from conformance.run.cell_runner import Runner
 from conformance.run.implementation_process import ProcessOptions
 from conformance.run.runner import explanation
-from conformance.table.case import ACTIVATIONS, CHECKS
+from conformance.table.case import ACTIVATIONS
+from conformance.table.check_names import CHECKS
 from conformance.table.loader import default_cases, load
 from tests.support.paths import ROOT
 from tests.support.runs import cells, conformance
@@ -44,7 +45,7 @@ def test_the_readme_shows_what_explain_prints() -> None:
 
 def test_the_readme_shows_a_failure_as_it_is_told() -> None:
     case = next(each for each in load([default_cases()]).cases if each.id == "784x1-4-10-linear-exact")
-    implementation = select(["tests.support.faulty:DropsBias"])[0]
+    implementation = select(["tests.support.faulty_adapters:DropsBias"])[0]
     runner = Runner(processes=ProcessOptions(in_process=True))
     told = explanation(runner.run(Cell(case=case, implementation=implementation, device="cpu")))
     runner.close()

@@ -18,17 +18,17 @@ from click.testing import CliRunner
 from conformance.commands.cli import main
 from conformance.results import read
 from tests.support.runs import EXACT, UNRULY, cells, conformance, table
-from tests.support.unruly import units
+from tests.support.unruly_adapter import units
 
 #: What a module of an adapter holds, by its name.
 MODULES = {
     "aborts_on_import": "import os; os.abort()",
     "never_ends_to_import": "while True: pass",
     "waits_on_import": "import time; time.sleep(1000)",
-    "imports_slowly": "import time; time.sleep(1.5); from tests.support.faulty import Exact as Adapter",
+    "imports_slowly": "import time; time.sleep(1.5); from tests.support.faulty_adapters import Exact as Adapter",
     "prints_at_exit": (
         "import atexit, os\n"
-        "from tests.support.faulty import Exact as Adapter\n"
+        "from tests.support.faulty_adapters import Exact as Adapter\n"
         "atexit.register(lambda: [os.write(each, b'so long\\n') for each in (1, 2)])\n"
         "class Loud:\n    def __del__(self): print('so long')\nloud = Loud()\n"
     ),
@@ -59,14 +59,14 @@ FAULTS = (
     Fault("grow", "crashed", r"output: killed: more than 0\.5 GiB resident"),
     Fault("flood", "conforms", ""),
     Fault("flood_and_abort", "crashed", "output: SIGABRT"),
-    Fault("speak_garbage", "crashed", "output: spoke out of turn: b'Hello, I am a library"),
+    Fault("speak_garbage", "crashed", "output: unexpected message: b'Hello, I am a library"),
 )
 HONEST = ("honest-first", "honest-middle", "honest-last")
 STARTS = {
     "aborts_on_import": ("crashed", "the process did not start: SIGABRT"),
-    "never_ends_to_import": ("crashed", "the process did not start: not up within 5 s of CPU time"),
+    "never_ends_to_import": ("crashed", "the process did not start: no start within 5 s of CPU time"),
     "waits_on_import": ("crashed", r"the process did not start: hangs: gained 0\.\d\d s of CPU time in 4 s"),
-    "speaks_on_import": ("crashed", "the process did not start: spoke out of turn: b'hello"),
+    "speaks_on_import": ("crashed", "the process did not start: unexpected message: b'hello"),
     "imports_slowly": ("conforms", ""),
     "prints_at_exit": ("conforms", ""),
 }
@@ -110,7 +110,7 @@ def test_each_misdeed_is_the_outcome_of_its_cell(run: Run) -> None:
     assert [(each, told[each.does][1]) for each in FAULTS if not re.match(each.reason, told[each.does][1])] == []
 
 
-def test_each_framework_that_does_not_start_says_why_in_all_its_cells(run: Run) -> None:
+def test_a_framework_that_does_not_start_has_its_reason_in_all_cells(run: Run) -> None:
     for name, (outcome, reason) in STARTS.items():
         found = [each for each in cells(run[1] / "results.jsonl") if each["implementation"] == f"{name}:Adapter"]
         assert [each["outcome"] for each in found] == [outcome] * len(HONEST), name
@@ -128,7 +128,7 @@ def test_no_other_cell_is_lost(run: Run) -> None:
     assert done.returncode == 1, done.stdout
 
 
-def test_the_run_says_it_in_words_and_shows_nothing_that_steers_a_terminal(run: Run) -> None:
+def test_the_run_prints_text_without_control_characters(run: Run) -> None:
     done, out = run
     said = done.stdout + done.stderr
     assert "Traceback" not in said

@@ -118,7 +118,7 @@ def test_a_file_cut_anywhere_is_read_as_far_as_it_goes(whole: Path, command: str
         pytest.param(b"\0" * 10_000, "results.jsonl:1: not a results file; `conformance run` writes one", id="zeros"),
     ],
 )
-def test_what_is_no_results_file_is_told_in_a_line(whole: Path, command: str, content: bytes, said: str) -> None:
+def test_an_invalid_results_file_is_an_error_in_one_line(whole: Path, command: str, content: bytes, said: str) -> None:
     done, _ = ask(command, whole.parent, content)
     assert done.exit_code == 2
     assert said in done.output
@@ -126,7 +126,7 @@ def test_what_is_no_results_file_is_told_in_a_line(whole: Path, command: str, co
 
 
 @pytest.mark.parametrize("command", [each for each in COMMANDS if each != "history"])
-def test_a_packed_file_that_is_cut_is_told_in_a_line(whole: Path, command: str) -> None:
+def test_a_truncated_packed_file_is_an_error_in_one_line(whole: Path, command: str) -> None:
     done, _ = ask(command, whole.parent, gzip.compress(WHOLE)[:-40], "results.jsonl.gz")
     assert done.exit_code == 2
     assert "results.jsonl.gz: cannot be unpacked" in done.output
@@ -144,7 +144,7 @@ def test_a_packed_file_that_is_cut_is_told_in_a_line(whole: Path, command: str) 
         '{"type": "header", "schema": 1, "cells": "many"}',
     ],
 )
-def test_a_record_that_lacks_what_it_needs_is_told_in_a_line_or_passed_over(whole: Path, wrong: str) -> None:
+def test_an_incomplete_record_is_an_error_in_one_line_or_skipped(whole: Path, wrong: str) -> None:
     lines = WHOLE.decode().splitlines()
     content = "\n".join([wrong, *lines[1:]] if "header" in wrong else [*lines[:3], wrong, *lines[3:]]) + "\n"
     for command in COMMANDS:
@@ -172,7 +172,7 @@ def test_a_question_of_no_row_makes_no_script(whole: Path, question: dict[str, o
     whole.write_text(f"{json.dumps(HEADER)}\n{json.dumps(record)}\n", encoding="utf-8")
     done = CliRunner().invoke(main, ["reproduce", "torch/b", str(whole)])
     assert (done.exit_code, done.output.count("\n")) == (2, 1), done.output
-    places = ("torch/b has a question that is none: ", "whole.jsonl:2: not a record of a results file: question.")
+    places = ("the question of torch/b is invalid: ", "whole.jsonl:2: not a record of a results file: question.")
     assert any(each in done.output for each in places)
 
 

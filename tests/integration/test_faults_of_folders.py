@@ -21,7 +21,7 @@ from conformance.sandbox.sandbox import Sandbox
 from tests.support.questions import implementation, pids
 from tests.support.records import cell_record
 from tests.support.runs import EXACT, UNRULY, arguments, cells, conformance, environment, outcomes, table
-from tests.support.unruly import units
+from tests.support.unruly_adapter import units
 
 ROW = table({"input_shape": [2], "units": 3, "values": "exact"})
 WAITING = table(
@@ -46,7 +46,7 @@ def refused(done: subprocess.CompletedProcess[str], said: str) -> None:
 
 
 @pytest.mark.parametrize("output", ["/proc/out", "rows.yaml/out"])
-def test_a_folder_that_cannot_be_written_is_told_before_anything_runs(folder: Path, output: str) -> None:
+def test_a_read_only_folder_is_an_error_before_cells_run(folder: Path, output: str) -> None:
     done = conformance("run", "rows.yaml", f"-i{EXACT}", "-n", "0", "-o", output, cwd=folder)
     refused(done, f"error: {output}/results.jsonl: ")
 
@@ -60,7 +60,7 @@ def test_neither_home_nor_the_folder_a_run_is_called_in_need_be_writable(folder:
     assert not Path("/nowhere").exists()
 
 
-def test_a_page_or_a_junit_file_that_cannot_be_written_is_told_and_the_results_are_kept(folder: Path) -> None:
+def test_a_page_or_junit_file_that_cannot_be_written_is_an_error_and_the_results_stay(folder: Path) -> None:
     (folder / "out" / "index.html").mkdir(parents=True)
     words = ("run", "rows.yaml", f"-i{EXACT}", "-n", "0", "-o")
     refused(conformance(*words, "out", cwd=folder), "error: [Errno 21] Is a directory: ")
@@ -87,7 +87,7 @@ def test_a_full_disk_under_the_page_leaves_the_page_that_was_there(folder: Path)
     assert sorted(each.name for each in folder.iterdir()) == ["page.html", "results.jsonl", "rows.yaml"]
 
 
-def test_no_home_is_no_fault_of_a_framework_that_keeps_files_there(folder: Path) -> None:
+def test_a_missing_home_is_no_fault_of_a_framework(folder: Path) -> None:
     """JAX keeps what it compiled, and Keras reads its settings."""
     words = ("run", "rows.yaml", "-ikeras-jax", "-n", "0", "-o", "out")
     done = conformance(*words, cwd=folder, HOME="/dev/null/home", XDG_CACHE_HOME=None)
@@ -95,10 +95,10 @@ def test_no_home_is_no_fault_of_a_framework_that_keeps_files_there(folder: Path)
     assert set(outcomes(folder / "out" / "results.jsonl").values()) == {"conforms"}
 
 
-def test_a_temporary_folder_that_vanishes_is_told_in_each_cell_that_needs_it(tmp_path: Path) -> None:
+def test_a_removed_temporary_folder_is_reported_in_each_cell_that_needs_it(tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
     (tmp_path / "vanishing.py").write_text(
-        "import pathlib, shutil\nfrom tests.support.unruly import Unruly\n"
+        "import pathlib, shutil\nfrom tests.support.unruly_adapter import Unruly\n"
         f"def Adapter():\n    loaded = pathlib.Path({str(tmp_path / 'loaded')!r})\n"
         # An adapter is loaded once before anything runs.
         f"    if loaded.exists():\n        shutil.rmtree({str(tmp_path / 'gone')!r})\n"
@@ -118,13 +118,13 @@ def test_a_temporary_folder_that_vanishes_is_told_in_each_cell_that_needs_it(tmp
     assert read(tmp_path / "out" / "results.jsonl").complete
 
 
-def test_what_a_framework_prints_needs_no_disk() -> None:
+def test_output_of_a_framework_needs_no_disk() -> None:
     with Sandbox(implementation()) as sandbox:
         (pid,) = pids(sandbox)
         assert {str(Path(f"/proc/{pid}/fd/{each}").readlink()) for each in (1, 2)} == {"/memfd:log (deleted)"}
 
 
-def test_of_two_runs_in_one_folder_the_second_says_who_is_there_and_touches_nothing(tmp_path: Path) -> None:
+def test_a_second_run_in_a_folder_reports_the_first_and_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "rows.yaml").write_text(WAITING, encoding="utf-8")
     words = arguments("run", "rows.yaml", f"-i{UNRULY}", "-n", "0", "-o", "out")
     with subprocess.Popen(words, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL) as first:

@@ -20,7 +20,7 @@ import pytest
 
 from conformance.results import read
 from tests.support.runs import EXACT, UNRULY, arguments, cells, conformance, environment, outcomes, table
-from tests.support.unruly import units
+from tests.support.unruly_adapter import units
 
 MARK = "TEST_OF_A_RUN"
 
@@ -166,7 +166,7 @@ def test_a_full_disk_under_the_results_ends_the_run_in_a_line(tmp_path: Path, wo
     assert "broken off" in reported(tmp_path)
 
 
-def test_a_device_that_is_full_is_told_at_once(folder: Path) -> None:
+def test_a_full_device_is_an_error_at_once(folder: Path) -> None:
     (folder / "out").mkdir()
     (folder / "out" / "results.jsonl").symlink_to("/dev/full")
     done = conformance("run", "rows.yaml", f"-i{EXACT}", "-n", "0", "-o", "out", cwd=folder)

@@ -13,7 +13,7 @@ from conformance.ledger import Behaviour
 from conformance.results import Run, read
 from conformance.run.selection import Selection
 from tests.support.paths import ROOT
-from tools.findings import seen, summary_of, table, told, written
+from tools.findings import entries_found, occurrences, summary_of, table, written
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -31,34 +31,35 @@ def cell(implementation: str, *shown: Behaviour) -> dict[str, Any]:
     return {**named, "checks": [], "behaviours": [each.id for each in shown]}
 
 
-def test_what_was_seen_has_a_line_and_nothing_else_has(tmp_path: Path) -> None:
+def test_only_behaviours_of_the_run_have_a_line(tmp_path: Path) -> None:
     entries = Selection().ledger()
-    bug = next(each for each in entries if each.kind == "bug" and each.link)
-    design = next(each for each in entries if each.kind == "by_design" and not each.link)
+    bug = next(each for each in entries if each.documentation.kind == "bug" and each.documentation.link)
+    design = next(each for each in entries if each.documentation.kind == "by_design" and not each.documentation.link)
     run = run_of(tmp_path, cell("b", design, bug), cell("a", bug), cell("b", bug), cell("c"))
-    found = seen([run])
+    found = occurrences([run])
     assert {name: dict(each) for name, each in found.items()} == {design.id: {"b": 1}, bug.id: {"a": 1, "b": 2}}
-    lines = table(told(entries, found), found).split("\n")[2:]
+    lines = table(entries_found(entries, found), found).split("\n")[2:]
     assert [line.split(" | ")[1:] for line in lines] == [
-        ["a, b", "3", "bug", f"[report]({bug.link}) |"],
+        ["a, b", "3", "bug", f"[report]({bug.documentation.link}) |"],
         ["b", "1", "by design", "seen here |"],
     ]
     assert summary_of([run]).startswith("Of 4 cells of 3 implementations: 4 diverges.")
 
 
-def test_behaviours_that_say_the_same_have_one_line(tmp_path: Path) -> None:
-    bug = next(each for each in Selection().ledger() if each.kind == "bug" and each.link)
-    other = replace(bug, id="other", link=None, evidence="Seen here.")
-    found = seen([run_of(tmp_path, cell("a", bug), cell("b", other))])
-    (line,) = table(told([other, bug], found), found).split("\n")[2:]
-    assert f"| a, b | 2 | bug | [report]({bug.link}) |" in line
+def test_behaviours_with_one_why_share_a_line(tmp_path: Path) -> None:
+    bug = next(each for each in Selection().ledger() if each.documentation.kind == "bug" and each.documentation.link)
+    documentation = replace(bug.documentation, link=None, evidence="Seen here.")
+    other = replace(bug, id="other", documentation=documentation)
+    found = occurrences([run_of(tmp_path, cell("a", bug), cell("b", other))])
+    (line,) = table(entries_found([other, bug], found), found).split("\n")[2:]
+    assert f"| a, b | 2 | bug | [report]({bug.documentation.link}) |" in line
 
 
 def test_a_run_of_another_ledger_is_refused(tmp_path: Path) -> None:
     known = Selection().ledger()[0]
     run = run_of(tmp_path, cell("a", replace(known, id="nobody-knows-this")))
     with pytest.raises(ValueError, match="no entry nobody-knows-this"):
-        told(Selection().ledger(), seen([run]))
+        entries_found(Selection().ledger(), occurrences([run]))
 
 
 def test_the_table_stands_between_its_marks_alone() -> None:
@@ -70,7 +71,7 @@ def test_the_table_stands_between_its_marks_alone() -> None:
 
 def test_every_line_of_the_readme_says_what_the_ledger_says() -> None:
     lines = README.split("<!-- found -->")[1].split("<!-- /found -->")[0].split("\n")
-    whys = {each.why.replace("|", "\\|").replace("*", "\\*") for each in Selection().ledger()}
+    whys = {each.documentation.why.replace("|", "\\|").replace("*", "\\*") for each in Selection().ledger()}
     told_of = [line.split(" | ")[0].removeprefix("| ") for line in lines if line.startswith("| ")][1:]
     assert len(told_of) > 10
     assert set(told_of) <= whys

@@ -30,7 +30,7 @@ HEADER = b'{"type": "header", "schema": 1}\n'
 
 @given(start=st.sampled_from(SEEDS), seed=st.integers(0, 2**32), times=st.integers(1, 3))
 @settings(max_examples=200, deadline=None)
-def test_what_becomes_of_a_real_file_is_read_or_refused(
+def test_a_changed_real_file_is_read_or_refused(
     start: bytes, seed: int, times: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     chance = random.Random(seed)
@@ -55,11 +55,11 @@ FOUND = (
 
 
 @pytest.mark.parametrize("data", FOUND, ids=range(len(FOUND)))
-def test_what_was_found_is_refused(data: bytes, tmp_path: Path) -> None:
+def test_inputs_of_earlier_findings_are_refused(data: bytes, tmp_path: Path) -> None:
     assert answered(data, tmp_path) == "refused"
 
 
-def test_what_is_counted_as_answered_is_a_line_for_each_fault(tmp_path: Path) -> None:
+def test_a_refused_file_has_a_line_for_each_fault(tmp_path: Path) -> None:
     """Planted: an answer in two lines, and one without a place."""
     assert FAULT.fullmatch("input.yaml:2:1: no")
     for wrong in ("input.yaml:2: no", "input.yaml:2:1: no\nno", "no", "input.yaml:0:1: no"):
@@ -128,7 +128,7 @@ NASTY: dict[str, tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize("name", NASTY)
-def test_what_breaks_parsers_is_one_fault_in_a_line(name: str, tmp_path: Path) -> None:
+def test_inputs_that_break_parsers_are_one_fault_in_a_line(name: str, tmp_path: Path) -> None:
     content, where, said = NASTY[name]
     (tmp_path / "rows.yaml").write_bytes(content.encode("utf-8"))
     (fault,) = lint([tmp_path / "rows.yaml"])
@@ -142,7 +142,7 @@ def test_a_file_may_begin_with_a_mark_of_byte_order_and_end_its_lines_as_windows
     assert lint([tmp_path / "rows.yaml"]) == ()
 
 
-def test_what_breaks_parsers_is_refused_by_the_ledger_too(tmp_path: Path) -> None:
+def test_inputs_that_break_parsers_are_refused_by_the_ledger_too(tmp_path: Path) -> None:
     for number, (content, _, _) in enumerate(NASTY.values()):
         if len(content) > 10**5:
             continue

@@ -10,10 +10,11 @@ import pytest
 
 from conformance.results import read
 from conformance.text import legible
-from tests.support.hostile import ENDINGS, EXECUTED, HARMLESS, MISDEEDS, rows
+from tests.support.hostile_adapter import ENDINGS, HARMLESS, MISDEEDS, rows
+from tests.support.hostile_answers import EXECUTED
 from tests.support.runs import EXACT, cells, conformance, table
 
-HOSTILE = "tests.support.hostile:Hostile"
+HOSTILE = "tests.support.hostile_adapter:Hostile"
 #: What a message says: what was given and what is expected, or which of the answers of the framework is not right.
 TOLD = re.compile(
     r"(after weights were replaced: )?("
@@ -54,7 +55,7 @@ def outcomes(run: Run, implementation: str) -> dict[str, str]:
     return {each["case"]: each["outcome"] for each in found if each["implementation"] == implementation}
 
 
-def test_each_answer_is_the_outcome_of_its_own_cell(run: Run) -> None:
+def test_each_answer_affects_only_its_own_cell(run: Run) -> None:
     assert len(MISDEEDS) + len(ENDINGS) > 200
     expected = {
         **dict.fromkeys(HARMLESS, "conforms"),
@@ -73,7 +74,7 @@ def test_no_other_cell_is_lost(run: Run) -> None:
     assert done.returncode == 1, done.stdout
 
 
-def test_each_says_in_words_what_was_given_and_what_is_expected(run: Run) -> None:
+def test_each_message_has_the_value_and_the_expectation(run: Run) -> None:
     ended = {f"{ident(name)}-exact" for name in ENDINGS}
     found = cells(run[1] / "out/results.jsonl")
     messages = [
@@ -92,7 +93,7 @@ def test_nothing_of_an_answer_is_executed(run: Run) -> None:
     assert not (run[1] / EXECUTED).exists()
 
 
-def test_what_is_written_is_fit_for_json_and_a_terminal(run: Run) -> None:
+def test_results_are_valid_json_without_control_characters(run: Run) -> None:
     done, folder = run
     written = (folder / "out/results.jsonl").read_text(encoding="utf-8")
     assert legible(written) == written

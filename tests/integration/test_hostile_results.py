@@ -94,7 +94,7 @@ def test_a_script_is_written_anew_and_none_that_a_file_holds_is_printed(tmp_path
 
 
 def test_of_several_draws_the_one_is_shown_whose_script_is_the_files(tmp_path: Path) -> None:
-    from conformance.run.reproduce import NotShown
+    from conformance.run.reproduce import NotReproducible
     from conformance.run.reproduce.recorded_cells import reproduce
 
     file = tmp_path / "results.jsonl"
@@ -107,5 +107,5 @@ def test_of_several_draws_the_one_is_shown_whose_script_is_the_files(tmp_path: P
         if shows:
             assert reproduce("numpy/b", file) == script
         else:
-            with pytest.raises(NotShown, match="asked several times"):
+            with pytest.raises(NotReproducible, match="asked several times"):
                 reproduce("numpy/b", file)

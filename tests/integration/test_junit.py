@@ -22,9 +22,9 @@ rows:
   - {input_shape: [16], units: 8, batch: 4, input_dtype: bool, implementations: [torch]}
 """
 IMPLEMENTATIONS = (
-    "tests.support.faulty:Exact",
-    "tests.support.faulty:DropsBias",
-    "tests.support.faulty:NaNOutput",
+    "tests.support.faulty_adapters:Exact",
+    "tests.support.faulty_adapters:DropsBias",
+    "tests.support.faulty_adapters:NaNOutput",
     "numpy",
     "torch",
 )

@@ -39,7 +39,7 @@ def test_a_worker_that_is_killed_as_it_starts_ends_the_run_in_a_line(tmp_path: P
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
-def test_what_ends_before_the_header_leaves_the_earlier_file(sent: signal.Signals, tmp_path: Path) -> None:
+def test_a_run_that_ends_before_its_header_leaves_the_earlier_file(sent: signal.Signals, tmp_path: Path) -> None:
     part = tmp_path / "out" / ".results.jsonl.part"
     with started(tmp_path) as process:
         until(part.exists)

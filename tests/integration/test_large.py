@@ -102,7 +102,7 @@ def test_records_in_memory_take_a_few_times_their_file_and_a_comparison_little_m
     assert len(found.section("fixed")) == 6
 
 
-def test_a_tally_holds_no_cell_and_says_what_all_of_them_would() -> None:
+def test_a_tally_stores_no_cells_and_has_the_same_counts() -> None:
     tally = Tally()
     tally.expect([cell_record(record(number)).cell for number in range(5000)])
 
@@ -125,8 +125,8 @@ def run(tmp_path: Path, *options: str) -> dict[str, tuple[int, int]]:
     rows.write_text("rows:\n" + "".join(f"  - {{input_shape: [{n}], units: 3}}\n" for n in range(2, 5)), "utf-8")
     told = tmp_path / f"told-{len(list(tmp_path.iterdir()))}"
     chosen = [
-        "--implementation=tests.support.faulty:Exact",
-        "--implementation=tests.support.faulty:DropsBias",
+        "--implementation=tests.support.faulty_adapters:Exact",
+        "--implementation=tests.support.faulty_adapters:DropsBias",
         f"--cases={rows}",
     ]
     command = ["tests/test_dense.py", "-p", "tests.support.survivors", "-p", "no:cacheprovider", "-q", "--tb=no", "-rN"]
@@ -145,7 +145,7 @@ def run(tmp_path: Path, *options: str) -> dict[str, tuple[int, int]]:
     return {name: (int(reports), int(records)) for name, reports, records in lines}
 
 
-def test_no_process_holds_reports_or_records_of_cells_that_ended(tmp_path: Path) -> None:
+def test_no_process_stores_reports_or_records_of_ended_cells(tmp_path: Path) -> None:
     alone = run(tmp_path, "-n", "0")
     spread = run(tmp_path, "-n", "1")
     assert spread.keys() == {"controller", "gw0"}
@@ -155,6 +155,6 @@ def test_no_process_holds_reports_or_records_of_cells_that_ended(tmp_path: Path)
     assert max(reports for reports, _ in (*alone.values(), *spread.values())) <= 2
 
 
-def test_who_asks_for_reports_still_gets_them(tmp_path: Path) -> None:
+def test_options_that_print_reports_still_work(tmp_path: Path) -> None:
     ((reports, _),) = run(tmp_path, "-n", "0", "-rA").values()
     assert reports >= 12

@@ -18,7 +18,7 @@ MODULES = {
     "script": "import sys\nsys.exit('usage: script FILE')\n",
     "syntax": "class Adapter\n",
     "mine": """\
-from tests.support.faulty import Exact
+from tests.support.faulty_adapters import Exact
 
 class NumPyAdapter:
     def __init__(self):
@@ -97,13 +97,13 @@ def test_an_adapter_that_raises_as_it_is_loaded_is_a_fault_of_the_command(folder
     assert "\n" not in found
 
 
-def test_each_adapter_at_fault_is_told(folder: Path) -> None:
+def test_each_faulty_adapter_is_reported(folder: Path) -> None:
     with pytest.raises(SelectionError) as caught:
         Selection().check_adapters(select(["mine:Empty", "mine:NumPyAdapter", "broken:A"]), Limits())
     assert [line.split()[0] for line in str(caught.value).splitlines()] == ["mine:Empty", "broken:A"]
 
 
-def test_what_comes_with_the_suite_dies_or_is_not_installed_is_left_to_its_cells(folder: Path) -> None:
+def test_built_in_missing_or_dying_adapters_are_outcomes_of_their_cells(folder: Path) -> None:
     # An adapter of the suite that breaks is no fault of the command, and none of them is started here.
     broken = Implementation(name="x", adapter="conformance.adapters.no_such_module:Adapter", packages=())
     missing = Implementation(name="y", adapter="no_such_module:Adapter", packages=("no_such_module",))
@@ -111,7 +111,9 @@ def test_what_comes_with_the_suite_dies_or_is_not_installed_is_left_to_its_cells
 
 
 def test_a_third_party_is_loaded_in_its_own_environment(folder: Path) -> None:
-    (folder / "wants.py").write_text("import os\nos.environ['SWITCH']\nfrom tests.support.faulty import Exact\n")
+    (folder / "wants.py").write_text(
+        "import os\nos.environ['SWITCH']\nfrom tests.support.faulty_adapters import Exact\n"
+    )
     offered = Implementation(name="offered", adapter="wants:Exact", packages=(), environment={"SWITCH": "1"})
     Selection().check_adapters([offered], Limits())
     without = Implementation(name="offered", adapter="wants:Exact", packages=())
@@ -129,6 +131,6 @@ def test_a_run_ends_before_anything_runs(folder: Path, workers: str) -> None:
     assert not (folder / "out").exists()
 
 
-def test_a_search_ends_before_anything_is_asked(folder: Path) -> None:
+def test_a_search_ends_before_its_first_question(folder: Path) -> None:
     done = CliRunner().invoke(main, ["search", "-i", "mine:NumpyAdapter", "--budget", "1s"])
     assert (done.exit_code, "mine:NumpyAdapter cannot be loaded" in done.output) == (2, True), done.output

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from conformance.commands.cli import main
-from tests.support.pages import Maker, Page, cell
+from tests.support.pages import Maker, cell
+from tests.support.parsed_page import Page
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def report(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["report", *arguments])
 
 
-def test_what_changed_since_another_run_is_on_the_page(run_of: Maker, tmp_path: Path) -> None:
+def test_the_page_shows_changes_since_another_run(run_of: Maker, tmp_path: Path) -> None:
     old = run_of([cell("a", "torch", "conforms"), cell("b", "torch", "violates")], "old")
     new = run_of([cell("a", "torch", "violates"), cell("b", "torch", "conforms")], "new")
     page = tmp_path / "page.html"
@@ -37,7 +38,7 @@ def test_what_changed_since_another_run_is_on_the_page(run_of: Maker, tmp_path: 
     ]
 
 
-def test_the_nights_in_a_folder_are_on_the_page(run_of: Maker, tmp_path: Path) -> None:
+def test_the_page_shows_the_nights_of_a_folder(run_of: Maker, tmp_path: Path) -> None:
     for day, outcome in enumerate(("conforms", "conforms", "violates"), start=1):
         run = run_of([cell("a", "torch", outcome)], f"nights/{day}", started=f"2026-01-0{day}T03:00:00Z")
     page = tmp_path / "page.html"
@@ -57,11 +58,11 @@ def test_the_nights_in_a_folder_are_on_the_page(run_of: Maker, tmp_path: Path) -
     [
         (["--against", "{folder}/gone.jsonl"], "No such file"),
         (["--against", "{folder}/not.jsonl"], "not.jsonl:1: not a results file; `conformance run` writes one"),
-        (["{run}", "--against", "{run}"], "--against compares with one results file, so give one alone"),
+        (["{run}", "--against", "{run}"], "--against compares one results file with OLD: give one results file"),
         (["--history", "{folder}/gone"], "gone"),
     ],
 )
-def test_what_cannot_be_shown_is_one_line_and_exit_code_2(
+def test_an_unreadable_file_exits_2_with_one_line(
     run_of: Maker, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
     run = run_of([cell("a", "torch", "conforms")])

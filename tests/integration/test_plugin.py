@@ -43,10 +43,10 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-EXACT = "--implementation=tests.support.faulty:Exact"
+EXACT = "--implementation=tests.support.faulty_adapters:Exact"
 
 
-def test_a_results_file_holds_header_implementation_cells_and_footer(tmp_path: Path, rows: Path) -> None:
+def test_a_results_file_has_header_implementation_cells_and_footer(tmp_path: Path, rows: Path) -> None:
     done = run(EXACT, f"--cases={rows}", f"--results={tmp_path / 'r.jsonl'}")
     assert done.returncode == 0, done.stdout
     header, implementation, *cells, footer = lines(tmp_path / "r.jsonl")
@@ -72,10 +72,10 @@ def test_two_workers_write_the_same_cells_as_none(tmp_path: Path, rows: Path) ->
 def test_k_selects_by_implementation_and_case(rows: Path) -> None:
     done = run(
         EXACT,
-        "--implementation=tests.support.faulty:DropsBias",
+        "--implementation=tests.support.faulty_adapters:DropsBias",
         f"--cases={rows}",
         "-k",
-        "/tests.support.faulty:Exact/ and 2x3",
+        "/tests.support.faulty_adapters:Exact/ and 2x3",
         "-q",
     )
     assert done.returncode == 0, done.stdout
@@ -84,12 +84,17 @@ def test_k_selects_by_implementation_and_case(rows: Path) -> None:
 
 def test_collect_only_names_the_cells(rows: Path) -> None:
     done = run(EXACT, f"--cases={rows}", "--collect-only", "-q")
-    assert "tests/test_dense.py::test_dense[cpu/tests.support.faulty:Exact/4-3-exact]" in done.stdout.splitlines()
+    assert (
+        "tests/test_dense.py::test_dense[cpu/tests.support.faulty_adapters:Exact/4-3-exact]" in done.stdout.splitlines()
+    )
 
 
-def test_x_stops_and_the_file_says_what_was_not_reached(tmp_path: Path, rows: Path) -> None:
+def test_with_x_the_run_stops_and_the_file_has_the_cells_that_did_not_run(tmp_path: Path, rows: Path) -> None:
     done = run(
-        "--implementation=tests.support.faulty:DropsBias", f"--cases={rows}", "-x", f"--results={tmp_path / 'r.jsonl'}"
+        "--implementation=tests.support.faulty_adapters:DropsBias",
+        f"--cases={rows}",
+        "-x",
+        f"--results={tmp_path / 'r.jsonl'}",
     )
     assert done.returncode == 1
     *_, footer = lines(tmp_path / "r.jsonl")
@@ -98,19 +103,25 @@ def test_x_stops_and_the_file_says_what_was_not_reached(tmp_path: Path, rows: Pa
     assert footer["counts"]["not_run"] == 3
 
 
-def test_a_failure_says_got_expected_where_and_what_to_type(rows: Path) -> None:
-    done = run("--implementation=tests.support.faulty:DropsBias", f"--cases={rows}", "-k", "4-3-exact")
+def test_a_failure_has_values_place_and_next_command(rows: Path) -> None:
+    done = run("--implementation=tests.support.faulty_adapters:DropsBias", f"--cases={rows}", "-k", "4-3-exact")
     assert "output violates: output[0, " in done.stdout
     assert "expected" in done.stdout
     assert "Traceback" not in done.stdout
-    (alone,) = re.findall("; alone: (pytest .*)", done.stdout)
+    (alone,) = re.findall("; run it alone: (pytest .*)", done.stdout)
     words = [sys.executable, "-m", *shlex.split(alone), "-p", "no:cacheprovider", "-q"]
     again = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert "\n1 failed" in again.stdout, again.stdout
 
 
-def test_last_failed_runs_what_failed(tmp_path: Path, rows: Path) -> None:
-    options = ["--implementation=tests.support.faulty:WrongCount", EXACT, f"--cases={rows}", "-p", "cacheprovider"]
+def test_last_failed_runs_the_failed_cells(tmp_path: Path, rows: Path) -> None:
+    options = [
+        "--implementation=tests.support.faulty_adapters:WrongCount",
+        EXACT,
+        f"--cases={rows}",
+        "-p",
+        "cacheprovider",
+    ]
     command = [sys.executable, "-m", "pytest", "tests/test_dense.py", *options, "-o", f"cache_dir={tmp_path / 'cache'}"]
     for expected in ("4 failed, 4 passed", "4 failed, 4 deselected"):
         done = subprocess.run([*command, "--lf"], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -137,7 +148,7 @@ def test_a_run_in_which_everything_was_skipped_fails(tmp_path: Path, rows: Path)
     [
         (("--implementation=torhc",), "did you mean 'torch'"),
         (("--implementation=no_such_module:Class",), "not installed: no_such_module"),
-        ((EXACT, "--device=gpu"), "no GPU is visible to tests.support.faulty:Exact"),
+        ((EXACT, "--device=gpu"), "no GPU is visible to tests.support.faulty_adapters:Exact"),
         ((EXACT, "--shard=3/2"), "within 1 to N"),
         ((EXACT, "--shard=1"), "expected I/N"),
         ((EXACT, "--draws=0"), "at least 1"),
@@ -145,7 +156,7 @@ def test_a_run_in_which_everything_was_skipped_fails(tmp_path: Path, rows: Path)
         ((EXACT, "-n", "2", "--times=/dev/null"), "--times /dev/null:1: not a results file"),
         ((EXACT, "--cases=no/such/file.yaml"), "no/such/file.yaml"),
         ((EXACT, "--results=/dev/null/x/r.jsonl"), "/dev/null/x/r.jsonl"),
-        (("--in-process",), "holds one implementation"),
+        (("--in-process",), "runs one implementation"),
         ((EXACT, "--in-process", "-n", "2"), "exclude one another"),
     ],
 )
@@ -158,7 +169,10 @@ def test_a_command_at_fault_is_one_plain_error(options: tuple[str, ...], said: s
 
 def test_in_process_gives_the_same_verdicts(rows: Path) -> None:
     assert run(EXACT, f"--cases={rows}", "--in-process").returncode == 0
-    assert run("--implementation=tests.support.faulty:DropsBias", f"--cases={rows}", "--in-process").returncode == 1
+    assert (
+        run("--implementation=tests.support.faulty_adapters:DropsBias", f"--cases={rows}", "--in-process").returncode
+        == 1
+    )
 
 
 KNOWN = """\
@@ -167,7 +181,7 @@ rows:
 """
 
 
-def test_with_no_ledger_what_was_known_is_red(tmp_path: Path) -> None:
+def test_without_the_ledger_known_divergences_are_red(tmp_path: Path) -> None:
     """A row of the table on a real framework: a dtype that is refused."""
     table = tmp_path / "known.yaml"
     table.write_text(KNOWN, encoding="utf-8")
@@ -180,7 +194,7 @@ def test_with_no_ledger_what_was_known_is_red(tmp_path: Path) -> None:
 LEDGER = """\
 divergences:
   - id: loses
-    implementations: ["tests.support.faulty:*"]
+    implementations: ["tests.support.faulty_adapters:*"]
     instead: {loses_bias: true}
     kind: bug
     why: The bias is lost.
@@ -202,7 +216,7 @@ def with_ledger(folder: Path, *options: str | Path) -> subprocess.CompletedProce
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_what_is_gone_is_news_and_fails_a_strict_run_alone(tmp_path: Path, rows: Path) -> None:
+def test_a_gone_behaviour_is_reported_and_fails_only_a_strict_run(tmp_path: Path, rows: Path) -> None:
     results = tmp_path / "r.jsonl"
     gone = (
         f"gone: 1 known behaviour is gone with numpy {np.__version__}: loses ({tmp_path / 'known' / 'ledger.yaml'}:2)"
@@ -216,8 +230,8 @@ def test_what_is_gone_is_news_and_fails_a_strict_run_alone(tmp_path: Path, rows:
         assert footer["counts"]["conforms"] == 4
 
 
-def test_what_is_as_declared_passes_a_strict_run(tmp_path: Path, rows: Path) -> None:
-    drops = "--implementation=tests.support.faulty:DropsBias"
+def test_declared_divergences_pass_a_strict_run(tmp_path: Path, rows: Path) -> None:
+    drops = "--implementation=tests.support.faulty_adapters:DropsBias"
     results = tmp_path / "r.jsonl"
     done = with_ledger(tmp_path, drops, f"--cases={rows}", f"--results={results}", "--strict-ledger")
     assert done.returncode == 0, done.stdout
@@ -226,7 +240,7 @@ def test_what_is_as_declared_passes_a_strict_run(tmp_path: Path, rows: Path) -> 
     *_, footer = lines(results)
     assert footer["behaviours"] == {"loses": {"cells": 4, "seen": 4, "gone": 0}}
     # What is red is red, whether or not anything is gone.
-    both = with_ledger(tmp_path, "--implementation=tests.support.faulty:AddsBiasTwice", f"--cases={rows}")
+    both = with_ledger(tmp_path, "--implementation=tests.support.faulty_adapters:AddsBiasTwice", f"--cases={rows}")
     assert both.returncode == 1
     assert "declared for this cell, but not what was seen: loses" in both.stdout
 
@@ -239,15 +253,15 @@ def test_shards_are_disjoint_and_complete(rows: Path) -> None:
     assert all(len(part) > len(whole) / 6 for part in cells)
 
 
-def test_more_draws_ask_the_same_questions_with_other_values(tmp_path: Path, rows: Path) -> None:
+def test_more_draws_repeat_questions_with_other_values(tmp_path: Path, rows: Path) -> None:
     assert run(EXACT, f"--cases={rows}", "--draws=3").returncode == 0
 
 
-def test_ctrl_c_ends_the_run_and_its_children_and_keeps_the_results(tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_run_and_its_children_and_the_results_stay(tmp_path: Path) -> None:
     results = tmp_path / "r.jsonl"
     command = [sys.executable, "-m", "pytest", "tests/test_dense.py", "-p", "no:cacheprovider", f"--results={results}"]
     process = subprocess.Popen(
-        [*command, "--implementation=tests.support.faulty:Hangs"],
+        [*command, "--implementation=tests.support.faulty_adapters:Hangs"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -297,4 +311,4 @@ def test_a_file_that_hides_that_it_has_the_test_of_a_cell_is_an_error_and_not_gr
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stdout + done.stderr
-    assert "no file that pytest was called with asks for the table" in done.stdout
+    assert "no file of the pytest command reads the table" in done.stdout

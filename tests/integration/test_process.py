@@ -33,13 +33,13 @@ def before() -> set[int]:
 
 @pytest.mark.parametrize("batch", [1, 2], ids=["in a session of its own", "in the group"])
 @pytest.mark.parametrize("ending", ["close", "crash"])
-def test_what_the_process_started_ends_with_it(sandbox: Sandbox, batch: int, ending: str) -> None:
+def test_descendants_end_with_the_process(sandbox: Sandbox, batch: int, ending: str) -> None:
     pid, grandchild = pids(sandbox, batch)
     assert running(grandchild)
     if ending == "close":
         sandbox.close()
     else:
-        sandbox.ask(misdeed("vanish"))
+        sandbox.run_steps(misdeed("vanish"))
     assert not running(pid)
     assert gone(grandchild)
 
@@ -69,7 +69,7 @@ def test_process_outlives_the_thread_that_started_it(sandbox: Sandbox) -> None:
     thread.start()
     thread.join()
     time.sleep(0.1)
-    assert sandbox.ask(HONEST).crash is None
+    assert sandbox.run_steps(HONEST).crash is None
     assert sandbox.generation == 1
 
 
@@ -110,7 +110,7 @@ def guards_of(pid: int) -> list[psutil.Process]:
 
 @pytest.mark.parametrize("name", ["spin_in_regex", "sleep"])
 def test_nothing_outlives_a_parent_that_is_killed(name: str) -> None:
-    with parent(f"sandbox.ask(misdeed({name!r}))") as process:
+    with parent(f"sandbox.run_steps(misdeed({name!r}))") as process:
         child, grandchild, home = told(process)
         time.sleep(0.2)
         assert running(child)
@@ -148,7 +148,7 @@ def test_nothing_outlives_a_parent_that_forgets_to_close(script: str) -> None:
 
 
 def test_ctrl_c_ends_all() -> None:
-    with parent("sys.stderr.close()\nsandbox.ask(misdeed('spin_in_regex'))") as process:
+    with parent("sys.stderr.close()\nsandbox.run_steps(misdeed('spin_in_regex'))") as process:
         child, grandchild, home = told(process)
         time.sleep(0.2)
         os.killpg(process.pid, signal.SIGINT)
@@ -161,9 +161,9 @@ def test_ctrl_c_ends_all() -> None:
 def test_question_after_ctrl_c_has_a_fresh_process() -> None:
     script = """
         try:
-            sandbox.ask(misdeed('spin_in_regex'))
+            sandbox.run_steps(misdeed('spin_in_regex'))
         except KeyboardInterrupt:
-            print(sandbox.ask(HONEST).crash, sandbox.generation)
+            print(sandbox.run_steps(HONEST).crash, sandbox.generation)
     """
     with parent(script) as process:
         told(process)

@@ -1,4 +1,4 @@
-"""A script shows what the record of its cell says, on the framework and NumPy alone, and is nothing but that."""
+"""A script shows what the record of its cell has, with the framework and NumPy alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from msgspec.structs import replace as replace_record
 
 from conformance.adapters.registry import Implementation, registered, select
-from conformance.checks.cell import cell_of, concerns
+from conformance.checks.cell import cell_of, has_cell
 from conformance.checks.references import question
 from conformance.checks.refusal import refusal
 from conformance.commands.cli import main
@@ -25,10 +25,10 @@ from conformance.results import CellRecord, part_of, plain
 from conformance.results.record import CrashRecord, QuestionRecord
 from conformance.run.cell_runner import Runner
 from conformance.run.implementation_process import ProcessOptions
-from conformance.run.reproduce import NotShown, script
+from conformance.run.reproduce import NotReproducible, script
 from conformance.run.reproduce.arrays import Arrays, _value
-from conformance.run.reproduce.family import SHAPES_ALONE, family_of
-from conformance.run.reproduce.recorded_cells import asked, case_of
+from conformance.run.reproduce.family import SHAPE_ONLY_MODES, family_of
+from conformance.run.reproduce.recorded_cells import case_of, question_of
 from conformance.run.reproduce.row import row_of
 from conformance.run.selection import Selection
 from conformance.table.case import Case, Data, Expect, Layer
@@ -50,7 +50,7 @@ def test_the_script_of_a_diverging_cell_shows_what_was_reported(name: str) -> No
     chosen = [
         each
         for each in Selection(tier="full").table()
-        if concerns(each, implementation) and any(fnmatch.fnmatchcase(each.id, pattern) for pattern in SAMPLED[name])
+        if has_cell(each, implementation) and any(fnmatch.fnmatchcase(each.id, pattern) for pattern in SAMPLED[name])
     ]
     runner = Runner(behaviours=Selection().ledger())
     records = [runner.run(cell_of(case, implementation, "cpu")) for case in chosen]
@@ -93,7 +93,7 @@ def test_every_implementation_has_scripts_that_are_python(name: str) -> None:
         text = script(record, question(case, "cpu"), case=case, implementation=implementation)
         names = {each.names[0].name for each in ast.walk(ast.parse(text)) if isinstance(each, ast.Import)}
         assert "conformance" not in names, "the framework and NumPy alone"
-        shown = implementation.mode not in SHAPES_ALONE and family_of(implementation) is not None
+        shown = implementation.mode not in SHAPE_ONLY_MODES and family_of(implementation) is not None
         if shown and record.checks[0].check == "output":
             assert "There is no script for" not in text
             # A model with a call of its own takes ten lines.
@@ -107,16 +107,16 @@ def records_of(case: Case, implementation: Implementation) -> Iterator[CellRecor
     number = {"worst": list(index), "got": 1.0, "exact": 2.0, "allowed": "inf", "message": "m"}
     raised = {"stage": "call", "type": "E", "message": "m", "module": "x"}
     findings: list[dict[str, Any]] = [
-        {"check": "output", "where": "output", **number},
-        {"check": "weights_live", "where": "output, second", **number},
-        {"check": "gradients", "where": "gradients: dx", **number},
-        {"check": "gradients", "where": "gradients: dW of layer 0", **number, "worst": [0, 1]},
-        {"check": "gradients", "message": "gradients has a dx of dtype float64, expected float32"},
-        {"check": "repeatable", "where": "output again beside output", **number},
+        {"check": "output", "step": "output", **number},
+        {"check": "weights_live", "step": "output, second", **number},
+        {"check": "gradients", "step": "gradients", "gradient": "dx", **number},
+        {"check": "gradients", "step": "gradients", "gradient": "dW", "layer": 0, **number, "worst": [0, 1]},
+        {"check": "gradients", "step": "gradients", "expected": {"dx": "float32"}, "observed": {"dx": "float64"}},
+        {"check": "repeatable", "step": "output again", **number},
         {"check": "output_dtype", "expected": "float32", "observed": "float64", "message": "m"},
         {"check": "parameters", "expected": [15], "observed": [12], "message": "m"},
-        {"check": "output_shape", "expected": [[None, 3]], "observed": [[2, 3]], "message": "inferred (2, 3)"},
-        {"check": "output_shape", "expected": [2, 3], "observed": [3], "message": "output has shape (3,)"},
+        {"check": "output_shape", "expected": [[None, 3]], "observed": [[2, 3]], "step": "infer"},
+        {"check": "output_shape", "expected": [2, 3], "observed": [3], "step": "output"},
         *({"check": "output", "raised": {**raised, "step": each}, "message": "m"} for each in ("build", "output")),
     ]
     for finding in findings:
@@ -125,7 +125,7 @@ def records_of(case: Case, implementation: Implementation) -> Iterator[CellRecor
         yield cell_record({**record, "checks": [{"outcome": "violates", **finding}]})
 
 
-def test_a_crash_is_shown_by_the_steps_that_lead_to_it() -> None:
+def test_the_script_of_a_crash_repeats_the_steps_before_it() -> None:
     (torch,) = select(["torch"])
     crash = {"step": "gradients", "reason": "SIGABRT", "stderr": "", "notes": []}
     record = {"case": CASE.id, "implementation": "torch", "device": "cpu", "outcome": "crashed", "checks": []}
@@ -136,11 +136,11 @@ def test_a_crash_is_shown_by_the_steps_that_lead_to_it() -> None:
     assert "this runs the row" in script(started, None, case=CASE, implementation=torch)
 
 
-def test_what_is_new_is_shown_and_never_what_is_known_beside_it() -> None:
+def test_a_script_shows_the_new_failure_and_never_a_declared_one() -> None:
     (torch,) = select(["torch"])
     number = {"worst": [0, 1], "got": 1.0, "exact": 2.0, "allowed": "inf", "message": "m"}
-    known = {"check": "output", "outcome": "diverges", "where": "output", **number, "divergence": {"id": "known"}}
-    new = {"check": "gradients", "outcome": "violates", "where": "gradients: dx", **number}
+    known = {"check": "output", "outcome": "diverges", "step": "output", **number, "divergence": {"id": "known"}}
+    new = {"check": "gradients", "outcome": "violates", "step": "gradients", "gradient": "dx", **number}
     record = cell_record({"case": CASE.id, "outcome": "violates", "checks": [known, new]})
     asked_of_it = question(CASE, "cpu")
     text = script(record, asked_of_it, case=CASE, implementation=torch)
@@ -160,7 +160,7 @@ def test_what_is_new_is_shown_and_never_what_is_known_beside_it() -> None:
 @pytest.mark.parametrize(
     "message", ['"""\nimport os; os.abort()\n"""', "\nimport os", "\u2028import os", "'); os.abort("]
 )
-def test_what_a_record_says_is_never_code(message: str) -> None:
+def test_text_of_a_record_never_becomes_code(message: str) -> None:
     (torch,) = select(["torch"])
     case = replace(CASE, layers=(Layer(units=message),), expect=Expect(error=True))
     accepted = {"check": "refusal", "outcome": "violates", "message": f"accepted: {message}"}
@@ -217,14 +217,14 @@ def test_any_array_is_given_bit_for_bit(array: Any) -> None:
         assert (found.dtype, found.shape, found.tobytes()) == (array.dtype, array.shape, array.tobytes())
 
 
-def test_the_case_of_a_record_is_the_case_that_was_asked() -> None:
+def test_the_case_of_a_record_is_the_case_that_ran() -> None:
     for case in Selection(tier="nightly").table()[::7]:
         again = case_of(part_of(case.question, QuestionRecord))
         assert again.digest == case.digest
         assert again.question == case.question
 
 
-def test_a_row_of_a_case_asks_the_same_case(tmp_path: Path) -> None:
+def test_the_row_of_a_case_makes_the_same_case(tmp_path: Path) -> None:
     literal = Data(x=((1.0, 2.0),), kernels=(((1.0,), (3.0,)),), biases=(None,))
     cases = [
         CASE,
@@ -261,14 +261,16 @@ def test_the_command_prints_the_script_by_either_name(cell: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("cell", "content", "said"),
     [
-        ("torch/4-3-unifrom", {}, "no cell 'torch/4-3-unifrom'; near: cpu/torch/4-3-uniform"),
+        ("torch/4-3-unifrom", {}, "no cell 'torch/4-3-unifrom'; similar: cpu/torch/4-3-uniform"),
         ("nothing alike", {}, "no cell 'nothing alike'"),
         ("torch/4-3-uniform", {"outcome": "conforms", "checks": []}, "no check of the cell fails"),
         ("torch/4-3-uniform", {"implementation": "torch"}, ""),
         ("gone:Own/4-3-uniform", {"implementation": "gone:Own"}, ""),
     ],
 )
-def test_a_cell_that_cannot_be_shown_is_one_line(cell: str, content: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_a_cell_without_a_script_is_one_line_of_error(
+    cell: str, content: dict[str, Any], said: str, tmp_path: Path
+) -> None:
     done = CliRunner().invoke(main, ["reproduce", cell, str(results_of(tmp_path, **content))])
     if not said:
         assert done.exit_code == 0, done.output
@@ -278,7 +280,7 @@ def test_a_cell_that_cannot_be_shown_is_one_line(cell: str, content: dict[str, A
     assert done.output.count("\n") == 1
 
 
-def test_another_failing_check_can_be_asked_for_and_one_that_is_well_cannot(tmp_path: Path) -> None:
+def test_only_a_failing_check_can_be_selected(tmp_path: Path) -> None:
     found = [plain(each.checks[0]) for each in records_of(CASE, select(["torch"])[0])]
     path = results_of(tmp_path, checks=[found[0], found[6], {"check": "placement", "outcome": "conforms"}])
     first = CliRunner().invoke(main, ["reproduce", "torch/4-3-uniform", str(path)]).output
@@ -289,19 +291,19 @@ def test_another_failing_check_can_be_asked_for_and_one_that_is_well_cannot(tmp_
     assert (done.exit_code, done.output.count("\n")) == (2, 1)
 
 
-def test_a_question_without_values_is_none_and_nothing_to_show_is_said() -> None:
+def test_a_question_without_values_has_no_script() -> None:
     special = replace(CASE, lane="special")
-    assert asked(special, "cpu") is not None
+    assert question_of(special, "cpu") is not None
     (torch,) = select(["torch"])
-    with pytest.raises(NotShown):
+    with pytest.raises(NotReproducible):
         script(cell_record({}), question(CASE, "cpu"), case=CASE, implementation=torch)
 
 
-EXACT = select(["tests.support.faulty:Exact"])[0]
-WRONG = select(["tests.support.faulty:DropsBias"])[0]
+EXACT = select(["tests.support.faulty_adapters:Exact"])[0]
+WRONG = select(["tests.support.faulty_adapters:DropsBias"])[0]
 
 
-def test_red_cells_carry_a_script_and_others_do_not_pay_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_red_cells_have_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 
     def counted(record: CellRecord, *_: Any, **__: Any) -> str:
@@ -325,7 +327,7 @@ def test_a_script_that_is_too_long_is_left_out(text: str, kept: bool, monkeypatc
     runner.close()
 
 
-def test_a_fault_in_writing_a_script_takes_no_verdict_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_in_writing_a_script_keeps_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: Any, **__: Any) -> str:
         raise KeyError("planted")
 

@@ -59,7 +59,7 @@ def test_no_variable_of_pytest_steers_a_run(folder: Path, workers: str) -> None:
     assert "pytestdebug.log" not in {each.name for each in folder.iterdir()}
 
 
-def test_no_plugin_that_is_installed_beside_the_suite_steers_a_run(folder: Path) -> None:
+def test_no_other_installed_plugin_affects_a_run(folder: Path) -> None:
     """Plant a plugin that deselects every test, as a distribution on the path offers it."""
     site = folder / "site"
     (site / "deselects-1.dist-info").mkdir(parents=True)
@@ -137,9 +137,9 @@ def test_a_run_of_pytest_that_is_green_without_results_ran_nothing(
         (("run", "--device", "tpu"), "Invalid value for '--device': 'tpu' is not one of 'cpu', 'gpu', 'auto'."),
         (("run", "-o", "rows.yaml"), "Invalid value for '-o': Directory 'rows.yaml' is a file."),
         (("run", "-o", ""), "Invalid value for '-o': it is empty: name a folder."),
-        (("run", "--seed", "3"), "--seed is the seed of the random cases, and there are none: add --random N"),
-        (("run", "--no-ledger", "--strict-ledger"), "--no-ledger and --strict-ledger exclude one another"),
-        (("history", ".", "torch/4-3-exact", "--last", "3"), "--last has no effect beside CELL"),
+        (("run", "--seed", "3"), "--seed is the seed of random cases, and there are none: add --random N"),
+        (("run", "--no-ledger", "--strict-ledger"), "--no-ledger and --strict-ledger exclude each other"),
+        (("history", ".", "torch/4-3-exact", "--last", "3"), "--last has no effect with CELL"),
         (("rnu",), "No such command 'rnu'."),
     ],
 )

@@ -1,4 +1,4 @@
-"""A search finds faults that it was not told of, makes them small, says them as rows, and remembers them."""
+"""A search finds planted faults, makes them small, prints them as rows, and saves them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from conformance.adapters.registry import select
 from conformance.commands.cli import main
 from conformance.commands.search.command import seconds_of
-from conformance.commands.search.loop import Found, search
+from conformance.commands.search.loop import SearchResult, search
 from conformance.commands.search.strategies import MOST_ELEMENTS, Row, rows
 from conformance.table.loader import read_rows
 from conformance.table.yaml_document import read
@@ -24,9 +24,9 @@ from conformance.table.yaml_document import read
 BUDGET = 60.0
 
 
-def searched(name: str, database: Path | None = None, seed: int | None = 1) -> Found:
+def searched(name: str, database: Path | None = None, seed: int | None = 1) -> SearchResult:
     return search(
-        select([f"tests.support.data_dependent:{name}"]), seconds=BUDGET, most=1, seed=seed, database=database
+        select([f"tests.support.data_dependent_adapters:{name}"]), seconds=BUDGET, most=1, seed=seed, database=database
     )
 
 
@@ -40,7 +40,7 @@ def searched(name: str, database: Path | None = None, seed: int | None = 1) -> F
 )
 def test_planted_faults_are_found_and_made_small(name: str, smallest: Any) -> None:
     found = searched(name)
-    assert len(found.finds) == 1, f"nothing was found in {found.asked} rows"
+    assert len(found.finds) == 1, f"nothing was found in {found.row_count} rows"
     find = found.finds[0]
     assert smallest(find.row), find.row
     assert find.record.outcome == "violates"
@@ -49,7 +49,7 @@ def test_planted_faults_are_found_and_made_small(name: str, smallest: Any) -> No
 
 
 def _positions(row: Row) -> int:
-    shape = read_rows([{**row, "why": "."}], "search").cases[0].fed_shape
+    shape = read_rows([{**row, "why": "."}], "search").cases[0].call_shape
     positions = 1
     for axis in shape[:-1]:
         positions *= axis
@@ -63,19 +63,28 @@ def test_a_crash_is_found_and_does_not_end_the_search(tmp_path: Path) -> None:
     assert 5 in (layer.units for layer in find.case.layers)
     # The next search of the same implementation begins with it.
     again = searched("AbortsOnFiveUnits", tmp_path, seed=2)
-    assert (again.asked, again.passes) == (1, 0)
+    assert (again.row_count, again.passes) == (1, 0)
     assert [each.row for each in again.finds] == [find.row]
 
 
-def test_a_right_implementation_is_found_nothing_against() -> None:
-    found = search(select(["tests.support.faulty:Exact"]), seconds=3, seed=3)
+def test_a_right_implementation_has_no_finds() -> None:
+    found = search(select(["tests.support.faulty_adapters:Exact"]), seconds=3, seed=3)
     assert found.finds == []
-    assert found.asked > 2  # on a busy machine; on two idle cores hundreds
+    assert found.row_count > 2  # on a busy machine; on two idle cores hundreds
     assert found.best
 
 
-def test_what_is_found_is_a_row_and_a_script_that_show_it(tmp_path: Path) -> None:
-    given = ["-i", "tests.support.data_dependent:OddFeatures", "--budget", f"{BUDGET}s", "--most", "1", "--seed", "1"]
+def test_a_find_is_a_row_and_a_script_that_reproduce_it(tmp_path: Path) -> None:
+    given = [
+        "-i",
+        "tests.support.data_dependent_adapters:OddFeatures",
+        "--budget",
+        f"{BUDGET}s",
+        "--most",
+        "1",
+        "--seed",
+        "1",
+    ]
     done = CliRunner().invoke(main, ["search", *given, "--database", str(tmp_path / "db"), "-o", str(tmp_path)])
     assert done.exit_code == 1, done.output
     assert "1 new" in done.output
@@ -103,22 +112,22 @@ def test_what_is_found_is_a_row_and_a_script_that_show_it(tmp_path: Path) -> Non
 
 @settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
 @given(rows())
-def test_every_row_that_is_drawn_is_one_a_table_may_have_and_small(row: Row) -> None:
+def test_every_drawn_row_is_valid_and_small(row: Row) -> None:
     cases = read_rows([{**row, "why": "."}], "search").cases
     assert len(cases) == 1
     positions = 1
-    for axis in cases[0].fed_shape[:-1]:
+    for axis in cases[0].call_shape[:-1]:
         positions *= axis
-    assert positions * cases[0].fed_shape[-1] <= MOST_ELEMENTS
+    assert positions * cases[0].call_shape[-1] <= MOST_ELEMENTS
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("90", 90), ("10min", 600), ("1.5h", 5400), ("2m", 120)])
-def test_a_budget_is_read(text: str, seconds: float) -> None:
+def test_a_budget_is_parsed(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
 
 
 @pytest.mark.parametrize("options", [["--budget", "soon"], ["--budget", "0s"], ["-i", "no-such-thing"]])
-def test_a_command_at_fault_is_one_line(options: list[str]) -> None:
+def test_an_invalid_option_is_one_line_of_error(options: list[str]) -> None:
     done = CliRunner().invoke(main, ["search", *options])
     assert done.exit_code == 2
     assert len(done.output.strip().splitlines()) == 1

@@ -39,9 +39,7 @@ GELU = {"input_shape": [5], "units": 3, "activation": "gelu", "values": "uniform
         ({"shapes_only": True}, "it infers shapes and computes no values: it takes rows with `values: shapes` alone"),
     ],
 )
-def test_what_an_implementation_lacks_is_an_unsupported_cell_and_starts_no_process(
-    lacking: dict[str, Any], reason: str
-) -> None:
+def test_a_missing_feature_is_an_unsupported_cell_and_starts_no_process(lacking: dict[str, Any], reason: str) -> None:
     unknown = Implementation(name="x", adapter="no.such.module:Adapter", packages=(), **lacking)
     assert is_named(CASE, unknown)
     (cell,) = Selection().cells([CASE], [unknown], {"x": ("cpu",)})
@@ -68,12 +66,12 @@ def test_the_summary_counts_unsupported_cells_of_an_implementation_in_one_line()
     assert [line.split() for line in said if line.startswith("cpu/mine")] == [["cpu/mine", ".", "4", "4"]]
 
 
-def test_the_summary_says_why_nothing_ran() -> None:
+def test_the_summary_has_the_reason_why_no_cell_ran() -> None:
     nothing = summary(record("unsupported", reason="it has no activation gelu"))
-    assert "nothing ran: unsupported: 1 cell of torch: it has no activation gelu" in nothing
-    assert "nothing ran: mine: why" in summary(idle={"mine": "why"})
-    assert "asked for by name, and nothing ran of mine: why" in summary(record("conforms"), idle={"mine": "why"})
-    assert not any(line.startswith(("nothing", "asked")) for line in summary(record("conforms")))
+    assert "no cell ran: unsupported: 1 cell of torch: it has no activation gelu" in nothing
+    assert "no cell ran: mine: why" in summary(idle={"mine": "why"})
+    assert "no cell ran of mine: why" in summary(record("conforms"), idle={"mine": "why"})
+    assert not any(line.startswith("no cell ran") for line in summary(record("conforms")))
 
 
 def whole_run(*records: CellRecord) -> Run:
@@ -94,7 +92,7 @@ def test_an_unsupported_cell_that_was_absent_is_no_change_and_one_that_conformed
     assert changes(unsupported, [record("conforms")]) == {"other": 1, "is_worse": False}
 
 
-def test_unsupported_cells_say_nothing_of_time_and_leave_a_badge_green() -> None:
+def test_unsupported_cells_have_no_time_and_leave_a_badge_green() -> None:
     slow = [record("conforms", case=f"c{each}", start=0.0) for each in range(3)]
     unasked = [record("unsupported", case=f"u{each}", seconds=0.0) for each in range(9)]
     assert times_of_records([*slow, *unasked]) == times_of_records(slow)
@@ -139,12 +137,12 @@ def test_a_run_writes_counts_and_shows_them(folder: Path, workers: str) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        (("gelu.yaml", "-i", "fn:dense"), 3, "nothing ran: fn:dense: it has no activation gelu"),
-        (("gelu.yaml", "-i", "fn:dense", "-i", EXACT), 1, "asked for by name, and nothing ran of fn:dense: it has no"),
+        (("gelu.yaml", "-i", "fn:dense"), 3, "no cell ran: fn:dense: it has no activation gelu"),
+        (("gelu.yaml", "-i", "fn:dense", "-i", EXACT), 1, "no cell ran of fn:dense: it has no"),
         (("gelu.yaml", "-i", "fn:dens*", "-i", EXACT), 2, "fn:dens*"),
-        (("gelu.yaml", "-i", "keras-tensorflow:decorated"), 3, "it is asked by rows that name it alone, and none does"),
-        (("other.yaml", "-i", EXACT, "-i", "numpy"), 1, "nothing ran of numpy: no row of the selection is asked of it"),
-        (("other.yaml", "-i", "numpy"), 3, "nothing ran: numpy: no row of the selection is asked of it"),
+        (("gelu.yaml", "-i", "keras-tensorflow:decorated"), 3, "it runs only rows that name it"),
+        (("other.yaml", "-i", EXACT, "-i", "numpy"), 1, "no cell ran of numpy: no selected row applies to it"),
+        (("other.yaml", "-i", "numpy"), 3, "no cell ran: numpy: no selected row applies to it"),
         (("misspelt.yaml", "-i", EXACT), 3, "misspelt.yaml:1: no implementation is named 'keras-tensorlow'; did you"),
     ],
 )
@@ -168,7 +166,7 @@ def test_a_shard_without_cells_of_a_name_is_green(folder: Path) -> None:
     assert frozenset({EXACT, "numpy"}) not in asked, "each shard has cells of one of them alone"
 
 
-def test_what_a_run_would_be_says_what_is_unsupported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_estimate_counts_unsupported_cells(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     done = CliRunner().invoke(main, ["run", "both.yaml", "--collect-only", "-i", "numpy", "-i", "torch:meta"])
     assert done.exit_code == 0, done.output
@@ -177,6 +175,6 @@ def test_what_a_run_would_be_says_what_is_unsupported(folder: Path, monkeypatch:
     assert lines["cpu/torch:meta"].endswith("  unsupported")
 
 
-def test_a_cell_says_itself_what_it_lacks() -> None:
+def test_a_cell_has_the_reason_why_it_is_unsupported() -> None:
     (numpy,) = select(["numpy"])
     assert Cell(case=CASE, implementation=numpy, device="cpu").unsupported == "it has no activation gelu"

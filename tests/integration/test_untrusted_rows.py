@@ -21,7 +21,7 @@ from conformance.run.reproduce import script
 from conformance.table.case import SWITCHES, Case, Expect, Layer
 from conformance.table.loader import lint
 from conformance.table.schema import MAX_ID
-from tests.support.pages import Page
+from tests.support.parsed_page import Page
 from tests.support.records import cell_record
 from tests.support.runs import EXACT, cells, conformance
 
@@ -90,7 +90,7 @@ def test_a_row_sets_the_switches_of_a_list_alone(tmp_path: Path, variable: str) 
     assert f'no such switch: "{variable}"' in fault.message
 
 
-def test_what_a_switch_is_set_to_is_text_without_control_characters(tmp_path: Path) -> None:
+def test_values_of_variables_are_text_without_control_characters(tmp_path: Path) -> None:
     for value, said in (("a\0b", "U+0000"), ("a\nLD_PRELOAD=x", "not safe everywhere"), (1, "environment")):
         row = {"input_shape": [2], "units": 3, "environment": {SWITCHES[0]: value}}
         (tmp_path / "rows.yaml").write_text(json.dumps({"rows": [row]}), encoding="utf-8")
@@ -138,7 +138,14 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Co
         (folder / name).mkdir()
         content = json.dumps({"description": words, "rows": rows})
         (folder / name / "rows.yaml").write_text(content, encoding="utf-8")
-        options = ("-itests.support.faulty:DropsBias", "-itests.support.faulty:Raises", "-n", "0", "-o", "out")
+        options = (
+            "-itests.support.faulty_adapters:DropsBias",
+            "-itests.support.faulty_adapters:Raises",
+            "-n",
+            "0",
+            "-o",
+            "out",
+        )
         done = conformance("run", "rows.yaml", *options, "--junit-xml", "junit.xml", cwd=folder / name)
         assert done.returncode == 1, done.stdout + done.stderr
         if name == "hostile":
@@ -164,7 +171,7 @@ def test_the_page_has_the_elements_it_has_for_harmless_words(shown: Shown) -> No
     assert "alert(1)" in pages[0]
 
 
-def test_junit_holds_a_rows_words_as_text(shown: Shown) -> None:
+def test_junit_has_the_text_of_a_row_escaped(shown: Shown) -> None:
     folder, _ = shown
     trees = [ElementTree.parse(folder / name / "junit.xml") for name in ("hostile", "harmless")]
     hostile, harmless = ([node.tag for node in tree.iter()] for tree in trees)
@@ -172,7 +179,7 @@ def test_junit_holds_a_rows_words_as_text(shown: Shown) -> None:
     assert any("alert(1)" in (node.text or "") for node in trees[0].iter())
 
 
-def test_a_draft_of_the_ledger_says_what_was_seen_and_nothing_else(shown: Shown) -> None:
+def test_a_draft_of_the_ledger_has_only_observations(shown: Shown) -> None:
     folder, _ = shown
     drafts = []
     for name in ("hostile", "harmless"):

@@ -6,12 +6,13 @@ from typing import Final
 
 from tests.power.mutation import Mutation
 from tests.power.mutations_of_answers import MUTATIONS as OF_ANSWERS
-from tests.power.mutations_of_bounds import MUTATIONS as OF_BOUNDS
 from tests.power.mutations_of_checks import MUTATIONS as OF_CHECKS
 from tests.power.mutations_of_comparison import MUTATIONS as OF_COMPARISON
 from tests.power.mutations_of_deviations import MUTATIONS as OF_DEVIATIONS
+from tests.power.mutations_of_enclosures import MUTATIONS as OF_ENCLOSURES
 from tests.power.mutations_of_ledger import MUTATIONS as OF_LEDGER
 from tests.power.mutations_of_outcomes import MUTATIONS as OF_OUTCOMES
+from tests.power.mutations_of_products import MUTATIONS as OF_PRODUCTS
 from tests.power.mutations_of_questions import MUTATIONS as OF_QUESTIONS
 from tests.power.mutations_of_verdicts import MUTATIONS as OF_VERDICTS
 
@@ -20,7 +21,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
     *OF_CHECKS,
     *OF_VERDICTS,
     *OF_LEDGER,
-    *OF_BOUNDS,
+    *OF_ENCLOSURES,
+    *OF_PRODUCTS,
     *OF_DEVIATIONS,
     *OF_QUESTIONS,
     *OF_OUTCOMES,

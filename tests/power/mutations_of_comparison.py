@@ -12,13 +12,13 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         "checks.comparison",
         (
             "an error at the bound violates",
-            "if float(ratio[index]) <= 1.0:",
-            "if float(ratio[index]) < 1.0:",
+            "if float(ratio.max()) <= 1.0:",
+            "if float(ratio.max()) < 1.0:",
             "checks::an_error_at_the_bound_is_within_and_one_beyond_is_not",
         ),
         (
             "any element within",
-            "if float(ratio[index]) <= 1.0:",
+            "if float(ratio.max()) <= 1.0:",
             "if float(ratio.min()) <= 1.0:",
             "comparison::the_message_counts_the_elements_that_are_off",
         ),
@@ -60,20 +60,20 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "sizes for shapes",
-            "if got.shape != enclosure.exact.shape:",
-            "if got.size != enclosure.exact.size:",
+            "if actual.shape != enclosure.exact.shape:",
+            "if actual.size != enclosure.exact.size:",
             "checks::another_shape_is_never_broadcast",
         ),
         (
             "nothing is not answered",
-            "if got.size == 0:",
-            "if got.size < 0:",
+            "if actual.size == 0:",
+            "if actual.size < 0:",
             "comparison::an_array_of_nothing_conforms",
         ),
         (
             "compared in float32",
-            "values = got.astype(np.float64)",
-            "values = got.astype(np.float32).astype(np.float64)",
+            "values = actual.astype(np.float64)",
+            "values = actual.astype(np.float32).astype(np.float64)",
             "checks::an_error_at_the_bound_is_within_and_one_beyond_is_not",
         ),
         (
@@ -102,7 +102,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "nothing is held by chance",
-            "return _by_chance(finding, error, enclosure)",
+            "return _with_root_mean_square(finding, error, enclosure)",
             "return finding",
             "comparison::the_root_mean_square_of_enough_errors_is_held_to_chance",
         ),
@@ -162,20 +162,20 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "between within one bound",
-            "allowed=enclosure.allowed + of_other.allowed)",
+            "allowed=enclosure.allowed + other_enclosure.allowed)",
             "allowed=enclosure.allowed)",
             "comparison::two_answers_are_as_far_apart_as_what_encloses_them",
         ),
         (
             "between holds one to the reference",
-            "enclosure.exact, beside.astype(np.float64) + moved",
+            "enclosure.exact, second.astype(np.float64) + moved",
             "enclosure.exact, enclosure.exact",
             "comparison::two_answers_differ_by_the_sum_of_both_bounds_at_most",
         ),
         (
             "between of any shape",
-            "if beside.shape != enclosure.exact.shape or of_other",
-            "if False or of_other",
+            "if second.shape != enclosure.exact.shape or other_enclosure",
+            "if False or other_enclosure",
             "comparison::an_answer_of_another_shape_is_not_held_to_another",
         ),
         (

@@ -14,7 +14,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "an outcome that is not known passes",
             "if record.outcome != CONFORMS:\n        pytest.fail",
             'if record.outcome == "violates":\n        pytest.fail',
-            "runner::only_what_conforms_passes",
+            "runner::only_a_conforming_cell_passes",
         ),
     ),
     *of(
@@ -29,7 +29,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "more cells than announced",
             "max(0, self.header.cells - len(self.cells))",
             "(self.header.cells - len(self.cells))",
-            "results::more_lines_than_announced_take_nothing_away",
+            "results::more_lines_than_announced_are_all_counted",
         ),
         (
             "no cell is not run",
@@ -41,7 +41,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "a footer is complete",
             "self.footer is not None and self.footer.complete",
             "self.footer is not None",
-            "results::a_run_is_complete_only_where_its_footer_says_so",
+            "results::a_run_is_complete_only_with_a_complete_footer",
         ),
         (
             "each outcome counts once",
@@ -55,7 +55,12 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             'if line.endswith(b"\\n"):',
             "results::a_file_cut_at_any_byte_reads_as_far_as_its_last_whole_line",
         ),
-        ("any schema", "if schema != SCHEMA:", "if False:", "results::what_cannot_be_read_is_said_with_file_and_line"),
+        (
+            "any schema",
+            "if schema != SCHEMA:",
+            "if False:",
+            "results::a_fault_of_a_file_is_reported_with_file_and_line",
+        ),
     ),
     *of(
         "results.codec",
@@ -69,19 +74,19 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "fields of another version are lost",
             "        content.update(rest)",
             "        pass",
-            "results::fields_of_another_version_are_read_and_written_again",
+            "record::fields_of_another_version_are_read_and_written_again",
         ),
         (
             "fields of another version are lost from parts",
-            "        if name in inner:\n            _put_aside_within",
-            "        if False:\n            _put_aside_within",
-            "results::fields_of_another_version_are_read_and_written_again",
+            "        if name in inner:\n            _move_to_rest_within",
+            "        if False:\n            _move_to_rest_within",
+            "record::fields_of_another_version_are_read_and_written_again",
         ),
         (
             "an outcome that nobody knows is not told",
             'rest.setdefault("outcome", None)',
             'rest.pop("outcome", None)',
-            "results::what_does_not_fit_is_kept_beside_what_stands_for_it",
+            "record::a_field_that_does_not_fit_its_type_stays_in_rest",
         ),
     ),
     *of(

@@ -18,8 +18,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "linear on any lane",
-            'math.prod(case.fed_shape) > 0 and case.lane == "exact"',
-            "math.prod(case.fed_shape) > 0",
+            'math.prod(case.call_shape) > 0 and case.lane == "exact"',
+            "math.prod(case.call_shape) > 0",
             "metamorphic::a_case_is_asked_the_relations_that_make_sense_for_it",
         ),
         (
@@ -90,13 +90,13 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         "checks.memory_layouts",
         (
             "layouts of one axis",
-            "len(case.fed_shape) > 1",
-            "len(case.fed_shape) > 0",
+            "len(case.call_shape) > 1",
+            "len(case.call_shape) > 0",
             "metamorphic::a_case_is_asked_the_relations_that_make_sense_for_it",
         ),
         (
             "one layout alone",
-            'for layout in ("transposed", "strided"):',
+            'for layout in ("transposed", "strided", "column_major", "padded", "unaligned"):',
             'for layout in ("transposed",):',
             "metamorphic::every_unit_vector_is_asked_beside_zero_and_every_layout",
         ),
@@ -144,14 +144,14 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "counts of the first layer's features",
-            "fed = (tuple(input_shape), *output_shapes(input_shape, units)[:-1])",
-            "fed = (tuple(input_shape),) * len(units)",
+            "inputs = (tuple(input_shape), *output_shapes(input_shape, units)[:-1])",
+            "inputs = (tuple(input_shape),) * len(units)",
             "rule::the_four_models_of_the_question",
         ),
         (
             "biases may be fewer",
-            "for shape, each, bias in zip(fed, units, biases, strict=True):",
-            "for shape, each, bias in zip(fed, units, biases, strict=False):",
+            "for shape, each, bias in zip(inputs, units, biases, strict=True):",
+            "for shape, each, bias in zip(inputs, units, biases, strict=False):",
             "rule::a_stack_has_a_layer_and_one_bias_for_each",
         ),
         (
@@ -242,8 +242,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         "checks.catalogue",
         (
             "what the row names is not kept to",
-            "return tuple(each for each in _REPORTED if case.asks(each.name) and each.applies(case))",
-            "return tuple(each for each in _REPORTED if each.applies(case))",
+            "return tuple(each for each in CHECKS if case.has_check(each.name) and each.applies(case))",
+            "return tuple(each for each in CHECKS if each.applies(case))",
             "checks::a_row_that_expects_an_error_is_asked_for_refusal_alone",
         ),
     ),
@@ -262,13 +262,13 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "any row names an implementation",
             "return any(fnmatch",
             "return all(fnmatch",
-            "runner::one_of_the_names_of_a_row_is_enough_and_who_infers_shapes_is_asked_for_shapes",
+            "runner::one_name_of_a_row_is_enough_and_shapes_only_runs_shape_rows",
         ),
         (
             "shapes alone are asked all",
             'if implementation.shapes_only and case.lane != "shapes":',
             "if False:",
-            "runner::one_of_the_names_of_a_row_is_enough_and_who_infers_shapes_is_asked_for_shapes",
+            "runner::one_name_of_a_row_is_enough_and_shapes_only_runs_shape_rows",
         ),
     ),
 )

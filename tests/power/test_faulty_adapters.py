@@ -14,7 +14,7 @@ from conformance.run.implementation_process import ProcessOptions
 from conformance.sandbox.sandbox import Limits
 from conformance.table.case import Case
 from conformance.table.loader import default_cases, load
-from tests.support.faulty import FAULTS
+from tests.support.faulty_adapters import FAULTS
 
 #: Faults that take the process with them, each with the outcome it ends in.
 ENDINGS = {"Aborts": "crashed", "Hangs": "timed_out"}
@@ -48,13 +48,13 @@ def cases() -> tuple[Case, ...]:
     """Return the rows a person runs first, and those of shapes.yaml that are small."""
     table = [case for case in load([default_cases()]).cases if case.lane != "shapes"]
     small = [
-        case for case in table if "shapes" in case.row and all(axis is None or axis < 12 for axis in case.fed_shape)
+        case for case in table if "shapes" in case.row and all(axis is None or axis < 12 for axis in case.call_shape)
     ]
     return (*(case for case in table if case.tier == "quick"), *small)
 
 
 def outcomes(fault: str, cases: tuple[Case, ...], *, limits: Limits | None = None) -> Iterator[dict[str, object]]:
-    implementation = select([f"tests.support.faulty:{fault}"])[0]
+    implementation = select([f"tests.support.faulty_adapters:{fault}"])[0]
     runner = Runner(processes=ProcessOptions(in_process=limits is None, limits=limits or Limits()))
     try:
         for case in cases:

@@ -7,20 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tools.rules import (
-    DOCUMENT,
-    OURS,
-    RIGHT,
-    RULES,
-    WRONG,
-    Tally,
-    Trial,
-    _equal,
-    _small_integers,
-    _ulps,
-    close,
-    measure,
-)
+from tools.dense_layers import RIGHT, WRONG, Trial
+from tools.rules import DOCUMENT, OURS, RULES, Tally, _equal, _small_integers, _ulps, close, measure
 
 
 @pytest.fixture(scope="module")

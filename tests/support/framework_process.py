@@ -23,7 +23,7 @@ import numpy as np
 
 from conformance.adapters.protocol import Dense, Stack
 from conformance.adapters.registry import Implementation, select
-from conformance.checks.cell import cell_of, lack
+from conformance.checks.cell import cell_of, unsupported_reason
 from conformance.results import plain
 from conformance.run.cell_runner import Runner
 from conformance.run.implementation_process import ProcessOptions
@@ -138,9 +138,9 @@ class Request:
 _FURTHER: Final[Mapping[str, Sequence[Request]]] = {
     "jax": [
         *(Request(each, case) for each in VECTORS_TAKEN for case in (VECTOR, FOREIGN)),
-        Request("flax-linen:jit", SQUARE, "tests.support.faulty_jax:CompilesItsWeightsIn"),
-        Request("equinox", SQUARE, "tests.support.faulty_jax:MixesItsBatch"),
-        Request("flax-nnx:abstract", HUGE, "tests.support.faulty_jax:ForgetsItsBias"),
+        Request("flax-linen:jit", SQUARE, "tests.support.faulty_jax_adapters:CompilesItsWeightsIn"),
+        Request("equinox", SQUARE, "tests.support.faulty_jax_adapters:MixesItsBatch"),
+        Request("flax-nnx:abstract", HUGE, "tests.support.faulty_jax_adapters:ForgetsItsBias"),
     ],
     "torch": [
         Request("torch:compile", ONE_LAYER),
@@ -218,7 +218,7 @@ def _implementation_of(request: Request, environment: Mapping[str, str]) -> Impl
     assert implementation.environment.items() <= environment.items(), f"{implementation.name} is of another group"
     if ":" in request.fault:
         implementation = replace(implementation, adapter=request.fault, mode=None)
-    assert lack(request.case, implementation) is None
+    assert unsupported_reason(request.case, implementation) is None
     return replace(implementation, environment=environment)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -52,3 +53,28 @@ def written(
         ],
         complete=True if complete else None,
     )
+
+
+GOOD = [cell("a"), cell("b", "diverges"), cell("a", implementation="jax")]
+BAD = [cell("a", "violates", message="off"), cell("b", "diverges"), cell("a", implementation="jax")]
+DEAD = [cell("a", "crashed"), cell("b", "timed_out"), cell("a", "violates", "jax")]
+
+
+def night(
+    tmp_path: Path, cells: Sequence[dict[str, Any]], number: int, environment: str = "pinned", **more: Any
+) -> Path:
+    return written(tmp_path / "nights" / environment / "results.jsonl", cells, night=number, **more)
+
+
+def published(site: Path, environment: str = "pinned") -> dict[str, bytes]:
+    """Return everything a visitor sees of an environment; what is set aside and the columns of the engine are not."""
+    folder = site / environment
+    files = (each for each in sorted(folder.rglob("*")) if each.is_file())
+    names = {each.relative_to(folder).as_posix(): each for each in files}
+    unseen = ("aside/", "history/.cache/", "latest.json")
+    return {name: each.read_bytes() for name, each in names.items() if not name.startswith(unseen)}
+
+
+def pointer(site: Path, environment: str = "pinned") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((site / environment / "latest.json").read_text(encoding="utf-8"))
+    return found

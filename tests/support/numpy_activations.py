@@ -15,7 +15,7 @@ Array = Any
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
-def kept(function: Callable[..., Array]) -> Callable[..., Array]:
+def in_dtype_of_z(function: Callable[..., Array]) -> Callable[..., Array]:
     """Return the function with its result in the dtype of z."""
     return lambda z, *rest: np.asarray(function(z, *rest)).astype(z.dtype)
 
@@ -83,36 +83,36 @@ FORWARD: Final[dict[str, Callable[[Array], Array]]] = {
     "linear": lambda z: z,
     "relu": lambda z: np.maximum(z, of(z, 0)),
     "tanh": np.tanh,
-    "sigmoid": kept(sigmoid),
-    "softmax": kept(lambda z: softmax(z) if z.size else z),
-    "leaky_relu": kept(lambda z: np.where(z > 0, z, of(z, 0.01) * z)),
-    "elu": kept(lambda z: exponential_linear(z, 1, 1)),
-    "selu": kept(lambda z: exponential_linear(z, SELU_SCALE, SELU_ALPHA)),
-    "softplus": kept(lambda z: np.maximum(z, of(z, 0)) + np.log1p(np.exp(-np.abs(z)))),
-    "softsign": kept(lambda z: z / (of(z, 1) + np.abs(z))),
-    "silu": kept(lambda z: z * sigmoid(z)),
-    "gelu": kept(lambda z: z * normal_cdf(z)),
-    "gelu_tanh": kept(lambda z: of(z, 0.5) * z * (of(z, 1) + np.tanh(inner(z)))),
-    "hard_sigmoid": kept(lambda z: np.minimum(np.maximum(z + of(z, 3), of(z, 0)), of(z, 6)) / of(z, 6)),
-    "log_softmax": kept(lambda z: log_softmax(z) if z.size else z),
+    "sigmoid": in_dtype_of_z(sigmoid),
+    "softmax": in_dtype_of_z(lambda z: softmax(z) if z.size else z),
+    "leaky_relu": in_dtype_of_z(lambda z: np.where(z > 0, z, of(z, 0.01) * z)),
+    "elu": in_dtype_of_z(lambda z: exponential_linear(z, 1, 1)),
+    "selu": in_dtype_of_z(lambda z: exponential_linear(z, SELU_SCALE, SELU_ALPHA)),
+    "softplus": in_dtype_of_z(lambda z: np.maximum(z, of(z, 0)) + np.log1p(np.exp(-np.abs(z)))),
+    "softsign": in_dtype_of_z(lambda z: z / (of(z, 1) + np.abs(z))),
+    "silu": in_dtype_of_z(lambda z: z * sigmoid(z)),
+    "gelu": in_dtype_of_z(lambda z: z * normal_cdf(z)),
+    "gelu_tanh": in_dtype_of_z(lambda z: of(z, 0.5) * z * (of(z, 1) + np.tanh(inner(z)))),
+    "hard_sigmoid": in_dtype_of_z(lambda z: np.minimum(np.maximum(z + of(z, 3), of(z, 0)), of(z, 6)) / of(z, 6)),
+    "log_softmax": in_dtype_of_z(lambda z: log_softmax(z) if z.size else z),
     "exponential": np.exp,
 }
 BACKWARD: Final[dict[str, Callable[[Array, Array, Array], Array]]] = {
     "linear": lambda z, y, dy: dy,
     "relu": lambda z, y, dy: dy * (z > 0),
-    "tanh": kept(lambda z, y, dy: dy * (of(z, 1) - y * y)),
-    "sigmoid": kept(lambda z, y, dy: dy * y * (of(z, 1) - y)),
-    "softmax": kept(lambda z, y, dy: y * (dy - (y * dy).sum(axis=-1, keepdims=True, dtype=z.dtype))),
-    "leaky_relu": kept(lambda z, y, dy: dy * np.where(z > 0, of(z, 1), of(z, 0.01))),
-    "elu": kept(lambda z, y, dy: dy * exponential_linear_slope(z, y, 1, 1)),
-    "selu": kept(lambda z, y, dy: dy * exponential_linear_slope(z, y, SELU_SCALE, SELU_ALPHA)),
+    "tanh": in_dtype_of_z(lambda z, y, dy: dy * (of(z, 1) - y * y)),
+    "sigmoid": in_dtype_of_z(lambda z, y, dy: dy * y * (of(z, 1) - y)),
+    "softmax": in_dtype_of_z(lambda z, y, dy: y * (dy - (y * dy).sum(axis=-1, keepdims=True, dtype=z.dtype))),
+    "leaky_relu": in_dtype_of_z(lambda z, y, dy: dy * np.where(z > 0, of(z, 1), of(z, 0.01))),
+    "elu": in_dtype_of_z(lambda z, y, dy: dy * exponential_linear_slope(z, y, 1, 1)),
+    "selu": in_dtype_of_z(lambda z, y, dy: dy * exponential_linear_slope(z, y, SELU_SCALE, SELU_ALPHA)),
     # exp(z - y): from the rounded y.
-    "softplus": kept(lambda z, y, dy: dy * np.exp(z - y)),
-    "softsign": kept(lambda z, y, dy: dy / (of(z, 1) + np.abs(z)) / (of(z, 1) + np.abs(z))),
-    "silu": kept(lambda z, y, dy: dy * silu_slope(z)),
-    "gelu": kept(lambda z, y, dy: dy * gelu_slope(z)),
-    "gelu_tanh": kept(lambda z, y, dy: dy * gelu_tanh_slope(z)),
-    "hard_sigmoid": kept(lambda z, y, dy: dy * np.where(np.abs(z) < 3, of(z, 1) / of(z, 6), of(z, 0))),
-    "log_softmax": kept(lambda z, y, dy: dy - np.exp(y) * dy.sum(axis=-1, keepdims=True, dtype=z.dtype)),
-    "exponential": kept(lambda z, y, dy: dy * y),
+    "softplus": in_dtype_of_z(lambda z, y, dy: dy * np.exp(z - y)),
+    "softsign": in_dtype_of_z(lambda z, y, dy: dy / (of(z, 1) + np.abs(z)) / (of(z, 1) + np.abs(z))),
+    "silu": in_dtype_of_z(lambda z, y, dy: dy * silu_slope(z)),
+    "gelu": in_dtype_of_z(lambda z, y, dy: dy * gelu_slope(z)),
+    "gelu_tanh": in_dtype_of_z(lambda z, y, dy: dy * gelu_tanh_slope(z)),
+    "hard_sigmoid": in_dtype_of_z(lambda z, y, dy: dy * np.where(np.abs(z) < 3, of(z, 1) / of(z, 6), of(z, 0))),
+    "log_softmax": in_dtype_of_z(lambda z, y, dy: dy - np.exp(y) * dy.sum(axis=-1, keepdims=True, dtype=z.dtype)),
+    "exponential": in_dtype_of_z(lambda z, y, dy: dy * y),
 }

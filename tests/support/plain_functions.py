@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from tests.support.faulty import Exact
+from tests.support.faulty_adapters import Exact
 
 
 def dense(x: Any, kernel: Any, bias: Any = None) -> Any:
@@ -22,12 +22,12 @@ def forgets_the_bias(x: Any, kernel: Any, bias: Any) -> Any:
     return x @ kernel
 
 
-_seen: dict[tuple[int, ...], Any] = {}
+_first_kernels: dict[tuple[int, ...], Any] = {}
 
 
-def keeps_its_first_kernel(x: Any, kernel: Any, bias: Any) -> Any:
+def caches_its_first_kernel(x: Any, kernel: Any, bias: Any) -> Any:
     """As one that packs a kernel once and looks it up by its shape."""
-    return dense(x, _seen.setdefault(kernel.shape, kernel), bias)
+    return dense(x, _first_kernels.setdefault(kernel.shape, kernel), bias)
 
 
 def flattens(x: Any, kernel: Any, bias: Any) -> Any:

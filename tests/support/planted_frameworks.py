@@ -1,9 +1,9 @@
 """
 Frameworks at fault: each plant breaks the framework's own dense layer, which is then asked through the real adapter.
 
-What `tests.support.faulty` plants in an implementation of its own, this module plants inside Keras, PyTorch, Flax and
-TensorFlow, to show that an adapter reports what its framework does and not what it should do. The adapter is the
-suite's, untouched; only attributes of the framework are patched, as long as `planted` lasts.
+`tests.support.faulty_adapters` plants faults in an implementation of its own. This module plants them inside Keras,
+PyTorch, Flax and TensorFlow, to show that an adapter reports what its framework does and not what it should do. The
+adapter is the suite's, unchanged. Only attributes of the framework are patched, inside `planted`.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _keras(fault: str, replace: Replace) -> None:
 
         replace(kind, "compute_output_shape", compute_output_shape)
     elif fault == "holds more parameters":
-        _keras_holds_more(kind, replace)
+        _keras_adds_parameter(kind, replace)
     elif fault == "counts more parameters":
         count = Sequential.count_params
         replace(Sequential, "count_params", lambda self: count(self) + 1)
@@ -112,7 +112,7 @@ def _keras(fault: str, replace: Replace) -> None:
         _keras_gives_another(fault, kind, replace)
 
 
-def _keras_holds_more(kind: Any, replace: Replace) -> None:
+def _keras_adds_parameter(kind: Any, replace: Replace) -> None:
     build, load = kind.build, kind.set_weights
 
     def built(self: Any, input_shape: Any) -> None:
@@ -252,7 +252,7 @@ def _keras2(fault: str, replace: Replace) -> None:
 
     kind = tf_keras.layers.Dense
     if fault == "holds more parameters":
-        _keras_holds_more(kind, replace)
+        _keras_adds_parameter(kind, replace)
     elif fault == "counts more parameters":
         count = tf_keras.Sequential.count_params
         replace(tf_keras.Sequential, "count_params", lambda self: count(self) + 1)

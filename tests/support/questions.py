@@ -1,4 +1,4 @@
-"""Questions to ask `tests.support.misbehaving`, for the tests of what runs it and the processes those tests start."""
+"""Questions for `tests.support.misbehaving_adapter`, and the sandboxes in which tests run it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from conformance.sandbox.sandbox import Respondent
 from conformance.sandbox.steps import Build, Forward, Inferred, InferShapes, Step, Transcript
 
 MIB = 2**20
-ADAPTER = "tests.support.misbehaving:Misbehaving"
+ADAPTER = "tests.support.misbehaving_adapter:Misbehaving"
 
 
 def implementation(adapter: str = ADAPTER, *, mode: str | None = None, **variables: str) -> Implementation:
@@ -50,7 +50,7 @@ def value(transcript: Transcript, label: str) -> Any:
 
 def pids(sandbox: Respondent, batch: int | None = None) -> Sequence[int]:
     """Return the number of the sandbox's process, and of one that it starts if a batch is given."""
-    inferred = value(sandbox.ask((built(), InferShapes(label="shapes", batch=batch))), "shapes")
+    inferred = value(sandbox.run_steps((built(), InferShapes(label="shapes", batch=batch))), "shapes")
     assert isinstance(inferred, Inferred)
     return [pid for pid in inferred.shapes[0] if pid is not None]
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from tests.support.paths import ROOT
 
-EXACT: Final = "tests.support.faulty:Exact"
-UNRULY: Final = "tests.support.unruly:Unruly"
+EXACT: Final = "tests.support.faulty_adapters:Exact"
+UNRULY: Final = "tests.support.unruly_adapter:Unruly"
 
 
 def arguments(*options: str | Path) -> list[str]:

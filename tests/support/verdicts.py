@@ -1,10 +1,9 @@
-"""What tests of checks and verdicts have in common: questions put to NumPy adapters, answers, declared behaviours."""
+"""What tests of checks and verdicts have in common: questions own to NumPy adapters, answers, declared behaviours."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -15,37 +14,39 @@ from conformance.checks.cell import Cell
 from conformance.checks.check import Subject
 from conformance.checks.expectations import Expected
 from conformance.checks.finding import Evidence, Finding
-from conformance.checks.judge import judge
+from conformance.checks.judgement import findings_of
 from conformance.checks.outcome import Verdict
 from conformance.checks.question import GradientProbe, OutputProbe, Probe, Question
 from conformance.checks.references import question
 from conformance.checks.verdict import Trial
-from conformance.ledger.behaviour import Behaviour, Instead
+from conformance.ledger.behaviour import Behaviour, Documentation, Instead
 from conformance.ledger.predicate import Predicate
 from conformance.ledger.step import Surroundings
-from conformance.reference import Deviation, Reference
+from conformance.reference import Reference
 from conformance.reference.enclosure import Enclosure
 from conformance.sandbox.execution import perform
 from conformance.sandbox.steps import Answer, Forward, Output, Reply, Transcript
 from conformance.table.case import Case, Layer
+from tests.support.deviations import FIELDS, deviation
 
-IMPLEMENTATION = Implementation(name="tests.support.faulty:x", adapter="tests.support.faulty:x", packages=("tests",))
+IMPLEMENTATION = Implementation(
+    name="tests.support.faulty_adapters:x", adapter="tests.support.faulty_adapters:x", packages=("tests",)
+)
 ONE_LAYER = Case(input_shape=(1,), layers=(Layer(units=1),))
-_OF_DEVIATION = {each.name for each in fields(Deviation)}
 
 
 def replied(answers: Mapping[str, Answer]) -> dict[str, Reply]:
     return {label: Reply(label=label, answer=each, seconds=0.0) for label, each in answers.items()}
 
 
-def answers_of(adapter: Adapter, asked: Question) -> dict[str, Answer]:
+def answers_of(adapter: Adapter, own: Question) -> dict[str, Answer]:
     """Return what an adapter answers in this process, by the label of the step."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        return {each.label: each.answer for each in perform(adapter, asked.steps)}
+        return {each.label: each.answer for each in perform(adapter, own.steps)}
 
 
-def asked_of(case: Case) -> Question:
+def question_of(case: Case) -> Question:
     return question(case, "cpu")
 
 
@@ -57,8 +58,8 @@ def findings(
     case: Case, answers: Mapping[str, Answer], implementation: Implementation = IMPLEMENTATION
 ) -> list[Finding]:
     """Return what every check finds under the rule."""
-    asked = asked_of(case)
-    return [*judge(cell_of(case, implementation), asked, Transcript(replies=replied(answers)), Expected(case, asked))]
+    own = question_of(case)
+    return [*findings_of(cell_of(case, implementation), own, Transcript(replies=replied(answers)), Expected(case, own))]
 
 
 def red(case: Case, answers: Mapping[str, Answer]) -> set[str]:
@@ -114,15 +115,13 @@ def behaviour(
     name: str = "declared", when: Predicate | None = None, *, sometimes: str | None = None, **instead: Any
 ) -> Behaviour:
     """Return a behaviour of `IMPLEMENTATION`; a deviation's fields are given beside those of `Instead`."""
-    deviation = {each: instead.pop(each) for each in [*instead] if each in _OF_DEVIATION}
+    changed = {each: instead.pop(each) for each in [*instead] if each in FIELDS}
     return Behaviour(
         id=name,
         implementations=("tests.*",),
         when=Predicate() if when is None else when,
-        instead=Instead(deviation=Deviation(**deviation), **instead),
-        kind="bug",
-        why="why",
-        evidence="evidence",
+        instead=Instead(deviation=deviation(**changed), **instead),
+        documentation=Documentation(kind="bug", why="why", evidence="evidence"),
         sometimes=sometimes,
         file="x.yaml",
         line=1,
@@ -132,9 +131,9 @@ def behaviour(
 def verdict_of(case: Case, transcript: Transcript, *behaviours: Behaviour) -> Verdict:
     """Return what a transcript of a case's question amounts to under behaviours."""
     around_it = Surroundings(device="cpu", versions={})
-    return Trial(cell_of(case), asked_of(case), transcript, behaviours, around_it).verdict()
+    return Trial(cell_of(case), question_of(case), transcript, behaviours, around_it).verdict()
 
 
 def tried(adapter: Adapter, case: Case, *behaviours: Behaviour) -> Verdict:
     """Return what an adapter's answers amount to under behaviours."""
-    return verdict_of(case, Transcript(replies=replied(answers_of(adapter, asked_of(case)))), *behaviours)
+    return verdict_of(case, Transcript(replies=replied(answers_of(adapter, question_of(case)))), *behaviours)

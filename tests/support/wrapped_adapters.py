@@ -18,7 +18,7 @@ class _Around:
         return getattr(self.honest, name)
 
 
-class KeepsItsFirstWeights(_Around):
+class IgnoresNewWeights(_Around):
     """Models that take no new weights."""
 
     def __init__(self, *, mode: str) -> None:

@@ -92,7 +92,7 @@ def test_imports_between_rooms_go_one_way() -> None:
 @pytest.mark.parametrize(
     ("name", "imported"),
     [
-        ("table.loader", "checks.judge"),
+        ("table.loader", "checks.judgement"),
         ("sandbox.process", "table.case"),
         ("report.page", "table.rule"),
         ("text", "run"),

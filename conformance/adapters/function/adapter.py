@@ -1,7 +1,7 @@
 """
 A plain function `(x, kernel, bias) -> y` on arrays of NumPy, PyTorch, JAX or TensorFlow, checked as a layer.
 
-For the author of a kernel, who has no layer yet: the function takes x of shape (..., d), a kernel of shape (d, m)
+The author of a kernel needs no layer. The function takes x of shape (..., d), a kernel of shape (d, m)
 and a bias of shape (m,), or None for a layer without, and returns y of shape (..., m). Layers are fed by the ones
 before, and relu is the framework's own. Gradients are those of the framework's own differentiation of the function. It
 infers no shapes and has no parameters: the adapter declines those questions. Nothing here computes a shape.
@@ -125,7 +125,7 @@ class FunctionModel:
         """
         self._activations = [layer.activation for layer in stack.layers]
         if not {*self._activations} <= {"linear", "relu"}:
-            raise Unsupported("a function is asked linear and relu alone")
+            raise Unsupported("a function runs only linear and relu")
         hand = self._framework.from_numpy
         self._weights = [
             (hand(layer.kernel), None if layer.bias is None else hand(layer.bias)) for layer in stack.layers

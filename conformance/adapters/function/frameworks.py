@@ -25,7 +25,7 @@ Call = Callable[[Any, Weights], Any]
 class Framework(Protocol):
     """A framework for whose arrays a function is written."""
 
-    #: The distributions that take part, beside NumPy and ml_dtypes.
+    #: Its distributions, besides NumPy and ml_dtypes.
     distributions: tuple[str, ...]
     #: The flags that bear on values, as they were set.
     settings: Mapping[str, object]

@@ -17,7 +17,7 @@ from conformance.run.errors import CommandFault
     "frameworks",
     multiple=True,
     metavar="NAME",
-    help="Show the same layers as a framework's users write them: keras, torch, flax, equinox ... or all; repeatable.",
+    help="Also show the layers as code of a framework: keras, torch, flax, equinox ... or all; repeatable.",
 )
 def explain(
     input_shapes: tuple[str, ...],
@@ -26,7 +26,7 @@ def explain(
     use_bias: bool,
     frameworks: tuple[str, ...],
 ) -> None:
-    """Say what dense layers make of a shape, and why."""
+    """Explain the output shapes and parameter counts of dense layers for an input shape."""
     import shutil
 
     from conformance.commands.explain.highlight import show

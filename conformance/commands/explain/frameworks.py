@@ -1,8 +1,8 @@
 """
-The same dense layers as the users of each framework write them: the snippets of `conformance explain --framework`.
+The snippets of `conformance explain --framework`: dense layers as code of each framework.
 
-Text alone: no framework is imported, and every shape and count beside a layer is `conformance.table.rule`'s. A test
-runs each snippet on the framework itself and holds that it makes those shapes and counts.
+The snippets are text; no framework is imported. The shapes and counts in their comments are those of
+`conformance.table.rule`. A test runs each snippet on its framework and compares the shapes and counts.
 """
 
 from __future__ import annotations
@@ -13,55 +13,57 @@ from typing import Final
 from conformance.commands.explain.layer_table import Layer, words
 from conformance.table.rule import Shape
 
-#: The samples of the batch that a snippet makes up.
+#: The samples of the batch in a snippet.
 SAMPLES: Final = 2
 _ALL: Final = "all"
 
+#: A line of code, and the layer it builds, whose shape and count become its comment.
 Line = tuple[str, Layer | None]
-"""A line of code, and the layer it makes, whose shape and count stand beside it."""
 
 
-def frameworks_named(names: Sequence[str]) -> list[str]:
+def resolve_frameworks(names: Sequence[str]) -> list[str]:
     """
-    Return the frameworks that names stand for, each once: `all` is every one, `flax` all whose name begins so.
+    Return the frameworks of some names, each once: `all` names every framework, `flax` all whose name begins with it.
 
     Raises:
-        ValueError: a name stands for none.
+        ValueError: a name matches no framework.
     """
-    found: list[str] = []
+    frameworks: list[str] = []
     for name in names:
-        alike = [each for each in SNIPPETS if name in (each, _ALL) or each.startswith(f"{name}-")]
-        if not alike:
+        matching = [each for each in SNIPPETS if name in (each, _ALL) or each.startswith(f"{name}-")]
+        if not matching:
             raise ValueError(f"no such framework: {name!r}; there are {', '.join(SNIPPETS)}, flax for both, and {_ALL}")
-        found += alike
-    return list(dict.fromkeys(found))
+        frameworks += matching
+    return list(dict.fromkeys(frameworks))
 
 
 def snippet(framework: str, layers: Sequence[Layer]) -> str:
-    """Return Python code that makes a stack of layers and calls it on a batch of zeros, as `model`, `x` and `y`."""
+    """Return Python code that builds a stack of layers as `model`, and calls it on a batch of zeros: `y = model(x)`."""
     lines = list(SNIPPETS[framework](layers))
     width = max((len(code) for code, layer in lines if layer is not None), default=0)
-    return "\n".join(code if layer is None else f"{code:<{width}}  # {_made(layer)}" for code, layer in lines)
+    return "\n".join(
+        code if layer is None else f"{code:<{width}}  # {_shape_and_count(layer)}" for code, layer in lines
+    )
 
 
-def _made(layer: Layer) -> str:
-    return f"{words((None, *layer.made))}, {layer.parameters:,} parameter{'' if layer.parameters == 1 else 's'}"
+def _shape_and_count(layer: Layer) -> str:
+    return f"{words((None, *layer.output_shape))}, {layer.parameters:,} parameter{'' if layer.parameters == 1 else 's'}"
 
 
 def _batch(layers: Sequence[Layer]) -> str:
-    return words((SAMPLES, *layers[0].fed))
+    return words((SAMPLES, *layers[0].input_shape))
 
 
 def _plain(lines: str) -> Iterator[Line]:
     return ((line, None) for line in lines.split("\n"))
 
 
-def _in_a_row(
-    layers: Sequence[Layer], made: Callable[[Layer], str], functions: Mapping[str, str], indent: str = "    "
+def _layer_lines(
+    layers: Sequence[Layer], layer_code: Callable[[Layer], str], functions: Mapping[str, str], indent: str = "    "
 ) -> Iterator[Line]:
-    """Yield a line for each layer, and one for its activation where that is written as an entry of its own."""
+    """Yield a line for each layer, and one for its activation unless it is linear."""
     for layer in layers:
-        yield f"{indent}{made(layer)},", layer
+        yield f"{indent}{layer_code(layer)},", layer
         if layer.activation != "linear":
             yield f"{indent}{functions[layer.activation]},", None
 
@@ -72,14 +74,14 @@ def _keras(layers: Sequence[Layer]) -> Iterator[Line]:
         "gelu_tanh": "lambda z: keras.activations.gelu(z, approximate=True)",
     }
 
-    def made(layer: Layer) -> str:
+    def layer_code(layer: Layer) -> str:
         function = own.get(layer.activation, f'"{layer.activation}"')
         activation = "" if layer.activation == "linear" else f", activation={function}"
         return f"keras.layers.Dense({layer.units}{activation}{_without_bias(layer, 'use_bias')})"
 
-    yield from _plain(f"import keras\n\nmodel = keras.Sequential([\n    keras.Input({words(layers[0].fed)}),")
+    yield from _plain(f"import keras\n\nmodel = keras.Sequential([\n    keras.Input({words(layers[0].input_shape)}),")
     for layer in layers:
-        yield f"    {made(layer)},", layer
+        yield f"    {layer_code(layer)},", layer
     yield from _plain(f"])\nx = keras.ops.zeros({_batch(layers)})\ny = model(x)")
 
 
@@ -94,7 +96,7 @@ def _torch(layers: Sequence[Layer]) -> Iterator[Line]:
     else:
         yield from _plain("import torch\nfrom torch import nn\n")
     yield "model = nn.Sequential(", None
-    yield from _in_a_row(
+    yield from _layer_lines(
         layers, lambda each: f"nn.Linear({each.features}, {each.units}{_without_bias(each, 'bias')})", _TORCH
     )
     yield from _plain(f")\nx = torch.zeros({_batch(layers)})\ny = model(x)")
@@ -120,7 +122,7 @@ _TORCH: Final = {
 
 
 def _jax_functions(module: str) -> Mapping[str, str]:
-    """Return JAX's activation functions as a module that has them calls them: jax.nn, or one of Flax's."""
+    """Return the code of each activation function of JAX as a member of `module`: jax.nn, or a module of Flax."""
     words = ("relu", "sigmoid", "softmax", "tanh", "elu", "selu", "softplus", "silu", "hard_sigmoid", "log_softmax")
     return {
         **{each: f"{module}.{each}" for each in words},
@@ -134,7 +136,7 @@ def _jax_functions(module: str) -> Mapping[str, str]:
 
 def _flax_linen(layers: Sequence[Layer]) -> Iterator[Line]:
     yield from _plain("import flax.linen as nn\nimport jax\nimport jax.numpy as jnp\n\nmodel = nn.Sequential([")
-    yield from _in_a_row(
+    yield from _layer_lines(
         layers, lambda each: f"nn.Dense({each.units}{_without_bias(each, 'use_bias')})", _jax_functions("nn")
     )
     yield from _plain(f"])\nx = jnp.zeros({_batch(layers)})")
@@ -142,32 +144,32 @@ def _flax_linen(layers: Sequence[Layer]) -> Iterator[Line]:
 
 
 def _flax_nnx(layers: Sequence[Layer]) -> Iterator[Line]:
-    def made(layer: Layer) -> str:
+    def layer_code(layer: Layer) -> str:
         return f"nnx.Linear({layer.features}, {layer.units}{_without_bias(layer, 'use_bias')}, rngs=rngs)"
 
     yield from _plain("import jax.numpy as jnp\nfrom flax import nnx\n\nrngs = nnx.Rngs(0)\nmodel = nnx.Sequential(")
-    yield from _in_a_row(layers, made, _jax_functions("nnx"))
+    yield from _layer_lines(layers, layer_code, _jax_functions("nnx"))
     yield from _plain(f")\nx = jnp.zeros({_batch(layers)})\ny = model(x)")
 
 
 def _equinox(layers: Sequence[Layer]) -> Iterator[Line]:
-    def made(layer: Layer) -> str:
+    def layer_code(layer: Layer) -> str:
         return f"eqx.nn.Linear({layer.features}, {layer.units}{_without_bias(layer, 'use_bias')}, key=key)"
 
     functions = {name: f"eqx.nn.Lambda({each})" for name, each in _jax_functions("jax.nn").items()}
-    axes = len(layers[0].fed)
+    axes = len(layers[0].input_shape)
     yield from _plain("import equinox as eqx\nimport jax\nimport jax.numpy as jnp\n\nkey = jax.random.key(0)")
     yield "model = eqx.nn.Sequential([", None
-    yield from _in_a_row(layers, made, functions)
+    yield from _layer_lines(layers, layer_code, functions)
     yield from _plain(f"])\nx = jnp.zeros({_batch(layers)})")
-    # A layer of Equinox takes one vector; every axis before the last, the batch among them, is mapped over.
+    # A layer of Equinox takes one vector. jax.vmap maps over each axis before the last, including the batch axis.
     yield f"y = {'jax.vmap(' * axes}model{')' * axes}(x)", None
 
 
 def _haiku(layers: Sequence[Layer]) -> Iterator[Line]:
     yield from _plain("import haiku as hk\nimport jax\nimport jax.numpy as jnp\n\n\ndef stack(x):")
     yield "    return hk.Sequential([", None
-    yield from _in_a_row(
+    yield from _layer_lines(
         layers,
         lambda each: f"hk.Linear({each.units}{_without_bias(each, 'with_bias')})",
         _jax_functions("jax.nn"),
@@ -203,13 +205,13 @@ def _tensorflow_v1(layers: Sequence[Layer]) -> Iterator[Line]:
     }
     yield from _plain('import os\n\nos.environ["TF_USE_LEGACY_KERAS"] = "1"\n\nimport tensorflow as tf\n')
     yield from _plain("tf1 = tf.compat.v1\ntf1.disable_eager_execution()")
-    yield f'x = tf1.placeholder("float32", {words((None, *layers[0].fed))})', None
-    fed = "x"
+    yield f'x = tf1.placeholder("float32", {words((None, *layers[0].input_shape))})', None
+    input_name = "x"
     for layer in layers:
         function = own.get(layer.activation, f"tf.nn.{layer.activation}")
         activation = "" if layer.activation == "linear" else f", activation={function}"
-        yield f"y = tf1.layers.dense({fed}, {layer.units}{activation}{_without_bias(layer, 'use_bias')})", layer
-        fed = "y"
+        yield f"y = tf1.layers.dense({input_name}, {layer.units}{activation}{_without_bias(layer, 'use_bias')})", layer
+        input_name = "y"
 
 
 #: Framework -> the lines of its snippet, in the order in which `all` shows them.

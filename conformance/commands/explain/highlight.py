@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 #: A line of an explanation -> its style: headings, words of a summary, labels of an item.
 _STYLES = (
@@ -25,8 +28,8 @@ def show(text: str) -> None:
         console.print(part)
 
 
-def _parts(text: str) -> Iterator[Any]:
-    """Yield lines in their styles, and code as code."""
+def _parts(text: str) -> Iterator[Text]:
+    """Yield each line in its style, and code with its syntax highlighted."""
     from rich.syntax import Syntax
     from rich.text import Text
 
@@ -41,7 +44,7 @@ def _parts(text: str) -> Iterator[Any]:
             continue
         styled = Text(line)
         for pattern, style in _STYLES:
-            if (found := pattern.search(line)) is not None:
-                styled.stylize(style, *found.span())
+            if (match := pattern.search(line)) is not None:
+                styled.stylize(style, *match.span())
                 break
         yield styled

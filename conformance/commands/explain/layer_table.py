@@ -1,8 +1,7 @@
 """
-A stack of dense layers as a summary shows it: layer, output shape, number of parameters, in Keras's words.
+A stack of dense layers in the format of Keras's `model.summary()`: layer, output shape, number of parameters.
 
-For people who compare it with what `model.summary()` prints; the shapes and numbers come from `conformance.table.rule`
-alone, never from Keras.
+The shapes and numbers come from `conformance.table.rule`, never from Keras.
 """
 
 from __future__ import annotations
@@ -15,49 +14,53 @@ from conformance.table.rule import RuleError, Shape, output_shapes, parameter_co
 
 _HEADINGS: Final = ("Layer (type)", "Output Shape", "Param #")
 _GAP: Final = "   "
-#: Bytes of a float32, in which Keras keeps parameters unless told otherwise.
+#: Bytes of a float32, the default dtype of Keras's parameters.
 _BYTES: Final = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layer:
-    """One layer as a summary names it: shapes without batch, and its number of parameters."""
+    """One layer; its shapes have no batch axis."""
 
     name: str
-    fed: Shape
-    made: Shape
+    input_shape: Shape
+    output_shape: Shape
     parameters: int
     activation: str
     use_bias: bool
 
     @property
     def features(self) -> int:
-        """The length of the axis that is replaced."""
-        return length(self.fed[-1])
+        """The length of the last input axis."""
+        return length(self.input_shape[-1])
 
     @property
     def units(self) -> int:
-        """The length of the axis it is replaced by."""
-        return length(self.made[-1])
+        """The length of the last output axis."""
+        return length(self.output_shape[-1])
 
 
 def stack(shape: tuple[int, ...], units: Sequence[int], activations: Sequence[str], use_bias: bool) -> list[Layer]:
     """
-    Return the layers that `units` and `activations`, one per layer, make of the shape of one sample.
+    Return the layers of a stack.
+
+    - `shape`: the shape of one sample.
+    - `units`, `activations`: one entry for each layer.
+    - `use_bias`: whether every layer has a bias.
 
     Raises:
-        ValueError: the rule forbids one of them.
+        ValueError: the rule forbids one of the layers.
     """
     try:
-        made = output_shapes(shape, units)
+        shapes = output_shapes(shape, units)
         counts = parameter_counts(shape, units, use_bias)
     except RuleError as error:
         raise ValueError(f"no dense layer takes {words(shape)} with units {list(units)}: {error}") from None
     return [
         Layer(
             name=f"dense_{index}" if index else "dense",
-            fed=made[index - 1] if index else shape,
-            made=made[index],
+            input_shape=shapes[index - 1] if index else shape,
+            output_shape=shapes[index],
             parameters=counts[index],
             activation=activations[index],
             use_bias=use_bias,
@@ -68,7 +71,7 @@ def stack(shape: tuple[int, ...], units: Sequence[int], activations: Sequence[st
 
 def table(layers: Sequence[Layer]) -> list[str]:
     """Return the lines of a model's summary, in Keras's words."""
-    rows = [(f"{each.name} (Dense)", words((None, *each.made)), f"{each.parameters:,}") for each in layers]
+    rows = [(f"{each.name} (Dense)", words((None, *each.output_shape)), f"{each.parameters:,}") for each in layers]
     widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
     total = sum(each.parameters for each in layers)
     lines = [
@@ -109,12 +112,12 @@ def _memory(parameters: int) -> str:
     return f"{size:.2f} PB"
 
 
-def beside(tables: Sequence[list[str]], width: int) -> Iterator[str]:
-    """Yield tables side by side, as many in a row as fit, each row below the one before."""
+def side_by_side(tables: Sequence[list[str]], width: int) -> Iterator[str]:
+    """Yield the lines of tables side by side, as many in a row as fit."""
     rows: list[list[list[str]]] = []
     for table in tables:
-        room = width - sum(_breadth(each) + len(_GAP) for each in rows[-1]) if rows else -1
-        if _breadth(table) <= room:
+        room = width - sum(_width_of(each) + len(_GAP) for each in rows[-1]) if rows else -1
+        if _width_of(table) <= room:
             rows[-1].append(table)
         else:
             rows.append([table])
@@ -122,11 +125,11 @@ def beside(tables: Sequence[list[str]], width: int) -> Iterator[str]:
         if index:
             yield ""
         for lines in zip(*row, strict=True):
-            padded = (line.ljust(_breadth(table)) for line, table in zip(lines, row, strict=True))
+            padded = (line.ljust(_width_of(table)) for line, table in zip(lines, row, strict=True))
             yield _GAP.join(padded).rstrip()
 
 
-def _breadth(table: Sequence[str]) -> int:
+def _width_of(table: Sequence[str]) -> int:
     return max(map(len, table))
 
 

@@ -1,9 +1,8 @@
 """
-What dense layers make of a shape, and why: the text of `conformance explain`.
+The text of `conformance explain`: the output shapes and parameter counts of dense layers, and the reasons for them.
 
-For people who look at a model's summary and cannot see its logic. The numbers come from `conformance.table.rule` alone,
-so that what is explained is what is tested; this module adds words to them, and imports neither a framework nor
-anything else that would make a person wait.
+The numbers come from `conformance.table.rule`, as those of the tests do. This module imports no framework, so that the
+command answers at once.
 """
 
 from __future__ import annotations
@@ -14,17 +13,17 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from conformance.commands.explain.frameworks import frameworks_named, notations
-from conformance.commands.explain.layer_table import Layer, beside, length, stack, table, words
+from conformance.commands.explain.frameworks import notations, resolve_frameworks
+from conformance.commands.explain.layer_table import Layer, length, side_by_side, stack, table, words
 from conformance.table.case import ACTIVATIONS
 from conformance.table.rule import Shape
 
-#: Narrower than this nothing is wrapped.
+#: The least width of a line (characters).
 NARROWEST: Final = 40
-#: Longest axis that NumPy and every framework can hold.
+#: The longest axis of NumPy and the frameworks.
 LONGEST: Final = 2**63 - 1
 
-#: What stands in front of every line of code.
+#: The indentation of a line of code.
 CODE: Final = " " * 4
 
 _LABEL: Final = 12
@@ -32,10 +31,10 @@ _LABEL: Final = 12
 
 def parse_shape(text: str) -> tuple[int, ...]:
     """
-    Return the shape of one sample that `text` writes as `784,1`, `784`, `784,`, `(784, 1)` or `()`.
+    Return the shape of one sample, written as `784,1`, `784`, `784,`, `(784, 1)` or `()`.
 
     Raises:
-        ValueError: it is none of these, or an axis is longer than any framework can hold.
+        ValueError: `text` has another form, or an axis is longer than `LONGEST`.
     """
     inner = text.strip()
     bracketed = re.fullmatch(r"\((.*)\)|\[(.*)\]", inner)
@@ -67,14 +66,18 @@ def explain(
     frameworks: Sequence[str] = (),
 ) -> str:
     """
-    Return what a stack of dense layers makes of each shape, as tables, and why; then how each framework writes it.
+    Return the tables of a stack of dense layers for each input shape, the reasons, and the code of some frameworks.
 
-    `input_shapes` are shapes of one sample, without batch; `units` has one entry per layer, `activations` one for all
-    layers or one per layer. Lines are at most `width` long where their content allows.
+    - `input_shapes`: shapes of one sample, without the batch axis.
+    - `units`: one entry for each layer.
+    - `activations`: one for all layers, or one for each.
+    - `use_bias`: whether every layer has a bias.
+    - `width`: the length of a line (characters), where its content allows.
+    - `frameworks`: names of frameworks whose code is shown.
 
     Raises:
-        ValueError: there is no shape, the rule forbids one of the layers, an activation is unknown, or there are
-            neither one nor as many activations as layers, or a framework is unknown.
+        ValueError: there is no shape, the rule forbids one of the layers, an activation or a framework is unknown, or
+            the number of activations is neither 1 nor that of the layers.
     """
     if not input_shapes:
         raise ValueError("there is no input shape to explain")
@@ -83,15 +86,15 @@ def explain(
     stacks = [stack(shape, units, _activations(activations, len(units)), use_bias) for shape in shapes]
     tables = [table(layers) for layers in stacks]
     if len(shapes) > 1:
-        # Keras names no shape above its tables, but here it must be seen which is which.
+        # Keras prints no input shape above a table. Several tables need one.
         tables = [[f"input_shape={words(shape)}", *lines] for shape, lines in zip(shapes, tables, strict=True)]
-    parts = ["\n".join(beside(tables, width))]
+    parts = ["\n".join(side_by_side(tables, width))]
     for shape, layers in zip(shapes, stacks, strict=True):
         parts.append("\n".join(_input(shape, width)))
         parts += ["\n".join(_reasons(layer, width)) for layer in layers]
     if len(shapes) > 1:
         parts.append("\n".join(_differences(stacks, width)))
-    for heading, code in notations(frameworks_named(frameworks), list(zip(shapes, stacks, strict=True))):
+    for heading, code in notations(resolve_frameworks(frameworks), list(zip(shapes, stacks, strict=True))):
         parts.append(f"{heading}\n\n{textwrap.indent(code, CODE)}")
     return "\n\n".join(parts)
 
@@ -109,7 +112,7 @@ def _activations(activations: Sequence[str], layers: int) -> list[str]:
 
 
 def _input(shape: tuple[int, ...], width: int) -> Iterator[str]:
-    """Yield what an input shape says, and what it does not."""
+    """Yield the lines about an input shape: its rank and its batch axis."""
     yield f"Input {words(shape)}"
     rank = f"{len(shape)}: {_contents(shape)}. "
     if len(shape) == 1:
@@ -122,27 +125,27 @@ def _input(shape: tuple[int, ...], width: int) -> Iterator[str]:
 
 
 def _reasons(layer: Layer, width: int) -> Iterator[str]:
-    """Yield which axis a layer replaces and which it keeps, how it comes to its count, and what it computes."""
-    change = f"{words((None, *layer.fed))} -> {words((None, *layer.made))}"
+    """Yield the lines about a layer: the axes it replaces and keeps, its parameter count, and its formula."""
+    change = f"{words((None, *layer.input_shape))} -> {words((None, *layer.output_shape))}"
     yield f"{layer.name}: {change}, {_count(layer.parameters, 'parameter')}"
     features, units = _count(layer.features, "feature"), _count(layer.units, "unit")
     yield from _item("replaced", f"the last axis: {features} in, {units} out.", width)
-    kept = ", ".join(["None (the batch)", *map(str, layer.fed[:-1])])
-    yield from _item("kept", f"{kept}. Dense never flattens, moves or resizes another axis.", width)
+    unchanged = ", ".join(["None (the batch)", *map(str, layer.input_shape[:-1])])
+    yield from _item("kept", f"{unchanged}. Dense never flattens, moves or resizes another axis.", width)
     product = f"{layer.features:,} × {layer.units:,}"
     if layer.use_bias:
-        said = f"{product} for the kernel and {layer.units:,} for the bias: {product} + {layer.units:,}"
+        formula = f"{product} for the kernel and {layer.units:,} for the bias: {product} + {layer.units:,}"
     else:
-        said = f"{product} for the kernel, and no bias: {product}"
-    yield from _item("parameters", f"{said} = {layer.parameters:,}. No other axis enters the count.", width)
+        formula = f"{product} for the kernel, and no bias: {product}"
+    yield from _item("parameters", f"{formula} = {layer.parameters:,}. No other axis enters the count.", width)
     yield from _computation(layer, width)
     over = f"; it goes over the last axis, the {units} of each position" if layer.activation == "softmax" else ""
     yield from _item("activation", f"{layer.activation}, which enters neither shape nor count{over}.", width)
 
 
 def _computation(layer: Layer, width: int) -> Iterator[str]:
-    """Yield the formula, its shapes below it, for every position; neither is ever broken."""
-    positions = layer.fed[:-1]
+    """Yield the formula and the shapes below it. Neither line is wrapped."""
+    positions = layer.input_shape[:-1]
     names = list("ijkl"[: len(positions)]) if len(positions) <= 4 else [f"i{axis}" for axis in range(len(positions))]
     each = " and ".join(f"{name} in {axis}" for name, axis in zip(names, positions, strict=True))
     yield from _item("computes", f"for each sample, for each {each}:" if positions else "for each sample:", width)
@@ -158,14 +161,14 @@ def _computation(layer: Layer, width: int) -> Iterator[str]:
 
 
 def _differences(stacks: Sequence[Sequence[Layer]], width: int) -> Iterator[str]:
-    """Yield why the tables differ, or do not."""
+    """Yield the lines on why the tables differ, or do not."""
     firsts = [layers[0] for layers in stacks]
     yield "Why they differ" if len({_totals(layers) for layers in stacks}) > 1 else "Why they do not differ"
     for first in firsts:
-        said = f"rank {len(first.fed)}: {_contents(first.fed)}"
+        contents = f"rank {len(first.input_shape)}: {_contents(first.input_shape)}"
         kernel = words((first.features, first.units))
-        yield from _paragraph(f"{words(first.fed)} is {said}; the first kernel is {kernel}.", width)
-    sizes = {math.prod(map(length, first.fed)) for first in firsts}
+        yield from _paragraph(f"{words(first.input_shape)} is {contents}; the first kernel is {kernel}.", width)
+    sizes = {math.prod(map(length, first.input_shape)) for first in firsts}
     if len(sizes) == 1:
         held = _count(sizes.pop(), "number")
         yield from _paragraph(
@@ -176,25 +179,25 @@ def _differences(stacks: Sequence[Sequence[Layer]], width: int) -> Iterator[str]
         counts = list(dict.fromkeys(f"{first.features:,} gives {first.parameters:,}" for first in firsts))
         yield from _paragraph(f"The last axis alone makes the first layer's count: {', '.join(counts)}.", width)
     if len(features) < len(firsts):
-        yield from _paragraph("Where the last axes are equal the counts are, whatever stands before them.", width)
-    yield from _paragraph("All axes before the last are kept, and stand in every output shape.", width)
+        yield from _paragraph("Shapes with equal last axes have equal counts, whatever the axes before them.", width)
+    yield from _paragraph("All axes before the last are kept in every output shape.", width)
     if len(stacks[0]) > 1:
         counts = [f"{layer.name} {layer.parameters:,}" for layer in stacks[0][1:]]
-        said = (
+        sentence = (
             f"Every later layer is fed by the units of the one before, so its count is the same: {', '.join(counts)}."
         )
-        yield from _paragraph(said, width)
+        yield from _paragraph(sentence, width)
 
 
 def _totals(layers: Sequence[Layer]) -> tuple[tuple[Shape, int], ...]:
-    return tuple((layer.made, layer.parameters) for layer in layers)
+    return tuple((layer.output_shape, layer.parameters) for layer in layers)
 
 
 # Words
 
 
 def _contents(shape: Shape) -> str:
-    """Return what an input of a shape consists of."""
+    """Return the contents of an input of a shape, in words."""
     *positions, features = map(length, shape)
     holds = _count(features, "feature")
     if not positions:
@@ -208,10 +211,10 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def _item(label: str, said: str, width: int) -> list[str]:
+def _item(label: str, content: str, width: int) -> list[str]:
     initial, rest = f"  {label:<{_LABEL}}", " " * (_LABEL + 2)
-    return textwrap.wrap(said, width, initial_indent=initial, subsequent_indent=rest, break_on_hyphens=False)
+    return textwrap.wrap(content, width, initial_indent=initial, subsequent_indent=rest, break_on_hyphens=False)
 
 
-def _paragraph(said: str, width: int) -> list[str]:
-    return textwrap.wrap(f"- {said}", width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+def _paragraph(content: str, width: int) -> list[str]:
+    return textwrap.wrap(f"- {content}", width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)

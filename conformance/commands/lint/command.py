@@ -13,15 +13,15 @@ from conformance.run.errors import AT_FAULT
 @click.argument("cases", nargs=-1, type=str)
 def lint(cases: tuple[str, ...]) -> None:
     """
-    Print every fault of CASES (the default table and its ledger without any), as file:line:column: message.
+    Print every fault of CASES, as file:line:column: message. Without CASES, check the default table and its ledger.
 
-    Of the ledger also what each behaviour covers: how many cells, and how wide its bounds are beside the answer.
+    For the ledger, also print for each behaviour how many cells it covers, and the width of its bounds.
     """
     from conformance.commands.lint.inspection import inspect
 
-    found = inspect(cases)
-    for each in (*found.scopes, *found.faults):
+    inspection = inspect(cases)
+    for each in (*inspection.scopes, *inspection.faults):
         click.echo(str(each))
-    click.echo(str(found), err=bool(found.faults))
-    if found.faults:
+    click.echo(str(inspection), err=bool(inspection.faults))
+    if inspection.faults:
         sys.exit(AT_FAULT)

@@ -1,1 +1,1 @@
-"""`conformance nightly`: a run by night, what is published of it, and the issues it opens."""
+"""`conformance nightly`: runs a night, publishes it, and opens issues for what got worse."""

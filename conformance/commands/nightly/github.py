@@ -1,9 +1,8 @@
 """
-Opens and updates issues on GitHub, one for each cause, through `gh`, the command that has the credentials.
+Opens and updates issues on GitHub, one for each cause, with the command `gh`, which has the credentials.
 
-An issue is known again by the mark at the head of its body and by a label, which only those who may triage can set; one
-that somebody closed is left closed, and the same cause opens a new one. This module decides nothing: what an issue says
-is written before.
+The mark at the head of its body and a label identify the issue of a cause. Only people with the right to triage can set
+the label. A closed issue stays closed; the same cause then opens a new one.
 """
 
 from __future__ import annotations
@@ -13,7 +12,9 @@ import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from conformance.commands.nightly.issues import Issue, mark
 
@@ -22,7 +23,7 @@ _MARK: Final = re.compile(re.escape(mark("KEY")).replace("KEY", "([0-9a-f]{12})"
 
 
 class TrackerError(ValueError):
-    """Issues cannot be read or opened; says why in a line."""
+    """Issues that cannot be read or opened. The message gives the reason in one line."""
 
 
 def read_issues(folder: Path) -> list[Issue]:
@@ -33,42 +34,51 @@ def read_issues(folder: Path) -> list[Issue]:
         raise TrackerError(f"{folder}: no issues of a night: {error}") from None
 
 
-def open_or_update(wanted: Sequence[Issue], *, command: str = "gh") -> Iterator[str]:
+class OpenIssue(msgspec.Struct):
+    """An open issue as `gh issue list` prints it."""
+
+    number: int
+    title: str
+    body: str
+
+
+def open_or_update(issues: Sequence[Issue], *, command: str = "gh") -> Iterator[str]:
     """
-    Open an issue for each cause that has no open one, and rewrite those that say something else; yield what was done.
+    Open an issue for each cause without an open one, and update those with another text; yield a line for each.
 
     Raises:
         TrackerError: the command is missing or fails.
     """
-    if not wanted:
+    if not issues:
         return
     _call(command, "label", "create", LABEL, "--force", "--description", "Found by the nightly run")
-    known = _known(command)
-    for each in wanted:
-        there = known.get(each.key)
-        if there is None:
-            said = _call(command, "issue", "create", "--title", each.title, "--label", LABEL, text=each.body)
-            yield f"opened {said.strip()}: {each.title}"
-        elif (there["title"], _ends(there["body"])) != (each.title, _ends(each.body)):
-            _call(command, "issue", "edit", str(there["number"]), "--title", each.title, text=each.body)
-            yield f"updated #{there['number']}: {each.title}"
+    current = _open_issues(command)
+    for each in issues:
+        issue = current.get(each.key)
+        if issue is None:
+            address = _call(command, "issue", "create", "--title", each.title, "--label", LABEL, text=each.body)
+            yield f"opened {address.strip()}: {each.title}"
+        elif (issue.title, _normalize(issue.body)) != (each.title, _normalize(each.body)):
+            _call(command, "issue", "edit", str(issue.number), "--title", each.title, text=each.body)
+            yield f"updated #{issue.number}: {each.title}"
         else:
-            yield f"unchanged #{there['number']}: {each.title}"
+            yield f"unchanged #{issue.number}: {each.title}"
 
 
-def _known(command: str) -> dict[str, dict[str, Any]]:
-    """Return the open issue of each cause; of several for one, the oldest."""
-    asked = ("--state", "open", "--label", LABEL, "--limit", "1000", "--json", "number,title,body")
-    answer = json.loads(_call(command, "issue", "list", *asked) or "[]")
-    found: dict[str, dict[str, Any]] = {}
-    for each in sorted(answer, key=lambda issue: int(issue["number"]), reverse=True):
-        if marked := _MARK.match(each["body"]):
-            found[marked.group(1)] = each
-    return found
+def _open_issues(command: str) -> dict[str, OpenIssue]:
+    """Return the open issue of each cause by key; the oldest if there are several."""
+    arguments = ("--state", "open", "--label", LABEL, "--limit", "1000", "--json", "number,title,body")
+    output = _call(command, "issue", "list", *arguments) or "[]"
+    listed = msgspec.json.decode(output, type=list[OpenIssue])
+    issues: dict[str, OpenIssue] = {}
+    for each in sorted(listed, key=lambda issue: issue.number, reverse=True):
+        if match := _MARK.match(each.body):
+            issues[match.group(1)] = each
+    return issues
 
 
-def _ends(body: str) -> str:
-    """Return a body without what a tracker changes of it: the ends of lines, and spaces at the end."""
+def _normalize(body: str) -> str:
+    """Return a body with plain ends of lines and no spaces at the end: GitHub changes both."""
     return body.replace("\r\n", "\n").rstrip()
 
 
@@ -79,6 +89,6 @@ def _call(command: str, *arguments: str, text: str | None = None) -> str:
     except OSError as error:
         raise TrackerError(f"{command}: {error.strerror}") from None
     if done.returncode:
-        said = done.stderr.strip().splitlines() or ["no reason given"]
-        raise TrackerError(f"{command} {' '.join(arguments[:2])}: {said[0]}")
+        errors = done.stderr.strip().splitlines() or ["no reason given"]
+        raise TrackerError(f"{command} {' '.join(arguments[:2])}: {errors[0]}")
     return done.stdout

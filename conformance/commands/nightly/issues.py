@@ -1,9 +1,9 @@
 """
-What got worse in a night, by cause, as one issue for each: a title, a text, and a key that is the same every night.
+The issues for what got worse in a night, one for each cause: a title, a text, and a key that is the same every night.
 
-A cause is a framework, the first check that fails and what is said of it, without the numbers: a thousand cells that
-fail in one way are one thing to mend, and the same thing tomorrow. Versions are told and are no part of the key, as the
-next release would make a new issue of it. The same night gives the same text. Knows results files and diffs alone.
+A cause is a framework, the first check that fails, and its message without numbers: a thousand cells that fail in one
+way are one thing to fix. Versions are in the text but not in the key, so that the next release opens no new issue. The
+same night gives the same text.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from conformance.text import code, printable
 _LISTED: Final = 10
 _LONGEST_TITLE: Final = 120
 _LONGEST_PATTERN: Final = 160
-#: Characters of a script that is shown in full; GitHub takes 65,536 for a whole issue.
+#: The longest script in an issue (characters); GitHub allows 65,536 for a whole issue.
 _LONGEST_SCRIPT: Final = 8000
 
-#: What a comparison of values says, whose numbers, places and extent differ from cell to cell and mean one thing.
+#: Messages of comparisons of values. Their numbers and places differ from cell to cell; the cause is one.
 _VALUES: Final = re.compile(r"expected .*allowed|elements? (?:is|are) off")
-_BEYOND: Final = "values beyond what is allowed"
+_BEYOND: Final = "values beyond the bound"
 #: What differs from one occurrence to the next: folders, addresses, numbers.
 _PATH: Final = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][\w.\-+@]+){2,}")
 _NUMBER: Final = re.compile(r"\b0x[0-9a-fA-F]+\b|[-+]?(?<![A-Za-z_])\d+(?:\.\d+)*(?:[eE][-+]?\d+)?")
@@ -37,7 +37,7 @@ _SEVERAL: Final = re.compile(r"#(?:\s*,\s*#)+,?")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cause:
-    """Cells of one environment that got worse in one way; `versions` are those that changed meanwhile."""
+    """Cells of one environment that got worse in one way; `versions` are those that changed since the good night."""
 
     environment: str
     framework: str
@@ -51,14 +51,14 @@ class Cause:
 
     @property
     def key(self) -> str:
-        """Twelve hexadecimal digits that stand for the cause."""
-        said = "\0".join((self.framework, self.check, self.pattern))
-        return hashlib.sha256(said.encode("utf-8", "backslashreplace")).hexdigest()[:12]
+        """Twelve hexadecimal digits that identify the cause."""
+        content = "\0".join((self.framework, self.check, self.pattern))
+        return hashlib.sha256(content.encode("utf-8", "backslashreplace")).hexdigest()[:12]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Issue:
-    """What is told of one cause; `body` begins with a mark that holds the key and is not shown."""
+    """The issue of one cause; `body` begins with a hidden mark that has the key."""
 
     key: str
     title: str
@@ -66,53 +66,53 @@ class Issue:
 
 
 def mark(key: str) -> str:
-    """Return the mark by which the issue of a cause is known again."""
+    """Return the mark that identifies the issue of a cause."""
     return f"<!-- conformance-cause: {key} -->"
 
 
 def pattern(message: str) -> str:
-    """Return the first line of a message without what differs from cell to cell, folders and numbers."""
+    """Return the first line of a message without folders and numbers, which differ from cell to cell."""
     first = message.strip().split("\n", 1)[0]
     if _VALUES.search(first):
         return _BEYOND
     plain = _SEVERAL.sub("#", _NUMBER.sub("#", _PATH.sub("PATH", printable(first))))
-    return " ".join(plain.split())[:_LONGEST_PATTERN] or "nothing is said"
+    return " ".join(plain.split())[:_LONGEST_PATTERN] or "no message"
 
 
-def causes(found: Diff, old: Run, new: Run, environment: str) -> list[Cause]:
+def causes(changes: Diff, old: Run, new: Run, environment: str) -> list[Cause]:
     """Return what got worse from the good night `old` to `new`, by cause, the one with the most cells first."""
-    named = {each.cell for each in found.worsened}
-    records = {each.name: each for each in new.cells if each.name in named}
+    names = {each.cell for each in changes.worsened}
+    records = {each.name: each for each in new.cells if each.name in names}
     groups: dict[tuple[str, str, str], list[Change]] = defaultdict(list)
-    for change in found.worsened:
+    for change in changes.worsened:
         record = records.get(change.cell)
         groups[change.implementation.partition(":")[0], *_symptom(change, record)].append(change)
-    made = [
+    by_cause = [
         Cause(
             environment=environment,
             framework=framework,
             check=check,
-            pattern=said,
+            pattern=message,
             since=old.header.started,
             night=new.header.started or "unknown",
-            versions=tuple(_versions(found, {each.implementation for each in cells})),
+            versions=tuple(_versions(changes, {each.implementation for each in cells})),
             cells=tuple(cells),
             script=_script(cells, records),
         )
-        for (framework, check, said), cells in groups.items()
+        for (framework, check, message), cells in groups.items()
     ]
-    return sorted(made, key=lambda each: (-len(each.cells), each.framework, each.check, each.pattern))
+    return sorted(by_cause, key=lambda each: (-len(each.cells), each.framework, each.check, each.pattern))
 
 
 def _symptom(change: Change, record: CellRecord | None) -> tuple[str, str]:
-    """Return the check that fails first, or what stands for one, and the pattern of what is said."""
+    """Return the first check that fails, or a substitute for it, and the pattern of its message."""
     if record is None:
-        return "lost", "no longer asked, though the row is there"
+        return "lost", "no longer run, though the row is there"
     if change.before == change.after and change.after not in FAILING:
-        return "unchecked", change.said
+        return "unchecked", change.reason
     if change.after in ("crashed", "timed_out"):
         step, reason = (None, "") if record.crash is None else (record.crash.step, record.crash.reason)
-        # Steps are named after draws and samples; which of them it was does not matter.
+        # The name of a step has the number of a draw or sample, which does not matter here.
         return f"{change.after} in {pattern(step) if step else 'no step'}", pattern(reason or record.reason)
     failed = next((each for each in record.checks if each.outcome in FAILING), None)
     if failed is None:
@@ -120,32 +120,36 @@ def _symptom(change: Change, record: CellRecord | None) -> tuple[str, str]:
     return failed.check, pattern(failed.message or record.reason)
 
 
-def _versions(found: Diff, implementations: set[str]) -> Iterator[str]:
+def _versions(changes: Diff, implementations: set[str]) -> Iterator[str]:
     """Yield each version that changed for the run or for one of these implementations, once."""
-    wanted = {"all", *implementations}
-    said = (f"{what} {old or 'none'} -> {new or 'none'}" for name, what, old, new in found.versions if name in wanted)
-    yield from dict.fromkeys(said)
+    names = {"all", *implementations}
+    lines = (f"{what} {old or 'none'} -> {new or 'none'}" for name, what, old, new in changes.versions if name in names)
+    yield from dict.fromkeys(lines)
 
 
 def _script(cells: Sequence[Change], records: Mapping[str, CellRecord]) -> str:
-    """Return the shortest script that shows one of the cells, none where there is none."""
-    found = (records[each.cell].reproduce for each in cells if each.cell in records)
-    scripts = [each for each in found if 0 < len(each) <= _LONGEST_SCRIPT]
+    """Return the shortest script that reproduces one of the cells, empty if there is none."""
+    reproductions = (records[each.cell].reproduce for each in cells if each.cell in records)
+    scripts = [each for each in reproductions if 0 < len(each) <= _LONGEST_SCRIPT]
     return min(scripts, key=lambda each: (len(each), each), default="")
 
 
-def kept_aside(environment: str, reason: str, night: str) -> Cause:
-    """Return the cause of a night that was not published."""
-    said = pattern(reason)
+def unpublished_cause(environment: str, reason: str, night: str) -> Cause:
+    """Return the cause for a night that was set aside."""
     return Cause(
-        environment=environment, framework="nightly", check="not published", pattern=said, since="", night=night
+        environment=environment,
+        framework="nightly",
+        check="not published",
+        pattern=pattern(reason),
+        since="",
+        night=night,
     )
 
 
-def issues(found: Iterable[Cause]) -> list[Issue]:
-    """Return an issue for each cause, which may have shown itself in several environments; sorted by key."""
+def issues(of_nights: Iterable[Cause]) -> list[Issue]:
+    """Return an issue for each cause, which may be in several environments, sorted by key."""
     groups: dict[str, list[Cause]] = defaultdict(list)
-    for each in found:
+    for each in of_nights:
         groups[each.key].append(each)
     return [_issue(key, sorted(group, key=lambda each: each.environment)) for key, group in sorted(groups.items())]
 
@@ -167,21 +171,21 @@ def _body(key: str, group: Sequence[Cause]) -> Iterator[str]:
         yield ""
         yield f"Night of {code(each.night)}" + (f"; last good night {code(each.since)}." if each.since else ".")
         yield ""
-        yield from _told(each) if each.cells else ["The night was kept aside, and the one before is still shown."]
+        yield from _cause_lines(each) if each.cells else ["The night was set aside; the one before is still shown."]
     script = next((each.script for each in group if each.script), "")
     if script:
         fence = "`" * max(3, 1 + max(map(len, re.findall("`+", script)), default=0))
-        shown = "\n".join(map(printable, script.rstrip("\n").split("\n")))
-        yield from ("", "A script that shows it:", "", f"{fence}python", shown, fence)
+        lines = "\n".join(map(printable, script.rstrip("\n").split("\n")))
+        yield from ("", "A script that reproduces it:", "", f"{fence}python", lines, fence)
 
 
-def _told(cause: Cause) -> Iterator[str]:
+def _cause_lines(cause: Cause) -> Iterator[str]:
     names = sorted({each.implementation for each in cause.cells})
     yield f"- Implementations: {', '.join(map(code, names))}"
     yield f"- Versions that changed: {', '.join(map(code, cause.versions)) or 'none'}"
     yield f"- Cells: {len(cause.cells):,}"
     for each in cause.cells[:_LISTED]:
-        turn = f"{each.before or 'absent'} -> {each.after or 'absent'}"
-        yield f"  - {code(each.cell)}: {printable(turn)}" + (f": {code(each.said)}" if each.said else "")
+        outcomes = f"{each.before or 'absent'} -> {each.after or 'absent'}"
+        yield f"  - {code(each.cell)}: {printable(outcomes)}" + (f": {code(each.reason)}" if each.reason else "")
     if len(cause.cells) > _LISTED:
         yield f"  - and {len(cause.cells) - _LISTED:,} more"

@@ -1,12 +1,12 @@
-"""The pages of what is published: one for each environment, and the cover that leads to them."""
+"""The pages of a published site: one for each environment, and the cover with links to them."""
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from conformance.commands import badge
@@ -19,17 +19,17 @@ from conformance.results.history.queries import summary
 from conformance.text import printable
 
 
-def write_pages(run: Run, good: Run | None, found: Diff, folder: Path, environment: str) -> None:
+def write_pages(run: Run, good: Run | None, changes: Diff, folder: Path, environment: str) -> None:
     """Write the page, the diff and the badges."""
     since, text = "", "There was no good night to compare with."
     if good is not None:
         since = f"the last good night, {good.header.started or 'of an unknown time'}"
-        text = as_markdown(found)
+        text = as_markdown(changes)
     (folder / "diff.md").write_text(f"{text}\n", encoding="utf-8", newline="\n")
-    # A page says where its results are, which is no path of the machine that wrote it.
-    shown = replace(run, path=f"{environment}/results.jsonl")
-    changes = None if good is None else found
-    write([shown], folder / "index.html", changes=changes, since=since, history=summary(folder / "history"))
+    # A page names its results file, but not the folders of the machine that wrote it.
+    renamed = replace(run, path=f"{environment}/results.jsonl")
+    since_good = None if good is None else changes
+    write([renamed], folder / "index.html", changes=since_good, since=since, history=summary(folder / "history"))
     shutil.rmtree(folder / "badges", ignore_errors=True)
     for _ in badge.write(run, folder / "badges"):
         pass
@@ -37,32 +37,34 @@ def write_pages(run: Run, good: Run | None, found: Diff, folder: Path, environme
 
 def cover(site: Path) -> None:
     """
-    Write the page that leads to those of every environment, and the one that shows their last nights beside each other.
+    Write the cover, `index.html`, and a page with the last nights of all environments, `beside.html`, into a site.
 
-    The pages are `index.html` and `beside.html` of the site. Nothing is read but what was published.
+    Both pages are made from the published files alone.
     """
-    shown: list[dict[str, Any]] = []
+    environments: list[dict[str, object]] = []
     runs: list[Run] = []
     for folder in sorted(each for each in site.iterdir() if (each / POINTER).is_file()):
         pointer = read_pointer(folder)
-        shown.append({"name": folder.name, **pointer})
-        if latest := pointer["latest"]:
-            run = read(folder / str(latest["file"]))
+        environments.append({"name": folder.name, **msgspec.to_builtins(pointer)})
+        if pointer.latest is not None:
+            run = read(folder / pointer.latest.file)
             runs.append(replace(run, path=folder.name))
-    beside = site / "beside.html"
+    comparison = site / "beside.html"
     if len(runs) > 1:
-        write(runs, beside)
+        write(runs, comparison)
     else:
-        beside.unlink(missing_ok=True)
+        comparison.unlink(missing_ok=True)
     template = _templates().get_template("cover.html.jinja")
-    page = template.render(environments=shown, beside=len(runs) > 1)
+    page = template.render(environments=environments, has_comparison=len(runs) > 1)
     (site / "index.html").write_text(page, encoding="utf-8", newline="\n")
-    # Pages of GitHub leave out what begins with a dot unless told not to build anything.
+    # Without this file GitHub Pages leaves out files whose names begin with a dot.
     (site / ".nojekyll").touch()
 
 
 def _templates() -> Environment:
     loader = PackageLoader("conformance.commands.nightly", ".")
-    found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    found.filters["plain"] = lambda content: printable(str(content))
-    return found
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["plain"] = lambda content: printable(str(content))
+    return environment

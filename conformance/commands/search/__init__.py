@@ -1,6 +1,6 @@
 """
-The search for new trouble: cases nobody chose, driven towards large margins and towards implementations that disagree.
+The search for new failures: random cases, driven towards large margins and towards implementations that disagree.
 
-`strategies` says which rows there are, `oracle` runs and judges them, `sign` tells one trouble from another, `loop`
-searches and shrinks, `output` prints what was found. Hypothesis is imported by `loop` alone, when a search begins.
+`strategies` draws rows, `oracle` runs them, `sign` identifies a failure, `loop` searches and shrinks, `output` prints
+the result. Only `loop` and `strategies` import Hypothesis, when a search begins.
 """

@@ -1,8 +1,7 @@
 """
-Asks a row of several implementations, a process for each that stays up from row to row.
+Runs a row on several implementations, in one process for each that stays up from row to row.
 
-What comes back is the suite's own record of each cell, and how far the implementations lie apart. This module searches
-nothing and judges nothing.
+The answers are the suite's record of each cell, and the largest difference between two implementations.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import numpy as np
 
 from conformance.adapters.protocol import Array
 from conformance.adapters.registry import Implementation
-from conformance.checks.cell import cell_of, concerns
+from conformance.checks.cell import cell_of, has_cell
 from conformance.checks.references import question
 from conformance.commands.search.strategies import Row
 from conformance.ledger import Behaviour
@@ -34,15 +33,15 @@ from conformance.table.loader import read_rows
 
 #: Activations whose derivative jumps at 0.
 _JUMPING: Final = frozenset({"relu", "leaky_relu", "selu"})
-#: CPU time for a question of a search, which is small (seconds).
+#: The limit of CPU time for one question (seconds). The questions of a search are small.
 DEADLINE: Final = 30.0
-#: Rows that are remembered of a process, the last of those it was asked.
-MOST_BEFORE: Final = 2000
+#: The number of last rows of a process that are recorded.
+MOST_PRECEDING: Final = 2000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answers:
-    """The records of a case by implementation, and the largest difference between two outputs over the allowed."""
+    """The records of a case by implementation, and the largest difference of two outputs over the allowed error."""
 
     case: Case
     records: Mapping[str, CellRecord]
@@ -59,26 +58,26 @@ class Answers:
 
     def margins_of(self, implementation: str) -> Mapping[str, float]:
         """
-        Return the largest margin of each kind of one implementation; none where it does not conform.
+        Return the largest margin of each kind of one implementation; none if it does not conform.
 
-        None either on the lane `denormal`, where all from 0 to the bound is right and the bound itself is common; nor
-        of gradients where `cancelling` puts a layer on the jump of a derivative, and either side of it is right.
+        The lane `denormal` has no margins: every value from 0 to the bound is right, and the bound itself is common.
+        The lane `cancelling` has none of gradients if an activation's derivative jumps at 0: both sides are right.
         """
         record = self.records[implementation]
         if record.outcome != "conforms" or self.case.lane == "denormal":
             return {}
-        given = (check.facts.margins or {} for check in record.checks if check.facts is not None)
+        margins_by_check = (check.facts.margins or {} for check in record.checks if check.facts is not None)
         jumps = self.case.lane == "cancelling" and any(each.activation in _JUMPING for each in self.case.layers)
         largest: dict[str, float] = {}
-        for kind, margin in (pair for margins in given for pair in margins.items()):
+        for kind, margin in (pair for margins in margins_by_check for pair in margins.items()):
             if jumps and kind != "output":
                 continue
             largest[kind] = max(largest.get(kind, 0.0), float(margin))
         return largest
 
 
-class Asking:
-    """Runners of implementations on one device, under some ledger; a context manager that ends their processes."""
+class Oracle:
+    """Runners of implementations on one device; a context manager that ends their processes."""
 
     def __init__(
         self, implementations: Sequence[Implementation], *, device: str = "cpu", behaviours: Sequence[Behaviour] = ()
@@ -86,54 +85,54 @@ class Asking:
         self._device = device
         resources.limit_blas_threads(1)
         processes = ProcessOptions(limits=Limits(question=DEADLINE), cache=DEFAULT_CACHE.expanduser())
-        self._make = functools.partial(Runner, behaviours=behaviours, processes=processes)
-        self._runners = [(each, self._make()) for each in implementations]
-        #: Implementation -> the number of its process, and the rows that one was asked, by case.
-        self._before: dict[str, tuple[int, dict[str, Row]]] = {}
+        self._new_runner = functools.partial(Runner, behaviours=behaviours, processes=processes)
+        self._runners = [(each, self._new_runner()) for each in implementations]
+        #: Implementation -> the number of its process, and the rows that ran in it, by case.
+        self._rows_of: dict[str, tuple[int, dict[str, Row]]] = {}
 
-    def ask(self, row: Row) -> Answers:
+    def answers(self, row: Row) -> Answers:
         """
-        Return what came of a row.
+        Run a row and return the answers.
 
         Raises:
-            TableError: the row says what no row may say.
+            TableError: the row has a fault.
         """
         case = read_rows([{"why": "Found by a search.", **row}], "search").cases[0]
         records: dict[str, CellRecord] = {}
         outputs: list[Array] = []
         for implementation, runner in self._runners:
-            if not concerns(case, implementation):
+            if not has_cell(case, implementation):
                 continue
             record = runner.run(cell_of(case, implementation, self._device))
             records[implementation.name] = record
-            number, asked = self._before.get(implementation.name, (0, {}))
-            asked = asked if number == runner.generation else {}
-            self._before[implementation.name] = (runner.generation, asked)
-            asked.setdefault(case.id, row)
-            if len(asked) > MOST_BEFORE:
-                del asked[next(iter(asked))]
+            number, process_rows = self._rows_of.get(implementation.name, (0, {}))
+            process_rows = process_rows if number == runner.generation else {}
+            self._rows_of[implementation.name] = (runner.generation, process_rows)
+            process_rows.setdefault(case.id, row)
+            if len(process_rows) > MOST_PRECEDING:
+                del process_rows[next(iter(process_rows))]
             if record.outcome == "conforms" and runner.last_transcript is not None:
-                answered = runner.last_transcript.replies["output"].answer
-                if isinstance(answered, Output):
-                    outputs.append(answered.y)
-        return Answers(case=case, records=records, disagreement=self._apart(case, outputs))
+                output = runner.last_transcript.replies["output"].answer
+                if isinstance(output, Output):
+                    outputs.append(output.y)
+        return Answers(case=case, records=records, disagreement=self._disagreement(case, outputs))
 
-    def alone(self, case: Case, name: str) -> CellRecord:
-        """Return the record of a case by itself, of an implementation in a process that was asked nothing else."""
+    def run_isolated(self, case: Case, name: str) -> CellRecord:
+        """Return the record of a case on an implementation in a new process."""
         implementation = next(each for each, _ in self._runners if each.name == name)
-        runner = self._make()
+        runner = self._new_runner()
         try:
             return runner.run(cell_of(case, implementation, self._device))
         finally:
             runner.close()
 
-    def before(self, name: str) -> tuple[Row, ...]:
-        """Return the rows that the process which an implementation has now was asked, the oldest of many left out."""
-        _, asked = self._before.get(name, (0, {}))
-        return tuple(asked.values())
+    def preceding_rows(self, name: str) -> tuple[Row, ...]:
+        """Return the rows that ran in the current process of an implementation, at most the last `MOST_PRECEDING`."""
+        _, process_rows = self._rows_of.get(name, (0, {}))
+        return tuple(process_rows.values())
 
-    def _apart(self, case: Case, outputs: Sequence[Array]) -> float:
-        """Return the largest difference between two outputs that conform, over what each of them is allowed."""
+    def _disagreement(self, case: Case, outputs: Sequence[Array]) -> float:
+        """Return the largest difference of two outputs that conform, over the allowed error."""
         if len(outputs) < 2:
             return 0.0
         try:

@@ -1,1 +1,1 @@
-"""`conformance triage`: what a red cell is near, and a draft of a ledger entry."""
+"""`conformance triage`: drafts of ledger entries for failing cells."""

@@ -1,8 +1,8 @@
 """
-What some cells have in common that others lack, in the fields of a ledger entry's `when`.
+The fields of a ledger entry's `when` that some cells have in common and others lack.
 
-Read from the questions of a results file. A few fields are chosen, each because it leaves out cells that behave
-otherwise; a person decides whether they are the cause.
+They come from the questions of a results file. Each chosen field excludes some of the other cells. A person decides
+whether the fields are the cause.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Path = tuple[str, ...]
 #: Field -> the values it has in a cell; a field of layers has one for each layer.
 Facts = Mapping[Path, frozenset[Hashable]]
 
-#: Fields in the order in which they are preferred where they leave out equally many cells.
+#: Fields in order of preference, where they exclude equally many cells.
 _ORDER: Final = (
     *(("dtype",), ("activation",), ("fed", "dtype"), ("use_bias",), ("kernel_size",), ("input_shape", "rank")),
     *(("fed", "layout"), ("fed", "samples"), ("leading_axes",), ("units",), ("features",), ("input_shape", "last")),
@@ -54,37 +54,37 @@ def _facts(question: QuestionRecord) -> Iterator[tuple[Path, Sequence[Hashable]]
 
 
 def _product(features: object, units: object) -> int | None:
-    """Return the size of a kernel, None where a number is none that a kernel can have."""
+    """Return the size of a kernel, None where a length is not an integer."""
     return features * units if type(features) is type(units) is int else None
 
 
 def distinction(cells: Sequence[Facts], others: Iterable[Facts]) -> dict[str, object]:
     """
-    Return the fields of `when` that hold for all of `cells` and leave out `others`, as few as do.
+    Return a few fields of `when` that hold for all of `cells` and exclude `others`.
 
-    Fields are nested as in an entry. Nothing is returned where no field leaves out any of the others.
+    Fields are nested as in an entry. The result is empty where no field excludes any of the others.
     """
     common = _common(cells)
-    left = list(others)
-    found: dict[str, object] = {}
-    while left and common:
-        kept = {path: [each for each in left if value in each.get(path, ())] for path, value in common.items()}
-        best = min(common, key=lambda path: (len(kept[path]), _rank(path), path))
-        if len(kept[best]) == len(left):
+    remaining = list(others)
+    fields: dict[str, object] = {}
+    while remaining and common:
+        matching = {path: [each for each in remaining if value in each.get(path, ())] for path, value in common.items()}
+        best = min(common, key=lambda path: (len(matching[path]), _rank(path), path))
+        if len(matching[best]) == len(remaining):
             break
-        _put(found, best, common.pop(best))
-        left = kept[best]
-    return found
+        _put(fields, best, common.pop(best))
+        remaining = matching[best]
+    return fields
 
 
 def _common(cells: Sequence[Facts]) -> dict[Path, Hashable]:
-    """Return the fields of which all cells have one value in common; of several the first in the order of text."""
-    found: dict[Path, Hashable] = {}
+    """Return the fields of which all cells have a value in common; of several values the first by text."""
+    common: dict[Path, Hashable] = {}
     for path in cells[0] if cells else ():
         values = frozenset.intersection(*(each.get(path, frozenset()) for each in cells))
         if values:
-            found[path] = min(values, key=repr)
-    return found
+            common[path] = min(values, key=repr)
+    return common
 
 
 def _rank(path: Path) -> int:
@@ -92,11 +92,11 @@ def _rank(path: Path) -> int:
     return -1 if path[0] == "environment" else _ORDER.index(path)
 
 
-def _put(found: dict[str, object], path: Path, value: Hashable) -> None:
+def _put(fields: dict[str, object], path: Path, value: Hashable) -> None:
     """Put a value at a path: a field, or a field of a group."""
     if len(path) == 1:
-        found[path[0]] = value
+        fields[path[0]] = value
         return
-    group = found.setdefault(path[0], {})
+    group = fields.setdefault(path[0], {})
     assert isinstance(group, dict)
     group[path[1]] = value

@@ -1,8 +1,8 @@
 """
-The activations, with their derivatives, on enclosures: each class derives the error its function may make.
+linear, relu, tanh, sigmoid and softmax on enclosures, and the list of all activations.
 
-Here are those that every framework began with; `piecewise_activations` and `smooth_activations` have the rest. What no
-theory bounds (exp, tanh, division) is held to a declared contract, `conformance.reference.enclosure.DECLARED_ULPS`.
+The docstring of each class derives the error that its function may have. `piecewise` and `smooth` have the other
+activations. `conformance.reference.enclosure.DECLARED_ULPS` has the contracts of exp, tanh and division.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Final
 
 import numpy as np
 
-from conformance.reference.activations.base import Activation, logistic, monotone, scaled
+from conformance.reference.activations.base import Activation, compounded, ends, increasing, logistic, times_slope
 from conformance.reference.activations.piecewise import PIECEWISE
 from conformance.reference.activations.smooth import SMOOTH
 from conformance.reference.enclosure import U64, Arithmetic, Enclosure
 
 
 class _Linear(Activation):
-    """The identity: no operation, no error."""
+    """The identity, without an operation or an error."""
 
     declared = False
 
@@ -31,17 +31,16 @@ class _Linear(Activation):
 
 class _Relu(Activation):
     """
-    max(z, 0): exact, and never farther from the exact result than z from its own.
+    max(z, 0), without an error of its own.
 
-    The derivative is 0 or 1; where |z| <= its radius, a right implementation may be on either side of the kink, and the
-    hull of both sides is allowed.
+    The derivative is 0 or 1. Where an enclosure of z contains 0, both are allowed, and all numbers between them.
     """
 
     declared = False
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
         exact = np.maximum(z.exact, 0.0)
-        # Below the kink what reaches over it; above, the radius itself, which a difference of its ends would round.
+        # Above 0 the radius of z itself, since a difference of the ends of the enclosure would round it.
         over = np.maximum(z.exact + z.allowed, 0.0) * (1.0 + 4.0 * U64)
         return Enclosure(exact=exact, allowed=np.where(z.exact > 0.0, z.allowed, over))
 
@@ -53,41 +52,42 @@ class _Relu(Activation):
 
 class Tanh(Activation):
     """
-    tanh, monotone: the enclosure of z is mapped at its ends, and the contract of tanh (5 ulp <= 10 u |y|) added.
+    tanh, increasing, with an error of e(tanh) relative to y.
 
-    The derivative is formed from the implementation's own rounded y, as 1 - y² or (1 - y)(1 + y): its error is relative
-    to 1 and not to itself. With y' = y + r, |(1 - y'²) - (1 - y²)| <= 2|y||r| + r²; the square, the difference, the
-    sums of the factored form and the product by dy are at most four roundings of magnitudes up to 1 + y².
+    The derivative is formed from the implementation's own rounded y, as 1 - y² or (1 - y)(1 + y), so its error is
+    relative to 1. With y' = y + r, |(1 - y'²) - (1 - y²)| <= 2|y||r| + r². The square, the difference, the sums of the
+    factored form and the product by dy are at most four roundings of magnitudes up to 1 + y².
     """
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
-        return monotone(np.tanh, arithmetic, z, arithmetic.ulps("tanh"))
+        rounding = compounded(arithmetic, arithmetic.ulps("tanh")) * np.tanh(z.largest)
+        return increasing(np.tanh, arithmetic, z, rounding)
 
     def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
         slope = 1.0 - y.exact**2
         error = 2.0 * np.abs(y.exact) * y.allowed + y.allowed**2
         error = error + 4.0 * (arithmetic.u + arithmetic.u_reference) * (1.0 + y.largest**2)
-        return scaled(arithmetic, dy, Enclosure(exact=slope, allowed=error))
+        return times_slope(arithmetic, dy, Enclosure(exact=slope, allowed=error))
 
 
 class Sigmoid(Activation):
     """
-    1 / (1 + exp(-z)), monotone: the enclosure of z is mapped at its ends, and the error of the formula added.
+    1 / (1 + exp(-z)), increasing, with an error of e(exp) + u + e(divide) relative to y.
 
-    With exp within 3 ulp the sum 1 + e is off by a relative 6u e/(1+e) + u, and the quotient by 2.5 ulp more: at most
-    (6 + 1 + 5) u y. The derivative y (1 - y) is formed from the rounded y: with y' = y + r it is off by at most
-    |1 - 2y||r| + r², and by four roundings of itself.
+    The sum 1 + e has a relative error of at most e(exp) e/(1 + e) + u, and the quotient one of e(divide) more. The
+    derivative y (1 - y) is formed from the rounded y: with y' = y + r its error is at most |1 - 2y||r| + r², and four
+    roundings of itself.
     """
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
         relative = arithmetic.ulps("exp") + arithmetic.u + arithmetic.ulps("divide")
-        return monotone(logistic, arithmetic, z, relative)
+        return increasing(logistic, arithmetic, z, compounded(arithmetic, relative) * logistic(ends(z)[1]))
 
     def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
         slope = y.exact * (1.0 - y.exact)
         error = np.abs(1.0 - 2.0 * y.exact) * y.allowed + y.allowed**2
         error = error + 4.0 * (arithmetic.u + arithmetic.u_reference) * (slope + error)
-        return scaled(arithmetic, dy, Enclosure(exact=slope, allowed=error))
+        return times_slope(arithmetic, dy, Enclosure(exact=slope, allowed=error))
 
 
 class _Softmax(Activation):
@@ -95,12 +95,13 @@ class _Softmax(Activation):
     exp(z_i - max z) / sum_j exp(z_j - max z), over the last axis.
 
     A change of z_i by at most r_i multiplies s_i by at most exp(r_i + max_j r_j). Rounding z_i - max z changes the
-    argument of exp by at most u D_i, D_i = max z - z_i, in the numerator, and by at most u max D in the sum; each exp
-    is off by 3 ulp <= 6u, the sum of n terms by (n-1) u, the quotient (or reciprocal and product) by 2.5 ulp + u <= 6u.
-    All are relative and add in the exponent: s_i' / s_i lies within exp(±(r_i + max r + u (D_i + max D + n + 17))).
+    argument of exp by at most u D_i, D_i = max z - z_i, in the numerator, and by at most u max D in the sum. Each exp
+    has an error of 3 ulp <= 6u, the sum of n terms one of (n-1) u, the quotient (or reciprocal and product) one of
+    2.5 ulp + u <= 6u. All are relative, so their exponents add up: s_i' / s_i is within
+    exp(±(r_i + max r + u (D_i + max D + n + 17))).
 
-    The gradient s_i (dy_i - g), g = sum_j s_j dy_j, is formed from the rounded s, in this form or as s_i dy_i - s_i g:
-    the products and sums are followed with n + 1 roundings for g and four for the rest, relative to s_i (|dy_i| + |g|).
+    The gradient s_i (dy_i - g), g = sum_j s_j dy_j, is formed from the rounded s, in this form or as s_i dy_i - s_i g.
+    g has n + 1 roundings and the rest four, relative to s_i (|dy_i| + |g|).
     """
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:

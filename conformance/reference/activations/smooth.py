@@ -1,8 +1,8 @@
 """
-Smooth activations, on enclosures: exponential, softsign, softplus, silu, gelu, gelu_tanh and log_softmax.
+exponential, softsign, softplus, silu, gelu, gelu_tanh and log_softmax on enclosures: functions without a kink.
 
-silu and gelu are not monotone: over an enclosure of radius r they change by at most L r, with L a bound of their
-derivative over the whole of it, formed from the ends; their derivatives likewise. Nothing is first order.
+silu and gelu are not monotone. Over an enclosure of radius r they change by at most L r, where L bounds their
+derivative over the whole enclosure and is computed from its ends. The same holds of their derivatives.
 Notation: u is the unit roundoff, e(f) the relative error that the contract of f allows, Z the largest |z| inside the
 enclosure, σ the logistic function, Φ and φ the distribution and the density of the standard normal.
 """
@@ -14,65 +14,74 @@ from typing import Final
 
 import numpy as np
 
-from conformance.reference.activations.base import Activation, compounded, ends, growing, logistic, nearest, scaled
+from conformance.reference.activations.base import (
+    Activation,
+    compounded,
+    ends,
+    increasing,
+    logistic,
+    smallest_magnitude,
+    times_slope,
+)
 from conformance.reference.enclosure import U64, Arithmetic, Enclosure, Float64
 
-#: erf and erfc of Python's own C library, which NumPy has not.
+#: NumPy has no erf and erfc; these are those of Python's C library.
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 _erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
-#: Of gelu_tanh: D. Hendrycks, K. Gimpel, "Gaussian Error Linear Units", arXiv:1606.08415.
+#: The constants of gelu_tanh: D. Hendrycks, K. Gimpel, "Gaussian Error Linear Units", arXiv:1606.08415.
 GELU_CUBIC: Final = 0.044715
 GELU_INNER: Final = math.sqrt(2.0 / math.pi)
 
 
 class _Exponential(Activation):
-    """exp(z), growing, within e(exp) of itself; it is its own derivative, from the rounded y or from z once more."""
+    """exp(z), increasing, with an error of e(exp) relative to y. Its derivative is y, or exp(z) computed again."""
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
         _, high = ends(z)
-        return growing(np.exp, arithmetic, z, compounded(arithmetic, arithmetic.ulps("exp")) * np.exp(high))
+        return increasing(np.exp, arithmetic, z, compounded(arithmetic, arithmetic.ulps("exp")) * np.exp(high))
 
     def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
-        return scaled(arithmetic, dy, Enclosure(exact=y.exact, allowed=y.allowed))
+        return times_slope(arithmetic, dy, Enclosure(exact=y.exact, allowed=y.allowed))
 
 
 class _Softsign(Activation):
     """
-    z / (1 + |z|), growing: the sum and the quotient err by u + e(divide), relative to y.
+    z / (1 + |z|), increasing. The sum and the quotient have an error of u + e(divide), relative to y.
 
-    The derivative w², w = 1/(1 + |z|), falls with |z|. Formed as 1/(1 + |z|)², or as w - |z| w² by the quotient's rule
-    with up to two quotients, it errs by 4u + 2e(divide) of the terms, w + |z| w².
+    The derivative is w², w = 1/(1 + |z|), which decreases with |z|. It is formed as 1/(1 + |z|)², or as w - |z| w² with
+    up to two quotients. The error is 4u + 2e(divide) of the terms, w + |z| w².
     """
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
         relative = compounded(arithmetic, arithmetic.u + arithmetic.ulps("divide"))
         rounding = relative * _softsign(z.largest)
-        return growing(_softsign, arithmetic, z, rounding)
+        return increasing(_softsign, arithmetic, z, rounding)
 
     def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
-        exact, steepest, flattest = ((1.0 + each) ** -2.0 for each in (np.abs(z.exact), nearest(z), z.largest))
-        weight = 1.0 / (1.0 + nearest(z))
+        least = smallest_magnitude(z)
+        exact, steepest, flattest = ((1.0 + each) ** -2.0 for each in (np.abs(z.exact), least, z.largest))
+        weight = 1.0 / (1.0 + least)
         relative = compounded(arithmetic, 4.0 * arithmetic.u + 2.0 * arithmetic.ulps("divide"))
         rounding = relative * weight * (1.0 + np.minimum(z.largest * weight, 1.0))
         reach = np.maximum(steepest - exact, exact - flattest)
-        return scaled(arithmetic, dy, Enclosure(exact=exact, allowed=reach + rounding))
+        return times_slope(arithmetic, dy, Enclosure(exact=exact, allowed=reach + rounding))
 
 
 class Softplus(Activation):
     """
-    log(1 + exp(z)) = max(z, 0) + log1p(exp(-|z|)), growing.
+    log(1 + exp(z)) = max(z, 0) + log1p(exp(-|z|)), increasing.
 
-    The relative error of exp passes log1p undiminished at worst, x/((1 + x) log1p(x)) <= 1, and the terms of the sum
-    have one sign: as this, or as log1p(exp(z)), it errs by e(exp) + e(log1p) + u, relative to y.
+    log1p does not increase the relative error of exp, since x/((1 + x) log1p(x)) <= 1. The terms of the sum have one
+    sign. So this form, and log1p(exp(z)), have an error of e(exp) + e(log1p) + u, relative to y.
 
-    The derivative σ(z) is formed from z, within e(exp) + u + e(divide), or as exp(z - y) from the rounded y, whose
-    exponent is then off by the error of y and u|z - y|, with y - z = softplus(-z).
+    The derivative σ(z) is formed from z, with an error of e(exp) + u + e(divide), or as exp(z - y) from the rounded y.
+    The error of this exponent is that of y and u|z - y|, with y - z = softplus(-z).
     """
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
         relative = compounded(arithmetic, arithmetic.ulps("exp") + arithmetic.ulps("log1p") + arithmetic.u)
-        return growing(_softplus, arithmetic, z, relative * _softplus(ends(z)[1]))
+        return increasing(_softplus, arithmetic, z, relative * _softplus(ends(z)[1]))
 
     def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
         low, high = ends(z)
@@ -80,23 +89,23 @@ class Softplus(Activation):
         exponent = own * _softplus(high) + compounded(arithmetic, arithmetic.u) * _softplus(-low)
         from_y = np.expm1(exponent + compounded(arithmetic, arithmetic.ulps("exp")))
         relative = np.maximum(compounded(arithmetic, _logistic_error(arithmetic)), from_y)
-        return scaled(arithmetic, dy, growing(logistic, arithmetic, z, relative * logistic(high)))
+        return times_slope(arithmetic, dy, increasing(logistic, arithmetic, z, relative * logistic(high)))
 
 
 class Silu(Activation):
     """
-    z σ(z), as this or as z/(1 + exp(-z)): e(exp) + u + e(divide) of σ, and u for the product, relative to Z σ.
+    z σ(z), or z/(1 + exp(-z)). The error of σ is e(exp) + u + e(divide), that of the product u, relative to Z σ.
 
-    Its derivative σ(1 + z(1 - σ)) is at most σ(1 + Z(1 - σ)) in magnitude and at most 1.1 anywhere, the second
-    derivative, σ(1 - σ)(2 + z(1 - 2σ)), at most σ(1 - σ)(2 + Z) and 1/2. It is formed from the rounded σ: 1 - σ then
-    errs relative to 1. With five sums and products around it that comes to e(exp) + 6u + e(divide) of σ(1 + Z).
+    The derivative σ(1 + z(1 - σ)) is at most σ(1 + Z(1 - σ)) in magnitude and at most 1.1 anywhere. The second
+    derivative σ(1 - σ)(2 + z(1 - 2σ)) is at most σ(1 - σ)(2 + Z) and 1/2. The derivative is formed from the rounded σ,
+    so the error of 1 - σ is relative to 1. With five sums and products it is e(exp) + 6u + e(divide) of σ(1 + Z).
     """
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
         low, high = ends(z)
         steepest = np.minimum(1.1, logistic(high) * (1.0 + z.largest * logistic(-low)))
         rounding = compounded(arithmetic, _logistic_error(arithmetic) + arithmetic.u) * z.largest * logistic(high)
-        return _moved(arithmetic, z, z.exact * logistic(z.exact), steepest, rounding)
+        return _with_slope_bound(arithmetic, z, z.exact * logistic(z.exact), steepest, rounding)
 
     def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
         low, high = ends(z)
@@ -104,22 +113,22 @@ class Silu(Activation):
         most_bent = np.minimum(0.5, logistic(high) * logistic(-low) * (2.0 + z.largest))
         relative = compounded(arithmetic, _logistic_error(arithmetic) + 5.0 * arithmetic.u)
         rounding = relative * logistic(high) * (1.0 + z.largest)
-        return scaled(arithmetic, dy, _moved(arithmetic, z, exact, most_bent, rounding))
+        return times_slope(arithmetic, dy, _with_slope_bound(arithmetic, z, exact, most_bent, rounding))
 
 
 class Gelu(Activation):
     """
     z Φ(z), as z/2 (1 + erf(z/√2)) or as z/2 erfc(-z/√2).
 
-    z/√2 is off by a relative δ = u + max(u, e(divide)), which moves Φ by at most δ Z φ. erf is off relative to itself,
-    so that (1 + erf)/2 is off by an absolute e(erf)/2 however small Φ is; erfc is relative to Φ. Both are in use: with
-    E = max(e(erf), e(erfc)) + 2u the error of Φ is at most δ Z φ + E max(Φ, |erf|/2), and z times it absolute in the
-    left tail.
+    z/√2 has a relative error of δ = u + max(u, e(divide)), which changes Φ by at most δ Z φ. The error of (1 + erf)/2
+    is an absolute e(erf)/2 however small Φ is; that of erfc is relative to Φ. Both forms are in use. With
+    E = max(e(erf), e(erfc)) + 2u the error of Φ is at most δ Z φ + E max(Φ, |erf|/2), which is absolute in the left
+    tail.
 
-    The derivative Φ + z φ is at most 1.13 in magnitude, the second one, φ (2 - z²), at most 0.8. φ is exp of a rounded
-    square, whose error 2δ + u of z²/2 is one of the exponent; exp, three constants and four products come on top.
+    The derivative Φ + z φ is at most 1.13 in magnitude, and the second derivative φ (2 - z²) at most 0.8. φ is exp of a
+    rounded square. The error of this exponent is 2δ + u of z²/2. exp, three constants and four products are added.
 
-    `root` is what z is multiplied by in place of √(1/2). It is near that, so that the bounds above hold of it as well.
+    `root` replaces √(1/2). It is so near to √(1/2) that these bounds hold for it.
     """
 
     def __init__(self, *, root: float = math.sqrt(0.5)) -> None:
@@ -127,31 +136,31 @@ class Gelu(Activation):
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
         cdf, cdf_error = self._cdf(arithmetic, z)
-        steepest = np.minimum(1.13, cdf + z.largest * _density(nearest(z)))
+        steepest = np.minimum(1.13, cdf + z.largest * _density(smallest_magnitude(z)))
         rounding = z.largest * (cdf_error + compounded(arithmetic, 2.0 * arithmetic.u) * (cdf + cdf_error))
-        return _moved(arithmetic, z, z.exact * _normal_cdf(self._ratio * z.exact), steepest, rounding)
+        return _with_slope_bound(arithmetic, z, z.exact * _normal_cdf(self._ratio * z.exact), steepest, rounding)
 
     def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
         u = arithmetic.u
         cdf, cdf_error = self._cdf(arithmetic, z)
-        most_bent = np.minimum(0.8, _density(nearest(z)) * (2.0 + z.largest**2))
+        most_bent = np.minimum(0.8, _density(smallest_magnitude(z)) * (2.0 + z.largest**2))
         exponent = compounded(arithmetic, 2.0 * self._argument(arithmetic) + u) * z.largest**2 / 2.0
-        density = z.largest * _density(nearest(z))
+        density = z.largest * _density(smallest_magnitude(z))
         density_error = density * np.expm1(exponent + compounded(arithmetic, arithmetic.ulps("exp") + 7.0 * u))
         total = cdf + cdf_error + density + density_error
         rounding = cdf_error + density_error + compounded(arithmetic, 2.0 * u) * total
         moved = self._ratio * z.exact
         exact = _normal_cdf(moved) + moved * _density(moved)
-        return scaled(arithmetic, dy, _moved(arithmetic, z, exact, most_bent, rounding))
+        return times_slope(arithmetic, dy, _with_slope_bound(arithmetic, z, exact, most_bent, rounding))
 
     def _argument(self, arithmetic: Arithmetic) -> float:
         return arithmetic.u + max(arithmetic.u, arithmetic.ulps("divide"))
 
     def _cdf(self, arithmetic: Arithmetic, z: Enclosure) -> tuple[Float64, Float64]:
-        """Return the largest Φ over the enclosure, and how far the rounded one may be off."""
+        """Return the largest Φ over the enclosure, and the allowed error of Φ."""
         cdf = _normal_cdf(ends(z)[1])
         off = compounded(arithmetic, self._argument(arithmetic))
-        moved = off * z.largest * _density(nearest(z) * (1.0 - off))
+        moved = off * z.largest * _density(smallest_magnitude(z) * (1.0 - off))
         relative = compounded(arithmetic, max(arithmetic.ulps("erf"), arithmetic.ulps("erfc")) + 2.0 * arithmetic.u)
         largest = np.maximum(cdf, _erf(z.largest * math.sqrt(0.5)) / 2.0)
         return cdf, moved + relative * (largest + moved)
@@ -161,15 +170,15 @@ class GeluTanh(Activation):
     """
     z T(z), T = (1 + tanh a)/2 = σ(2a), a = c (z + k z³), c = √(2/π).
 
-    The terms of a have one sign: z is off by 3u, k z³ by 5u + max(2u, e(pow)), which together move a by d and T by at
-    most d sech²(a)/2. tanh is off relative to itself, 1 + tanh absolutely: e(tanh) + u of max(T, |tanh|/2); as σ(2a)
-    the contracts of exp and division count.
+    The terms of a have one sign. c z has an error of 3u, and c k z³ one of 5u + max(2u, e(pow)). Together they change a
+    by d, and T by at most d sech²(a)/2. The error of 1 + tanh is absolute: e(tanh) + u of max(T, |tanh|/2). If T is
+    formed as σ(2a), the contracts of exp and division count.
 
-    The derivative is T + z/2 sech²(a) a', a' = c (1 + 3k z²), with sech² formed from the rounded tanh as 1 - tanh², in
-    error relative to 1; up to ten roundings and e(pow) in the factors. Over an enclosure sech² is largest where |z| is
-    smallest, and the second derivative at most sech² (a' + Z (a'² + a''/2)).
+    The derivative is T + z/2 sech²(a) a', a' = c (1 + 3k z²). sech² is formed from the rounded tanh as 1 - tanh², with
+    an error relative to 1. The factors add up to ten roundings and e(pow). Over an enclosure sech² is largest where |z|
+    is smallest, and the second derivative is at most sech² (a' + Z (a'² + a''/2)).
 
-    `inner` and `cubic` stand in place of c and k.
+    `inner` and `cubic` replace c and k.
     """
 
     def __init__(self, *, inner: float = GELU_INNER, cubic: float = GELU_CUBIC) -> None:
@@ -185,7 +194,7 @@ class GeluTanh(Activation):
         cdf, cdf_error, _, flat = self._parts(arithmetic, z)
         steepest = cdf + z.largest * flat * self._inner_slope(z.largest) / 2.0
         rounding = z.largest * (cdf_error + compounded(arithmetic, 2.0 * arithmetic.u) * (cdf + cdf_error))
-        return _moved(arithmetic, z, z.exact * logistic(2.0 * self._inner(z.exact)), steepest, rounding)
+        return _with_slope_bound(arithmetic, z, z.exact * logistic(2.0 * self._inner(z.exact)), steepest, rounding)
 
     def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
         u = arithmetic.u
@@ -203,15 +212,15 @@ class GeluTanh(Activation):
         rounding = rounding + compounded(arithmetic, 2.0 * u) * total
         inner = self._inner(z.exact)
         exact = logistic(2.0 * inner) + z.exact / 2.0 * _sech_squared(inner) * self._inner_slope(z.exact)
-        return scaled(arithmetic, dy, _moved(arithmetic, z, exact, most_bent, rounding))
+        return times_slope(arithmetic, dy, _with_slope_bound(arithmetic, z, exact, most_bent, rounding))
 
     def _parts(self, arithmetic: Arithmetic, z: Enclosure) -> tuple[Float64, Float64, Float64, Float64]:
-        """Return the largest T, its error, the error of a, and the largest sech² of any a computed."""
+        """Return the largest T, its allowed error, that of a, and the largest sech² of any a that is computed."""
         u = arithmetic.u
         cubic = compounded(arithmetic, 5.0 * u + max(2.0 * u, arithmetic.ulps("pow")))
         moved = compounded(arithmetic, 3.0 * u) * z.largest + cubic * self._cubic * z.largest**3
         moved = self._outer * moved
-        flat = _sech_squared(np.maximum(self._inner(nearest(z)) - moved, 0.0))
+        flat = _sech_squared(np.maximum(self._inner(smallest_magnitude(z)) - moved, 0.0))
         cdf = logistic(2.0 * self._inner(ends(z)[1]))
         relative = compounded(arithmetic, max(arithmetic.ulps("tanh") + u, _logistic_error(arithmetic)))
         largest = np.maximum(cdf, np.tanh(self._inner(z.largest)) / 2.0)
@@ -223,13 +232,13 @@ class _LogSoftmax(Activation):
     """
     z_i - max z - log Σ_j exp(z_j - max z), over the last axis.
 
-    log Σ exp moves by at most max r, whatever the enclosure, so y_i by r_i + max r. With D_i = max z - z_i the
-    difference errs by u D_i. In the sum S >= 1 the exponents are off by u max D, exp by e(exp), and n terms by a factor
-    of (1 ± u) each: all are factors of S, and their exponents an absolute error of log S. log itself errs by e(log) log
-    S, the last difference by u (D_i + log S).
+    log Σ exp changes by at most max r over the enclosure, so y_i by r_i + max r. With D_i = max z - z_i the difference
+    has an error of u D_i. In the sum S >= 1 the exponents have an error of u max D, each exp one of e(exp), and each of
+    the n terms changes S by a factor of 1 ± u. All are factors of S, so their sum is an absolute error of log S. log
+    has an error of e(log) log S, and the last difference one of u (D_i + log S).
 
-    The gradient dy_i - s_i G, G = Σ dy, has s = exp(y) from the rounded y, or from z as softmax does: its exponent is
-    off by no more than y is, and exp, a quotient and two roundings come on top. G is a sum of n terms.
+    The gradient is dy_i - s_i G, G = Σ dy. s is exp(y) from the rounded y, or formed from z as softmax does. The error
+    of its exponent is at most that of y. exp, a quotient and two roundings are added. G is a sum of n terms.
     """
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
@@ -265,14 +274,25 @@ class _LogSoftmax(Activation):
         return Enclosure(exact=dy.exact - share * total, allowed=allowed * (1.0 + 32.0 * U64) + floor)
 
 
-def _moved(arithmetic: Arithmetic, z: Enclosure, exact: Float64, slope: Float64, rounding: Float64) -> Enclosure:
-    """Return the enclosure of a function that errs by `rounding`, its derivative at most `slope` in magnitude."""
+def _with_slope_bound(
+    arithmetic: Arithmetic, z: Enclosure, exact: Float64, slope: Float64, rounding: Float64
+) -> Enclosure:
+    """
+    Return the enclosure of the values of a function that need not be monotone.
+
+    Args:
+        arithmetic: how the implementation rounds.
+        z: the enclosure of the argument.
+        exact: the function's values at the centres of z.
+        slope: the largest magnitude of the derivative over z.
+        rounding: the largest error of the implementation for a given argument.
+    """
     floor = 4.0 * arithmetic.floor * (1.0 + z.largest)
     return Enclosure(exact=exact, allowed=(slope * z.allowed + rounding) * (1.0 + 32.0 * U64) + floor)
 
 
 def _logistic_error(arithmetic: Arithmetic) -> float:
-    """Return what exp, a sum and a quotient may be off by, relative to σ."""
+    """Return the sum of the relative errors of exp, a sum and a quotient: the error of σ."""
     return arithmetic.ulps("exp") + arithmetic.u + arithmetic.ulps("divide")
 
 
@@ -293,7 +313,7 @@ def _density(z: Float64) -> Float64:
 
 
 def _sech_squared(a: Float64) -> Float64:
-    # Beyond 300 it is less than any number of any format here, and cosh would soon overflow.
+    # Beyond 300 the result is 0 in every format, and cosh would overflow from 710 on.
     return np.cosh(np.minimum(np.abs(a), 300.0)) ** -2.0
 
 

@@ -1,24 +1,24 @@
 """
-The deterministic inputs and weights of a case: what every implementation is asked, on every machine.
+The draws of a case: its inputs and weights, the same for every implementation on every machine.
 
-A draw follows from the case's content alone. Its canonical form, hashed, keys a counter-based generator (Philox), whose
-raw bits are mapped to numbers by this package. The mapping is pinned by tests, since NumPy's distributions may change.
-Nothing here knows an expected value or an implementation.
+A draw follows from the content of the case. The hash of its canonical form is the key of a counter-based generator
+(Philox), and this package maps the raw bits to numbers. Tests pin the mapping, since NumPy's distributions may change.
 
-The lanes, each with what it proves:
-
-`exact` (`conformance.reference.lanes.exact`): numbers on a grid, every sum of which is exact in any order; a right
-layer has no error at all. `uniform`, `wide` and `cancelling` (`conformance.reference.lanes.uniform`): numbers with all
-their bits, of one scale, of scales far apart, or such that results nearly vanish. `special` and `denormal`
-(`conformance.reference.lanes.special`): what is not finite, and what lies below the normal range. `literal`: arrays
-that the row itself gives. `shapes` has no values at all.
+- `exact` (`conformance.reference.lanes.exact`): numbers on a grid whose sums are exact in any order. A right layer has
+  no error.
+- `uniform`, `wide` and `cancelling` (`conformance.reference.lanes.uniform`): numbers with all bits of the dtype, of one
+  scale, of scales far apart, or with results that nearly cancel.
+- `special` and `denormal` (`conformance.reference.lanes.special`): infinities and NaN, and numbers below the normal
+  range.
+- `literal`: arrays of the row.
+- `shapes`: no values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -43,34 +43,35 @@ _DRAWN: Final[Mapping[str, Callable[[Plan], Iterator[Draw]]]] = {
 
 def draws(case: Case, index: int = 0) -> tuple[Draw, ...]:
     """
-    Return the draws of a case; `index` counts the times the case is asked (`--draws`).
+    Return the draws of a case.
+
+    - `index`: with `--draws` the number of the run of the case, from 0.
 
     Raises:
-        NoDraw: the case's units or axes are not numbers a layer can have, or its numbers cannot be made exact.
+        NoDraw: a layer cannot have the units or axes of the case, or its sums cannot be exact.
     """
     plan = Plan.of(case, index)
     if case.lane == "shapes":
         raise NoDraw("the lane shapes has no values")
     if case.data is not None:
-        given = _literal_draw(plan, case.data)
-        return (given, _negated(given))
+        literal = _literal_draw(plan, case.data)
+        return (literal, _negated(literal))
     return tuple(_DRAWN[case.lane](plan))
 
 
 @np.errstate(over="ignore")
 def _literal_draw(plan: Plan, data: Data) -> Draw:
-    """Return the arrays of the row, rounded to the dtype; exact where every sum of theirs is."""
+    """Return the arrays of the row, rounded to the dtype. The draw is exact if each of its sums is."""
 
     def array(numbers: Numbers, shape: tuple[int, ...]) -> Array:
-        filled: Any = np.broadcast_to(np.array(numbers, np.float64), shape)
-        return np.ascontiguousarray(filled).reshape(shape).astype(plan.format.dtype)
+        return np.full(shape, np.array(numbers, np.float64), np.float64).astype(plan.format.dtype)
 
     shapes = zip(plan.features, plan.units, strict=True)
     biases = zip(data.biases, plan.units, strict=True)
     dy = Stream(plan.digest, "literal", "dy").integers(1, 3, plan.dy_shape).astype(plan.format.dtype)
     operands = Draw(
         name="literal",
-        x=plan.fed(array(data.x, plan.x_shape)),
+        x=plan.as_input(array(data.x, plan.x_shape)),
         kernels=tuple(array(each, shape) for each, shape in zip(data.kernels, shapes, strict=True)),
         biases=tuple(None if each is None else array(each, (units,)) for each, units in biases),
         dy=dy if data.dy is None else array(data.dy, plan.dy_shape),
@@ -81,12 +82,12 @@ def _literal_draw(plan: Plan, data: Data) -> Draw:
 
 
 def _negated(draw: Draw) -> Draw:
-    """Return the draw with the other sign on all its weights: what a layer is given new weights by."""
+    """Return the draw with the other sign on all its weights, from which a layer gets new weights."""
     biases = tuple(None if each is None else -each for each in draw.biases)
     return replace(draw, name="weights negated", kernels=tuple(-each for each in draw.kernels), biases=biases)
 
 
 def _of_integers(draw: Draw) -> bool:
-    """Return whether all numbers are integers, of which `is_exact` bounds the sums."""
+    """Return whether all numbers are integers, as `is_exact` assumes."""
     arrays = (draw.x, *draw.kernels, *(each for each in draw.biases if each is not None), draw.dy)
     return all(bool((np.isfinite(each) & (each == np.round(each))).all()) for each in arrays)

@@ -1,13 +1,13 @@
 """
-The exact lane: small numbers on a grid, with one operand made as wide as the sums it enters allow.
+The exact lane: small numbers on a grid, with one operand as wide as its sums allow.
 
-Every product and partial sum is exact in the arithmetic used, whatever the order; that is checked on the drawn data
-(`conformance.reference.draw.is_exact`), not assumed. This module knows no expected value and no implementation.
+Every product and partial sum is exact in the arithmetic of the case, in any order.
+`conformance.reference.draw.is_exact` checks this on the drawn numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -26,32 +26,32 @@ from conformance.reference.draw import (
 )
 from conformance.stream import Stream
 
-#: Bits an odd integer needs so that the next narrower format in use cannot hold it: float32 has 24, TF32 11, the widest
-#: of the formats of 8 bits 4.
+#: The bits of an odd integer that the next narrower format in use cannot represent: float32 has 24, TF32 11, the widest
+#: format of 8 bits 4.
 MEDIUM_BITS: Final = {"float64": 25, "float32": 12, "float16": 5, "bfloat16": 5}
-#: How many entries of the wide operand are wide, at most; the sums they enter must stay exact.
+#: The most entries of the wide operand that are wide; their sums must stay exact.
 MOST_WIDE: Final = {"float64": 256, "float32": 256, "float16": 2, "bfloat16": 2}
 
 
 def exact_draws(plan: Plan) -> Iterator[Draw]:
-    """Yield a draw for each operand made wide: x, every kernel, and dy together with the last bias."""
+    """Yield a draw for each wide operand: x, every kernel, and dy together with the last bias."""
     operands = ("x", *(f"kernel {layer}" for layer in range(len(plan.units))), "dy")
     for wide in operands:
-        # An input of another dtype holds small integers alone.
+        # An input of another dtype has small integers only.
         if wide != "x" or plan.input_dtype is None:
             yield _exact_draw(plan, wide)
 
 
 def _exact_draw(plan: Plan, wide: str) -> Draw:
     """
-    Return a draw with one operand as wide as the sums it enters allow.
+    Return a draw with one operand as wide as its sums allow.
 
-    The width of the widest entry is found by bisection over the number of bits, each candidate checked on its data.
+    A bisection over the number of bits finds the width of the widest entry. Each candidate is checked on its numbers.
     """
     fallback: Draw | None = None
     for attempt in range(ATTEMPTS):
-        small = _Small.drawn(plan, wide, attempt)
-        # From the full significand down to no wide entry at all, which is always exact for shapes a row may have.
+        small = _SmallDraw.draw(plan, wide, attempt)
+        # From no wide entry, which is exact for all shapes that a row may have, to the full significand.
         widths = [0, *range(MEDIUM_BITS[plan.dtype], plan.format.significand + 1)]
         low, high = 0, len(widths) - 1
         best = small.widened(0)
@@ -78,7 +78,8 @@ def _with_wide_bias(plan: Plan, draw: Draw, stream: Stream) -> Draw:
     """
     Return the draw with one entry of the last bias as wide as its sum allows.
 
-    The last bias enters no gradient, so it may be wide beside a wide dy. A relu's is left: it decides where it is flat.
+    The last bias enters no gradient, so that it may be wide together with dy. The bias of relu stays as it is, since it
+    decides where relu is flat.
     """
     bias = draw.biases[-1]
     if bias is None or bias.size == 0 or plan.activations[-1] != "linear":
@@ -94,98 +95,107 @@ def _with_wide_bias(plan: Plan, draw: Draw, stream: Stream) -> Draw:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Small:
-    """A draw of small numbers, in units of the grid, into which wide entries can be put."""
+class _SmallWeights:
+    """Small kernels and biases of a stack, as integers."""
 
-    plan: Plan
-    wide: str
-    stream_key: tuple[object, ...]
-    x: Integers
     kernels: tuple[Integers, ...]
+    #: In units of 1/grid of their layer.
     biases: tuple[Integers | None, ...]
     grids: tuple[int, ...]
-    dy: Integers
 
     @classmethod
-    def drawn(cls, plan: Plan, wide: str, attempt: int) -> _Small:
-        key = ("exact", wide, attempt)
-
-        def stream(*purpose: object) -> Stream:
-            return Stream(plan.digest, *key, *purpose)
-
+    def draw(cls, plan: Plan, wide: str, stream: Callable[..., Stream]) -> _SmallWeights:
+        """Return weights from streams by their purpose, for a draw with the operand `wide` made wide."""
         kernels: list[Integers] = []
         biases: list[Integers | None] = []
         grids: list[int] = []
         grid = 1
         for layer, (features, units) in enumerate(zip(plan.features, plan.units, strict=True)):
             dense = len(plan.units) == 1 or (layer == 0 and wide in ("x", "kernel 0"))
-            kernel = _few(stream("kernel", layer), features, units, dense=dense and not plan.is_short)
-            bias = None
-            relu = plan.activations[layer] == "relu"
-            if plan.use_bias[layer]:
-                bias = stream("bias", layer).permutation(units) - units // 2
-                if plan.is_short:
-                    # What is added to a sum may not use up the few bits a result has.
-                    bias = bias % (3 if len(plan.units) > 1 else 2 ** (plan.format.significand - 3))
-                if any(wide == f"kernel {later}" for later in range(layer + 1, len(plan.units))):
-                    # What feeds a wide kernel has to be small; the other draws have distinct biases here.
-                    bias = bias % 3
-                if relu:
-                    # Between the points of the grid, so that no z is 0.
-                    grid *= 2
-                    bias = 2 * bias + 1
-                else:
-                    bias = bias + (bias >= 0)
-            kernels.append(kernel)
+            kernels.append(_signs(stream("kernel", layer), features, units, dense=dense and not plan.is_short))
+            bias = _small_bias(plan, wide, layer, stream("bias", layer)) if plan.use_bias[layer] else None
+            if bias is not None and plan.activations[layer] == "relu":
+                # Between the points of the grid, so that no z is 0.
+                grid *= 2
+                bias = 2 * bias + 1
+            elif bias is not None:
+                bias = bias + (bias >= 0)
             biases.append(bias)
             grids.append(grid)
+        return cls(kernels=tuple(kernels), biases=tuple(biases), grids=tuple(grids))
+
+
+def _small_bias(plan: Plan, wide: str, layer: int, stream: Stream) -> Integers:
+    bias = stream.permutation(plan.units[layer]) - plan.units[layer] // 2
+    if plan.is_short:
+        # A term of a sum must not use up the few bits that a result has.
+        bias = bias % (3 if len(plan.units) > 1 else 2 ** (plan.format.significand - 3))
+    if any(wide == f"kernel {later}" for later in range(layer + 1, len(plan.units))):
+        # The input of a wide kernel has to be small; the other draws have distinct biases here.
+        bias = bias % 3
+    return bias
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _SmallDraw:
+    """A draw of small integers, into which wide entries can be put."""
+
+    plan: Plan
+    #: The operand that gets wide entries.
+    wide: str
+    stream_key: tuple[object, ...]
+    weights: _SmallWeights
+    x: Integers
+    dy: Integers
+
+    @classmethod
+    def draw(cls, plan: Plan, wide: str, attempt: int) -> _SmallDraw:
+        """Return the draw of an attempt."""
+        key = ("exact", wide, attempt)
+
+        def stream(*purpose: object) -> Stream:
+            return Stream(plan.digest, *key, *purpose)
+
+        weights = _SmallWeights.draw(plan, wide, stream)
         most = 1 if plan.is_short and wide != "x" else 2
         x = stream("x").integers(-most, most, plan.x_shape)
         if plan.activations[0] == "relu" and not plan.use_bias[0] and plan.features[0] > 0:
             # Without a bias: an odd first product and even ones elsewhere give an odd sum, which is never 0.
-            x, kernels[0] = 2 * x, 2 * kernels[0]
+            x, kernel = 2 * x, 2 * weights.kernels[0]
             bits = 1 if plan.is_short else 2
             x[..., 0] = stream("odd x").odd(bits, x.shape[:-1])
-            kernels[0][0, :] = stream("odd kernel").odd(bits, (plan.units[0],))
+            kernel[0, :] = stream("odd kernel").odd(bits, (plan.units[0],))
+            weights = replace(weights, kernels=(kernel, *weights.kernels[1:]))
         dy = stream("dy").integers(-1, 1, (plan.positions, plan.units[-1]))
-        speaking = MOST_WIDE[plan.dtype]
-        if plan.positions > speaking:
-            # Positions beyond these have no part in the gradients of this draw, so that wide sums over them stay exact.
-            dy[np.sort(stream("silent").permutation(plan.positions)[speaking:])] = 0
-        return cls(
-            plan=plan,
-            wide=wide,
-            stream_key=key,
-            x=plan.fed(x),
-            kernels=tuple(kernels),
-            biases=tuple(biases),
-            grids=tuple(grids),
-            dy=dy,
-        )
+        most_nonzero = MOST_WIDE[plan.dtype]
+        if plan.positions > most_nonzero:
+            # The other positions have no gradient in this draw, so that wide sums over the positions stay exact.
+            dy[np.sort(stream("silent").permutation(plan.positions)[most_nonzero:])] = 0
+        return cls(plan=plan, wide=wide, stream_key=key, weights=weights, x=plan.as_input(x), dy=dy)
 
     def widened(self, bits: int) -> Draw:
-        """Return the draw whose widest entry has `bits` bits, its fellows the medium number; with 0 none is wide."""
+        """Return the draw whose widest entry has `bits` bits and the others `MEDIUM_BITS`; with 0 no entry is wide."""
         stream = Stream(self.plan.digest, *self.stream_key, "wide")
         x, dy = as_matrix(self.x).copy(), self.dy.copy()
-        kernels = [each.copy() for each in self.kernels]
+        kernels = [each.copy() for each in self.weights.kernels]
         if bits:
-            speaking = np.flatnonzero(np.any(dy != 0, axis=1))
+            with_gradient = np.flatnonzero(np.any(dy != 0, axis=1))
             if self.wide == "x":
-                _widen(stream, x, bits, self.plan, rows=speaking, columns=self._seen(kernels[0].T))
+                _widen(stream, x, bits, self.plan, rows=with_gradient, columns=self._nonzero_columns(kernels[0].T))
                 if self.plan.broadcast and len(self.plan.x_shape) > 1:
-                    x = self.plan.fed(x.reshape(self.plan.x_shape)).reshape(x.shape)
+                    x = self.plan.as_input(x.reshape(self.plan.x_shape)).reshape(x.shape)
             elif self.wide == "dy":
-                _widen(stream, dy, bits, self.plan, rows=speaking, columns=np.arange(dy.shape[1]))
+                _widen(stream, dy, bits, self.plan, rows=with_gradient, columns=np.arange(dy.shape[1]))
             else:
                 layer = int(self.wide.split()[1])
                 last, first = layer == len(kernels) - 1, layer == 0
-                rows = self._seen(dy) if last else np.arange(kernels[layer].shape[1])
-                columns = self._seen(x) if first else np.arange(kernels[layer].shape[0])
+                rows = self._nonzero_columns(dy) if last else np.arange(kernels[layer].shape[1])
+                columns = self._nonzero_columns(x) if first else np.arange(kernels[layer].shape[0])
                 _widen(stream, kernels[layer].T, bits, self.plan, rows=rows, columns=columns)
         dtype = self.plan.format.dtype
         biases = [
             None if bias is None else (bias / grid).astype(dtype)
-            for bias, grid in zip(self.biases, self.grids, strict=True)
+            for bias, grid in zip(self.weights.biases, self.weights.grids, strict=True)
         ]
         return Draw(
             name=f"{self.wide} wide" if bits else f"{self.wide} narrow",
@@ -196,23 +206,23 @@ class _Small:
             exact=True,
         )
 
-    def _seen(self, operand: Integers) -> Integers:
+    def _nonzero_columns(self, operand: Integers) -> Integers:
         """
-        Return the columns of what a wide entry is multiplied by in which there is a number other than 0.
+        Return the columns, of the operand that multiplies the wide entries, that have a number other than 0.
 
-        Where kernels are sparse and wide entries few they could all be multiplied by nothing. Where they are many,
-        every column is taken.
+        The 16-bit formats have sparse kernels and few wide entries, which could all be multiplied by 0. The other
+        formats have many wide entries, and every column is returned.
         """
         if not self.plan.is_short:
             return np.arange(operand.shape[1])
         return np.flatnonzero(np.any(operand != 0, axis=0))
 
 
-def _few(stream: Stream, features: int, units: int, *, dense: bool) -> Integers:
+def _signs(stream: Stream, features: int, units: int, *, dense: bool) -> Integers:
     """
-    Return a kernel of 0 and ±1: mostly nonzero, or with two nonzero entries a column so that sums stay small.
+    Return a kernel of 0 and ±1: mostly nonzero, or with two nonzero entries in each column so that sums stay small.
 
-    Where it is sparse every feature is used by some unit as long as there are enough units.
+    In a sparse kernel every feature enters some unit as long as there are enough units.
     """
     signs = 2 * stream.integers(0, 1, (features, units)) - 1
     if dense or features == 0 or units == 0:
@@ -230,13 +240,13 @@ def _widen(stream: Stream, operand: Integers, bits: int, plan: Plan, *, rows: In
     """
     Put one wide odd entry into each of the given rows of a (rows, columns) operand, in one of the given columns.
 
-    The first has `bits` bits, the others as few as `MEDIUM_BITS` of the dtype. Columns are taken in turn, so that no
-    column gets more than its share.
+    The first entry has `bits` bits, the others `MEDIUM_BITS` of the dtype. The entries go to the columns in turn, so
+    that each column gets about the same number.
     """
     if rows.size == 0 or columns.size == 0:
         return
     chosen = rows[stream.permutation(rows.size)][: MOST_WIDE[plan.dtype]]
-    taken = columns[stream.permutation(columns.size)][np.arange(chosen.size) % columns.size]
+    targets = columns[stream.permutation(columns.size)][np.arange(chosen.size) % columns.size]
     entries = stream.odd(MEDIUM_BITS[plan.dtype], (chosen.size,))
     entries[0] = stream.odd(bits, (1,))[0]
-    operand[chosen, taken] = entries
+    operand[chosen, targets] = entries

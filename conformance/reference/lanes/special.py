@@ -1,14 +1,11 @@
 """
-Lanes beyond the ordinary numbers: `special`, infinities and NaN, and `denormal`, numbers below the normal range.
+The lanes `special`, with infinities and NaN, and `denormal`, with numbers below the normal range.
 
-`special`: small integers as on the exact lane, with infinities and NaN among them, or with one product that overflows.
-Where what comes out is not finite, IEEE 754 leaves no choice, whatever the order, since a sum that meets NaN, or
-infinities of both signs, is NaN in any order.
-
-`denormal`: all numbers are positive, so that whatever an implementation flushes to zero, operands, products or results,
-its answer lies between 0 and the one in which all is kept. Both ends are right; which one is seen is recorded.
-
-This module knows no expected value and no implementation.
+- `special`: small integers as on the exact lane, some of which are replaced by infinities and NaN, or one product
+  overflows. IEEE 754 determines each result that is not finite, in any order of the terms: a sum with NaN, or with
+  infinities of both signs, is NaN in any order.
+- `denormal`: all numbers are positive. An implementation may flush operands, products or results to zero; its answer is
+  between 0 and the answer without a flush. Both ends are right.
 """
 
 from __future__ import annotations
@@ -23,7 +20,7 @@ import numpy as np
 from conformance.reference.draw import Array, Draw, Plan, as_matrix, is_exact
 from conformance.stream import Stream
 
-#: In the order in which they are put in.
+#: In the order in which they replace numbers.
 _SPECIAL: Final = (np.inf, -np.inf, np.nan)
 
 
@@ -53,7 +50,7 @@ def _small(plan: Plan, lane: str, low: int = -2) -> Draw:
     shapes = list(zip(plan.features, plan.units, strict=True))
     draw = Draw(
         name=lane,
-        x=plan.fed(nonzero(drawn("x"), plan.x_shape)),
+        x=plan.as_input(nonzero(drawn("x"), plan.x_shape)),
         kernels=tuple(
             drawn("kernel", n).integers(low, 2, each).astype(plan.format.dtype) for n, each in enumerate(shapes)
         ),
@@ -63,25 +60,25 @@ def _small(plan: Plan, lane: str, low: int = -2) -> Draw:
         dy=nonzero(drawn("dy"), plan.dy_shape),
         exact=False,
     )
-    # Long sums of small integers are rounded too, in a format of few bits.
+    # In a format of few bits long sums of small integers are rounded as well.
     return replace(draw, exact=is_exact(draw, plan.activations, plan.format))
 
 
 def _x_not_finite(plan: Plan, small: Draw) -> Draw:
-    """Return the draw with one special number in each of up to three positions, the first of them left as it is."""
+    """Return the draw with one special number in each of up to three positions. The first of several has none."""
     x = as_matrix(small.x).copy()
     if x.size:
         rows = np.arange(1, x.shape[0])[: len(_SPECIAL)] if x.shape[0] > 1 else np.zeros(1, np.int64)
         columns = Stream(plan.digest, "special", "columns").integers(0, x.shape[1] - 1, (rows.size,))
         x[rows, columns] = _SPECIAL[: rows.size]
-    return replace(small, name="x not finite", x=plan.fed(x.reshape(plan.x_shape)))
+    return replace(small, name="x not finite", x=plan.as_input(x.reshape(plan.x_shape)))
 
 
 def _kernel_not_finite(plan: Plan, small: Draw) -> Draw:
     """
-    Return the draw with one special number in each of up to three units, the first of them left as it is.
+    Return the draw with one special number in each of up to three units. The first of several units has none.
 
-    At the first of several positions x is 0 where the kernel is not finite: 0 times infinity is NaN.
+    At the first of several positions x is 0 where the kernel is not finite, since 0 times infinity is NaN.
     """
     x, kernel = as_matrix(small.x).copy(), small.kernels[0].copy()
     if kernel.size:
@@ -93,27 +90,27 @@ def _kernel_not_finite(plan: Plan, small: Draw) -> Draw:
     return replace(
         small,
         name="kernel not finite",
-        x=plan.fed(x.reshape(plan.x_shape)),
+        x=plan.as_input(x.reshape(plan.x_shape)),
         kernels=(kernel, *small.kernels[1:]),
     )
 
 
 def _overflowing(plan: Plan, small: Draw) -> Draw:
-    """Return a draw in which one product is beyond the largest number there is; those beside it stay small."""
+    """Return a draw in which one product is larger than the largest number of the dtype. The others are small."""
     exponent = math.frexp(plan.format.maximum)[1] // 2 + 1
     x, kernel = as_matrix(small.x).copy(), small.kernels[0].copy()
     if x.size and kernel.size:
-        # The large ones meet each other and zeros alone, so that all other sums stay exact.
+        # The two large numbers are multiplied by each other and by zeros only, so that all other sums stay exact.
         x[:, 0], x[-1], kernel[0], kernel[:, -1] = 0, 0, 0, 0
         x[-1, 0], kernel[0, -1] = -(2.0**exponent), 2.0**exponent
-    return replace(small, name="overflowing", x=plan.fed(x.reshape(plan.x_shape)), kernels=(kernel,))
+    return replace(small, name="overflowing", x=plan.as_input(x.reshape(plan.x_shape)), kernels=(kernel,))
 
 
 def denormal_draws(plan: Plan) -> Iterator[Draw]:
     """
-    Yield draws of positive numbers: x below the normal range, kernel and bias so, and the products alone.
+    Yield draws of positive numbers in which x, the kernel and the bias, or the products are below the normal range.
 
-    The bias is 0 in the others, so that they show what becomes of x, and of the products.
+    The bias is 0 if x or the products are, so that only those can be flushed.
     """
     small = _small(plan, "denormal", low=1)
     below = plan.format.smallest_normal * 2.0 ** -min(plan.format.significand - 4, 10)
@@ -129,7 +126,7 @@ def denormal_draws(plan: Plan) -> Iterator[Draw]:
         yield replace(
             small,
             name=f"{name} denormal",
-            x=plan.fed(_times(small.x, of_x)),
+            x=plan.as_input(_times(small.x, of_x)),
             kernels=(_times(first, of_kernel), *rest),
             biases=biases,
             denormal=True,
@@ -137,5 +134,5 @@ def denormal_draws(plan: Plan) -> Iterator[Draw]:
 
 
 def _times(array: Array, scale: float) -> Array:
-    # In float64, since a 16-bit array times a scale of its own is rounded twice.
+    # In float64, since a 16-bit array times a scale of 16 bits would be rounded twice.
     return (array.astype(np.float64) * scale).astype(array.dtype)

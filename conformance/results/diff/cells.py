@@ -1,4 +1,4 @@
-"""The cells of a run as a comparison of two runs asks for them. Nothing is judged here."""
+"""The cells of a run by device, implementation and case, for a comparison of two runs."""
 
 from __future__ import annotations
 
@@ -9,51 +9,51 @@ from typing import Final
 from conformance.results.behaviours import BehaviourCounts
 from conformance.results.record import OUTCOMES, CellRecord
 
-#: The most that is shown of the first reason a cell gives, in characters.
-_MOST_SAID: Final = 200
+#: The longest first reason of a cell (characters); a longer one is cut.
+_LONGEST_REASON: Final = 200
 
 
 class Cells:
     """
-    The cells of a run by (device, implementation) and case; of several lines for one, merged from elsewhere, the worst.
+    The cells of a run by (device, implementation) and case. Of several lines for one cell, the worst.
 
-    `behaviours` counts what the cells say of the ledger's behaviours.
+    `behaviours` has the counts of the ledger's behaviours.
     """
 
     def __init__(self, records: Iterable[CellRecord]) -> None:
-        self.found: dict[tuple[str, str], dict[str, CellRecord]] = {}
+        self.by_process: dict[tuple[str, str], dict[str, CellRecord]] = {}
         self.behaviours = BehaviourCounts()
         for each in records:
             self.behaviours.add(each)
-            process = self.found.setdefault((each.device, each.implementation), {})
+            process = self.by_process.setdefault((each.device, each.implementation), {})
             earlier = process.get(each.case)
             if earlier is None or rank(each.outcome) < rank(earlier.outcome):
                 process[each.case] = each
 
     def get(self, device: str, implementation: str) -> dict[str, CellRecord]:
-        """Return the cells of an implementation on a device, by case; none where there is none."""
-        return self.found.get((device, implementation), {})
+        """Return the cells of an implementation on a device, by case; an empty mapping if the run has none."""
+        return self.by_process.get((device, implementation), {})
 
     def cases(self) -> set[str]:
         """Return all cases."""
-        return set().union(*self.found.values())
+        return set().union(*self.by_process.values())
 
 
 def row_of(cell: CellRecord) -> str:
-    """Return the row of the table, its file and line; the case where the record has none."""
+    """Return the row of the table as `file:line`; the id of the case if the record has no row."""
     return cell.row or cell.case
 
 
 def first_reason(cell: CellRecord) -> str:
     """Return the first line of the first reason for the outcome."""
     messages = (each.message for each in cell.checks if each.outcome == cell.outcome and each.message)
-    return (cell.reason or next(messages, "")).split("\n", 1)[0][:_MOST_SAID]
+    return (cell.reason or next(messages, "")).split("\n", 1)[0][:_LONGEST_REASON]
 
 
 def largest_margin(cell: CellRecord) -> float | None:
     """Return the largest margin of any check, None where there is none."""
-    found = (float(each.margin) for each in cell.checks if each.margin is not None)
-    return max((each for each in found if not math.isnan(each)), default=None)
+    all_margins = (float(each.margin) for each in cell.checks if each.margin is not None)
+    return max((each for each in all_margins if not math.isnan(each)), default=None)
 
 
 def margins(cell: CellRecord) -> Iterator[tuple[str, float]]:

@@ -1,10 +1,10 @@
 """
-What changed from one run to another: cells that got worse or better, came or went, versions, margins that drifted, and
-behaviours of the ledger that are gone or back.
+What changed from one run to another: outcomes of cells, cells that appeared or vanished, versions, drifts of margins,
+and behaviours of the ledger that are gone or back.
 
-Knows results files alone; `conformance.results.diff.text` writes it. Inputs follow from a case's content, so a margin
-moves only where the implementation or the machine did. What counts as the drift of one cell is said by `DRIFT`
-and `NOTICED`; a small one of many cells in one direction is found by a sign test, whose false alarms `CHANCE` bounds.
+The inputs of a case follow from its content. A margin therefore changes only with the implementation or the machine.
+`DRIFT` and `LEAST_MARGIN` define the drift of one cell. A sign test finds a small drift of many cells in one direction;
+`CHANCE` bounds its false alarms. `conformance.results.diff.text` prints a comparison.
 """
 
 from __future__ import annotations
@@ -22,28 +22,32 @@ from conformance.results.behaviours import Counts
 from conformance.results.diff.cells import Cells, checks_with, first_reason, largest_margin, margins, rank, row_of
 from conformance.results.record import CellRecord
 
-#: A margin drifts when it grows or shrinks by more than this factor ...
+#: A margin drifts if it grows or shrinks by more than this factor.
 DRIFT: Final = 1.5
-#: ... and is, before or after, at least so much of what is allowed.
-NOTICED: Final = 0.1
-#: How likely a drift of many cells is found where margins only jitter, each up as often as down ...
+#: A margin drifts only if it is at least this large before or after.
+LEAST_MARGIN: Final = 0.1
+#: The largest probability of a false alarm of the sign test, where each margin grows as often as it shrinks.
 CHANCE: Final = 1e-9
-#: ... and the factor that half of them must exceed, as a drift that is sure may still be too small to matter.
+#: The least median factor of a shift of many margins: a certain shift may still be too small to matter.
 SHIFT: Final = 1.05
-#: Outcomes of a cell that is as it should be, or as the ledger says.
-_WELL: Final = ("conforms", "diverges")
+#: Outcomes that follow the rule or the ledger.
+_GOOD: Final = ("conforms", "diverges")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """One cell, with its outcomes before and after; None where it has no line there. `said` is the first reason."""
+    """
+    One cell, with its outcomes before and after.
+
+    An outcome is None where the run has no line for the cell. `reason` is the first reason for the new outcome.
+    """
 
     device: str
     implementation: str
     case: str
     before: str | None
     after: str | None
-    said: str = ""
+    reason: str = ""
     margins: tuple[float, float] | None = None
 
     @property
@@ -54,7 +58,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shift:
-    """The margins of a check moved one way: `moved` of `cells` did so, by the factor `median` in the middle."""
+    """A common shift of the margins of a check, in `moved` of `cells` cells; `median` is the median factor."""
 
     implementation: str
     device: str
@@ -66,15 +70,16 @@ class Shift:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Turn:
-    """A behaviour of the ledger that is gone or back, with the cells that said so in each run."""
+class BehaviourChange:
+    """A behaviour of the ledger that is gone or back; each pair of counts is of the old and the new run."""
 
     behaviour: str
-    #: Where its entry stands, as `file:line`.
+    #: The place of its entry, as `file:line`.
     where: str
     why: str
-    #: Cells that needed it before and need it after, and those it was and is gone from.
-    seen: tuple[int, int]
+    #: Cells that need it.
+    needed: tuple[int, int]
+    #: Cells that show it to be gone.
     gone: tuple[int, int]
 
 
@@ -83,16 +88,16 @@ class Diff:
     """
     All that changed.
 
-    `versions` hold implementation, distribution, and the version before and after, None where there is none; what
-    belongs to the whole run has the implementation `all`. `gone` and `back` are behaviours of the ledger; they are
-    news, and make nothing worse.
+    Each entry of `versions` is implementation, distribution, and the version before and after, None where there is
+    none. What belongs to the whole run has the implementation `all`. `gone` and `back` are behaviours of the ledger;
+    they do not make a run worse.
     """
 
-    #: Name of a section -> its cells; every cell is in at most one, and no section is empty.
+    #: Name of a section -> its cells. A cell is in at most one section. No section is empty.
     sections: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)
     shifts: tuple[Shift, ...] = ()
-    gone: tuple[Turn, ...] = ()
-    back: tuple[Turn, ...] = ()
+    gone: tuple[BehaviourChange, ...] = ()
+    back: tuple[BehaviourChange, ...] = ()
     versions: tuple[tuple[str, str, str | None, str | None], ...] = ()
     broken_off: bool = False
 
@@ -102,7 +107,7 @@ class Diff:
 
     @property
     def worsened(self) -> tuple[Change, ...]:
-        """The cells that got worse: those that fail now, are asked no more, or are held to a check fewer."""
+        """The cells that got worse: those that fail now, that no longer run, or that lost a check."""
         red = (each for each in self.section("appeared") if each.after in FAILING)
         return (*self.section("worse"), *self.section("lost"), *self.section("unchecked"), *red)
 
@@ -112,12 +117,12 @@ class Diff:
         return bool(self.worsened) or self.broken_off
 
 
-#: The sections of a diff in the order in which they are shown, each with its title. `lost` are cells that vanished
-#: though their row did not: somebody stopped asking. `unchecked` are cells that are still well, but with a check fewer.
+#: The sections of a diff with their titles, in the order in which they are shown. `lost` are cells that vanished though
+#: their row did not. `unchecked` are cells whose outcome is still good, but with fewer checks.
 SECTIONS: Final[Mapping[str, str]] = {
     "worse": "Newly failing",
-    "lost": "No longer asked, though the row is there",
-    "unchecked": "No longer held to a check",
+    "lost": "No longer run, though the row is there",
+    "unchecked": "Lost a check",
     "fixed": "Fixed",
     "newly_diverging": "Newly diverging, as the ledger says",
     "no_longer_diverging": "No longer diverging",
@@ -132,55 +137,59 @@ def diff(old: Run, new: Run, *, partial: bool = False) -> Diff:
     """
     Return what changed from `old` to `new`.
 
-    Where `new` asked for less on purpose (one implementation, a shard), `partial` says so, and no cell counts as lost.
+    - `old`: the earlier run.
+    - `new`: the later run.
+    - `partial`: whether `new` has fewer cells on purpose, such as one implementation or one shard. No cell counts as
+      lost then.
     """
     with without_collection():
         before, after = Cells(old.cells), Cells(new.cells)
-    found: dict[str, list[Change]] = defaultdict(list)
-    alive = _rows_alive(before, after)
-    for device, implementation in sorted(before.found.keys() | after.found.keys()):
+    sections: dict[str, list[Change]] = defaultdict(list)
+    remaining = _remaining_rows(before, after)
+    for device, implementation in sorted(before.by_process.keys() | after.by_process.keys()):
         earlier, later = before.get(device, implementation), after.get(device, implementation)
         for case in sorted(earlier.keys() | later.keys()):
             cells = earlier.get(case), later.get(case)
-            name = _section(*cells, alive=frozenset() if partial else alive)
+            name = _section(*cells, remaining=frozenset() if partial else remaining)
             if name is not None:
-                found[name].append(_change(device, implementation, case, *cells))
+                sections[name].append(_change(device, implementation, case, *cells))
     return Diff(
-        sections={name: tuple(changes) for name, changes in found.items()},
+        sections={name: tuple(changes) for name, changes in sections.items()},
         shifts=tuple(_shifts(before, after)),
-        gone=tuple(_turns(before, after, is_gone=True)),
-        back=tuple(_turns(before, after, is_gone=False)),
+        gone=tuple(_behaviour_changes(before, after, is_gone=True)),
+        back=tuple(_behaviour_changes(before, after, is_gone=False)),
         versions=tuple(_versions(old, new)),
         broken_off=not new.complete,
     )
 
 
-def _turns(before: Cells, after: Cells, *, is_gone: bool) -> Iterator[Turn]:
-    """Yield the behaviours that are gone from cells now and were from none, or the other way about."""
+def _behaviour_changes(before: Cells, after: Cells, *, is_gone: bool) -> Iterator[BehaviourChange]:
+    """Yield the behaviours that are gone in the new run alone, or with `is_gone=False` in the old run alone."""
     earlier, later = before.behaviours, after.behaviours
-    names = later.gone.keys() - earlier.gone.keys() if is_gone else earlier.gone.keys() - later.gone.keys()
+    first, second = (later, earlier) if is_gone else (earlier, later)
+    names = first.gone_behaviours.keys() - second.gone_behaviours.keys()
     for name in sorted(names):
-        old, new = (each.found.get(name, Counts()) for each in (earlier, later))
+        old, new = (each.by_id.get(name, Counts()) for each in (earlier, later))
         entry = new.entry or old.entry
-        if is_gone or new.seen:
-            yield Turn(
+        if is_gone or new.needed:
+            yield BehaviourChange(
                 behaviour=name,
                 where=new.where or old.where,
                 why="" if entry is None else entry.why,
-                seen=(old.seen, new.seen),
+                needed=(old.needed, new.needed),
                 gone=(old.gone, new.gone),
             )
 
 
-def _rows_alive(before: Cells, after: Cells) -> frozenset[str]:
+def _remaining_rows(before: Cells, after: Cells) -> frozenset[str]:
     """
-    Return the rows of the old run that the new one still has.
+    Return the rows of the old run that the new run still has.
 
-    Lines move, so that a line of the new run may hold another row: a row is there where a case of it is, for any
-    implementation, as a case's id follows from its content.
+    A row is still there if the new run has one of its cases, for any implementation. The line of a row does not
+    identify it, since lines move; the id of a case does, since it follows from the content.
     """
     cases = after.cases()
-    processes = before.found.values()
+    processes = before.by_process.values()
     return frozenset(row_of(each) for process in processes for case, each in process.items() if case in cases)
 
 
@@ -192,35 +201,35 @@ def _change(device: str, implementation: str, case: str, old: CellRecord | None,
         case=case,
         before=None if old is None else old.outcome,
         after=None if new is None else new.outcome,
-        said="" if new is None else _said(old, new),
+        reason="" if new is None else _reason(old, new),
         margins=None if before is None or after is None else (before, after),
     )
 
 
-def _section(old: CellRecord | None, new: CellRecord | None, *, alive: frozenset[str]) -> str | None:
-    """Return the list a cell belongs to, None where nothing changed; `alive` are the rows none of which may be lost."""
+def _section(old: CellRecord | None, new: CellRecord | None, *, remaining: frozenset[str]) -> str | None:
+    """Return the section of a cell, None where nothing changed; a missing cell of a `remaining` row is lost."""
     if (old is None or old.outcome == "unsupported") and (new is None or new.outcome == "unsupported"):
-        return None  # an implementation that cannot be asked a row loses nothing without its cell
+        return None  # without a cell that was unsupported nothing is lost
     if old is None:
         return "appeared"
     if new is None:
-        return "lost" if row_of(old) in alive else "vanished"
+        return "lost" if row_of(old) in remaining else "vanished"
     before, after = old.outcome, new.outcome
     if before == after:
         return _section_of_same(old, new)
     if after in FAILING:
         return "worse" if before not in FAILING or rank(after) < rank(before) else "other"
     if before in FAILING:
-        return "fixed" if after in _WELL else "worse"
+        return "fixed" if after in _GOOD else "worse"
     if after == "diverges":
         return "newly_diverging"
     if before == "diverges" and after == "conforms":
         return "no_longer_diverging"
-    return "worse" if after in UNJUDGED and before in _WELL else "other"
+    return "worse" if after in UNJUDGED and before in _GOOD else "other"
 
 
 def _section_of_same(old: CellRecord, new: CellRecord) -> str | None:
-    """Return the list of a cell whose outcome is what it was."""
+    """Return the section of a cell with the same outcome in both runs."""
     if new.outcome in FAILING:
         return "worse" if checks_with(new, FAILING) - checks_with(old, FAILING) else None
     if _unchecked(old, new):
@@ -229,32 +238,32 @@ def _section_of_same(old: CellRecord, new: CellRecord) -> str | None:
 
 
 def _unchecked(old: CellRecord, new: CellRecord) -> list[str]:
-    """Return the checks that were held and are not any more, of a cell that is well in both runs."""
-    if old.outcome not in _WELL or new.outcome not in _WELL:
+    """Return the checks that a cell lost, if its outcome is good in both runs."""
+    if old.outcome not in _GOOD or new.outcome not in _GOOD:
         return []
-    return sorted(checks_with(old, _WELL) - checks_with(new, (*_WELL, *FAILING)))
+    return sorted(checks_with(old, _GOOD) - checks_with(new, (*_GOOD, *FAILING)))
 
 
 def _drifted(before: float | None, after: float | None) -> bool:
-    if before is None or after is None or max(before, after) < NOTICED:
+    if before is None or after is None or max(before, after) < LEAST_MARGIN:
         return False
     low, high = sorted((before, after))
     return high > DRIFT * low
 
 
 def _shifts(before: Cells, after: Cells) -> Iterator[Shift]:
-    """Yield where the margins of many cells moved one way by more than chance and the jitter of each explain."""
+    """Yield the shifts of many margins in one direction that chance and jitter do not explain."""
     ratios: dict[tuple[str, str, str, str], array[float]] = defaultdict(lambda: array("d"))
-    for device, implementation in before.found.keys() & after.found.keys():
+    for device, implementation in before.by_process.keys() & after.by_process.keys():
         earlier, later = before.get(device, implementation), after.get(device, implementation)
         for case in earlier.keys() & later.keys():
             old, dtype = dict(margins(earlier[case])), later[case].dtype
             for check, margin in margins(later[case]):
                 if margin > 0 and old.get(check, 0) > 0:
                     ratios[implementation, device, dtype, check].append(margin / old[check])
-    for (implementation, device, dtype, check), found in sorted(ratios.items(), key=lambda each: each[0]):
-        up, down = sum(each > 1 for each in found), sum(each < 1 for each in found)
-        median = statistics.median(found)
+    for (implementation, device, dtype, check), factors in sorted(ratios.items(), key=lambda each: each[0]):
+        up, down = sum(each > 1 for each in factors), sum(each < 1 for each in factors)
+        median = statistics.median(factors)
         moved = max(up, down)
         if _sign_test(moved, up + down) < CHANCE and max(median, 1 / median) > SHIFT:
             yield Shift(
@@ -264,26 +273,26 @@ def _shifts(before: Cells, after: Cells) -> Iterator[Shift]:
                 check=check,
                 median=median,
                 moved=moved,
-                cells=len(found),
+                cells=len(factors),
             )
 
 
 def _sign_test(heads: int, throws: int) -> float:
-    """Return how likely a fair coin shows one of its sides at least `heads` times; `heads` is at least the half."""
-    # Hoeffding's bound: never too small, and exact enough at the levels asked for.
+    """Return a bound on the probability that a fair coin shows one side `heads` times or more, at least half of all."""
+    # Hoeffding's bound is never too small, and tight enough at the levels used here.
     return 1.0 if throws == 0 else min(1.0, 2 * math.exp(-2 * throws * (heads / throws - 0.5) ** 2))
 
 
-def _said(old: CellRecord | None, new: CellRecord) -> str:
-    """Return the first reason a cell gives for its outcome, or which checks it lacks."""
+def _reason(old: CellRecord | None, new: CellRecord) -> str:
+    """Return the first reason for the outcome of a cell, or the checks that it lost."""
     if old is not None and old.outcome == new.outcome and (missing := _unchecked(old, new)):
         return f"no longer checked: {', '.join(missing)}"
     return first_reason(new)
 
 
 def _versions(old: Run, new: Run) -> Iterator[tuple[str, str, str | None, str | None]]:
-    """Yield implementation, distribution, version before and after, where both runs have the former and they differ."""
-    before, after = _installed(old), _installed(new)
+    """Yield the versions that differ, of the implementations that both runs have; see `Diff.versions`."""
+    before, after = _versions_by_implementation(old), _versions_by_implementation(new)
     for name in sorted(before.keys() & after.keys()):
         for each in sorted({*before[name], *after[name]}):
             versions = before[name].get(each), after[name].get(each)
@@ -291,17 +300,17 @@ def _versions(old: Run, new: Run) -> Iterator[tuple[str, str, str | None, str | 
                 yield name, each, *versions
 
 
-def _installed(run: Run) -> dict[str, dict[str, str]]:
-    """Return the versions of each implementation, and of the run itself with the machine's under `all`."""
+def _versions_by_implementation(run: Run) -> dict[str, dict[str, str]]:
+    """Return the versions of each implementation, and under `all` those of the run and its platform."""
     whole = _texts({**run.header.distributions, **run.header.platform})
-    # Python's is among the platform's; what every process has in common is not said twenty times.
-    found = {"all": whole} if whole else {}
+    # What every process has in common, such as the version of Python, is listed once under `all`.
+    versions_of = {"all": whole} if whole else {}
     for each in run.implementations:
         versions = {
             name: version for name, version in _texts(each.versions or {}).items() if whole.get(name) != version
         }
-        found.setdefault(each.implementation, {}).update(versions)
-    return found
+        versions_of.setdefault(each.implementation, {}).update(versions)
+    return versions_of
 
 
 def _texts(content: Mapping[str, object]) -> dict[str, str]:

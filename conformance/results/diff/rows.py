@@ -1,50 +1,49 @@
-"""The lines of a comparison of two runs, as JSON and a page have them: what, before, after, and what is said of it."""
+"""The lines of a comparison of two runs, as JSON and the page have them: cell, before, after, reason."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
-from conformance.results.diff.comparison import Change, Shift, Turn
+from conformance.results.diff.comparison import BehaviourChange, Change, Shift
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of a comparison; `cell` may stand for a behaviour, or for many cells."""
+class Row(msgspec.Struct, frozen=True, kw_only=True, rename={"reason": "said"}):
+    """One line of a comparison. `cell` may also name a behaviour, or a group of cells. In JSON, `reason` is `said`."""
 
     cell: str
     before: str | None
     after: str | None
-    said: str
-    #: The largest margin before and after, of a cell that has both.
+    reason: str
+    #: The largest margin before and after, if the cell has both.
     margins: tuple[float, float] | None = None
 
 
-def of_change(change: Change) -> Row:
+def change_row(change: Change) -> Row:
     """Return the line of a cell."""
-    return Row(cell=change.cell, before=change.before, after=change.after, said=change.said, margins=change.margins)
+    return Row(cell=change.cell, before=change.before, after=change.after, reason=change.reason, margins=change.margins)
 
 
-def of_turn(turn: Turn) -> Row:
-    """Return the line of a behaviour, its entry in the place of a cell."""
-    named = f"{turn.behaviour} ({turn.where})"
-    return Row(cell=named, before=_counted(turn, 0), after=_counted(turn, 1), said=turn.why)
+def behaviour_row(change: BehaviourChange) -> Row:
+    """Return the line of a behaviour; `cell` names its entry."""
+    entry = f"{change.behaviour} ({change.where})"
+    return Row(cell=entry, before=_counts_text(change, 0), after=_counts_text(change, 1), reason=change.why)
 
 
-def of_shift(shift: Shift) -> Row:
+def shift_row(shift: Shift) -> Row:
     """Return the line of margins that moved together."""
     return Row(
         cell=" ".join(filter(None, (f"{shift.device}/{shift.implementation}", shift.dtype, shift.check))),
         before="margin",
         after=f"margin times {shift.median:.3g}",
-        said=f"{shift.moved} of {shift.cells} cells moved that way",
+        reason=f"{shift.moved} of {shift.cells} cells moved that way",
     )
 
 
-def _counted(turn: Turn, which: int) -> str:
-    """Return what a run says of a behaviour, 0 for the old one and 1 for the new one."""
-    seen, gone = turn.seen[which], turn.gone[which]
-    said = [f"seen in {_cells(seen)}"] if seen or not gone else []
-    return ", ".join([*said, *([f"gone from {_cells(gone)}"] if gone else [])])
+def _counts_text(change: BehaviourChange, which: int) -> str:
+    """Return the counts of a behaviour in the old run (`which=0`) or the new run (`which=1`), in words."""
+    needed, gone = change.needed[which], change.gone[which]
+    parts = [f"seen in {_cells(needed)}"] if needed or not gone else []
+    return ", ".join([*parts, *([f"gone from {_cells(gone)}"] if gone else [])])
 
 
 def _cells(count: int) -> str:

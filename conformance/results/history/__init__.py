@@ -1,1 +1,1 @@
-"""Nights of results, kept in columns and searched."""
+"""A folder of nights, stored as columns and queried."""

@@ -1,15 +1,15 @@
-"""What execnet and pytest-xdist, which have no types, hand to the hooks of a run over several workers."""
+"""Types of the objects of execnet and pytest-xdist, which have none."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
-#: A part of a specification: its value, True where it has none, None where it is not there.
+#: A part of a specification: its value, True without a value, None if it is absent.
 Part = str | bool | None
 
 
 class Spec(Protocol):
-    """Where a worker is started: `execnet.XSpec`."""
+    """The place of a worker: `execnet.XSpec`."""
 
     popen: Part
     ssh: Part
@@ -28,12 +28,12 @@ class Channel(Protocol):
         """Send plain data."""
         ...
 
-    def receive(self, timeout: float) -> Any:
-        """Return the next plain data that came, within so many seconds."""
+    def receive(self, timeout: float) -> object:
+        """Return the next plain data; waits at most `timeout` seconds."""
         ...
 
     def waitclose(self, timeout: float) -> None:
-        """Wait until the code at the other end is over, at most so many seconds."""
+        """Wait until the code at the other end has ended, at most `timeout` seconds."""
         ...
 
 
@@ -49,12 +49,12 @@ class Gateway(Protocol):
 
 
 class Worker(Protocol):
-    """A worker as the process that leads the run sees it: `xdist.workermanage.WorkerController`."""
+    """A worker, in the leading process: `xdist.workermanage.WorkerController`."""
 
     gateway: Gateway
-    #: What the worker is sent as it starts.
+    #: The data that the worker receives when it starts.
     workerinput: dict[str, object]
 
     def shutdown(self) -> None:
-        """Let the worker end, without any more tests."""
+        """End the worker without further tests."""
         ...

@@ -1,8 +1,8 @@
 """
-The hooks that exist only where pytest-xdist is loaded: what workers are sent, and what happens when one is lost.
+The hooks of pytest-xdist: the data that workers receive, and the loss of workers and machines.
 
-`conformance.run.plugin` registers them. pytest-xdist itself hands out the tests, by its `WorkStealingScheduling`;
-docs/machines.md says what that costs.
+`conformance.run.plugin` registers them if pytest-xdist is loaded. pytest-xdist distributes the tests with its
+`WorkStealingScheduling`; docs/machines.md has the cost of that.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ from conformance.run.distributed.machines import (
 from conformance.run.errors import print_error
 
 
-class WithXdist:
+class XdistHooks:
     """
-    The hooks of one run; on a worker, none of them is called.
+    The hooks of the leading process of one run.
 
-    `machines` are those that take part, `cells` returns what workers are sent, `words` give pytest on another machine
-    the options that concern its workers, and `expect` takes the ids of the tests to come.
+    - `machines`: the machines of the run.
+    - `cells`: returns the data for workers.
+    - `arguments`: the arguments of pytest on another machine.
+    - `expect`: receives the ids of the tests.
     """
 
     def __init__(
@@ -43,26 +45,26 @@ class WithXdist:
         machines: Machines,
         *,
         cells: Callable[[], bytes],
-        words: Sequence[str],
+        arguments: Sequence[str],
         expect: Callable[[Sequence[str]], None],
     ) -> None:
         self._config = config
         self._machines = machines
         self._cells = cells
         self._sent: bytes | None = None
-        self._words = tuple(words)
+        self._arguments = tuple(arguments)
         self._expect = expect
         self._first: tuple[str, list[str]] | None = None
         self._arguments = config.invocation_params.args
         self._scheduler: WorkStealingScheduling | None = None
-        #: Workers that were started and have not ended.
+        #: The running workers.
         self._running: set[Worker] = set()
-        #: Whether some machine was lost.
-        self._is_short = False
+        #: Whether a machine was lost.
+        self._has_lost_machine = False
 
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionstart(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Say in a line which machine cannot be reached, or why it takes no part."""
+        """Print in one line which machine cannot be reached, or why it cannot take part."""
         try:
             return (yield)
         except UNREACHABLE as error:
@@ -76,7 +78,7 @@ class WithXdist:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """End the run in a line where a worker ends while it is started in place of another one."""
+        """End the run with one line if the replacement of a worker fails."""
         try:
             return (yield)
         except (EOFError, ConnectionError, execnet.HostNotFound) as error:
@@ -85,17 +87,17 @@ class WithXdist:
             pytest.exit(f"a worker could not be replaced: {last_line(error)}", returncode=pytest.ExitCode.INTERRUPTED)
 
     def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[Spec]) -> None:
-        """Take note of the workers to come, and let nothing be copied to other machines."""
+        """Record the workers of the run, and copy nothing to other machines."""
         self._machines.expect(specs)
         if self._machines.are_elsewhere:
-            # pytest itself, which is installed there: xdist would send this machine's.
+            # xdist would copy pytest of this machine; the other machine has its own.
             config.pluginmanager.getplugin("dsession").nodemanager.roots = []
 
     def pytest_xdist_newgateway(self, gateway: Gateway) -> None:
-        """Ask another machine what it is, and call pytest there with words of its own."""
+        """Ask another machine what it is, and call pytest there with arguments of its own."""
         machine = self._machines.greet(gateway)
-        words = self._arguments if machine is None else arguments_for(machine, self._words)
-        self._config.invocation_params = dataclasses.replace(self._config.invocation_params, args=tuple(words))
+        arguments = self._arguments if machine is None else arguments_for(machine, self._arguments)
+        self._config.invocation_params = dataclasses.replace(self._config.invocation_params, args=tuple(arguments))
 
     def pytest_configure_node(self, node: Worker) -> None:
         """Send a worker its cells, so that it need not look for them."""
@@ -112,16 +114,16 @@ class WithXdist:
 
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: object) -> WorkStealingScheduling | None:
         """
-        Let each worker begin with a part of the list that is in one piece, unless another distribution was named.
+        Return a scheduler that gives each worker a contiguous part of the tests, unless `--dist` names another one.
 
-        The cells of a process lie side by side in the list, so that few processes are started twice.
+        The cells of a process are neighbours in the list, so that few processes start twice.
         """
         if config.getoption("dist") == "load":
             self._scheduler = WorkStealingScheduling(config, log)
         return self._scheduler
 
     def pytest_xdist_node_collection_finished(self, node: Worker, ids: Sequence[str]) -> None:
-        """Take note of the tests a worker collected; end the run where two workers collected different tests."""
+        """Record the tests that a worker collected. End the run if two workers collected different tests."""
         if self._first is None:
             self._first = (self._name_of(node), list(ids))
         elif list(ids) != self._first[1]:
@@ -134,28 +136,30 @@ class WithXdist:
         self._expect(ids)
 
     def pytest_testnodeready(self, node: Worker) -> None:
-        """Give no tests to a worker on this machine in a run that is to use other machines alone."""
+        """End a worker on this machine in a run that uses only other machines."""
         if self._machines.are_all_elsewhere and not is_elsewhere(node.gateway.spec):
             node.shutdown()
 
     def pytest_testnodedown(self, node: Worker, error: object) -> None:
         """
-        Go on without a machine that is lost; end the run where none is left.
+        Continue without a lost machine; end the run if no machine is left.
 
-        xdist replaces each worker that is lost, and ends the run with a traceback where that fails. What replaces a
-        worker of a lost machine is therefore started on this machine.
+        xdist replaces each lost worker, and ends the run with a traceback if that fails. The replacement of a worker of
+        a lost machine is therefore started on this machine.
         """
         self._running.discard(node)
         spec = node.gateway.spec
         if error and is_elsewhere(spec) and not is_reachable(spec):
-            self._print(f"{address(spec)} is lost, the run goes on without it")
-            self._is_short = True
+            self._print(f"{address(spec)} is lost; the run continues without it")
+            self._has_lost_machine = True
             move_here(spec)
-        elif self._is_short and not self._running and self._scheduler is not None and self._scheduler.has_pending:
+        elif (
+            self._has_lost_machine and not self._running and self._scheduler is not None and self._scheduler.has_pending
+        ):
             pytest.exit("no machine is left to run the rest", returncode=pytest.ExitCode.INTERRUPTED)
 
     def place(self, report: pytest.TestReport) -> str | None:
-        """Return the other machine a report comes from, None for this one."""
+        """Return the name of the other machine of a report, None for this one."""
         node = getattr(report, "node", None)
         machine = None if node is None else self._machines.machine_of(node.gateway)
         return None if machine is None else machine.name

@@ -1,9 +1,9 @@
 """
 The workers of a run on other machines, which pytest-xdist reaches through gateways of execnet.
 
-A machine is asked what it is before a worker is started there. A worker runs what is installed there: nothing is copied
-to it, and no path of this machine means anything on it. All machines of a run have the same implementations, so that
-any worker can run any cell.
+Before a worker starts on a machine, the machine sends its facts. A worker runs the packages that are installed there:
+nothing is copied, and no path of this machine is used. All machines of a run have the same implementations, so that any
+worker can run any cell.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import execnet
 import pytest
@@ -24,20 +24,20 @@ from conformance.run import resources
 from conformance.run.distributed import transfer
 from conformance.run.distributed.gateway import Gateway, Spec
 
-#: How long a machine may take to say what it is, and for each implementation whose devices it looks for (seconds).
+#: The most time for the answer of a machine, and for each implementation whose devices it looks for (seconds).
 PATIENCE: Final = 60.0
 PATIENCE_FOR_DEVICES: Final = 130.0
-#: What is raised for a machine that is not there, or that ends in the middle of a message.
+#: Exceptions for a machine that cannot be reached, or that ends within a message.
 UNREACHABLE: Final = (OSError, EOFError, execnet.HostNotFound, execnet.RemoteError, execnet.TimeoutError)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Another machine: its `name` in results, the `address` it is reached by, and what it said of itself."""
+    """Another machine: its `name` in results, its `address`, and its facts."""
 
     name: str
     address: str
-    #: Its address without a port: workers of one host share its CPUs.
+    #: Its address without a port. Workers of one host share its CPUs.
     host: str
     cpus: int
     #: The folder of the package there.
@@ -51,7 +51,7 @@ def is_elsewhere(spec: Spec) -> bool:
 
 
 def address(spec: Spec) -> str:
-    """Return what of a gateway says which machine it leads to; sockets of one machine differ in their port."""
+    """Return the address of the machine of a gateway. Sockets of one machine differ in their port."""
     # `ssh` may hold options of the program before the name.
     ways = (spec.installvia, spec.ssh, spec.vagrant_ssh, spec.socket)
     words = next((each for each in ways if isinstance(each, str) and each), "this machine").split()
@@ -59,7 +59,7 @@ def address(spec: Spec) -> str:
 
 
 def are_elsewhere(config: pytest.Config) -> tuple[bool, bool]:
-    """Return whether some of the workers asked for, and whether all of them, run on other machines."""
+    """Return whether some workers run on other machines, and whether all do."""
     if not config.getoption("tx", None) or config.getoption("dist", "no") == "no":
         return False, False
     found = [is_elsewhere(_spec(each)) for each in parse_tx_spec_config(config)]
@@ -67,7 +67,7 @@ def are_elsewhere(config: pytest.Config) -> tuple[bool, bool]:
 
 
 def _spec(text: str) -> Spec:
-    """Return a gateway as xdist understands it; it would find out with a traceback that there is no such."""
+    """Return a gateway as xdist reads it. An invalid one is an error here, because xdist would print a traceback."""
     try:
         found: Spec = execnet.XSpec(text)
     except (ValueError, AttributeError) as error:
@@ -80,10 +80,8 @@ def _spec(text: str) -> Spec:
             f"--tx {text}: expected popen, ssh=HOST or socket=HOST:PORT, with //chdir=FOLDER or not"
         )
     if found.popen and any((found.python, found.chdir, found.via)):
-        # xdist gives such a worker this interpreter's search path, wherever it is.
-        raise pytest.UsageError(
-            f"--tx {text}: popen is this interpreter here; for another one say ssh=HOST//python=PATH"
-        )
+        # xdist gives such a worker the search path of this interpreter.
+        raise pytest.UsageError(f"--tx {text}: popen is this interpreter; for another one use ssh=HOST//python=PATH")
     return found
 
 
@@ -91,8 +89,11 @@ class Machines:
     """
     The machines of one run.
 
-    `chosen` are its implementations, `named` those of them that a person named; `device` and `threads` are what was
-    asked for. `elsewhere` says whether some workers run on other machines, `only` whether all do.
+    - `chosen`: its implementations.
+    - `named`: the implementations that the command names.
+    - `device`, `threads`: the options of the command.
+    - `elsewhere`: whether some workers run on other machines.
+    - `only`: whether all workers do.
     """
 
     def __init__(
@@ -121,13 +122,13 @@ class Machines:
             self._first = "this machine", {each.name for each in chosen if each.missing_packages()}
 
     def expect(self, specs: Sequence[Spec]) -> None:
-        """Take note of the gateways to come."""
+        """Record the gateways of the run."""
         self._addresses = tuple(map(address, specs))
         self._sharing = Counter(map(_host, specs))
 
     @property
     def workers(self) -> int:
-        """How many workers take part from the start."""
+        """How many workers the run starts with."""
         return len(self._addresses)
 
     @property
@@ -141,41 +142,43 @@ class Machines:
         return tuple({each.address: each for each in self._machines.values()}.values())
 
     def machine_of(self, gateway: Gateway) -> Machine | None:
-        """Return the machine a gateway leads to, None for this one."""
+        """Return the machine of a gateway, None for this one."""
         return self._machines.get(gateway.id)
 
     def threads(self, gateway: Gateway) -> int:
-        """Return how many threads a process started by a worker is to have: as asked for, or its share there."""
+        """Return the threads of each process of a worker: as given, or its share of the machine."""
         machine = self.machine_of(gateway)
         return self._threads_on(_host(gateway.spec), resources.cpus() if machine is None else machine.cpus)
 
     def _threads_on(self, host: str, cpus: int) -> int:
-        """Return how many threads each process on a host with so many CPUs is to have."""
+        """Return the threads of each process on a host."""
         return self._threads or resources.threads_of_worker(cpus, self._sharing[host])
 
     def greet(self, gateway: Gateway) -> Machine | None:
         """
-        Ask a machine what it is; None where the gateway leads nowhere else.
+        Return the machine of a gateway with its facts; None for this machine.
 
         Raises:
-            pytest.UsageError: it cannot take part: no answer, no package or another one, other implementations, no GPU.
+            pytest.UsageError: it cannot take part: no answer, no package or another version, other implementations, no
+                GPU.
         """
         self._greeted_count += 1
         if not is_elsewhere(gateway.spec):
             return None
         where = address(gateway.spec)
-        known = next((each for each in self.elsewhere if each.address == where), None)
-        if known is None:
-            known = self._meet(gateway, where)
-        self._machines[gateway.id] = known
-        return known
+        machine = next((each for each in self.elsewhere if each.address == where), None)
+        if machine is None:
+            machine = self._new_machine(gateway, where)
+        self._machines[gateway.id] = machine
+        return machine
 
-    def _meet(self, gateway: Gateway, where: str) -> Machine:
+    def _new_machine(self, gateway: Gateway, where: str) -> Machine:
         devices = self._device == "gpu"
         try:
             channel = gateway.remote_exec(transfer.GREETING)
             channel.send(transfer.greeting(self.implementations, devices=devices))
-            answer = channel.receive(PATIENCE + (PATIENCE_FOR_DEVICES * len(self.implementations) if devices else 0))
+            patience = PATIENCE + (PATIENCE_FOR_DEVICES * len(self.implementations) if devices else 0)
+            answer = cast(transfer.MachineAnswer, channel.receive(patience))
             channel.waitclose(PATIENCE)
         except UNREACHABLE as error:
             raise pytest.UsageError(f"{where} does not answer as a machine of this run: {last_line(error)}") from None
@@ -194,13 +197,16 @@ class Machines:
         )
 
     def _check(self, where: str, missing: Mapping[str, Sequence[str]], devices: Mapping[str, Sequence[str]]) -> None:
-        """Raise `pytest.UsageError` where a machine cannot run what was asked for, or what another one can."""
-        lacks = {name for name, packages in missing.items() if packages}
-        for name in sorted(lacks & self._named):
+        """Raise `pytest.UsageError` if a machine cannot run a named implementation, or one that another machine can."""
+        missing_here = {name for name, packages in missing.items() if packages}
+        for name in sorted(missing_here & self._named):
             packages = missing_text(missing[name])
-            raise pytest.UsageError(f"{name} was asked for, but is not installed on {where}: {packages}")
-        first, lacks_first = self._first = self._first or (where, lacks)
-        for one, other, names in ((where, first, lacks - lacks_first), (first, where, lacks_first - lacks)):
+            raise pytest.UsageError(f"{name} is not installed on {where}: {packages}")
+        first, missing_on_first = self._first = self._first or (where, missing_here)
+        for one, other, names in (
+            (where, first, missing_here - missing_on_first),
+            (first, where, missing_on_first - missing_here),
+        ):
             if names:
                 raise pytest.UsageError(
                     f"{one} lacks {', '.join(sorted(names))}, which {other} has: install the same on both, "
@@ -211,20 +217,20 @@ class Machines:
             raise pytest.UsageError(f"--device gpu: no GPU is visible to {', '.join(without)} on {where}")
 
     def unreachable_message(self, error: BaseException) -> str:
-        """Return in a line that the next gateway could not be made."""
+        """Return the one-line error of a gateway that could not be made."""
         where = self._addresses[self._greeted_count] if self._greeted_count < self.workers else "a machine"
         if where == "this machine":
-            return f"a worker ended while it was started: {last_line(error)}; run again"
+            return f"a worker ended during its start: {last_line(error)}; run again"
         return f"{where} cannot be reached: {last_line(error)}"
 
     def facts(self) -> list[dict[str, object]]:
-        """Return what a results file says of the other machines."""
-        found: list[dict[str, object]] = []
+        """Return the facts of the other machines for a results file."""
+        facts: list[dict[str, object]] = []
         for each in self.elsewhere:
             named = {"host": each.name, "address": each.address, "workers": self._addresses.count(each.address)}
             shared = {"threads": self._threads_on(each.host, each.cpus), "cpus_usable": each.cpus}
-            found.append({**named, **shared, **each.facts})
-        return found
+            facts.append({**named, **shared, **each.facts})
+        return facts
 
 
 def _host(spec: Spec) -> str:
@@ -233,17 +239,17 @@ def _host(spec: Spec) -> str:
 
 
 def last_line(error: BaseException) -> str:
-    """Return the last line of an error's text, or its type where it has none."""
+    """Return the last line of an error's text, or its type if it has no text."""
     lines = [each for each in str(error).strip().splitlines() if each.strip()]
     return lines[-1].strip() if lines else type(error).__name__
 
 
 def is_reachable(spec: Spec) -> bool:
-    """Return whether a machine that a worker was lost on takes another one."""
+    """Return whether a machine that lost a worker accepts another one."""
     group = execnet.Group()
     try:
         group.makegateway(str(spec))
-    except (*UNREACHABLE, KeyError):  # KeyError: it is reached through a gateway that is lost as well
+    except (*UNREACHABLE, KeyError):  # KeyError: the gateway on the way to it is lost too
         return False
     finally:
         group.terminate(timeout=5.0)
@@ -251,16 +257,16 @@ def is_reachable(spec: Spec) -> bool:
 
 
 def move_here(spec: Spec) -> None:
-    """Let what is started next by a specification be started on this machine."""
+    """Change a specification so that its next worker starts on this machine."""
     spec.ssh = spec.vagrant_ssh = spec.socket = spec.installvia = spec.via = spec.python = spec.chdir = None
     spec.popen = True
 
 
 def arguments_for(machine: Machine, options: Sequence[str]) -> list[str]:
     """
-    Return the words pytest is called with on another machine: what `conformance run` says, in paths of that machine.
+    Return the arguments of pytest on another machine: those of `conformance run`, with paths of that machine.
 
-    Nothing in them may be a file here, which xdist would take for one to send: so every path is part of a word.
+    Every path is part of an argument, because xdist would copy an argument that is a file on this machine.
     """
     words = [f"--config-file={machine.package}/run/run.ini", f"--rootdir={machine.package}", "--noconftest"]
     words += ["-pno:cacheprovider", "-pconformance.run.plugin", "--import-mode=importlib", "-Werror", "-q", "--tb=no"]

@@ -1,10 +1,10 @@
 """
-What crosses between the process that leads a run and its workers, on this machine or another.
+The data between the leading process of a run and its workers, on this machine or another.
 
-Cells and declared behaviours are sent whole: a worker reads no table and no ledger, so that no shared disk is needed,
-and the place of a row reads the same wherever it ran. Before a worker of another machine is started, that machine says
-what it is. Both sides must run the same source, which is checked first. The leading process sends pickled objects;
-workers send plain data only.
+Cells and declared behaviours are sent whole. A worker reads no table and no ledger, so that no shared disk is needed
+and the place of a row is the same on every machine. Before a worker starts on another machine, that machine sends its
+facts. Both sides must run the same source, which is checked first. The leading process sends pickled objects; workers
+send only plain data.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from conformance.ledger import Behaviour
 from conformance.run import resources
 from conformance.run.selection import visible_devices
 
-#: Distributions whose versions are stated of a machine, beside those each implementation reports of itself.
+#: Distributions whose versions a machine reports, in addition to those of implementations.
 DISTRIBUTIONS: Final = ("dense-conformance", "numpy", "pytest", "pytest-xdist", "ml_dtypes", "pyyaml", "pydantic")
 
-#: Runs on another machine, where nothing of the package may be there; the current folder is importable, as for workers.
+#: Code for another machine, which may lack the package. The current folder is importable, as for workers.
 GREETING: Final = """\
 import os, sys
 given = channel.receive()
@@ -42,47 +42,63 @@ try:
     from conformance import __version__
     from conformance.run.distributed import transfer
 except ImportError as error:
-    channel.send({"fault": f"dense-conformance cannot be imported there: {error}"})
+    channel.send({"fault": f"dense-conformance cannot be imported: {error}"})
 else:
     channel.send(transfer.answer(given))
 """
 
 
 class WorkerInput(TypedDict):
-    """What a worker of pytest-xdist is sent as it starts: plain data that execnet carries."""
+    """The data that a worker of pytest-xdist receives when it starts: plain data that execnet carries."""
 
-    #: What `pack` returns.
+    #: The result of `pack`.
     cells: bytes
-    #: The machine that the worker is on, as results name it; None for the one that leads the run.
+    #: The name of the worker's machine in results; None for the machine that leads the run.
     host: str | None
-    #: Threads of each process that the worker starts.
+    #: Threads of each framework's process.
     threads: int
     #: Whether pytest writes a JUnit file.
     junit: bool
 
 
 class Greeting(TypedDict):
-    """What another machine is asked before a worker is started there."""
+    """The message to another machine before a worker starts there."""
 
-    #: Version and sum of the source of what leads the run.
+    #: Version and checksum of the source of the leading process.
     version: str
     source: str
     #: The implementations of the run, pickled.
     chosen: bytes
-    #: Whether the devices that their frameworks see matter.
+    #: Whether the machine looks for the devices of their frameworks.
     devices: bool
 
 
+class MachineAnswer(TypedDict, total=False):
+    """The answer of another machine: either `fault`, the reason why it cannot take part, or all other fields."""
+
+    fault: str
+    host: str
+    #: The folder of the package.
+    package: str
+    cpus: int
+    #: Facts for the results file.
+    machine: dict[str, object]
+    #: Implementation -> packages that are not installed.
+    missing: dict[str, list[str]]
+    #: Implementation -> devices.
+    devices: dict[str, list[str]]
+
+
 def pack(cells: Sequence[Cell], behaviours: Sequence[Behaviour]) -> bytes:
-    """Return cells and known divergences as they are sent to a worker."""
+    """Return cells and known divergences as bytes for a worker."""
     return pickle.dumps((tuple(cells), tuple(behaviours)), protocol=pickle.HIGHEST_PROTOCOL)
 
 
 def unpack(sent: bytes) -> tuple[tuple[Cell, ...], tuple[Behaviour, ...]]:
     """
-    Return what `pack` was given. It is unpickled: only data from the process that leads the run may be given.
+    Return the arguments of `pack`. Only data of the leading process may be passed, because it is unpickled.
 
-    Whether `module:name` is a class or a function is read from its source, which may be here and not where it was sent.
+    Whether `module:name` is a class or a function depends on its source, which may exist only on this machine.
     """
     cells, behaviours = pickle.loads(sent)
     here: dict[str, Implementation] = {}
@@ -90,22 +106,22 @@ def unpack(sent: bytes) -> tuple[tuple[Cell, ...], tuple[Behaviour, ...]]:
         if each.adapter == each.name and each.name not in here and not each.missing_packages():
             here[each.name] = select([each.name])[0]
     if here:
-        cells = tuple(replace(cell, implementation=_as_here(cell.implementation, here)) for cell in cells)
+        cells = tuple(replace(cell, implementation=_with_local_adapter(cell.implementation, here)) for cell in cells)
     return cells, behaviours
 
 
-def _as_here(sent: Implementation, here: Mapping[str, Implementation]) -> Implementation:
+def _with_local_adapter(sent: Implementation, here: Mapping[str, Implementation]) -> Implementation:
     found = here.get(sent.name)
     return sent if found is None else replace(found, environment={**found.environment, **sent.environment})
 
 
 def greeting(chosen: Sequence[Implementation], *, devices: bool) -> Greeting:
-    """Return what another machine is asked: who runs which source, what it has, and which devices if they matter."""
+    """Return the message to another machine; with `devices` it looks for the devices of frameworks."""
     return {"version": __version__, "source": source(), "chosen": pickle.dumps(tuple(chosen)), "devices": devices}
 
 
-def answer(given: Greeting) -> dict[str, object]:
-    """Return what this machine says to `greeting`: `fault`, a reason why it takes no part, or all it is."""
+def answer(given: Greeting) -> MachineAnswer:
+    """Return the answer of this machine to `greeting`."""
     if (given["version"], given["source"]) != (__version__, source()):
         ours, theirs = (f"{each[0]} (source {each[1]})" for each in ((__version__, source()), _version_of(given)))
         return {"fault": f"dense-conformance {ours} is there, and this is {theirs}: install the same on both"}
@@ -126,7 +142,7 @@ def _version_of(given: Greeting) -> tuple[str, str]:
 
 @functools.cache
 def source() -> str:
-    """Return a short sum over the package's Python files: two copies that differ anywhere would not agree on a cell."""
+    """Return a short checksum of the package's Python files."""
     found = hashlib.sha256()
     root = Path(conformance.__file__).parent
     for path in sorted(root.rglob("*.py"), key=lambda each: each.relative_to(root).as_posix()):
@@ -135,7 +151,7 @@ def source() -> str:
 
 
 def platform_facts() -> dict[str, str | int | None]:
-    """Return what this machine is, as a results file says it."""
+    """Return the facts of this machine for a results file."""
     return {
         "system": platform.platform(),
         "machine": platform.machine(),
@@ -146,7 +162,7 @@ def platform_facts() -> dict[str, str | int | None]:
 
 
 def distributions() -> Iterator[tuple[str, str]]:
-    """Yield each distribution that is stated, with its version."""
+    """Yield each of `DISTRIBUTIONS` that is installed, with its version."""
     for name in DISTRIBUTIONS:
         try:
             yield name, importlib.metadata.version(name)
@@ -155,7 +171,7 @@ def distributions() -> Iterator[tuple[str, str]]:
 
 
 def _processor() -> str:
-    """Return the processor's name where the system tells it."""
+    """Return the name of the processor, if the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

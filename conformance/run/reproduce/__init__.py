@@ -1,11 +1,11 @@
 """
-Standalone scripts that show what a cell was seen to do, with its framework and NumPy alone, for upstream bug reports.
+Standalone scripts that show what a cell did, for upstream bug reports. A script needs its framework and NumPy alone.
 
-`script` writes one from a cell's record and the question it was asked; `conformance.run.reproduce.recorded_cells` finds
-both again from a results file. No framework is imported here, and nothing is run.
+`script` writes one from a cell's record and its question. `conformance.run.reproduce.recorded_cells` reads both from a
+results file. This package imports no framework and runs nothing.
 """
 
-from conformance.run.reproduce.symptom import NotShown
+from conformance.run.reproduce.symptom import NotReproducible
 from conformance.run.reproduce.writer import script
 
-__all__ = ["NotShown", "script"]
+__all__ = ["NotReproducible", "script"]

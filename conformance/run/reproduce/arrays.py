@@ -1,9 +1,9 @@
 """
-Arrays as a few lines of NumPy: written out where they are few, drawn anew from the case's seed where they are many.
+Arrays as short NumPy expressions: few numbers as literals, many numbers drawn again from the case's seed.
 
-What cannot be drawn anew is packed as text. Every expression is evaluated before it is handed out and gives the array
-bit for bit, so that this module need not know how a lane draws: it tries the streams of `conformance.reference.draw` by
-name. A bfloat16 array, which NumPy alone has not, is written as the float32 array of the same values.
+An array that cannot be drawn again is packed as text. Every expression is evaluated here and equals its array bit for
+bit, so that this module can try the streams of `conformance.reference.draw` without knowing how a lane draws. A
+bfloat16 array, which NumPy alone does not have, becomes the float32 array of the same values.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -22,14 +22,14 @@ from conformance.adapters.protocol import Array
 from conformance.reference.draw import ATTEMPTS
 from conformance.stream import stream_key
 
-#: Numbers written out, at most, where they have many digits and where all are whole; the characters they may take.
+#: The most numbers of a literal, the most if all are integers, and the most characters.
 FEW: Final = 24
 FEW_WHOLE: Final = 64
 MOST_CHARACTERS: Final = 600
-#: Numbers that differ from a drawn array and are put into it one by one, at most.
+#: The most numbers that differ from a drawn array and are replaced one by one.
 MOST_PATCHED: Final = 24
 
-#: The functions that expressions call, by name: what a script defines where one of its expressions needs it.
+#: The functions that expressions call, by name. A script defines those that it calls.
 HELPERS: Final = {
     "uniform": """\
 def uniform(key, *shape):  # odd multiples of 2**-24 in (-1, 1)
@@ -61,20 +61,17 @@ def packed(text, dtype, *shape):
 
 @dataclass
 class Arrays:
-    """
-    The arrays of one script, and which helpers their expressions call.
+    """The arrays of one script, and the helpers that their expressions call."""
 
-    `digest` is the case's seed; without one nothing is drawn anew.
-    """
-
+    #: The seed of the case; without it no array is drawn again.
     digest: bytes | None
     helpers: dict[str, str] = field(default_factory=dict)
 
     def expression(self, array: Array, part: str) -> str:
         """
-        Return a NumPy expression that gives the array, or its float32 twin.
+        Return a NumPy expression for the array, or for the float32 array of a bfloat16 one.
 
-        `part` says what it is of its draw: `x`, `dy`, `kernel L` or `bias L`.
+        `part` is the name of the array in its draw: `x`, `dy`, `kernel L` or `bias L`.
         """
         array = array.astype(np.float32) if array.dtype.name == "bfloat16" else np.ascontiguousarray(array)
         found = _expression(self.digest, part, array.dtype.str, array.shape, array.tobytes())
@@ -84,13 +81,13 @@ class Arrays:
 
 @functools.lru_cache(maxsize=256)
 def _expression(digest: bytes | None, part: str, dtype: str, shape: tuple[int, ...], contents: bytes) -> str:
-    """Return an expression for an array; every implementation is given the same ones, so they are remembered."""
+    """Return an expression for an array. Cached, because every implementation receives the same arrays."""
     array = np.frombuffer(contents, dtype).reshape(shape)
-    return next(each for each in _candidates(array, part, digest) if _gives(each, array))
+    return next(each for each in _candidates(array, part, digest) if _is_equal(each, array))
 
 
 def _candidates(array: Array, part: str, digest: bytes | None) -> Iterator[str]:
-    """Yield expressions that may give the array, the most readable first; the last one always does."""
+    """Yield expressions that may equal the array, the most readable first; the last one always does."""
     dtype = repr(array.dtype.name)
     if array.size == 0:
         yield f"np.zeros({array.shape}, {dtype})"
@@ -118,19 +115,19 @@ def _scope() -> dict[str, object]:
 
 
 def _value(expression: str) -> Array:
-    """Return what one of this module's own expressions gives."""
+    """Return the array of one of this module's own expressions."""
     with np.errstate(over="ignore"):
         found: Array = eval(expression, _scope())
     return found
 
 
-def _gives(expression: str, array: Array) -> bool:
+def _is_equal(expression: str, array: Array) -> bool:
     """Return whether an expression evaluates to the array, bit for bit."""
     found = _value(expression)
     return bool(found.dtype == array.dtype and found.shape == array.shape and found.tobytes() == array.tobytes())
 
 
-def _number(value: Any) -> str:
+def _number(value: float | np.generic) -> str:
     if isinstance(value, np.bool_ | np.integer):
         return str(value)
     plain = float(value)
@@ -141,7 +138,7 @@ def _number(value: Any) -> str:
 
 def _written(array: Array) -> str:
     if array.ndim == 0:
-        return _number(array[()])
+        return _number(array.flat[0])
     return "[" + ", ".join(map(_written, array)) + "]"
 
 
@@ -156,7 +153,7 @@ def _narrow(array: Array) -> Array:
 
 
 def _drawn(array: Array, part: str, digest: bytes) -> Iterator[str]:
-    """Yield expressions in streams of the case: how `lanes.draws` draws most arrays of most lanes."""
+    """Yield expressions that draw from the streams of the case, as `lanes.draws` does for most arrays of most lanes."""
     kind, _, layer = part.partition(" ")
     purpose: tuple[object, ...] = (kind, int(layer)) if layer else (kind,)
     shape = ", ".join(map(str, array.shape))
@@ -172,7 +169,7 @@ def _drawn(array: Array, part: str, digest: bytes) -> Iterator[str]:
                 base = f"integers({key:#x}, {low}, {high}, {shape}).astype({dtype})"
                 yield from _patched(base, array)
             if kind == "kernel":
-                yield from _few(array, key, shape, dtype)
+                yield from _signs(array, key, shape, dtype)
 
 
 def _uniform(array: Array, purpose: Sequence[object], digest: bytes, shape: str, dtype: str) -> Iterator[str]:
@@ -198,8 +195,8 @@ def _uniform(array: Array, purpose: Sequence[object], digest: bytes, shape: str,
             yield from _patched(base, array)
 
 
-def _few(array: Array, key: int, shape: str, dtype: str) -> Iterator[str]:
-    """Yield a dense kernel of the exact lane: signs, an eighth of them 0, both of one stream."""
+def _signs(array: Array, key: int, shape: str, dtype: str) -> Iterator[str]:
+    """Yield expressions for a dense kernel of the exact lane: signs, an eighth of them 0, from one stream."""
     count = math.prod(array.shape)
     both = f"integers({key:#x}, 0, 255, {2 * count})"
     yield from _patched(
@@ -209,7 +206,7 @@ def _few(array: Array, key: int, shape: str, dtype: str) -> Iterator[str]:
 
 
 def _patched(base: str, array: Array) -> Iterator[str]:
-    """Yield an expression with the few numbers put in by which the array differs from it; none where they are many."""
+    """Yield an expression with the few numbers replaced in which the array differs from it; none if they are many."""
     found = _value(base)
     if found.shape != array.shape:
         return

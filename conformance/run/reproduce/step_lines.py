@@ -1,4 +1,4 @@
-"""The steps of a question as the templates see them, with the arrays that are handed over, each written once."""
+"""The steps of a question as lines for the templates, with the arrays of each step, every array written once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from conformance.adapters.protocol import Array, Stack
+from conformance.adapters.protocol import Array
 from conformance.run.reproduce.arrays import Arrays
 from conformance.run.reproduce.template_names import Layer, Lines, Tensor, arranged
 from conformance.sandbox.steps import Build, Differentiate, Forward, InferShapes, ReadParameters, SetWeights, Step
@@ -16,18 +16,19 @@ from conformance.table.case import Case
 
 class StepLines:
     """
-    Makes the lines of steps, one after the other.
+    The lines of the steps of one script.
 
-    Where the layers are `weightless`, their initial weights stay, and inputs are zeros.
+    Args:
+        weightless: whether the layers keep their initial weights, and inputs are zeros.
     """
 
     def __init__(self, layers: Sequence[Layer], arrays: Arrays, case: Case, *, weightless: bool) -> None:
         self._layers, self._arrays, self._case, self._weightless = layers, arrays, case, weightless
         #: The label of each forward step -> the name of its output.
         self.answers: dict[str, str] = {}
-        self._handed: dict[tuple[int, str], Tensor] = {}
-        #: Kernels and biases by name, as the last step that gave weights gave them.
-        self._given: dict[str, Array] = {}
+        self._inputs: dict[tuple[int, str], Tensor] = {}
+        #: Kernels and biases by name, as the last step that set weights set them, with their layouts.
+        self._written: dict[str, tuple[Array, str]] = {}
 
     def lines_of(self, steps: Sequence[Step]) -> list[Lines]:
         """Return the lines of steps."""
@@ -41,7 +42,7 @@ class StepLines:
                 line.kind = "build" if isinstance(step, Build) else "weights"
                 line.shape, line.leading = step.stack.input_shape, step.stack.leading_axes
                 line.given = not self._weightless and all(each.kernel is not None for each in step.stack.layers)
-                line.arrays = list(self._weights(step.stack)) if line.given else []
+                line.arrays = list(self._weights(step)) if line.given else []
             case Forward():
                 line.kind = "forward"
                 line.x, line.tensors = self._tensor(step.x, step.layout, "x")
@@ -49,7 +50,7 @@ class StepLines:
             case Differentiate():
                 line.kind = "differentiate"
                 line.x, line.tensors = self._tensor(step.x, step.layout, "x")
-                line.dy, more = self._tensor(step.dy, "contiguous", "dy")
+                line.dy, more = self._tensor(step.dy, step.dy_layout, "dy")
                 line.tensors = [*line.tensors, *more]
             case InferShapes():
                 line.kind, line.shape = "infer", self._case.input_shape
@@ -58,28 +59,32 @@ class StepLines:
         return line
 
     def _tensor(self, array: Array, layout: str, part: str) -> tuple[Tensor, list[Tensor]]:
-        """Return the tensor of an array, and the tensors that have to be written for it."""
+        """Return the tensor of an array, and the tensors to write before it is used."""
         key = (id(array), layout)
-        if key in self._handed:
-            return self._handed[key], []
-        number = sum(each.name.startswith(part) for each in self._handed.values())
-        given = np.zeros_like(array) if self._weightless else array
-        self._handed[key] = Tensor(
+        if key in self._inputs:
+            return self._inputs[key], []
+        number = sum(each.name.startswith(part) for each in self._inputs.values())
+        values = np.zeros_like(array) if self._weightless else array
+        self._inputs[key] = Tensor(
             name=part + (str(number + 1) if number else ""),
-            expression=arranged(self._arrays.expression(given, part), array, layout),
+            expression=arranged(self._arrays.expression(values, part), array, layout),
             dtype=array.dtype.name,
             strided=layout != "contiguous",
             rank=array.ndim,
         )
-        return self._handed[key], [self._handed[key]]
+        return self._inputs[key], [self._inputs[key]]
 
-    def _weights(self, stack: Stack) -> Iterator[Tensor]:
-        """Yield kernels and biases that are not written already."""
-        for layer, each in zip(self._layers, stack.layers, strict=True):
-            for name, part, array in (
-                (layer.kernel, f"kernel {layer.index}", each.kernel),
-                (layer.bias, f"bias {layer.index}", each.bias),
+    def _weights(self, step: Build | SetWeights) -> Iterator[Tensor]:
+        """Yield the kernels and biases that are not written yet."""
+        kernel_layout = step.kernel_layout if isinstance(step, SetWeights) else "contiguous"
+        bias_layout = step.bias_layout if isinstance(step, SetWeights) else "contiguous"
+        for layer, each in zip(self._layers, step.stack.layers, strict=True):
+            for name, part, array, layout in (
+                (layer.kernel, f"kernel {layer.index}", each.kernel, kernel_layout),
+                (layer.bias, f"bias {layer.index}", each.bias, bias_layout),
             ):
-                if array is not None and self._given.get(name) is not array:
-                    self._given[name] = array
-                    yield Tensor(name=name, expression=self._arrays.expression(array, part))
+                written, written_layout = self._written.get(name, (None, ""))
+                if array is not None and (written is not array or written_layout != layout):
+                    self._written[name] = (array, layout)
+                    expression = arranged(self._arrays.expression(array, part), array, layout)
+                    yield Tensor(name=name, expression=expression)

@@ -1,103 +1,109 @@
 """
-What a script has to show of a cell: its first failing check, or its crash, as steps to take and a thing to look at.
+What a script has to show of a cell: its first failing check, or its crash, as steps to take and a value to compare.
 
-Where some checks of a cell violate and others diverge as declared, the script shows one that violates.
-
-Read from the cell's record and from the question it was asked; nothing is judged or computed again here.
+A check that violates comes before one that diverges as declared. Everything is read from the cell's record and from its
+question; this module computes no answer.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
-
-import numpy as np
 
 from conformance.checks.linearity import AddendProbe, addends
 from conformance.checks.question import MAIN, REPEATED, Question
 from conformance.checks.refusal import SIBLING_STEPS
 from conformance.results import CellRecord, CheckRecord
-from conformance.sandbox.steps import Build, Differentiate, Forward, SetWeights, Step
+from conformance.sandbox.steps import Build, Differentiate, Forward, InferShapes, SetWeights, Step
 
-#: Checks that are well, or that nobody asked.
-_WELL: Final = ("conforms", "unsupported", "not_run")
+#: Outcomes of checks that do not fail.
+_PASSING: Final = ("conforms", "unsupported", "not_run")
 
 
-class NotShown(ValueError):
-    """A script cannot show what a record says; says why."""
+class NotReproducible(ValueError):
+    """No script of the framework alone can show what a record says; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientName:
+    """One gradient of a step: dx, dW or db, the latter two of the layer with index `layer`."""
+
+    name: str
+    layer: int = 0
+
+    def __str__(self) -> str:
+        return self.name if self.name == "dx" else f"{self.name} of layer {self.layer}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Symptom:
-    """
-    What to look at.
+    """What a script shows."""
 
-    `kind` is `value` (numbers of outputs), `gradient` (a number of a gradient), `shape`, `dtype` (of the output),
-    `inferred` (shapes inferred), `parameters`, `gradients` (their dtypes), `raises`, `crash` or `refusal` (accepted).
-    `steps` are the labels of the steps that show it, one after the other. Where numbers are compared, `got` holds what
-    is added up, as (label, index), and so does `reference`, where it is no number of the record's own.
-    """
-
+    #: `value` (numbers of outputs), `gradient` (a number of a gradient), `shape` and `dtype` (of an output), `inferred`
+    #: (shapes inferred), `parameters`, `gradients` (their dtypes), `raises`, `crash` or `refusal` (an input that the
+    #: framework has to refuse is accepted).
     kind: str
     check: str
+    #: The labels of the steps that show it, in their order.
     steps: tuple[str, ...]
     expected: str
+    #: The numbers to add up, each by the label of its step and its index.
     got: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    #: The numbers whose sum is expected; empty where `exact` is expected.
     reference: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    gradient: str | None = None
+    gradient: GradientName | None = None
     exact: float | None = None
     allowed: float | None = None
     observed: str = ""
 
 
-def failing(record: CellRecord) -> list[CheckRecord]:
-    """Return the checks of a cell that are neither well nor unasked, those that violate before those that diverge."""
-    found = [each for each in record.checks if each.outcome not in _WELL]
-    return sorted(found, key=lambda each: each.outcome == "diverges")
+def failing_checks(record: CellRecord) -> list[CheckRecord]:
+    """Return the checks of a cell that fail, those that violate before those that diverge."""
+    failing = [each for each in record.checks if each.outcome not in _PASSING]
+    return sorted(failing, key=lambda each: each.outcome == "diverges")
 
 
-def symptom(record: CellRecord, asked: Question, check: str | None = None) -> Symptom:
+def symptom_of(record: CellRecord, question: Question, check: str | None = None) -> Symptom:
     """
-    Return what to show of a cell: its crash, or its first failing check, or the failing check named.
+    Return what a script shows of a cell: its crash, its first failing check, or the failing check of a given name.
 
     Raises:
-        NotShown: nothing of the cell fails, or the check does not.
+        NotReproducible: no check of the cell fails, or the given one does not.
     """
     crash = record.crash
-    # Beside a check that violates, a crash is as declared.
+    # If a check violates, the crash is as declared.
     if crash is not None and (record.outcome != "violates" or check == "crash"):
         step = str(crash.step)
-        if step not in {each.label for each in asked.steps}:
-            raise NotShown(f"the process ended at {step}: {crash.reason}")
-        said = "an answer" if record.outcome != "timed_out" else "an answer in time"
-        return Symptom(kind="crash", check="crash", steps=(step,), expected=said, observed=crash.reason)
-    found = failing(record)
+        if step not in question.by_label:
+            raise NotReproducible(f"the process ended at {step}: {crash.reason}")
+        expected = "an answer" if record.outcome != "timed_out" else "an answer in time"
+        return Symptom(kind="crash", check="crash", steps=(step,), expected=expected, observed=crash.reason)
+    failing = failing_checks(record)
     if check is not None:
-        found = [each for each in found if each.check == check]
-    if not found:
-        raise NotShown(f"no check {check} of the cell fails" if check else "no check of the cell fails")
-    return _of_check(found[0], asked)
+        failing = [each for each in failing if each.check == check]
+    if not failing:
+        raise NotReproducible(f"check {check} of the cell does not fail" if check else "no check of the cell fails")
+    return _of_check(failing[0], question)
 
 
-def _of_check(found: CheckRecord, asked: Question) -> Symptom:
-    if found.check == "refusal":
-        return _of_refusal(found)
-    raised = found.raised
+def _of_check(check: CheckRecord, question: Question) -> Symptom:
+    if check.check == "refusal":
+        return _of_refusal(check)
+    raised = check.raised
     if raised is not None:
         observed = f"{raised.type}: {raised.message}"
-        return Symptom(kind="raises", check=found.check, steps=(raised.step,), expected="no error", observed=observed)
-    if found.worst is not None:
-        return _number(found, asked)
-    return _of_description(found, asked)
+        return Symptom(kind="raises", check=check.check, steps=(raised.step,), expected="no error", observed=observed)
+    if check.worst is not None:
+        return _of_number(check, question)
+    return _of_description(check, question)
 
 
-def _of_refusal(found: CheckRecord) -> Symptom:
-    """Return the symptom of what was accepted, or refused in another way than by the framework."""
-    message, raised = found.message, found.raised
-    if found.where in SIBLING_STEPS:
-        raise NotShown(message)
+def _of_refusal(check: CheckRecord) -> Symptom:
+    """Return the symptom of an input that was accepted, or refused by other code than the framework's."""
+    message, raised = check.message, check.raised
+    if check.step in SIBLING_STEPS:
+        raise NotReproducible(message)
     if raised is None:
         expected = "an error, raised by the framework"
         return Symptom(kind="refusal", check="refusal", steps=("output",), expected=expected, observed=message)
@@ -105,98 +111,81 @@ def _of_refusal(found: CheckRecord) -> Symptom:
     return Symptom(kind="raises", check="refusal", steps=(raised.step,), expected=expected, observed=message)
 
 
-def _of_description(found: CheckRecord, asked: Question) -> Symptom:
+def _of_description(check: CheckRecord, question: Question) -> Symptom:
     """Return the symptom of a check that compared shapes, dtypes or counts."""
-    check, message = found.check, found.message
-    expected, observed = _words(found.expected), _words(found.observed)
-    if check == "output_shape" and expected != "None":
-        kind = "inferred" if message.startswith("inferred") else "shape"
-        steps = ("infer",) if kind == "inferred" else (_label(message, asked, "has shape"),)
-        return Symptom(kind=kind, check=check, steps=steps, expected=expected, observed=observed)
-    if check == "output_dtype":
-        return Symptom(kind="dtype", check=check, steps=(MAIN,), expected=expected, observed=observed)
-    if check == "parameters" and expected != "None":
-        dtype = next(each.stack.dtype for each in asked.steps if isinstance(each, Build))
+    name, expected, observed = check.check, _text(check.expected), _text(check.observed)
+    if name == "output_dtype":
+        return Symptom(kind="dtype", check=name, steps=(MAIN,), expected=expected, observed=observed)
+    if name == "parameters" and check.expected is not None:
+        dtype = next(each.stack.dtype for each in question.steps if isinstance(each, Build))
         expected = f"{expected} parameters by layer, trainable, {dtype}"
-        return Symptom(kind="parameters", check=check, steps=("parameters",), expected=expected, observed=message)
-    described = re.match(r"(?:after weights were replaced: )?(.+?)(?:: \w+ of layer \d+)? (?:has|is) ", message)
-    step = next((each for each in asked.steps if described is not None and each.label == described[1]), None)
-    expected = message.rpartition(", expected ")[2]
-    if isinstance(step, Differentiate):
-        return Symptom(kind="gradients", check=check, steps=(step.label,), expected=expected, observed=message)
-    if isinstance(step, Forward):
-        return Symptom(kind="shape", check=check, steps=(step.label,), expected=expected, observed=message)
-    raise NotShown(f"{check}: {message}")
+        return Symptom(kind="parameters", check=name, steps=("parameters",), expected=expected, observed=check.message)
+    probe = question.by_label.get(check.step or "")
+    kinds = {InferShapes: "inferred", Differentiate: "gradients", Forward: "shape"}
+    kind = None if probe is None else kinds.get(type(probe.step))
+    if probe is None or kind is None or check.expected is None:
+        raise NotReproducible(f"{name}: {check.message}")
+    if kind == "shape" and isinstance(check.expected, str):
+        kind = "dtype"
+    return Symptom(kind=kind, check=name, steps=(probe.label,), expected=expected, observed=observed)
 
 
-def _label(message: str, asked: Question, words: str) -> str:
-    label = message.partition(f" {words}")[0]
-    return label if label in {each.label for each in asked.steps} else MAIN
-
-
-def _words(value: object) -> str:
-    """Return a value of a record as Python writes it: lists as tuples, names bare."""
-    if isinstance(value, str):
-        return value
+def _text(value: object) -> str:
+    """Return a value of a record as Python writes it: lists as tuples, names without quotation marks."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_text(each)}" for name, each in value.items())
     if isinstance(value, list | tuple):
-        return "(" + ", ".join(map(_words, value)) + ("," if len(value) == 1 else "") + ")"
+        return "(" + ", ".join(map(_text, value)) + ("," if len(value) == 1 else "") + ")"
     return str(value)
 
 
-def _number(found: CheckRecord, asked: Question) -> Symptom:
-    """Return the symptom of a worst element: the number there beside another answer, or beside the exact one."""
-    if found.worst is None or found.where is None or found.allowed is None or found.exact is None:
-        raise ValueError(f"{found.check} has a worst element without its place, bound or exact value")
-    check, where, worst, exact = found.check, found.where, tuple(found.worst), float(found.exact)
-    of_value = Symptom(kind="value", check=check, steps=(where,), expected="", allowed=float(found.allowed))
-    gradient = re.fullmatch(r"(.+?): (dx|(?:dW|db) of layer \d+)", where)
-    if gradient:
-        label, name = gradient.groups()
-        got = ((label, worst),)
-        return replace(of_value, kind="gradient", gradient=name, exact=exact, steps=(label,), got=got)
-    if check == "linear_in_x":
-        x, signs, together, nothing = addends(asked.of(AddendProbe))
+def _of_number(check: CheckRecord, question: Question) -> Symptom:
+    """Return the symptom of a worst element: its number, and the number of another answer or the exact one."""
+    if check.worst is None or check.allowed is None or check.exact is None:
+        raise ValueError(f"{check.check} has a worst element without its bound or exact value")
+    name, worst, exact = check.check, tuple(check.worst), float(check.exact)
+    value = Symptom(kind="value", check=name, steps=(), expected="", allowed=float(check.allowed))
+    if name == "linear_in_x":
+        x, signs, together, nothing = addends(question.of(AddendProbe))
         left, right = ((together, worst), (nothing, worst)), ((x, worst), (signs, worst))
-        return replace(of_value, steps=(x, signs, together, nothing), got=left, reference=right)
-    other = _other(where, worst, asked) if check not in ("output", "weights_live") else None
-    if other is not None:
-        label, index, beside = other
-        return replace(of_value, steps=(MAIN, label), got=((label, index),), reference=((MAIN, beside),))
-    if where not in {each.label for each in asked.steps}:
-        raise NotShown(f"{check}: {found.message or where}")
-    return replace(of_value, got=((where, worst),), exact=exact)
+        return replace(value, steps=(x, signs, together, nothing), got=left, reference=right)
+    label = check.step
+    if label is None or label not in question.by_label:
+        raise NotReproducible(f"{name}: {check.message or check.where}")
+    value = replace(value, steps=(label,), got=((label, worst),), exact=exact)
+    if check.gradient is not None:
+        return replace(value, kind="gradient", gradient=GradientName(name=check.gradient, layer=check.layer or 0))
+    pair = _counterpart(label, worst, question) if name not in ("output", "weights_live") else None
+    if pair is None:
+        return value
+    index, of_main = pair
+    return replace(value, steps=(MAIN, label), got=((label, index),), reference=((MAIN, of_main),), exact=None)
 
 
-def _other(where: str, worst: tuple[int, ...], asked: Question) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:
-    """Return the step whose output is held to the first one's, with the index in each; None where none is."""
-    again = where.partition(f" beside {MAIN}")[0]
-    if again in REPEATED and again != where:
-        return again, worst, worst
-    label = where.partition(": ")[0]
-    probe = asked.by_label.get(label)
-    if probe is None or asked.main is None:
+def _counterpart(
+    label: str, worst: tuple[int, ...], question: Question
+) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Return the index of an element in a step's output and in the main output; None if they are not compared."""
+    if label in REPEATED and label != MAIN:
+        return worst, worst
+    if question.main is None:
         return None
-    pair = probe.counterpart(worst, asked.main.y.exact.shape)
-    return None if pair is None else (label, *pair)
+    return question.by_label[label].counterpart(worst, question.main.y.exact.shape)
 
 
-def _unravelled(place: int, shape: Sequence[int]) -> tuple[int, ...]:
-    return tuple(int(each) for each in np.unravel_index(place, tuple(shape))) if shape else ()
-
-
-def needed(asked: Question, labels: Sequence[str]) -> tuple[Step, ...]:
+def needed_steps(question: Question, labels: Sequence[str]) -> tuple[Step, ...]:
     """
-    Return the steps that lead to those named: the build of their model, and the weights it had at that time.
+    Return the steps that lead to those of some labels: the build of their models, and the weights at that time.
 
-    Where weights were replaced, the first output stays among them: what is wrong may be that it is what comes back.
+    Where weights were replaced, the first output is among them: a model may return that one again.
     """
     steps: list[Step] = []
-    last = max(index for index, each in enumerate(asked.steps) if each.label in labels)
-    models = {each.model for each in asked.steps if each.label in labels}
-    weights = [each for each in asked.steps[:last] if isinstance(each, SetWeights) and each.model in models]
-    for each in asked.steps[: last + 1]:
-        before = bool(weights) and each.label == MAIN
-        built = isinstance(each, Build) and each.model in models
-        if built or before or each.label in labels or any(each is given for given in weights[-1:]):
+    last = max(index for index, each in enumerate(question.steps) if each.label in labels)
+    models = {each.model for each in question.steps if each.label in labels}
+    weights = [each for each in question.steps[:last] if isinstance(each, SetWeights) and each.model in models]
+    for each in question.steps[: last + 1]:
+        is_first_output = bool(weights) and each.label == MAIN
+        is_build = isinstance(each, Build) and each.model in models
+        if is_build or is_first_output or each.label in labels or any(each is given for given in weights[-1:]):
             steps.append(each)
     return tuple(steps)

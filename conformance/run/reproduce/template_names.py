@@ -1,7 +1,7 @@
 """
-What templates are told of a question: its layers and arrays by name, its steps, and the shapes they write.
+The variables of templates: layers, arrays and steps by name, and shapes as text.
 
-Names and text alone; which template is taken is `conformance.run.reproduce.family`'s.
+`conformance.run.reproduce.family` selects the template.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from conformance.adapters.protocol import Array, Stack
+from conformance.sandbox.layouts import GAP
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """
-    One layer as templates see it; what may be illegal is written as Python.
-
-    `place` counts activations as places, as a sequence of modules does.
-    """
+    """One layer, as templates read it."""
 
     index: int
+    #: The index in a sequence of modules, in which an activation is a module.
     place: int
+    #: As Python, because it may be illegal.
     units: str
     features: str
     use_bias: bool
@@ -33,7 +32,7 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Tensor:
-    """An array as templates see it: its name, the NumPy expression that gives it, and its dtype on arrival."""
+    """An array, as templates read it: its name, its NumPy expression, and the dtype that the framework receives."""
 
     name: str
     expression: str = ""
@@ -47,7 +46,7 @@ class Tensor:
 
 @dataclass(kw_only=True)
 class Lines:
-    """One step as the template sees it: `arrays` are written first, then `tensors`, then the step itself."""
+    """One step, as templates read it. A script has its `arrays` first, then its `tensors`, then the step."""
 
     kind: str
     model: str
@@ -62,7 +61,7 @@ class Lines:
 
 
 def layers_of(stack: Stack) -> list[Layer]:
-    """Return the layers of a stack, each with the width it is fed and the names of its arrays."""
+    """Return the layers of a stack, each with its number of features and the names of its arrays."""
     found: list[Layer] = []
     place = 0
     # A scalar has no last axis: one number, one feature.
@@ -93,6 +92,16 @@ def arranged(expression: str, array: Array, layout: str) -> str:
         leading = array.ndim - 1
         reverse = (*range(leading - 1, -1, -1), leading)
         return f"np.ascontiguousarray({expression}.transpose{reverse}).transpose{reverse}"
+    if layout == "column_major":
+        return f"np.asfortranarray({expression})"
+    if layout == "padded":
+        filler = "np.nan" if array.dtype.kind not in "iub" else "1"
+        gaps = [(0, 0)] * (array.ndim - 1) + [(0, GAP)]
+        return f"np.pad({expression}, {gaps}, constant_values={filler})[..., :-{GAP}]"
+    if layout == "unaligned":
+        return f"np.append({expression}.flat[:1], {expression})[1:].reshape({array.shape})"
+    if layout == "expanded":
+        return f"np.broadcast_to({expression}.flat[0], {array.shape})"
     if layout == "strided":
         return f"np.repeat({expression}, 2, axis=-1)[..., ::2]"
     if layout == "broadcast":
@@ -101,7 +110,7 @@ def arranged(expression: str, array: Array, layout: str) -> str:
 
 
 def names_of(layers: Sequence[Layer]) -> dict[str, Callable[..., str]]:
-    """Return what templates call for names and shapes; `m` is the name of a model."""
+    """Return the functions that templates call for names and shapes; `m` is the name of a model."""
 
     def name(m: str, layer: Layer) -> str:
         return ("" if m == "model" else f"{m}_") + "dense" + (str(layer.index) if len(layers) > 1 else "")

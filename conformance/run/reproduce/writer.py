@@ -1,8 +1,8 @@
 """
-The script of one cell: which template, and what stands in it.
+The script of one cell, written from a template.
 
-Every step of the question that leads to what failed becomes a few lines; the templates say how each framework's users
-write them. Text of records and rows enters a script as comments of one line or as Python literals, never as code.
+Every step that leads to the failure becomes a few lines, which the template of the framework writes. Text of records
+and rows enters a script as comments of one line or as Python literals, never as code.
 """
 
 from __future__ import annotations
@@ -19,44 +19,64 @@ from conformance.adapters.registry import Implementation
 from conformance.checks.question import Question
 from conformance.results import CellRecord
 from conformance.run.reproduce.arrays import Arrays
-from conformance.run.reproduce.family import SHAPES_ALONE, check_words, family_of, function_of
+from conformance.run.reproduce.family import SHAPE_ONLY_MODES, check_template, family_of, function_of
 from conformance.run.reproduce.row import row_of
 from conformance.run.reproduce.step_lines import StepLines
-from conformance.run.reproduce.symptom import NotShown, Symptom, needed, symptom
+from conformance.run.reproduce.symptom import NotReproducible, Symptom, needed_steps, symptom_of
 from conformance.run.reproduce.template_names import Layer, layers_of, names_of
 from conformance.sandbox.steps import Build, Differentiate, Step
 from conformance.table.case import INTEGER_DTYPES, Case
 
-#: Symptoms that no weight plays a part in, and templates whose layers have initial weights of their own.
-_OF_NO_VALUES: Final = ("dtype", "shape", "inferred", "parameters")
-_HOLDING: Final = ("keras", "keras2", "torch", "flax_linen", "flax_nnx", "equinox", "haiku", "tensorflow_v1")
-#: Import names that are not those of the distribution.
+#: Symptoms that do not depend on the weights, and templates whose layers have initial weights.
+_WITHOUT_VALUES: Final = ("dtype", "shape", "inferred", "parameters")
+_WITH_INITIAL_WEIGHTS: Final = (
+    "keras",
+    "keras2",
+    "torch",
+    "flax_linen",
+    "flax_nnx",
+    "equinox",
+    "haiku",
+    "tensorflow_v1",
+)
+#: Import name -> distribution, where the two differ.
 _DISTRIBUTIONS: Final = {"haiku": "dm-haiku"}
 _FRAMEWORKS: Final = ("numpy", "torch", "jax", "tensorflow")
 
 
 def script(
-    record: CellRecord, asked: Question | None, *, case: Case, implementation: Implementation, check: str | None = None
+    record: CellRecord,
+    question: Question | None,
+    *,
+    case: Case,
+    implementation: Implementation,
+    check: str | None = None,
 ) -> str:
     """
     Return the text of a standalone Python script that shows what the record of a cell says.
 
-    `asked` is the question the cell was asked, None where it was never asked. `check` chooses one of several failing
-    checks. Where no script of the framework alone can show it, the one returned runs the row.
+    Where no script of the framework alone can show it, the script runs the row.
+
+    Args:
+        record: the record of the cell.
+        question: the question of the cell, None if it was not sent.
+        case: the case of the cell.
+        implementation: the implementation of the cell.
+        check: the failing check to show, None for the first.
 
     Raises:
-        NotShown: nothing of the cell fails, or `check` does not.
+        NotReproducible: no check of the cell fails, or `check` does not.
     """
-    shown = None
+    symptom = None
     try:
-        if asked is not None:
-            shown = symptom(record, asked, check)
-            return _tidy(_render(record, asked, shown, case, implementation))
-    except NotShown:
-        if record.outcome in ("conforms", "unsupported", "not_run") or (check is not None and shown is None):
+        if question is not None:
+            symptom = symptom_of(record, question, check)
+            return _tidy(_render(record, question, symptom, case, implementation))
+    except NotReproducible:
+        if record.outcome in ("conforms", "unsupported", "not_run") or (check is not None and symptom is None):
             raise
     context = {
-        "title": _title(record, shown),
+        "title": _title(record, symptom),
         "implementation": implementation.name,
         "device": record.device,
         "row": f"rows:\n  - {row_of(case)}\n",
@@ -66,22 +86,26 @@ def script(
     return text.rstrip() + "\n"
 
 
-def _render(record: CellRecord, asked: Question, shown: Symptom, case: Case, implementation: Implementation) -> str:
+def _render(
+    record: CellRecord, question: Question, symptom: Symptom, case: Case, implementation: Implementation
+) -> str:
     family = family_of(implementation)
-    if family is None or implementation.mode in SHAPES_ALONE:
-        raise NotShown(f"{implementation.name} has no template")
-    steps = needed(asked, shown.steps)
-    check_words(family, implementation, steps)
+    if family is None or implementation.mode in SHAPE_ONLY_MODES:
+        raise NotReproducible(f"{implementation.name} has no template")
+    steps = needed_steps(question, symptom.steps)
+    check_template(family, implementation, steps)
     arrays = Arrays(case.digest if case.data is None else None)
     first = next(each for each in steps if isinstance(each, Build)).stack
     layers = layers_of(first)
-    weightless = shown.kind in _OF_NO_VALUES and family in _HOLDING and implementation.mode != "functional"
+    weightless = (
+        symptom.kind in _WITHOUT_VALUES and family in _WITH_INITIAL_WEIGHTS and implementation.mode != "functional"
+    )
     step_lines = StepLines(layers, arrays, case, weightless=weightless)
     lines = step_lines.lines_of(steps)
     environment = _environment(record, implementation, case)
     packed = ["base64", "zlib"] if "packed" in arrays.helpers else []
     text: str = _template("script").render(
-        title=_title(record, shown),
+        title=_title(record, symptom),
         modules=sorted([*packed, *(["os"] if environment else [])]),
         family=family,
         environment=environment,
@@ -93,21 +117,21 @@ def _render(record: CellRecord, asked: Question, shown: Symptom, case: Case, imp
         floating=(case.input_dtype or case.dtype) not in INTEGER_DTYPES,
         given=lines[0].given,
         device=record.device,
-        **_of_implementation(implementation, steps),
-        **_of_symptom(shown, step_lines.answers, layers),
+        **_implementation_variables(implementation, steps),
+        **_symptom_variables(symptom, step_lines.answers, layers),
         **names_of(layers),
     )
     return text
 
 
-def _of_implementation(implementation: Implementation, steps: Sequence[Step]) -> dict[str, object]:
-    """Return what the template says of the framework and of how it is called."""
+def _implementation_variables(implementation: Implementation, steps: Sequence[Step]) -> dict[str, object]:
+    """Return the variables of the template that describe the framework and how it is called."""
     library, function = function_of(implementation)
     differentiates = any(isinstance(each, Differentiate) for each in steps)
     strided = any(getattr(each, "layout", "contiguous") != "contiguous" for each in steps)
     is_compiled = implementation.mode in ("graph", "xla", "jit", "decorated")
     return {
-        "versions": _versions(implementation, library),
+        "versions": _versions(implementation),
         "mode": None if function else implementation.mode,
         "backend": implementation.environment.get("KERAS_BACKEND"),
         "uses_backend": differentiates or strided or is_compiled,
@@ -117,86 +141,86 @@ def _of_implementation(implementation: Implementation, steps: Sequence[Step]) ->
     }
 
 
-def _of_symptom(shown: Symptom, answers: Mapping[str, str], layers: Sequence[Layer]) -> dict[str, object]:
-    """Return what the template says of what failed; `answers` are the names of outputs by step."""
+def _symptom_variables(symptom: Symptom, answers: Mapping[str, str], layers: Sequence[Layer]) -> dict[str, object]:
+    """Return the variables of the template that describe the failure; `answers` maps steps to names of outputs."""
     return {
-        "symptom": shown,
-        "expected": _one_line(shown.expected),
+        "symptom": symptom,
+        "expected": _one_line(symptom.expected),
         "last": list(answers.values())[-1] if answers else "",
-        "exact": _exact(shown, answers),
-        "allowed": _literal(shown.allowed),
-        "got": _sum(shown.got, answers) if shown.kind == "value" else "",
-        "element": _element(shown),
-        "gradient": _gradient(shown, layers),
+        "exact": _exact(symptom, answers),
+        "allowed": _literal(symptom.allowed),
+        "got": _sum(symptom.got, answers) if symptom.kind == "value" else "",
+        "element": _element(symptom),
+        "gradient": _gradient(symptom, layers),
     }
 
 
-def _versions(implementation: Implementation, library: str) -> tuple[str, ...]:
-    known = [_DISTRIBUTIONS.get(each, each) for each in implementation.packages]
+def _versions(implementation: Implementation) -> tuple[str, ...]:
+    """Return the distributions whose versions the script prints."""
+    distributions = [_DISTRIBUTIONS.get(each, each) for each in implementation.packages]
     if function_of(implementation)[1] is not None:
-        known = [each for each in implementation.packages if each in _FRAMEWORKS]
-    return tuple(dict.fromkeys([*known, "numpy"]))
+        distributions = [each for each in implementation.packages if each in _FRAMEWORKS]
+    return tuple(dict.fromkeys([*distributions, "numpy"]))
 
 
 def _environment(record: CellRecord, implementation: Implementation, case: Case) -> dict[str, str]:
     """Return the variables to set before anything is imported: the implementation's, the row's, the device's."""
-    found = {**implementation.environment, **dict(case.environment)}
+    variables = {**implementation.environment, **dict(case.environment)}
     frameworks = {*implementation.packages, implementation.environment.get("KERAS_BACKEND")}
     if record.device == "cpu" and frameworks & {"jax", "tensorflow", "keras"}:
-        found["CUDA_VISIBLE_DEVICES"] = "-1"
+        variables["CUDA_VISIBLE_DEVICES"] = "-1"
     if record.device == "gpu" and "jax" in frameworks:
-        found["JAX_DEFAULT_MATMUL_PRECISION"] = "highest"
+        variables["JAX_DEFAULT_MATMUL_PRECISION"] = "highest"
     if record.device == "gpu" and "tensorflow" in frameworks:
-        found["NVIDIA_TF32_OVERRIDE"] = "0"
-    return found
+        variables["NVIDIA_TF32_OVERRIDE"] = "0"
+    return variables
 
 
-def _gradient(shown: Symptom, layers: Sequence[Layer]) -> Mapping[str, object]:
-    """Return which gradient is looked at: its name, its layer, its place among those of all weights, the index."""
-    if shown.gradient is None:
+def _gradient(symptom: Symptom, layers: Sequence[Layer]) -> Mapping[str, object]:
+    """Return the gradient to compare: its name, its layer, its place among those of all weights, and the index."""
+    if symptom.gradient is None:
         return {}
-    index = ", ".join(map(str, shown.got[0][1]))
-    name, _, layer = shown.gradient.partition(" of layer ")
-    number = int(layer) if layer else 0
-    place = sum(1 + each.use_bias for each in layers[:number]) + (name == "db")
-    return {"name": name, "layer": layers[number], "place": place, "index": index}
+    index = ", ".join(map(str, symptom.got[0][1]))
+    name, layer = symptom.gradient.name, symptom.gradient.layer
+    place = sum(1 + each.use_bias for each in layers[:layer]) + (name == "db")
+    return {"name": name, "layer": layers[layer], "place": place, "index": index}
 
 
 def _sum(terms: Sequence[tuple[str, tuple[int, ...]]], answers: Mapping[str, str]) -> str:
     return " + ".join(f"float({answers[label]}[{', '.join(map(str, index))}])" for label, index in terms)
 
 
-def _exact(shown: Symptom, answers: Mapping[str, str]) -> str:
-    return _sum(shown.reference, answers) if shown.reference else _literal(shown.exact)
+def _exact(symptom: Symptom, answers: Mapping[str, str]) -> str:
+    return _sum(symptom.reference, answers) if symptom.reference else _literal(symptom.exact)
 
 
 def _literal(value: float | None) -> str:
     return "None" if value is None else repr(value) if np.isfinite(value) else f'float("{value}")'
 
 
-def _element(shown: Symptom) -> str:
-    """Return the words for what is compared: `at output[2, 14]`."""
-    what = "" if shown.gradient is None else f": {shown.gradient}"
-    return "at " + " + ".join(f"{label}{what}{list(index)}" for label, index in shown.got)
+def _element(symptom: Symptom) -> str:
+    """Return the text that names the compared element: `at output[2, 14]`."""
+    what = "" if symptom.gradient is None else f": {symptom.gradient}"
+    return "at " + " + ".join(f"{label}{what}{list(index)}" for label, index in symptom.got)
 
 
-def _title(record: CellRecord, shown: Symptom | None) -> list[str]:
-    """Return the comments a script begins with: which cell, what was seen, and who says so."""
-    seen = record.outcome if shown is None else f"{shown.check}: {shown.observed}"
+def _title(record: CellRecord, symptom: Symptom | None) -> list[str]:
+    """Return the comments that a script begins with: the cell, what was observed, and the version of this suite."""
+    observed = record.outcome if symptom is None else f"{symptom.check}: {symptom.observed}"
     for each in record.checks:
-        if shown is not None and each.check == shown.check and each.message:
-            seen = f"{shown.check}: {each.message}"
-    return [_one_line(record.name), _one_line(seen), f"Written by dense-conformance {conformance.__version__}."]
+        if symptom is not None and each.check == symptom.check and each.message:
+            observed = f"{symptom.check}: {each.message}"
+    return [_one_line(record.name), _one_line(observed), f"Written by dense-conformance {conformance.__version__}."]
 
 
 def _one_line(text: str) -> str:
-    """Return printable text of one line: what is not printable would end a comment, or show another script."""
+    """Return printable text of one line. Other characters could end a comment, or change how a script is displayed."""
     line = text.strip().split("\n", 1)[0][:160]
     return "".join(each if each.isprintable() else "?" for each in line)
 
 
 def _tidy(text: str) -> str:
-    """Return a script without the blank lines that templates leave, but for one below its imports."""
+    """Return a script without blank lines, except for one below its imports."""
     lines = [each.rstrip() for each in text.splitlines() if each.strip()]
     last = next(index for index, each in enumerate(lines) if each == "import numpy as np")
     return "\n".join([*lines[: last + 1], "", *lines[last + 1 :]]) + "\n"
@@ -209,13 +233,13 @@ def _template(name: str) -> Template:
 
 @functools.cache
 def _templates() -> Environment:
-    # Scripts are Python and no HTML: nothing is escaped for a page here, the page escapes a script as a whole.
-    found = Environment(
+    # Scripts are Python, not HTML. The page escapes a script as a whole.
+    templates = Environment(
         loader=PackageLoader("conformance.run.reproduce"),
         autoescape=False,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    found.filters["py"] = repr
-    return found
+    templates.filters["py"] = repr
+    return templates

@@ -1,8 +1,8 @@
 """
 Planted faults: exact NumPy adapters with one thing wrong each, by which the power of the table is measured.
 
-`tests.support.faulty` holds the exact adapter and the faults that one check each must catch; here is the rest, by the
-hundred. `EVERY` names them all, with their families.
+`tests.support.faulty_adapters` has the exact adapter and the faults that one check each must catch.
+This package has the other faults. `EVERY` names them all, with their families.
 """
 
 from __future__ import annotations
@@ -11,13 +11,40 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tests.power.faults import arithmetic, backward, conduct, extremes, places, reporting, structure
+from tests.power.faults import (
+    arithmetic,
+    backward,
+    biases,
+    extremes,
+    inference,
+    inputs,
+    layouts,
+    places,
+    reporting,
+    small_errors,
+    state,
+    wiring,
+)
 from tests.power.faults.base import PLANTED, Planted, Sized
-from tests.support.faulty import FAULTS, Honest, NumPyAdapter
+from tests.support.faulty_adapters import FAULTS
+from tests.support.numpy_adapter import Honest, NumPyAdapter
 
 __all__ = ["EVERY", "PLANTED", "Fault", "Planted", "Sized"]
 #: Importing a module puts its faults on the list.
-_MODULES: Final = (structure, arithmetic, backward, reporting, conduct, places, extremes)
+_MODULES: Final = (
+    arithmetic,
+    backward,
+    biases,
+    extremes,
+    inference,
+    inputs,
+    layouts,
+    places,
+    reporting,
+    small_errors,
+    state,
+    wiring,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +59,7 @@ class Fault:
     sized: type[Sized] | None = None
 
 
-#: The faults of `tests.support.faulty`, with their families and in words; those that end the process are not for this
-#: one.
+#: The faults of `tests.support.faulty_adapters`, with their families and in words, except those that end the process.
 _FIRST: Final[Mapping[str, tuple[str, str]]] = {
     "TransposedKernel": ("wiring", "A square kernel is used transposed."),
     "DropsBias": ("bias", "No bias is added."),
@@ -75,7 +101,7 @@ def _planted(kind: type[Planted]) -> Fault:
     )
 
 
-#: Every fault by name: those of `tests.support.faulty` first, then those of this package.
+#: Every fault by name: those of `tests.support.faulty_adapters` first, then those of this package.
 EVERY: Final[Mapping[str, Fault]] = {
     **{name: _first(name) for name in _FIRST},
     **{name: _planted(kind) for name, kind in PLANTED.items()},

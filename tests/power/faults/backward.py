@@ -6,7 +6,7 @@ import numpy as np
 
 from conformance.adapters.protocol import Array, Gradients
 from tests.power.faults.base import Planted, planted
-from tests.support.faulty import times
+from tests.support.numpy_adapter import times
 
 
 def softmax(z: Array, axis: int) -> Array:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
-from tests.support.faulty import Honest, NumPyAdapter
+from tests.support.numpy_adapter import Honest, NumPyAdapter
 
 
 class Planted(Honest, NumPyAdapter):

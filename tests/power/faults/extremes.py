@@ -7,7 +7,7 @@ import numpy as np
 from conformance.adapters.protocol import Array, Gradients
 from conformance.reference.formats import FORMATS
 from tests.power.faults.base import Planted, planted
-from tests.support.faulty import times
+from tests.support.numpy_adapter import times
 
 
 def largest_of(x: Array) -> float:
@@ -34,8 +34,8 @@ class NaNSwallowedByMaximum(Planted):
 
 
 @planted("data")
-class NoughtTimesInfinityIsNought(Planted):
-    """A product is left out where one of its factors is 0, whatever the other is."""
+class ZeroTimesInfinityIsZero(Planted):
+    """A product is left out where one of its factors is 0, also if the other is infinite or NaN."""
 
     def product(self, x: Array, kernel: Array) -> Array:
         if np.isfinite(x.astype(np.float64)).all() and np.isfinite(kernel.astype(np.float64)).all():
@@ -82,7 +82,7 @@ class NaNInKernelIsZero(Planted):
 
 @planted("data")
 class NaNSpreadsToNeighbours(Planted):
-    """Positions beside one that is NaN are NaN as well."""
+    """Positions next to one that is NaN are NaN as well."""
 
     def output(self, y: Array) -> Array:
         rows = y.reshape(-1, y.shape[-1]) if y.size else y
@@ -278,7 +278,7 @@ class SignedReadAsUnsigned(Planted):
 
 @planted("dtype")
 class TrueIs255(Planted):
-    """True is read as 255, as an image would hold it."""
+    """True is read as 255, as in an image."""
 
     def entered(self, x: Array) -> Array:
         return x.astype(np.float32) * 255 if x.dtype == bool else x
@@ -294,7 +294,7 @@ class IntegersScaledToOne(Planted):
 
 @planted("dtype")
 class OutputOfInputsDtype(Planted):
-    """The output has the dtype of a floating-point input, whatever the layer's own is."""
+    """The output has the dtype of a floating-point input, and not that of the layer."""
 
     def entered(self, x: Array) -> Array:
         self.fed = x.dtype

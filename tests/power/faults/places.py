@@ -8,7 +8,7 @@ import numpy as np
 
 from conformance.adapters.protocol import Array
 from tests.power.faults.base import Planted, planted
-from tests.support.faulty import times
+from tests.support.numpy_adapter import times
 
 #: Far more than any bound, and exact in every dtype.
 WRONG = 1.0
@@ -106,7 +106,7 @@ class UnitsEqualAxis(_Product):
 
 @planted("places")
 class UnitsEqualBatch(_Product):
-    """Wrong where there are as many units as samples, and more than two."""
+    """Wrong where the units equal the samples in number, and are more than two."""
 
     def where(self, x: Array, kernel: Array) -> bool:
         return x.ndim > 1 and x.shape[0] == kernel.shape[1] > 2

@@ -10,7 +10,7 @@ import numpy as np
 
 from conformance.adapters.protocol import Array, Dense, Gradients, Parameter, Stack
 from tests.power.faults.base import Planted, planted
-from tests.support.faulty import times
+from tests.support.numpy_adapter import times
 
 
 @planted("counting")
@@ -69,7 +69,7 @@ class ZeroBiasWhereNone(Planted):
 
 @planted("counting")
 class AllInFirstLayer(Planted):
-    """Every parameter is said to belong to the first layer."""
+    """Every parameter is reported to belong to the first layer."""
 
     def parameters(self, parameters: list[Parameter]) -> list[Parameter]:
         return [replace(each, layer=0) for each in parameters]
@@ -95,7 +95,7 @@ class NamesSwapped(Planted):
 
 @planted("counting")
 class ExtraParameter(Planted):
-    """Every layer holds a scale beside kernel and bias."""
+    """Every layer has a scale besides kernel and bias."""
 
     def parameters(self, parameters: list[Parameter]) -> list[Parameter]:
         kernels = [each for each in parameters if each.name == "kernel"]
@@ -135,16 +135,16 @@ class EmptyParametersUnlisted(Planted):
 
 
 @planted("dtype")
-class ParametersSayFloat64(Planted):
-    """The parameters are said to be float64, whatever they are."""
+class ParametersReportFloat64(Planted):
+    """The parameters are reported as float64, or float64 ones as float16."""
 
     def parameters(self, parameters: list[Parameter]) -> list[Parameter]:
         return [replace(each, dtype="float16" if each.dtype == "float64" else "float64") for each in parameters]
 
 
 @planted("dtype")
-class BiasSaysFloat16(Planted):
-    """The bias is said to be float16."""
+class BiasReportsFloat16(Planted):
+    """The bias is reported as float16."""
 
     def parameters(self, parameters: list[Parameter]) -> list[Parameter]:
         return [
@@ -192,15 +192,15 @@ class Float64BiasGradient(Planted):
 
 
 @planted("device")
-class SaysGpu(Planted):
-    """The output is said to live on another device."""
+class ReportsGpu(Planted):
+    """The output is reported to live on another device."""
 
     def placed(self) -> str:
         return "gpu"
 
 
 @planted("device")
-class SaysNothing(Planted):
+class ReportsNoDevice(Planted):
     """The output lives on no device that has a name."""
 
     def placed(self) -> str:
@@ -232,7 +232,7 @@ class StretchesLastAxis(Planted):
 
 @planted("refusal")
 class CutsKernel(Planted):
-    """Too few features meet as many rows of the kernel as there are."""
+    """With too few features, only that many rows of the kernel are used."""
 
     def product(self, x: Array, kernel: Array) -> Array:
         return times(x, kernel[: x.shape[-1]]) if x.shape[-1] < kernel.shape[0] else times(x, kernel)

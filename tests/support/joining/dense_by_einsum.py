@@ -5,7 +5,7 @@ import numpy as np
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack, Unsupported
 from conformance.adapters.registry import Implementation
 
-NO = dict.fromkeys(("output_shape", "parameters", "refusal"), "einsum infers, holds and makes nothing")
+NO = dict.fromkeys(("output_shape", "parameters", "refusal"), "einsum infers no shape and has no parameters")
 NO |= dict.fromkeys(("gradients", "weights_live"), "einsum does not differentiate")
 LINEAR = frozenset({"linear"})
 IMPLEMENTATION = Implementation(
@@ -22,7 +22,7 @@ class Model:
     def __init__(self, stack: Stack) -> None: self.stack = stack
     def set_weights(self, stack: Stack) -> None: self.stack = stack
     def infer_output_shapes(self, batch: int | None) -> Sequence[Shape]: raise Unsupported("einsum infers nothing")
-    def parameters(self) -> Sequence[Parameter]: raise Unsupported("einsum holds nothing")
+    def parameters(self) -> Sequence[Parameter]: raise Unsupported("einsum has no parameters")
     def parameter_count(self) -> None: return None
     def gradients(self, x: Array, dy: Array) -> Gradients: raise Unsupported("einsum does not differentiate")
     def placement(self) -> str: return "cpu"

@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from conformance.checks.enclosures import flattened, rows
-from conformance.checks.expectations import Declared, Expected, Satisfies
+from conformance.checks.enclosures import flattened, position_enclosure
+from conformance.checks.expectations import Expected
 from conformance.checks.positions import ReplacedProbe
 from conformance.checks.question import Question
 from conformance.checks.references import question
-from conformance.ledger.behaviour import Behaviour, Exactly, Refusal
-from conformance.ledger.expectation import Conflict, Expectation, deviations_of, dtypes_of_rule, inferred, width
+from conformance.ledger.behaviour import Exactly, Refusal
+from conformance.ledger.expectation import (
+    dtypes_of_rule,
+    inferred_shapes,
+    width,
+)
 from conformance.ledger.predicate import Predicate
-from conformance.ledger.step import Surroundings, asked_steps
-from conformance.reference import Deviation, Reference
+from conformance.reference import Reference
 from conformance.reference.enclosure import Enclosure
 from conformance.sandbox.steps import Forward
 from conformance.table.case import Case, Expect, Layer
-from tests.support.verdicts import around, asked_of, behaviour
+from tests.support.declared_steps import CASE, declared
+from tests.support.verdicts import around, behaviour
 
-CASE = Case(input_shape=(2, 3, 4), layers=(Layer(units=3), Layer(units=5)), lane="exact")
 FLAT = replace(CASE, input_shape=(4,), batch=3)
 ONE = replace(CASE, layers=(Layer(units=3),))
+
+
 #: Labels of the steps whose output follows from that of the main one.
 DERIVED = ("output, axes permuted", "output, axes split", "positions as samples", "output, x and its signs")
-
-
-def declared(case: Case, *behaviours: Behaviour, satisfies: Satisfies | None = None) -> Declared:
-    asked = asked_of(case)
-    steps = {each.label: each for each in asked_steps(asked.steps)}
-    return Declared(case, asked, steps, Surroundings(device="cpu"), behaviours, satisfies)
 
 
 def forward_labels(asked: Question) -> list[str]:
@@ -60,7 +58,7 @@ def test_the_rule_gives_every_step_that_computes_its_own_output(case: Case, labe
         y = y @ kernel + bias
     found = Expected(case, asked).output(label)
     if isinstance(probe, ReplacedProbe):
-        assert np.array_equal(rows(found, (probe.position,)).exact, y.reshape(-1, 5)[[probe.position]])
+        assert np.array_equal(position_enclosure(found, (probe.position,)).exact, y.reshape(-1, 5)[[probe.position]])
     else:
         assert np.array_equal(found.exact, y)
     assert (found.allowed == 0.0).all()
@@ -75,7 +73,7 @@ def test_the_class_of_a_bound_is_that_of_the_step_or_else_of_the_main_output() -
 
 def test_rows_count_over_the_flattened_leading_axes() -> None:
     enclosure = Enclosure(exact=np.arange(12.0).reshape(2, 3, 2), allowed=np.arange(12.0).reshape(2, 3, 2) + 1)
-    found = rows(enclosure, (4, 0))
+    found = position_enclosure(enclosure, (4, 0))
     assert found.exact.tolist() == [[8.0, 9.0], [0.0, 1.0]]
     assert found.allowed.tolist() == [[9.0, 10.0], [1.0, 2.0]]
     assert flattened(around(np.zeros((2, 0, 3)))).exact.shape == (0, 3)
@@ -182,125 +180,6 @@ def test_an_element_that_may_overflow_or_not_has_no_bound() -> None:
     assert asked.main.y.unit is None or found.y.unit is None
 
 
-# Behaviours that cover one step together
-
-
-def together(*deviations: Mapping[str, Any], layers: int = 1) -> tuple[Deviation, ...]:
-    every = frozenset(range(layers))
-    covering = [(behaviour(str(index), **each), every) for index, each in enumerate(deviations)]
-    return deviations_of(covering, layers, "float16")
-
-
-def test_the_fields_of_several_behaviours_are_taken_together() -> None:
-    assert together() == (Deviation(),)
-    (found,) = together(
-        {"casts": {"x": "float16"}, "sums_in": {"dW": "float16"}, "rounds_each_product": frozenset({"dW"})},
-        {"casts": {"bias": "bfloat16"}, "sums_in": {"dW": "float16"}, "rounds_each_product": frozenset({"db"})},
-        {"loses_bias": True, "computes_in": "float16", "rounds_toward_zero": frozenset({"dx"})},
-        {"computes_in": "float16", "constants": {"slope": 0.5}, "error": {"absolute": 1.0}},
-        {"rounds_toward_zero": frozenset({"output"}), "error": {"relative": 2.0}},
-    )
-    assert found == Deviation(
-        casts={"x": "float16", "bias": "bfloat16"},
-        sums_in={"dW": "float16"},
-        rounds_each_product=frozenset({"dW", "db"}),
-        rounds_toward_zero=frozenset({"dx", "output"}),
-        loses_bias=True,
-        computes_in="float16",
-        constants={"slope": 0.5},
-        error={"absolute": 1.0, "relative": 2.0},
-    )
-
-
-def test_each_layer_has_what_reaches_it() -> None:
-    covering = [
-        (behaviour("a", loses_bias=True), frozenset({0})),
-        (behaviour("b", computes_in="float16"), frozenset({0, 2})),
-    ]
-    both = Deviation(loses_bias=True, computes_in="float16")
-    assert deviations_of(covering, 3, "float16") == (both, Deviation(), Deviation(computes_in="float16"))
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "field"),
-    [
-        ({"computes_in": "float16"}, {"computes_in": "bfloat16"}, "computes_in"),
-        ({"formula": "identity"}, {"formula": "exp_overflows"}, "formula"),
-        ({"casts": {"x": "float16"}}, {"casts": {"x": "bfloat16"}}, "casts.x"),
-        ({"error": {"absolute": 1.0}}, {"error": {"absolute": 2.0}}, "error.absolute"),
-    ],
-)
-def test_two_behaviours_that_contradict_each_other_are_named(
-    one: dict[str, Any], other: dict[str, Any], field: str
-) -> None:
-    with pytest.raises(Conflict, match=rf"0 and 2 both set {field}, to different values") as conflict:
-        together(one, {"loses_bias": True}, other)
-    assert conflict.value.names == ("0", "2")
-    apart = [(behaviour("0", **one), frozenset({0})), (behaviour("2", **other), frozenset({1}))]
-    assert len(deviations_of(apart, 2, "float16")) == 2
-
-
-@pytest.mark.parametrize("field", ["refuses", "crashes", "infers", "accepts"])
-def test_a_step_has_one_ending_and_one_way_to_infer_and_accept(field: str) -> None:
-    values: dict[str, tuple[Any, Any]] = {
-        "refuses": (Refusal(type="A", message=("a",)), Refusal(type="B", message=("b",))),
-        "crashes": (("SIGABRT",), ("SIGSEGV",)),
-        "infers": ("fed", "reversed_positions"),
-        "accepts": ("squeeze", "expand"),
-    }
-    one, other = (behaviour(str(index), **{field: each}) for index, each in enumerate(values[field]))
-    contradicting = declared(CASE, one, other)
-    assert contradicting.of("parameters").behaviours == (), "the rule has the last word"
-    assert str(contradicting.conflict).startswith(f"0 and 1 both set {field}")
-    same = declared(CASE, one, replace(one, id="2")).of("parameters")
-    assert getattr(same, field) == values[field][0]
-
-
-# What holds sometimes
-
-
-def test_without_an_answer_to_look_at_all_that_may_hold_holds() -> None:
-    both = behaviour("a", loses_bias=True), behaviour("b", sometimes="chance", dtypes={"output": "float64"})
-    assert declared(CASE, *both).of("output").behaviours == ("a", "b")
-
-
-@pytest.mark.parametrize(
-    ("shown", "found"),
-    [
-        ([()], ()),
-        ([(), ("a",)], ()),
-        ([("a",), ("b",)], ("a",)),
-        ([("b",)], ("b",)),
-        ([("a", "b"), ("b",)], ("b",)),
-        ([("a", "b")], ("a", "b")),
-        ([], ()),
-    ],
-)
-def test_as_few_as_explain_an_answer_hold_and_none_where_none_do(
-    shown: list[tuple[str, ...]], found: tuple[str, ...]
-) -> None:
-    def satisfies(label: str, expectation: Expectation) -> bool:
-        return label == "output" and expectation.behaviours in shown
-
-    maybe = [behaviour(name, sometimes="chance", casts={operand: "float16"}) for name, operand in ("ax", ("b", "bias"))]
-    assert declared(CASE, *maybe, satisfies=satisfies).of("output").behaviours == found
-    always = behaviour("c", loses_bias=True)
-
-    def with_another(label: str, expectation: Expectation) -> bool:
-        return satisfies(label, replace(expectation, behaviours=expectation.behaviours[1:]))
-
-    assert declared(CASE, always, *maybe, satisfies=with_another).of("output").behaviours == ("c", *found)
-
-
-def test_of_several_that_hold_sometimes_those_that_contradict_each_other_are_never_taken_together() -> None:
-    maybe = [behaviour(name, sometimes="chance", computes_in=name) for name in ("float16", "bfloat16")]
-    found = declared(CASE, *maybe, satisfies=lambda *_: False).of("output")
-    assert found.behaviours == ()
-
-
-# What is accepted
-
-
 def test_what_is_accepted_has_the_answer_of_the_input_it_is_taken_for() -> None:
     wrong = replace(ONE, input_shape=(4,), feed_shape=(2, 1), expect=Expect(error=True))
     accepts = declared(wrong, behaviour(when=at("forward"), accepts="broadcast"))
@@ -333,14 +212,11 @@ def test_an_axis_is_dropped_or_added_only_where_the_model_then_fits(
     assert (None if found.reference is None else found.reference.y.exact.shape) == shape
 
 
-# Inferred shapes and widths
-
-
 def test_shapes_are_inferred_as_declared() -> None:
     shapes = ((None, 2, 3, 5), (None, 2, 3, 7))
-    assert tuple(inferred(shapes, None, (2, 3, 4))) == shapes
-    assert tuple(inferred(shapes, "fed", (2, 3, 4))) == ((None, 2, 3, 4),) * 2
-    assert tuple(inferred(shapes, "reversed_positions", (2, 3, 4))) == ((None, 3, 2, 5), (None, 2, 3, 7))
+    assert tuple(inferred_shapes(shapes, None, (2, 3, 4))) == shapes
+    assert tuple(inferred_shapes(shapes, "fed", (2, 3, 4))) == ((None, 2, 3, 4),) * 2
+    assert tuple(inferred_shapes(shapes, "reversed_positions", (2, 3, 4))) == ((None, 3, 2, 5), (None, 2, 3, 7))
 
 
 def test_the_width_of_bounds_is_beside_the_answer_as_a_whole() -> None:

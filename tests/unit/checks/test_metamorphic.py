@@ -11,7 +11,7 @@ import pytest
 
 from conformance.adapters.protocol import Array, Stack
 from conformance.checks.catalogue import CHECKS
-from conformance.checks.cell import checks_asked
+from conformance.checks.cell import check_names
 from conformance.checks.check import Check
 from conformance.checks.enclosures import Rearrangement
 from conformance.checks.linearity import AddendProbe, LinearInX, addends
@@ -23,8 +23,16 @@ from conformance.checks.weights import ReadBackProbe, WeightsReadBack
 from conformance.reference.draw import Draw
 from conformance.sandbox.steps import Answer, Build, Forward
 from conformance.table.case import Case, Layer
+from tests.power.faults.layouts import (
+    ForgetsThatTheFirstWeightsReturned,
+    ReadsBiasesInMemoryOrder,
+    ReadsGradientsInMemoryOrder,
+    ReadsKernelsInMemoryOrder,
+    RefusesExpandedGradients,
+    SkipsAlongStridedGradients,
+)
 from tests.support import verdicts
-from tests.support.faulty import Honest, NumPyAdapter
+from tests.support.numpy_adapter import Honest, NumPyAdapter
 from tests.support.verdicts import output, outputs_of, reference_of, step, subject
 
 CASE = Case(input_shape=(3, 4, 5), layers=(Layer(units=6),), lane="exact")
@@ -102,6 +110,11 @@ FAULTS = {
 
 
 RELATIONS = tuple(FAULTS)
+#: What only steps whose dy or weights lie elsewhere in memory show, by the check that has these steps.
+LAYOUT_FAULTS: dict[str, tuple[type[Honest], ...]] = {
+    "gradients": (RefusesExpandedGradients, ReadsGradientsInMemoryOrder, SkipsAlongStridedGradients),
+    "weights_live": (ReadsKernelsInMemoryOrder, ReadsBiasesInMemoryOrder, ForgetsThatTheFirstWeightsReturned),
+}
 
 
 def red(fault: Honest, case: Case = CASE) -> set[str]:
@@ -109,12 +122,12 @@ def red(fault: Honest, case: Case = CASE) -> set[str]:
 
 
 def relations_of(case: Case) -> set[str]:
-    return set(checks_asked(case)) & set(RELATIONS)
+    return set(check_names(case)) & set(RELATIONS)
 
 
 def test_every_check_with_steps_of_its_own_has_its_fault() -> None:
     with_steps = {each.name for each in CHECKS if type(each).steps is not Check.steps}
-    assert with_steps == {*FAULTS, "positions_independent"}
+    assert with_steps == {*FAULTS, "positions_independent", *LAYOUT_FAULTS}
 
 
 @pytest.mark.parametrize("lane", ["exact", "uniform"])
@@ -140,6 +153,28 @@ def test_a_fault_of_a_stride_of_zero_shows_where_one_sample_is_broadcast() -> No
     assert red(SkipsStrideOfZero(), replace(CASE, batch=1)) == set()
 
 
+@pytest.mark.parametrize("lane", ["exact", "uniform"])
+@pytest.mark.parametrize(("check", "fault"), [(name, each) for name, kinds in LAYOUT_FAULTS.items() for each in kinds])
+def test_a_fault_in_reading_gradients_or_weights_shows_in_other_layouts(
+    check: str, fault: type[Honest], lane: str
+) -> None:
+    """Values of the first draw with arrays in row-major order show none of these."""
+    found = red(fault(), replace(CASE, lane=lane))
+    assert check in found
+    assert not {"repeatable", "weights_read_back"} & found
+
+
+def test_gradients_of_many_positions_are_not_summed_over_ones() -> None:
+    def expanded(positions: int, **fields: object) -> bool:
+        case = replace(CASE, input_shape=(positions, 5), batch=1, **fields)  # type: ignore[arg-type]
+        return "gradients, dy expanded" in [each.label for each in question(case, "cpu").steps]
+
+    assert expanded(4096)
+    assert not expanded(4097)
+    assert not expanded(4, lane="wide")
+    assert not expanded(4, layout="strided")
+
+
 def test_a_case_is_asked_the_relations_that_make_sense_for_it() -> None:
     def asked(**fields: object) -> set[str]:
         return relations_of(replace(CASE, **fields))  # type: ignore[arg-type]
@@ -155,7 +190,7 @@ def test_a_case_is_asked_the_relations_that_make_sense_for_it() -> None:
     assert asked(batch=0) == {"positions_permuted", "axes_merged"}
     assert asked(layout="strided") == set(RELATIONS) - {"memory_layouts"}
     assert asked(input_shape=(5,), batch=None) == {"weights_read_back", "linear_in_x"}
-    assert set(checks_asked(CASE)) >= set(RELATIONS)
+    assert set(check_names(CASE)) >= set(RELATIONS)
 
 
 def test_a_layer_that_is_not_linear_spoils_a_stack_for_relations_of_linear_ones() -> None:
@@ -167,7 +202,14 @@ def test_every_unit_vector_is_asked_beside_zero_and_every_layout() -> None:
     asked = question(CASE, "cpu")
     assert [each.label for each in asked.of(ReadBackProbe)] == ["output, zero input", "output, one-hot input"]
     layouts = [each.label for each in asked.of(LayoutProbe)]
-    assert layouts == ["output, transposed", "output, strided", "output, broadcast"]
+    assert layouts == [
+        "output, transposed",
+        "output, strided",
+        "output, column_major",
+        "output, padded",
+        "output, unaligned",
+        "output, broadcast",
+    ]
     hot = next(each.x for each in asked.steps if isinstance(each, Forward) and "one-hot" in each.label).reshape(-1, 5)
     assert np.array_equal(hot[:5], np.eye(5))
 

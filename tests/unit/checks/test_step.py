@@ -10,22 +10,23 @@ import pytest
 
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack
 from conformance.checks.references import question
-from conformance.checks.step import are_apart, satisfies
+from conformance.checks.step import are_disjoint, satisfies
 from conformance.ledger.behaviour import Refusal
 from conformance.ledger.expectation import Expectation, dtypes_of_rule
 from conformance.ledger.predicate import Predicate
-from conformance.ledger.step import asked_steps
+from conformance.ledger.step import model_steps
 from conformance.reference import Reference
 from conformance.reference.enclosure import Enclosure
 from conformance.sandbox.steps import Answer, Declined, Inferred, Parameters, Raised, Unreached
 from conformance.table.case import Case, Expect, Layer
-from tests.support.faulty import Exact, Honest, NumPyAdapter, _Float64Output, _Raises
+from tests.support.faulty_adapters import Exact, _Float64Output, _Raises
+from tests.support.numpy_adapter import Honest, NumPyAdapter
 from tests.support.verdicts import answers_of, around, behaviour, output, replied, tried
 
 CASE = Case(input_shape=(2, 3, 4), layers=(Layer(units=3),), lane="exact")
 ASKED = question(CASE, "cpu")
 GRADIENT = ASKED.by_label["gradients"].reference
-STEPS = {each.label: each for each in asked_steps(ASKED.steps)}
+STEPS = {each.label: each for each in model_steps(ASKED.steps)}
 RIGHT = answers_of(Exact(), ASKED)
 DTYPES = dtypes_of_rule("float32", None)
 RULE = Expectation(dtypes=DTYPES)
@@ -199,7 +200,7 @@ def reference(
 
 
 def apart(label: str, one: Expectation, other: Expectation) -> bool:
-    found = {are_apart(STEPS[label], *pair) for pair in ((one, other), (other, one))}
+    found = {are_disjoint(STEPS[label], *pair) for pair in ((one, other), (other, one))}
     assert len(found) == 1
     return found.pop()
 
@@ -230,8 +231,8 @@ def test_answers_of_another_kind_dtype_or_shape_are_apart(
 
 def test_shapes_that_are_declared_otherwise_may_be_the_same() -> None:
     asked = question(replace(CASE, input_shape=(2, 2, 4)), "cpu")
-    step = next(each for each in asked_steps(asked.steps) if each.label == "infer")
-    assert not are_apart(step, RULE, expected(infers="reversed_positions"))
+    step = next(each for each in model_steps(asked.steps) if each.label == "infer")
+    assert not are_disjoint(step, RULE, expected(infers="reversed_positions"))
 
 
 @pytest.mark.parametrize(

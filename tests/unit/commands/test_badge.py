@@ -1,4 +1,4 @@
-"""A badge says what ran and how it went, and is green only where a whole run was."""
+"""Badges: counts, colours and file names."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from conformance.results import OUTCOMES, Run
 from tests.support.records import run_of
 
 
-def run(*outcomes: str, complete: bool | None = True, asked: tuple[str, ...] = ("torch",)) -> Run:
+def run(*outcomes: str, complete: bool | None = True, requested: tuple[str, ...] = ("torch",)) -> Run:
     """Return a run with a cell of torch for each outcome; `complete` None is a run without footer."""
     cells = [{"case": f"c{number}", "outcome": each} for number, each in enumerate(outcomes)]
-    header = {"selection": {"implementations": list(asked)}, "cells": len(cells)}
+    header = {"selection": {"implementations": list(requested)}, "cells": len(cells)}
     return run_of(cells, header, None if complete is None else {"complete": complete})
 
 
@@ -46,20 +46,20 @@ def test_message_and_colour_are_those_of_the_counts(outcomes: list[str], message
 
 
 @pytest.mark.parametrize("complete", [False, None])
-def test_a_run_broken_off_is_not_green_and_says_so(complete: bool | None) -> None:
+def test_the_badge_of_a_run_that_was_broken_off_is_not_green(complete: bool | None) -> None:
     found = badges(run("conforms", complete=complete))["torch"]
     assert (found["message"], found["color"]) == ("broken off: 1 conform", "orange")
     assert badges(run("violates", complete=complete))["torch"]["color"] == "red"
     assert badges(run(complete=complete))["torch"]["color"] == "lightgrey"
 
 
-def test_every_outcome_is_counted() -> None:
+def test_a_badge_counts_every_outcome() -> None:
     message = str(badges(run(*OUTCOMES))["torch"]["message"])
     assert sum(map(int, re.findall(r"\d+", message))) == len(OUTCOMES)
 
 
-def test_an_implementation_that_was_asked_and_has_no_cell_has_a_badge() -> None:
-    assert badges(run("conforms", asked=("torch", "haiku")))["haiku"]["message"] == "nothing ran"
+def test_a_selected_implementation_without_a_cell_has_a_badge() -> None:
+    assert badges(run("conforms", requested=("torch", "haiku")))["haiku"]["message"] == "nothing ran"
 
 
 def test_file_names_are_safe_and_differ_where_names_do() -> None:
@@ -71,8 +71,8 @@ def test_file_names_are_safe_and_differ_where_names_do() -> None:
     assert len({each.lower() for each in found}) == len(names)
 
 
-def test_no_file_is_written_over_by_another_implementation(tmp_path: Path) -> None:
-    found = list(write(run("conforms", asked=("torch:compile", "torch-compile", "torch")), tmp_path))
+def test_two_implementations_never_share_a_file(tmp_path: Path) -> None:
+    found = list(write(run("conforms", requested=("torch:compile", "torch-compile", "torch")), tmp_path))
     assert len({each.name for each in found}) == len(list(tmp_path.iterdir())) == 3
 
 
@@ -93,7 +93,7 @@ def test_the_command_writes_a_file_for_each_implementation(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("content", [None, "nonsense"])
-def test_a_file_that_is_no_results_file_is_one_line_and_exit_code_2(content: str | None, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_results_file_exits_2_with_one_line(content: str | None, tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     if content is not None:
         path.write_text(content, encoding="utf-8")

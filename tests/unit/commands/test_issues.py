@@ -1,4 +1,4 @@
-"""One issue for each cause: what belongs together, what does not, and that the tracker holds each once."""
+"""The issues of a night: one for each cause, opened and updated once."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_messages_of_two_causes_have_two(one: str, other: str) -> None:
     assert pattern(one) != pattern(other)
 
 
-def test_cells_that_got_worse_are_told_by_cause(tmp_path: Path) -> None:
+def test_worse_cells_are_grouped_by_cause(tmp_path: Path) -> None:
     names = ("a", "b", "c", "d", "e", "f", "kept", "lost")
     old = [cell(each) for each in names] + [cell("a", implementation="torch:compile"), cell("a", implementation="jax")]
     new = [
@@ -78,11 +78,11 @@ def test_cells_that_got_worse_are_told_by_cause(tmp_path: Path) -> None:
     ]
     told = found(tmp_path, old, new)
     assert [(each.framework, each.check, each.pattern, len(each.cells)) for each in told] == [
-        ("torch", "output", "values beyond what is allowed", 4),
-        ("jax", "output", "values beyond what is allowed", 1),
+        ("torch", "output", "values beyond the bound", 4),
+        ("jax", "output", "values beyond the bound", 1),
         ("torch", "crashed in sample # alone", "signal #", 1),
-        ("torch", "gradients", "values beyond what is allowed", 1),
-        ("torch", "lost", "no longer asked, though the row is there", 1),
+        ("torch", "gradients", "values beyond the bound", 1),
+        ("torch", "lost", "no longer run, though the row is there", 1),
         ("torch", "not_run", "not installed: torch", 1),
         ("torch", "output", "build raised ValueError: no", 1),
     ]
@@ -102,13 +102,13 @@ def test_a_night_in_which_nothing_got_worse_has_no_issue(tmp_path: Path) -> None
     assert found(tmp_path, [cell("a"), cell("b", "violates")], [cell("a"), cell("b", "violates")]) == []
 
 
-def test_an_issue_says_what_when_and_with_which_versions_for_every_environment(tmp_path: Path) -> None:
+def test_an_issue_names_cause_night_and_versions_of_every_environment(tmp_path: Path) -> None:
     many = [f"c{index:02d}" for index in range(14)]
     bad = [cell(each, "violates", message=OFF.format("1", 2), reproduce="print('```')\n") for each in many]
     (one,) = found(tmp_path, [cell(each) for each in many], bad)
     (issue,) = issues([one, replace(one, environment="newest")])
     assert issue == issues([replace(one, environment="newest"), one])[0]
-    assert issue.title == "torch: output: values beyond what is allowed"
+    assert issue.title == "torch: output: values beyond the bound"
     assert issue.body.startswith(mark(one.key) + "\n")
     assert issue.body.index("### newest") < issue.body.index("### pinned")
     for each in (
@@ -122,7 +122,7 @@ def test_an_issue_says_what_when_and_with_which_versions_for_every_environment(t
         assert each in issue.body
 
 
-def test_what_a_framework_says_cannot_leave_its_place_in_the_issue(tmp_path: Path) -> None:
+def test_a_message_of_a_framework_is_escaped_in_the_issue(tmp_path: Path) -> None:
     nasty = "`@all` --> <script> \x1b[1m \u202e" + "x" * 300
     (one,) = found(tmp_path, [cell("a")], [cell("a", "violates", message=nasty, reproduce=nasty)])
     (issue,) = issues([one])
@@ -169,7 +169,7 @@ def issue(key: str, text: str = "text") -> Issue:
     return Issue(key=key * 12, title=f"title of {key}", body=f"{mark(key * 12)}\n{text}\n")
 
 
-def test_each_cause_has_one_issue_however_often_it_is_told(tracker: Path) -> None:
+def test_each_cause_has_one_issue_however_often_it_occurs(tracker: Path) -> None:
     assert list(open_or_update([issue("a"), issue("b")])) == [
         "opened https://tracker.test/1: title of a",
         "opened https://tracker.test/2: title of b",
@@ -190,16 +190,16 @@ def test_an_issue_that_was_closed_stays_closed(tracker: Path) -> None:
     assert list(open_or_update([issue("a")])) == ["opened https://tracker.test/2: title of a"]
 
 
-def test_a_mark_in_the_midst_of_a_body_is_not_believed(tracker: Path) -> None:
+def test_a_mark_in_the_middle_of_a_body_is_ignored(tracker: Path) -> None:
     tracker.write_text(json.dumps([{"number": 1, "title": "t", "body": f"see {mark('a' * 12)}", "open": True}]))
     assert list(open_or_update([issue("a")])) == ["opened https://tracker.test/2: title of a"]
 
 
-def test_nothing_to_tell_calls_nobody(tmp_path: Path) -> None:
+def test_without_issues_gh_is_not_called(tmp_path: Path) -> None:
     assert list(open_or_update([], command=str(tmp_path / "absent"))) == []
 
 
-def test_a_tracker_that_fails_is_one_line(tmp_path: Path, tracker: Path) -> None:
+def test_a_failure_of_gh_is_one_line(tmp_path: Path, tracker: Path) -> None:
     with pytest.raises(TrackerError, match="No such file"):
         list(open_or_update([issue("a")], command=str(tmp_path / "absent")))
     (tracker.parent / "gh").write_text("#!/bin/sh\necho 'no token' >&2\nexit 4\n", encoding="utf-8")

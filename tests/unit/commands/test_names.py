@@ -1,4 +1,4 @@
-"""A name or glob that matches nothing says what may be meant, and what is missing says how to install it."""
+"""Errors for unknown names and globs of implementations, and for packages that are not installed."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ KNOWN = {each.name: each for each in BUILT_IN}
         ("torch:compil", "did you mean 'torch:compile'?"),
     ],
 )
-def test_a_name_that_is_none_says_which_may_be_meant(name: str, hint: str) -> None:
+def test_an_unknown_name_lists_similar_names(name: str, hint: str) -> None:
     with pytest.raises(UnknownImplementation) as caught:
         select([name])
     assert str(caught.value) == f"no implementation is named {name!r}; {hint}"
 
 
-def test_a_name_like_no_other_is_no_list_of_all() -> None:
+def test_an_unknown_name_without_similar_names_does_not_list_all() -> None:
     with pytest.raises(UnknownImplementation, match="conformance list implementations") as caught:
         select(["zzz"])
     assert len(str(caught.value)) < 250
@@ -116,11 +116,11 @@ def test_lint_names_a_glob_of_the_ledger_that_matches_nothing(tmp_path: Path, mo
 def test_a_row_of_many_cases_is_named_once_for_each_glob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     cases = cases_of("input_shape: [4]\nunits: 3\nimplementations: [torch, torhc, nummpy]\neach: {batch: [2, 3]}")
-    assert [(number, said.split("'")[1]) for _, number, said in unknown_globs(cases)] == [(1, "torhc"), (2, "nummpy")]
+    assert [(number, text.split("'")[1]) for _, number, text in unknown_globs(cases)] == [(1, "torhc"), (2, "nummpy")]
 
 
 @pytest.mark.parametrize(
-    ("missing", "said"),
+    ("missing", "text"),
     [
         (["torch"], "torch (pip install 'dense-conformance[torch]')"),
         (["keras", "jax"], "keras, jax (pip install 'dense-conformance[keras,flax]')"),
@@ -130,8 +130,8 @@ def test_a_row_of_many_cases_is_named_once_for_each_glob(tmp_path: Path, monkeyp
         (["my_module"], "my_module"),
     ],
 )
-def test_what_is_missing_comes_with_the_line_that_installs_it(missing: Sequence[str], said: str) -> None:
-    assert missing_text(missing) == said
+def test_a_missing_package_is_reported_with_its_install_command(missing: Sequence[str], text: str) -> None:
+    assert missing_text(missing) == text
 
 
 def test_every_package_of_an_implementation_is_in_an_extra() -> None:
@@ -139,14 +139,14 @@ def test_every_package_of_an_implementation_is_in_an_extra() -> None:
     assert [each for each in sorted(known) if installation._distribution(each) not in installation._extras()] == []
 
 
-def test_a_name_that_is_not_installed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_implementation_that_is_not_installed_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None)
     with pytest.raises(SelectionError, match=r"torch was asked for, .*\(pip install 'dense-conformance\[torch\]'\)$"):
         Selection(implementations=("torch",)).chosen()
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "text"),
     [
         ("no_such_module:IMPLEMENTATION", "does not load: ModuleNotFoundError: No module named 'no_such_module'"),
         ("json:dumsp", "does not load: AttributeError"),
@@ -154,13 +154,13 @@ def test_a_name_that_is_not_installed_says_so(monkeypatch: pytest.MonkeyPatch) -
         ("tests.unit.commands.test_names:KNOWN", "is dict: it must be"),
     ],
 )
-def test_a_broken_entry_point_is_one_line(value: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_entry_point_is_one_line(value: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     points: Any = [EntryPoint("mine", value, registry.ENTRY_POINTS)]
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
     with pytest.raises(SelectionError) as caught:
         Selection().chosen()
-    assert str(caught.value).startswith(f"the entry point mine = {value} of a distribution {said}")
+    assert str(caught.value).startswith(f"the entry point mine = {value} of a distribution {text}")
     for command in (["list", "implementations"], ["lint"]):
         done = CliRunner().invoke(main, command)
         assert (done.exit_code, done.output.count("\n")) == (2, 1), done.output
-        assert said in done.output
+        assert text in done.output

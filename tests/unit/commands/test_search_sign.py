@@ -1,4 +1,4 @@
-"""What makes two troubles of a search one: who, which check, what is said of it; a process that ends says little."""
+"""The sign of a failure that a search finds: which failures are the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from conformance.table.case import Case, Layer
 from tests.support.records import cell_record
 
 
-def asked(*, features: int = 3, units: int = 2, activation: str = "linear", dtype: str = "float32") -> Case:
+def case_of(*, features: int = 3, units: int = 2, activation: str = "linear", dtype: str = "float32") -> Case:
     return Case(input_shape=(features,), layers=(Layer(units=units, activation=activation),), dtype=dtype)
 
 
@@ -21,40 +21,40 @@ def ended(reason: str, outcome: str = "crashed", checks: Sequence[Mapping[str, A
     return cell_record({"implementation": "mlx", "outcome": outcome, "checks": checks, "crash": crash})
 
 
-def test_one_end_that_was_found_does_not_hide_others() -> None:
+def test_one_crash_does_not_hide_others() -> None:
     def sign(case: Case, outcome: str = "crashed") -> Any:
         return sign_of(case, ended("SIGSEGV", outcome))
 
-    found = sign(asked(activation="log_softmax"))
-    assert found.explains(sign(asked(features=9, activation="log_softmax", dtype="float16")))
-    assert not found.explains(sign(asked(activation="relu")))
-    assert not found.explains(sign(asked(features=0, activation="log_softmax")))
-    assert not found.explains(sign(asked(activation="log_softmax"), "timed_out"))
-    assert not sign(asked(features=0)).explains(sign(asked()))
-    assert found.explains(replace(found, fed="int8"))
+    found = sign(case_of(activation="log_softmax"))
+    assert found.explains(sign(case_of(features=9, activation="log_softmax", dtype="float16")))
+    assert not found.explains(sign(case_of(activation="relu")))
+    assert not found.explains(sign(case_of(features=0, activation="log_softmax")))
+    assert not found.explains(sign(case_of(activation="log_softmax"), "timed_out"))
+    assert not sign(case_of(features=0)).explains(sign(case_of()))
+    assert found.explains(replace(found, input_dtype="int8"))
 
 
-def test_beside_a_crash_and_a_check_that_are_as_declared_the_sign_is_that_of_what_is_new() -> None:
+def test_declared_crashes_and_checks_are_not_part_of_a_sign() -> None:
     checks = [
         {"check": "output", "outcome": "diverges", "message": "is off", "margin": 3.0},
         {"check": "gradients", "outcome": "violates", "message": "is off", "margin": 9.0},
     ]
-    sign = sign_of(asked(), ended("SIGSEGV", "violates", checks))
-    assert (sign.check, sign.said) == ("gradients", WRONG_VALUES)
+    sign = sign_of(case_of(), ended("SIGSEGV", "violates", checks))
+    assert (sign.check, sign.message) == ("gradients", WRONG_VALUES)
 
 
-def test_a_sign_explains_itself_on_rows_that_have_more() -> None:
+def test_a_sign_explains_the_same_failure_on_larger_rows() -> None:
     plain: dict[str, Any] = {
         "implementation": "torch",
         "check": "output",
-        "said": "wrong values",
+        "message": "wrong values",
         "dtype": "float16",
         "lane": "wide",
     }
-    sign = Sign(**plain, fed=None, activations=frozenset({"gelu"}))
-    assert sign.explains(replace(sign, activations=frozenset({"gelu", "relu"}), fed="int8"))
+    sign = Sign(**plain, input_dtype=None, activations=frozenset({"gelu"}))
+    assert sign.explains(replace(sign, activations=frozenset({"gelu", "relu"}), input_dtype="int8"))
     assert not sign.explains(replace(sign, activations=frozenset({"relu"})))
     assert not sign.explains(replace(sign, dtype="float32"))
-    assert not sign.explains(replace(sign, said="call ValueError"))
-    refused = replace(sign, said="call ValueError")
+    assert not sign.explains(replace(sign, message="call ValueError"))
+    refused = replace(sign, message="call ValueError")
     assert refused.explains(replace(refused, dtype="float32", activations=frozenset()))

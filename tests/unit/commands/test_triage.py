@@ -1,4 +1,4 @@
-"""What a run asks of the ledger: drafts that hold once they are completed, and which entries to narrow or remove."""
+"""Drafts of ledger entries: completed they hold, and they name the entries to narrow or remove."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def completed(text: str) -> Sequence[Behaviour]:
     return load_ledger([Path("ledger.yaml")])
 
 
-def asked(name: str, *cases: Case, behaviours: Sequence[Behaviour] = ()) -> list[CellRecord]:
-    implementation = select([f"tests.support.faulty:{name}"])[0]
+def records_of(name: str, *cases: Case, behaviours: Sequence[Behaviour] = ()) -> list[CellRecord]:
+    implementation = select([f"tests.support.faulty_adapters:{name}"])[0]
     runner = Runner(behaviours=behaviours)
     try:
         return [runner.run(cell_of(case, implementation, "cpu")) for case in cases]
@@ -75,23 +75,23 @@ def asked(name: str, *cases: Case, behaviours: Sequence[Behaviour] = ()) -> list
 
 @pytest.mark.integration
 @pytest.mark.parametrize("name", ["Raises", "Aborts", "Float64Output"])
-def test_a_draft_holds_once_why_and_link_are_filled(name: str) -> None:
-    """What is drafted from red cells, completed, makes the same cells diverge."""
+def test_a_draft_is_valid_once_why_and_link_are_filled_in(name: str) -> None:
+    """Completed drafts make the same cells diverge."""
     cases = (CASE, replace(CASE, input_shape=(2, 3)))
-    red = asked(name, *cases)
+    red = records_of(name, *cases)
     assert {each.outcome for each in red} <= set(FAILING)
     behaviours = completed(drafts(written(*red)))
-    assert [each.outcome for each in asked(name, *cases, behaviours=behaviours)] == ["diverges"] * 2
+    assert [each.outcome for each in records_of(name, *cases, behaviours=behaviours)] == ["diverges"] * 2
 
 
-def test_a_draft_is_no_entry_before_a_person_says_why() -> None:
-    Path("ledger.yaml").write_text(drafts(written(*asked("Raises", CASE))), encoding="utf-8")
+def test_a_draft_with_a_blank_why_is_refused() -> None:
+    Path("ledger.yaml").write_text(drafts(written(*records_of("Raises", CASE))), encoding="utf-8")
     with pytest.raises(LedgerError) as error:
         load_ledger([Path("ledger.yaml")])
     assert "blank" in str(error.value)
 
 
-def test_cells_of_one_exception_are_one_draft_without_the_rows_numbers() -> None:
+def test_cells_of_one_exception_are_one_draft_without_numbers() -> None:
     def raised(units: int) -> dict[str, Any]:
         message = f"expected a positive integer. Received: units={units}\nand a trace"
         return {"stage": "build", "step": "build", "type": "ValueError", "message": message, "module": "keras.x"}
@@ -118,7 +118,7 @@ def test_cells_of_one_exception_are_one_draft_without_the_rows_numbers() -> None
     }
 
 
-def test_when_holds_what_red_cells_share_and_others_lack() -> None:
+def test_when_has_the_fields_that_failing_cells_share_and_others_lack() -> None:
     wide = [replace(CASE, input_shape=(width,), lane="uniform") for width in (2, 3, 4)]
     red = [replace(each, dtype="float64", layers=(Layer(units=3, activation="tanh"),)) for each in wide]
     right = [*wide, *(replace(each, dtype="float64") for each in wide), replace(wide[0], layers=red[0].layers)]
@@ -157,7 +157,7 @@ def test_each_kind_of_finding_has_its_draft(check: dict[str, Any], instead: dict
     assert comment in text
 
 
-def test_a_crash_is_drafted_with_its_signal_and_what_is_accepted_as_such() -> None:
+def test_a_crash_and_an_accepted_illegal_case_have_their_drafts() -> None:
     crash = {"step": "gradients", "reason": "SIGABRT", "stderr": ""}
     (entry,) = entries(drafts(written(cell("crashed", crash=crash))))
     assert (entry["when"], entry["instead"]) == ({"call": "gradient"}, {"crashes": ["SIGABRT"]})
@@ -167,7 +167,7 @@ def test_a_crash_is_drafted_with_its_signal_and_what_is_accepted_as_such() -> No
     assert (entry["when"], entry["instead"]) == ({"call": "forward"}, {"accepts": "int_units"})
 
 
-def test_what_is_known_beside_a_new_finding_gets_no_draft_and_what_is_near_is_named() -> None:
+def test_declared_findings_get_no_draft_and_near_behaviours_are_named() -> None:
     near = [{"id": "adds", "where": "x.yaml:1"}]
     checks = [
         {"check": "output", "outcome": "diverges", "message": "is off", "margin": 3.0, "divergence": GONE},
@@ -179,7 +179,7 @@ def test_what_is_known_beside_a_new_finding_gets_no_draft_and_what_is_near_is_na
     assert "# declared for this cell, but not what was seen: adds (x.yaml:1)" in text
 
 
-def test_what_follows_from_wrong_values_gets_no_draft_of_its_own() -> None:
+def test_consequences_of_wrong_values_get_no_draft() -> None:
     values = [violation(name, margin=9.0) for name in ("output", "weights_live", "memory_layouts")]
     assert [each["id"] for each in entries(drafts(written(cell(checks=values))))] == ["torch-output-values"]
     alone = entries(drafts(written(cell(checks=values[1:2]))))
@@ -191,11 +191,11 @@ def test_a_cell_that_timed_out_gets_no_draft() -> None:
     assert "divergences" not in drafts(written(cell("timed_out", crash=crash)))
 
 
-def test_a_green_run_drafts_nothing() -> None:
+def test_a_green_run_has_no_drafts() -> None:
     assert drafts(written(cell("conforms"))) == NOTHING
 
 
-def test_a_behaviour_that_is_gone_is_to_be_removed_or_narrowed() -> None:
+def test_triage_advises_to_remove_or_narrow_behaviours_that_are_gone() -> None:
     everywhere = drafts(written(cell("conforms", gone=[GONE]), jax="0.11.0"))
     assert everywhere.splitlines() == [
         "# Known behaviours that are gone. Narrow or remove their entries:",
@@ -208,7 +208,7 @@ def test_a_behaviour_that_is_gone_is_to_be_removed_or_narrowed() -> None:
     assert "#   1 cell still needs it; what these have in common: {dtype: float16}" in drafts(written(*cells))
 
 
-def test_what_a_framework_says_stays_a_comment_or_a_text() -> None:
+def test_a_message_of_a_framework_is_escaped_in_a_draft() -> None:
     hostile = "\x1b[31m\u202e'\"\n- id: x\nwhy: y"
     raised = {"stage": "call", "step": "output", "type": "E: {", "message": hostile, "module": "m"}
     text = drafts(written(cell(checks=[violation("output", raised=raised, message=hostile)], name="a:\n#b")))
@@ -224,17 +224,17 @@ def test_the_command_prints_it() -> None:
     assert (done.exit_code, done.output) == (0, drafts(run))
 
 
-def asked_facts(case: Case) -> Facts:
+def facts_of_case(case: Case) -> Facts:
     return facts(part_of(case.question, QuestionRecord))
 
 
-def test_a_distinction_is_as_short_as_it_can_be() -> None:
-    one, other = asked_facts(CASE), asked_facts(replace(CASE, dtype="float64", batch=7))
+def test_a_distinction_has_as_few_fields_as_possible() -> None:
+    one, other = facts_of_case(CASE), facts_of_case(replace(CASE, dtype="float64", batch=7))
     assert distinction([one], [other]) == {"dtype": "float32"}
     assert distinction([one], [one]) == {}
     assert distinction([one], []) == {}
     assert distinction([], [other]) == {}
-    switched = asked_facts(replace(CASE, environment=(("SWITCH", "1"),)))
+    switched = facts_of_case(replace(CASE, environment=(("SWITCH", "1"),)))
     assert distinction([switched], [one]) == {"environment": {"SWITCH": "1"}}
-    fed = asked_facts(replace(CASE, batch=0))
+    fed = facts_of_case(replace(CASE, batch=0))
     assert distinction([fed], [one]) == {"fed": {"samples": 0}}

@@ -4,56 +4,22 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Sequence
 from dataclasses import FrozenInstanceError
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packaging.specifiers import SpecifierSet
 
 from conformance.adapters import protocol
-from conformance.adapters.protocol import Dense, Stack
 from conformance.ledger import Behaviour, Instead, LedgerError, Refusal, load_ledger
-from conformance.ledger.behaviour import Exactly, of_implementation
+from conformance.ledger.behaviour import Documentation, Exactly, of_implementation
 from conformance.ledger.distributions import DISTRIBUTIONS
-from conformance.ledger.predicate import Predicate, matches
-from conformance.ledger.step import AskedStep, Surroundings, asked_steps
+from conformance.ledger.predicate import Predicate
 from conformance.reference import Deviation
-from conformance.sandbox.steps import Build, Forward, InferShapes, SetWeights
 from conformance.table.yaml_document import Fault
-
-GOOD = {
-    "id": "keras-float64-products",
-    "implementations": "[keras-*]",
-    "when": "{dtype: float64, use_bias: true}",
-    "instead": "{products_in: float32}",
-    "kind": "bug",
-    "why": "Keras computes products of float64 operands in float32.",
-    "link": "https://github.com/keras-team/keras/issues/23704",
-}
-
-
-@pytest.fixture(autouse=True)
-def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def ledger_of(*entries: dict[str, str]) -> str:
-    """Return a ledger of entries whose fields are given as YAML: the first field is on line 3, column 5."""
-    text = "description: Known.\ndivergences:\n"
-    for entry in entries:
-        lines = [f"{name}: {value}".rstrip() for name, value in entry.items()]
-        text += "  - " + "\n    ".join(lines) + "\n"
-    return text
-
-
-def behaviours_of(*entries: dict[str, str]) -> tuple[Behaviour, ...]:
-    Path("known.yaml").write_text(ledger_of(*entries), encoding="utf-8")
-    return load_ledger([Path("known.yaml")])
+from tests.support.deviations import deviation
+from tests.support.ledgers import GOOD, behaviours_of, ledger_of
 
 
 def faults_of(content: str | bytes) -> list[str]:
@@ -78,11 +44,13 @@ def test_an_entry_is_read_whole() -> None:
         implementations=("keras-*",),
         when=Predicate(step={"dtype": "float64"}, layers={"use_bias": True}),
         instead=Instead(deviation=Deviation(products_in="float32")),
-        kind="bug",
-        why="Keras computes products of float64 operands in float32.",
-        link="https://github.com/keras-team/keras/issues/23704",
-        evidence="Seen on two machines.",
-        seen_with={"keras": "3.15.1"},
+        documentation=Documentation(
+            kind="bug",
+            why="Keras computes products of float64 operands in float32.",
+            link="https://github.com/keras-team/keras/issues/23704",
+            evidence="Seen on two machines.",
+            seen_with={"keras": "3.15.1"},
+        ),
         sometimes="processor",
         isolates=True,
         file="known.yaml",
@@ -91,7 +59,7 @@ def test_an_entry_is_read_whole() -> None:
     )
     assert behaviour.where == "known.yaml:3"
     with pytest.raises(FrozenInstanceError):
-        behaviour.why = "x"  # type: ignore[misc]
+        behaviour.id = "x"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +78,7 @@ def test_an_entry_is_read_whole() -> None:
         ("{loses_bias: true}", Instead(deviation=Deviation(loses_bias=True))),
         ("{sums_in: {db: float16}}", Instead(deviation=Deviation(sums_in={"db": "float16"}))),
         ("{rounds_toward_zero: [output]}", Instead(deviation=Deviation(rounds_toward_zero=frozenset({"output"})))),
-        ("{error: {absolute: 2}}", Instead(deviation=Deviation(error={"absolute": 2.0}))),
+        ("{error: {absolute: 2}}", Instead(deviation=deviation(error={"absolute": 2.0}))),
         (
             "{computes_in: float32, dtypes: {output: float32}}",
             Instead(deviation=Deviation(computes_in="float32"), dtypes={"output": "float32"}),
@@ -174,114 +142,6 @@ def test_a_part_of_a_message_is_text_and_no_pattern() -> None:
     assert not refusal.is_raised("ValueError", "of 2, 3: axb")
 
 
-# Which steps an entry covers
-
-LAYERS = (
-    Dense(units=4, use_bias=True, activation="relu", kernel=np.ones((3, 4), np.float32), bias=np.ones(4, np.float32)),
-    Dense(units=1, use_bias=False, activation="linear", kernel=np.ones((4, 1), np.float32), bias=None),
-)
-STACK = Stack(input_shape=(5, 3), leading_axes=1, dtype="float32", layers=LAYERS)
-X = np.ones((2, 5, 3), np.float16)
-AROUND = Surroundings(
-    device="cpu", environment={"SWITCH": "1"}, versions={"keras": "3.15.1", "jax": "0.11.0.dev1"}, machine="x86_64"
-)
-
-
-def steps() -> Sequence[AskedStep]:
-    asked = (
-        Build(label="build", stack=STACK, device="cpu"),
-        InferShapes(label="infer", batch=None),
-        Forward(label="output", x=X, layout="strided"),
-        SetWeights(label="new weights", stack=STACK),
-    )
-    return tuple(asked_steps(asked))
-
-
-def covered(when: str) -> dict[str, frozenset[int]]:
-    """Return the layers that an entry covers, by the step."""
-    (behaviour,) = behaviours_of(GOOD | {"when": when})
-    found = {each.label: behaviour.covers(each, AROUND, "case") for each in steps()}
-    return {label: layers for label, layers in found.items() if layers}
-
-
-EVERY = frozenset({0, 1})
-ALL = dict.fromkeys(("build", "infer", "output", "new weights"), EVERY)
-
-
-@pytest.mark.parametrize(
-    ("when", "expected"),
-    [
-        ("{}", ALL),
-        ("{call: forward}", {"output": EVERY}),
-        ("{call: [build, set_weights]}", {"build": EVERY, "new weights": EVERY}),
-        ("{dtype: float64}", {}),
-        ("{dtype: {not: float64}}", ALL),
-        ("{activation: relu}", dict.fromkeys(ALL, frozenset({0}))),
-        ("{use_bias: false}", dict.fromkeys(ALL, frozenset({1}))),
-        ("{activation: relu, use_bias: false}", {}),
-        ("{features: {odd: true}}", dict.fromkeys(ALL, frozenset({0}))),
-        ("{kernel_size: {min: 5}}", dict.fromkeys(ALL, frozenset({0}))),
-        ("{kernel_size: {max: 4}}", dict.fromkeys(ALL, frozenset({1}))),
-        ("{units: 1}", dict.fromkeys(ALL, frozenset({1}))),
-        ("{units: true}", {}),
-        ("{input_shape: {rank: 2, last: 3, positions: 5}}", ALL),
-        ("{input_shape: {rank: 1}}", {}),
-        ("{input_shape: {rank: 2, last: 4}}", {}),
-        ("{leading_axes: 1}", ALL),
-        ("{fed: {dtype: float16, rank: 3, features: 3, samples: 2, positions: 10, elements: 30}}", {"output": EVERY}),
-        ("{fed: {layout: strided, contiguous: false, finite: true}}", {"output": EVERY}),
-        ("{fed: {samples: 0}}", {}),
-        ("{device: gpu}", {}),
-        ("{device: cpu, machine: x86_64}", ALL),
-        ("{environment: {SWITCH: '1'}}", ALL),
-        ("{environment: {SWITCH: {not: '1'}}}", {}),
-        ("{environment: {OTHER: null}}", ALL),
-        ("{versions: {keras: '<3.16'}}", ALL),
-        ("{versions: {keras: '<3.15'}}", {}),
-        ("{versions: {jax: '>=0.10'}}", ALL),
-        ("{versions: {mlx: '<1'}}", ALL),
-    ],
-)
-def test_what_a_predicate_covers(when: str, expected: dict[str, frozenset[int]]) -> None:
-    assert covered(when) == expected
-
-
-def test_elements_that_are_given_are_those_of_one_step_of_one_case() -> None:
-    exactly = "{exactly: {case: a, step: output, elements: {'0': 1}}}"
-    (behaviour,) = behaviours_of(GOOD | {"instead": exactly, "when": "{}"})
-    named = {(case, each.label): bool(behaviour.covers(each, AROUND, case)) for case in "ab" for each in steps()}
-    assert [each for each, is_covered in named.items() if is_covered] == [("a", "output")]
-
-
-@pytest.mark.parametrize(
-    ("want", "value", "is_matched"),
-    [
-        (1, True, False),
-        (True, 1, False),
-        (True, True, True),
-        ({"min": 1}, True, False),
-        ({"min": 1}, None, False),
-        ({"min": 1, "max": 3}, 2, True),
-        ({"min": 1, "max": 3}, 4, False),
-        ({"min": 2}, 2, True),
-        ({"max": 2}, 2, True),
-        ({"odd": False}, 2, True),
-        ({"not": [1, 2]}, 3, True),
-        ({"not": {"min": 2}}, 1, True),
-        ([None, {"min": 7}], None, True),
-    ],
-)
-def test_what_a_value_of_a_predicate_matches(want: Any, value: Any, is_matched: bool) -> None:
-    assert matches(want, value) is is_matched
-
-
-def test_ranges_of_versions_are_read() -> None:
-    (behaviour,) = behaviours_of(GOOD | {"when": "{versions: {clang: '>=15'}}"})
-    assert behaviour.when.versions == {"clang": SpecifierSet(">=15")}
-
-
-# Every way an entry can be wrong
-
 WAY = "3:5"
 FAULTS = [
     ({"implementation": "[a]"}, "10:5", "unknown field \"implementation\"; did you mean 'implementations'?"),
@@ -308,7 +168,7 @@ FAULTS = [
     ({"when": "{input_shape: [3]}"}, "5:25", "input_shape must be a mapping of rank, last, positions"),
     ({"when": "{versions: {keras: '3.15 or so'}}"}, "5:30", "is not a range of versions, such as '<2.22'"),
     ({"when": "{versions: 3}"}, "5:22", "versions must be distributions"),
-    ({"instead": "{}"}, "6:14", "instead says nothing"),
+    ({"instead": "{}"}, "6:14", "instead is empty: say what these steps do"),
     ({"instead": "slower"}, "6:14", "instead must be a mapping"),
     ({"instead": "{margin: [1, 2]}"}, "6:15", 'unknown field "margin"'),
     ({"instead": "{computes_in: float8}"}, "6:28", 'no such dtype: "float8"'),
@@ -321,13 +181,13 @@ FAULTS = [
     ({"instead": "{refuses: {type: E, mesage: [a]}}"}, "6:34", "did you mean 'message'?"),
     ({"instead": "{refuses: {type: E, message: []}}"}, "6:43", "message must be a list of texts"),
     ({"instead": "{refuses: {type: E, message: ['']}}"}, "6:44", "message must be a list of texts"),
-    ({"instead": "{accepts: broadcast}"}, "5:11", "what is accepted is fed: say call: forward"),
+    ({"instead": "{accepts: broadcast}"}, "5:11", "only a call can accept an input: write call: forward"),
     ({"instead": "{accepts: all}"}, "6:24", 'no such way of accepting: "all"'),
     ({"instead": "{formula: fast}"}, "6:24", 'no such formula: "fast"'),
     (
         {"when": "{activation: relu}", "instead": "{formula: exp_overflows}"},
         "6:14",
-        "relu has no such thing as the formula exp_overflows",
+        "relu does not have the formula exp_overflows",
     ),
     ({"instead": "{dtypes: {outputs: float32}}"}, "6:33", "no such result"),
     ({"instead": "{undefined: [y]}"}, "6:27", "no such result"),
@@ -370,7 +230,7 @@ def test_a_field_that_is_missing(name: str) -> None:
 def test_an_entry_needs_a_link_or_evidence() -> None:
     without = {key: value for key, value in GOOD.items() if key != "link"}
     assert faults_of(ledger_of(without)) == ["3:5: an entry needs a link, or else evidence"]
-    assert behaviours_of(without | {"evidence": "Two lines of code."})[0].link is None
+    assert behaviours_of(without | {"evidence": "Two lines of code."})[0].documentation.link is None
 
 
 def test_two_entries_of_one_id_are_a_fault_that_says_where_the_other_is() -> None:

@@ -177,7 +177,7 @@ def test_both_sides_of_a_kink_are_allowed(activation: str, at: float, sides: tup
 
 
 @pytest.mark.parametrize("activation", [each for each in ACTIVATIONS if each not in ("softmax", "log_softmax")])
-def test_an_enclosure_holds_the_function_of_every_member(activation: str) -> None:
+def test_an_enclosure_contains_the_function_of_every_member(activation: str) -> None:
     """Not to first order: radii of the size of the features of the function, and every member of them."""
     function = ENCLOSURES[activation]
     free = Arithmetic(FORMATS["float32"], exact=True)
@@ -194,7 +194,7 @@ def test_an_enclosure_holds_the_function_of_every_member(activation: str) -> Non
             assert float(np.abs(slopes - slope.exact).max()) <= float(slope.allowed[0, 0]) + 1e-14
 
 
-def test_log_softmax_holds_every_member_too() -> None:
+def test_log_softmax_contains_every_member_too() -> None:
     function = ENCLOSURES["log_softmax"]
     free = Arithmetic(FORMATS["float32"], exact=True)
     random = np.random.Generator(np.random.Philox(7))

@@ -132,7 +132,7 @@ LARGE = 4096
 
 
 @pytest.mark.parametrize(("by_chance", "line"), [(True, "statistical"), (False, "proven")])
-def test_long_sums_are_held_to_chance_where_that_is_assumed_alone(by_chance: bool, line: str) -> None:
+def test_long_sums_have_the_statistical_bound_only_where_it_is_assumed(by_chance: bool, line: str) -> None:
     x, kernel = np.ones((1, LARGE), np.float32), np.ones((LARGE, 1), np.float32)
     reference = answered(x, kernel, by_chance=by_chance)
     assert reference.line == line
@@ -142,7 +142,7 @@ def test_long_sums_are_held_to_chance_where_that_is_assumed_alone(by_chance: boo
     assert (reference.y.unit is not None) == by_chance
 
 
-def test_only_sums_of_given_numbers_are_held_by_chance_together() -> None:
+def test_only_sums_of_given_numbers_have_a_bound_of_the_root_mean_square() -> None:
     """dW of a layer below another is a sum of numbers that are off already, as is the output of one above."""
     x, kernel = np.ones((1, 2), np.float32), np.ones((2, 2), np.float32)
     draw = drawn(x, kernel, by_chance=True)
@@ -234,7 +234,7 @@ def test_the_tail_is_part_of_the_exact_answer() -> None:
     assert enclosure.error(np.array([1.0 - 2.0**-52]))[0] == 2.0**-52 + 2.0**-60
 
 
-def test_another_shape_keeps_everything() -> None:
+def test_another_shape_changes_nothing_else() -> None:
     whole = Enclosure(exact=np.ones((2, 3)), allowed=np.ones((2, 3)), unit=np.ones((2, 3)), terms=5)
     for each in (whole.reshape((6,)), whole.transposed):
         assert each.unit is not None
@@ -274,7 +274,7 @@ def test_a_denormal_is_never_more_than_itself_or_less_than_zero() -> None:
             assert not accepted([[wrong]], enclosure)
 
 
-def test_beside_denormals_what_no_flush_reaches_has_to_be_right() -> None:
+def test_a_number_beyond_the_reach_of_a_flush_has_to_be_right() -> None:
     dx = answered([[SMALL]], [[1.0]], denormal=True).dx
     assert accepted([[1.0 + 2.0**-23]], dx)
     assert not accepted([[0.0]], dx)
@@ -298,7 +298,7 @@ def test_denormals_of_float64_are_allowed_the_same() -> None:
     assert accepted([[2.0**-1060]], y)
 
 
-def test_float64_is_held_to_more_than_float64_everywhere() -> None:
+def test_the_reference_of_float64_is_more_accurate_than_float64() -> None:
     draw = drawn([[0.3, 0.7]], [[0.1], [0.2]], dtype="float64")
     reference = answer(draw, ["tanh"], "float64")
     assert all(each.tail is not None for each in (reference.y, reference.dx, reference.layers[0][0]))

@@ -2,60 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from conformance.reference import Deviation, Reference, answer
+from conformance.reference import Deviation, answer
 from conformance.reference.deviation import NO_DEVIATION, operands, stays_exact
 from conformance.reference.draw import Draw
-from conformance.reference.enclosure import Enclosure
 from conformance.reference.formats import FORMATS
-
-Array = np.ndarray
-THIRD = 1.0 / 3.0
-U16, U32 = 2.0**-11, 2.0**-24
-
-
-def drawn(*, dtype: str = "float32", layers: int = 1, exact: bool = False, scale: float = 1.0) -> Draw:
-    """Return a draw of square layers whose numbers are rounded in every shorter format, unless it is exact."""
-    form = FORMATS[dtype].dtype
-    numbers = np.random.default_rng(7)
-
-    def some(*shape: int) -> Array:
-        drawn = numbers.integers(1, 5, shape) if exact else numbers.uniform(0.5, 1.5, shape) * scale
-        return drawn.astype(form)
-
-    return Draw(
-        name="",
-        x=some(6, 3),
-        kernels=tuple(some(3, 3) for _ in range(layers)),
-        biases=tuple(some(3) for _ in range(layers)),
-        dy=some(6, 3),
-        exact=exact,
-    )
-
-
-def wide(array: Array | None) -> Array:
-    assert array is not None
-    return array.astype(np.float64)
-
-
-def cast(array: Array | None, dtype: str) -> Array:
-    assert array is not None
-    return wide(array.astype(FORMATS[dtype].dtype))
-
-
-def results(reference: Reference) -> dict[str, Enclosure]:
-    ((kernel, bias),) = reference.layers
-    assert bias is not None
-    return {"output": reference.y, "dx": reference.dx, "dW": kernel, "db": bias}
-
-
-def linear(draw: Draw, dtype: str = "float32", **fields: Any) -> dict[str, Enclosure]:
-    return results(answer(draw, ["linear"], dtype, [Deviation(**fields)]))
+from tests.support.deviations import FIELDS, U32, Array, cast, deviation, drawn, linear, results, wide
 
 
 def differing(draw: Draw, dtype: str = "float32", **fields: Any) -> set[str]:
@@ -163,96 +120,11 @@ def test_between_layers_a_product_in_another_format_rounds_its_operand() -> None
     assert (rest >= 0.9 * U32 * magnitude).all()
 
 
-@pytest.mark.parametrize("result", ["output", "dx", "dW", "db"])
-@pytest.mark.parametrize("field", ["sums_in", "rounds_each_product", "rounds_toward_zero"])
-def test_a_sum_that_is_rounded_otherwise_is_allowed_more_and_no_other_is(field: str, result: str) -> None:
-    draw = drawn(dtype="bfloat16")
-    value = {result: "bfloat16"} if field == "sums_in" else frozenset({result})
-    rule, found = results(answer(draw, ["linear"], "bfloat16")), linear(draw, "bfloat16", **{field: value})
-    for name, each in found.items():
-        assert np.array_equal(each.exact, rule[name].exact)
-        more = each.allowed > rule[name].allowed * 1.1
-        assert more.all() if name == result else np.array_equal(each.allowed, rule[name].allowed), name
-
-
-def test_how_much_more_a_sum_is_allowed_follows_from_how_it_is_rounded() -> None:
-    """dW of 6 terms in bfloat16: u is 2**-8, that of the accumulator 2**-24."""
-    draw, u = drawn(dtype="bfloat16"), 2.0**-8
-    rule = results(answer(draw, ["linear"], "bfloat16"))["dW"]
-    terms = 6
-    magnitude = np.abs(wide(draw.x)).T @ np.abs(wide(draw.dy))
-    changes: tuple[tuple[dict[str, Any], Array], ...] = (
-        ({"sums_in": {"dW": "bfloat16"}}, (terms + 2) * (u - U32) * magnitude),
-        ({"rounds_each_product": frozenset({"dW"})}, u * magnitude),
-        ({"rounds_toward_zero": frozenset({"dW"})}, u * np.abs(rule.exact)),
-    )
-    for change, more in changes:
-        found = linear(draw, "bfloat16", **change)["dW"].allowed - rule.allowed
-        assert np.allclose(found, more * (1 + u), rtol=1e-3, atol=0.0), change
-
-
-def test_a_product_that_is_rounded_toward_zero_before_its_bias_is_off_by_a_whole_unit_twice() -> None:
-    draw, u = drawn(dtype="bfloat16"), 2.0**-8
-    rule = results(answer(draw, ["linear"], "bfloat16"))["output"]
-    p = wide(draw.x) @ wide(draw.kernels[0])
-    more = linear(draw, "bfloat16", rounds_toward_zero=frozenset({"output"}))["output"].allowed - rule.allowed
-    assert np.allclose(more, u * (np.abs(p) + np.abs(rule.exact)) * (1 + u), rtol=1e-2, atol=0.0)
-
-
-@pytest.mark.parametrize(("padding", "met"), [("last_term", [1]), ("next_position", [0, 1])])
-def test_an_infinity_that_meets_a_padding_of_zeros_makes_its_sums_nan(padding: str, met: list[int]) -> None:
-    draw = drawn()
-    x = draw.x.copy()
-    x[1, 2], x[2, 0] = np.inf, np.inf
-    y = linear(replace(draw, x=x), multiplies_padding=padding)["output"]
-    assert np.flatnonzero(np.isnan(y.exact).all(axis=1)).tolist() == met
-    assert not np.isnan(np.delete(y.exact, met, axis=0)).any()
-    assert (y.allowed[met] == 0.0).all()
-
-
-def test_an_even_number_of_terms_meets_no_padding() -> None:
-    draw = drawn()
-    x = draw.x.copy()
-    x[-1, 0] = np.inf
-    assert not np.isnan(linear(replace(draw, x=x), multiplies_padding="last_term")["dW"].exact).any()
-
-
-def test_a_sum_for_each_position_meets_the_last_sample() -> None:
-    """Of 3 samples of 2 positions each: an infinity at any position of the last."""
-    draw = drawn()
-    for row, met in ((4, [0]), (5, [0]), (3, [])):
-        x = draw.x.copy()
-        x[row, 0] = np.inf
-        apart = replace(draw, x=x.reshape(3, 2, 3), dy=draw.dy.reshape(3, 2, 3))
-        found = linear(apart, multiplies_padding="last_sample")["dW"]
-        assert np.flatnonzero(np.isnan(found.exact).all(axis=1)).tolist() == met
-
-
-def test_gradients_meet_the_padding_of_their_own_terms() -> None:
-    """With 5 positions and 3 units: an infinity of the last position reaches dW, one of the last unit dx."""
-    draw = drawn()
-    x, dy = draw.x[:5].copy(), draw.dy[:5].copy()
-    x[-1, 0], dy[2, 2] = np.inf, np.inf
-    found = linear(replace(draw, x=x, dy=draw.dy[:5]), multiplies_padding="last_term")
-    assert np.flatnonzero(np.isnan(found["dW"].exact).all(axis=1)).tolist() == [0]
-    found = linear(replace(draw, x=draw.x[:5], dy=dy), multiplies_padding="last_term")
-    assert np.flatnonzero(np.isnan(found["dx"].exact).all(axis=1)).tolist() == [2]
-
-
-def test_of_the_last_position_there_is_no_next() -> None:
-    draw = drawn()
-    x = draw.x.copy()
-    x[[0, -1], 0] = np.inf
-    y = linear(replace(draw, x=x), multiplies_padding="next_position")["output"]
-    assert np.flatnonzero(np.isnan(y.exact).any(axis=1)).tolist() == [4]
-    assert np.isinf(y.exact[[0, -1]]).all()
-
-
 def test_constants_and_formulas_are_those_of_the_layer_that_has_them() -> None:
     draw = drawn(layers=2, scale=-1.0)
     names = ["leaky_relu", "leaky_relu"]
     rule = answer(draw, names, "float32")
-    steep = Deviation(constants={"slope": 0.5})
+    steep = deviation(constants={"slope": 0.5})
     last, both = (answer(draw, names, "float32", each) for each in ((NO_DEVIATION, steep), (steep, steep)))
     z = wide(draw.x) @ wide(draw.kernels[0]) + wide(draw.biases[0])
 
@@ -263,7 +135,7 @@ def test_constants_and_formulas_are_those_of_the_layer_that_has_them() -> None:
     assert np.allclose(rule.y.exact, of(z, 0.01, 0.01), rtol=1e-12, atol=0.0)
     assert np.allclose(last.y.exact, of(z, 0.01, 0.5), rtol=1e-12, atol=0.0)
     assert np.allclose(both.y.exact, of(z, 0.5, 0.5), rtol=1e-12, atol=0.0)
-    identity = answer(drawn(), ["softmax"], "float32", [Deviation(formula="identity")])
+    identity = answer(drawn(), ["softmax"], "float32", [deviation(formula="identity")])
     assert np.array_equal(identity.y.exact, answer(drawn(), ["linear"], "float32").y.exact)
 
 
@@ -278,7 +150,7 @@ def test_constants_and_formulas_are_those_of_the_layer_that_has_them() -> None:
 def test_an_error_of_the_activation_is_in_unit_roundoffs_absolute_and_relative(error: Any, more: Any) -> None:
     draw = drawn(scale=-1.0)
     rule = answer(draw, ["tanh"], "float32").y
-    found = answer(draw, ["tanh"], "float32", [Deviation(error=error)]).y
+    found = answer(draw, ["tanh"], "float32", [deviation(error=error)]).y
     assert np.array_equal(found.exact, rule.exact)
     assert np.allclose(found.allowed - rule.allowed, more(rule.exact), rtol=1e-6, atol=0.0)
 
@@ -287,7 +159,7 @@ def test_what_is_allowed_more_reaches_the_layers_after_it() -> None:
     draw = drawn(layers=2)
     names = ["tanh", "linear"]
     rule = answer(draw, names, "float32")
-    deviations = (Deviation(error={"absolute": 8.0}), NO_DEVIATION)
+    deviations = (deviation(error={"absolute": 8.0}), NO_DEVIATION)
     found = answer(draw, names, "float32", deviations)
     reached = 8.0 * U32 * np.abs(wide(draw.kernels[1])).sum(axis=0)
     assert np.allclose(found.y.allowed - rule.y.allowed, np.broadcast_to(reached, (6, 3)), rtol=1e-3, atol=0.0)
@@ -315,14 +187,14 @@ CHANGING: tuple[dict[str, Any], ...] = (
 def test_what_leaves_the_exact_answer_alone_only_widens() -> None:
     assert NO_DEVIATION.widens_only
     for each in (*WIDENING, {"error": {"absolute": 1.0}}):
-        assert Deviation(**each).widens_only, each
+        assert deviation(**each).widens_only, each
     for other in CHANGING:
-        assert not Deviation(**other).widens_only, other
+        assert not deviation(**other).widens_only, other
     named = {name for each in (*WIDENING, *CHANGING) for name in each} | {"error"}
-    assert named == {each.name for each in fields(Deviation)}
+    assert named == FIELDS
 
 
-def test_float64_is_held_to_more_than_float64_where_the_exact_answer_is_that_of_the_rule() -> None:
+def test_the_reference_of_float64_is_more_accurate_if_the_exact_answer_is_that_of_the_rule() -> None:
     draw = drawn(dtype="float64")
     rule = results(answer(draw, ["linear"], "float64"))
     for each in WIDENING:
@@ -354,10 +226,10 @@ def test_float64_is_held_to_more_than_float64_where_the_exact_answer_is_that_of_
         ({"constants": {"slope": 0.5}}, False),
     ],
 )
-def test_sums_of_small_integers_stay_exact_in_the_formats_that_hold_them(given: Any, is_exact: bool) -> None:
+def test_sums_of_small_integers_stay_exact_in_the_formats_that_represent_them(given: Any, is_exact: bool) -> None:
     draw = replace(drawn(exact=True), dy=np.full((6, 3), 16.0, np.float32))
-    assert stays_exact(draw, ("linear",), "float32", (Deviation(**given),)) is is_exact
-    assert not stays_exact(replace(draw, exact=False), ("linear",), "float32", (Deviation(**given),))
+    assert stays_exact(draw, ("linear",), "float32", (deviation(**given),)) is is_exact
+    assert not stays_exact(replace(draw, exact=False), ("linear",), "float32", (deviation(**given),))
 
 
 def test_an_infinity_takes_no_exactness_from_the_sums_it_does_not_enter() -> None:

@@ -14,7 +14,7 @@ from conformance.reference.formats import FORMATS
 from conformance.reference.lanes.draws import Draw, NoDraw, as_matrix, draws, is_exact, is_powerless
 from conformance.stream import Stream
 from conformance.table.case import Case, Layer
-from tests.support.faulty import rounded
+from tests.support.faulty_adapters import rounded
 
 
 def case_of(input_shape: tuple[int, ...], units: list[int], activation: str = "linear", **fields: object) -> Case:
@@ -39,7 +39,7 @@ def test_equal_content_gives_equal_draws_and_words_play_no_part() -> None:
         assert one.kernels[0].tobytes() == other.kernels[0].tobytes()
 
 
-def test_another_index_asks_the_same_question_with_other_values() -> None:
+def test_another_index_has_the_same_question_with_other_values() -> None:
     assert draws(case_of((5,), [3]), 0)[0].x.tobytes() != draws(case_of((5,), [3]), 1)[0].x.tobytes()
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from conformance.reference.lanes.draws import NoDraw, draws
 from conformance.table.case import DTYPES
-from tests.support.faulty import rounded
+from tests.support.faulty_adapters import rounded
 from tests.support.lanes import case_of, wide
 
 Array = Any
@@ -21,7 +21,7 @@ Array = Any
     ("dtype", "bits"), [("float64", 24), ("float32", 11), ("float32", 8), ("float16", 4), ("bfloat16", 4)]
 )
 @pytest.mark.parametrize("features", [1, 8, 512])
-def test_a_bias_read_in_fewer_bits_is_seen(dtype: str, bits: int, features: int) -> None:
+def test_a_bias_of_fewer_bits_is_outside(dtype: str, bits: int, features: int) -> None:
     case = case_of("exact", (features,), dtype=dtype)
     biases = [draw.biases[0] for draw in draws(case)]
     assert any((rounded(each, bits) != each).any() for each in biases if each is not None)

@@ -14,8 +14,8 @@ from conformance.reference.lanes.draws import draws
 from conformance.sandbox.steps import Differentiate, Forward
 from conformance.table.case import DTYPES, INPUT_DTYPES, INTEGER_DTYPES, Case, Data
 from tests.power.faults import EVERY
-from tests.support.fault_matrix import Asked, red_checks
-from tests.support.faulty import Exact
+from tests.support.fault_matrix import CaseQuestion, red_checks
+from tests.support.faulty_adapters import Exact
 from tests.support.lanes import case_of, literal_of, operands, wide
 
 SAMPLES = {
@@ -66,7 +66,7 @@ def test_all_numbers_are_of_the_dtype_and_draws_have_names_of_their_own(lane: st
 
 @pytest.mark.parametrize("input_dtype", INPUT_DTYPES)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_an_input_holds_what_is_drawn(dtype: str, input_dtype: str) -> None:
+def test_an_input_is_what_is_drawn(dtype: str, input_dtype: str) -> None:
     if dtype == input_dtype:
         return
     for lane in ("exact",) if input_dtype in INTEGER_DTYPES else ("exact", "uniform"):
@@ -84,13 +84,13 @@ def test_an_input_holds_what_is_drawn(dtype: str, input_dtype: str) -> None:
 @pytest.mark.parametrize("input_dtype", ["bool", "int8", "float16", "bfloat16", "float64"])
 def test_the_gradient_of_an_input_is_of_its_dtype_or_absent(input_dtype: str) -> None:
     case = case_of("exact", input_dtype=input_dtype, batch=4)
-    asked = Asked(case=case, question=question(case, "cpu"))
+    asked = CaseQuestion(case=case, question=question(case, "cpu"))
     assert red_checks(Exact(), asked) == set()
     wrong = "IntegersHaveGradient" if input_dtype in INTEGER_DTYPES else "InputGradientOfOwnDtype"
     assert red_checks(EVERY[wrong].make(), asked) == {"gradients", "weights_live"}
 
 
-def test_a_gradient_is_held_to_what_rounding_it_to_the_inputs_dtype_may_cost() -> None:
+def test_a_gradient_may_be_rounded_to_the_dtype_of_the_input() -> None:
     enclosure = Enclosure(exact=np.array([1.0]), allowed=np.zeros(1)).rounded(FORMATS["bfloat16"])
     assert enclosure.allowed[0] == pytest.approx(2.0**-8)
     overflow = Enclosure(exact=np.array([1e6]), allowed=np.zeros(1)).rounded(FORMATS["float16"])

@@ -11,8 +11,8 @@ from conformance.checks.references import question
 from conformance.reference import answer
 from conformance.reference.lanes.draws import NoDraw, draws
 from conformance.table.case import Data, Expect, Layer
-from tests.support.fault_matrix import Asked, red_checks
-from tests.support.faulty import Exact
+from tests.support.fault_matrix import CaseQuestion, red_checks
+from tests.support.faulty_adapters import Exact
 from tests.support.lanes import literal_of
 
 
@@ -49,7 +49,7 @@ def test_integers_whose_sums_fit_are_exact(x: float, activation: str, exact: boo
     assert draws(case)[0].exact == exact
 
 
-def test_a_dy_that_is_not_given_is_drawn_and_never_nought() -> None:
+def test_a_dy_that_is_not_given_is_drawn_and_never_zero() -> None:
     first, second = (draws(literal_of(Data(x=x, kernels=(1.0,), biases=(1.0,))))[0].dy for x in (1.0, 2.0))
     assert (first > 0).all()
     assert first.tobytes() != second.tobytes()
@@ -59,11 +59,11 @@ def test_a_dy_that_is_not_given_is_drawn_and_never_nought() -> None:
 def test_an_output_of_the_row_that_the_reference_contradicts_is_a_violation(output: float, red: set[str]) -> None:
     data = Data(x=2.0, kernels=(1.5,), biases=(1.0,))
     case = replace(literal_of(data), expect=Expect(output=output))
-    assert red_checks(Exact(), Asked(case=case, question=question(case, "cpu"))) == red
+    assert red_checks(Exact(), CaseQuestion(case=case, question=question(case, "cpu"))) == red
 
 
 @pytest.mark.parametrize(("x", "nonfinite"), [(np.inf, False), (1.0, True)])
-def test_an_answer_is_finite_unless_the_row_says_otherwise(x: float, nonfinite: bool) -> None:
+def test_an_answer_is_finite_unless_the_row_declares_otherwise(x: float, nonfinite: bool) -> None:
     case = replace(literal_of(Data(x=x, kernels=(1.0,), biases=(0.0,))), expect=Expect(nonfinite=nonfinite))
     with pytest.raises(NoDraw, match="the answer is"):
         question(case, "cpu")

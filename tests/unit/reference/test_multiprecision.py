@@ -34,7 +34,7 @@ def fractions(array: Array) -> Any:
     return np.vectorize(lambda number: Fraction(float(number)), otypes=[object])(array)
 
 
-def held(split: Split, exact: Any) -> None:
+def check_split(split: Split, exact: Any) -> None:
     assert split.high.shape == exact.shape
     for index in np.ndindex(exact.shape):
         found = Fraction(float(split.high[index])) + Fraction(float(split.low[index]))
@@ -52,15 +52,15 @@ def test_a_stack_agrees_with_exact_fractions(activations: list[str]) -> None:
         inputs.append(a)
         pre.append(a @ fractions(kernel) + fractions(bias))
         a = pre[-1] if activations[layer] == "linear" else pre[-1] * (pre[-1] > 0)
-        held(solution.z[layer], pre[-1])
-        held(solution.y[layer], a)
+        check_split(solution.z[layer], pre[-1])
+        check_split(solution.y[layer], a)
     da = fractions(as_matrix(draw.dy))
     for layer in (1, 0):
         dz = da if activations[layer] == "linear" else da * (pre[layer] > 0)
-        held(solution.dkernel[layer], inputs[layer].T @ dz)
-        held(solution.dbias[layer], dz.sum(axis=0, keepdims=True))
+        check_split(solution.dkernel[layer], inputs[layer].T @ dz)
+        check_split(solution.dbias[layer], dz.sum(axis=0, keepdims=True))
         da = dz @ fractions(draw.kernels[layer]).T
-        held(solution.dx[layer], da)
+        check_split(solution.dx[layer], da)
 
 
 def serial(left: Array, right: Array) -> Array:
@@ -154,7 +154,7 @@ def test_float32_in_disguise_is_rejected(
         assert max(margins(run(draw, activations), reference)) <= 1.0
 
 
-def test_the_tail_is_seen() -> None:
+def test_the_tail_decides() -> None:
     """1/3 as two float64: an answer is as far off as it is from their sum, not from the first of them."""
     third = Fraction(1, 3)
     high = float(third)

@@ -10,7 +10,7 @@ import pytest
 from conformance.adapters.registry import Implementation
 from conformance.checks.cell import Cell
 from conformance.checks.expectations import Expected
-from conformance.checks.judge import judge
+from conformance.checks.judgement import findings_of
 from conformance.checks.references import question
 from conformance.reference.probabilistic_bound import (
     ARRAYS,
@@ -24,8 +24,8 @@ from conformance.reference.probabilistic_bound import (
 from conformance.sandbox.execution import perform
 from conformance.sandbox.steps import Transcript
 from conformance.table.case import Case, Layer
-from tests.support import faulty
-from tests.support.faulty import rounded
+from tests.support import faulty_adapters
+from tests.support.faulty_adapters import rounded
 
 U = 2.0**-24
 
@@ -36,7 +36,7 @@ def test_the_constants_follow_from_the_stated_probability() -> None:
     assert root_mean_square(98, 100) ** 2 == pytest.approx(100 * (1 + 2 * math.sqrt(t / 100) + 2 * t / 100))
 
 
-def test_the_proven_line_is_kept_where_it_is_the_smaller() -> None:
+def test_the_proven_bound_is_used_if_it_is_the_smaller() -> None:
     assert roundings(1) == 3
     assert roundings(100) == 102
     assert roundings(1022) == LAMBDA * 32
@@ -78,8 +78,8 @@ def test_on_the_uniform_lane_narrow_operands_are_red_and_honest_ones_green(fault
     """64 outputs, K up to 1024: the power `docs/numerics.md` states, through the checks themselves."""
     case = Case(input_shape=(features,), layers=(Layer(units=8),), batch=8)
     asked = question(case, "cpu")
-    replies = {each.label: each for each in perform(getattr(faulty, fault)(), asked.steps)}
+    replies = {each.label: each for each in perform(getattr(faulty_adapters, fault)(), asked.steps)}
     cell = Cell(case=case, implementation=Implementation(name="x", adapter="x", packages=("tests",)), device="cpu")
-    found = judge(cell, asked, Transcript(replies=replies), Expected(case, asked))
+    found = findings_of(cell, asked, Transcript(replies=replies), Expected(case, asked))
     red = {each.check for each in found if each.outcome != "conforms"}
     assert {"output", "gradients"} <= red if fault != "Exact" else red == set()

@@ -19,8 +19,9 @@ from conformance.reference.formats import FORMATS
 from conformance.reference.lanes.draws import draws
 from conformance.table.case import ACTIVATIONS, Case, Layer
 from conformance.table.files import default_cases
-from tests.support.faulty import Exact, Honest, NumPyAdapter, rounded
+from tests.support.faulty_adapters import Exact, rounded
 from tests.support.numpy_activations import BACKWARD, FORWARD
+from tests.support.numpy_adapter import Honest, NumPyAdapter
 from tests.support.verdicts import behaviour, tried
 
 Array = np.ndarray

@@ -17,8 +17,8 @@ from conformance.reference.enclosure import Enclosure
 from conformance.reference.formats import FORMATS
 from conformance.reference.lanes.draws import Draw, as_matrix, draws
 from conformance.table.case import DTYPES
-from tests.support.fault_matrix import Asked, red_checks
-from tests.support.faulty import Exact
+from tests.support.fault_matrix import CaseQuestion, red_checks
+from tests.support.faulty_adapters import Exact
 from tests.support.lanes import answer_of, case_of, enclosures, operands, wide
 
 Array = Any
@@ -57,7 +57,7 @@ def special_results(draw: Draw, shuffled: Callable[[int], list[int]]) -> dict[st
     seed=st.integers(0, 2**31),
 )
 @np.errstate(all="ignore")
-def test_in_every_order_ieee_gives_what_the_reference_says(
+def test_in_every_order_ieee_gives_the_reference(
     dtype: str, shape: list[int], units: int, batch: int, use_bias: bool, seed: int
 ) -> None:
     case = case_of("special", tuple(shape), (units,), dtype=dtype, batch=batch, use_bias=use_bias)
@@ -88,7 +88,7 @@ def test_every_special_number_comes_out_and_the_rest_stays_clean(dtype: str) -> 
     assert np.argwhere(np.isinf(y)).tolist() == [[7, 7]]
 
 
-def test_what_is_not_finite_meets_a_nought() -> None:
+def test_a_nonfinite_number_meets_a_zero() -> None:
     """Or a product left out where a factor is 0 would never be seen."""
     draw = next(each for each in draws(case_of("special")) if each.name == "kernel not finite")
     met = (draw.x == 0.0) @ ~np.isfinite(draw.kernels[0])
@@ -98,7 +98,7 @@ def test_what_is_not_finite_meets_a_nought() -> None:
 def test_long_sums_of_few_bits_are_not_taken_for_exact() -> None:
     case = case_of("special", (4096,), dtype="bfloat16")
     assert not any(draw.exact for draw in draws(case))
-    assert red_checks(Exact(), Asked(case=case, question=question(case, "cpu"))) == set()
+    assert red_checks(Exact(), CaseQuestion(case=case, question=question(case, "cpu"))) == set()
 
 
 def test_overflow_begins_half_a_unit_beyond_the_largest_number() -> None:

@@ -17,7 +17,7 @@ from tests.support.lanes import answer_of, case_of, operands, wide
     ("dtype", "positions", "units"),
     [("float64", 460, 70), ("float32", 70, 12), ("bfloat16", 70, 12), ("float16", 7, 1)],
 )
-def test_positions_and_units_lie_far_apart(dtype: str, positions: int, units: int) -> None:
+def test_positions_and_units_have_scales_far_from_each_other(dtype: str, positions: int, units: int) -> None:
     """Exponents, as the ranges in bits between the largest and the smallest."""
     for draw in draws(case_of("wide", (64,), (16,), dtype=dtype)):
         of_positions = np.log2(np.abs(wide(draw.x)).max(axis=1))
@@ -59,7 +59,7 @@ def test_nothing_wide_overflows_or_falls_below_the_normal_range(
         assert (terms >= least).all()
 
 
-def test_a_wide_bias_is_seen_at_the_smallest_position() -> None:
+def test_a_wide_bias_contributes_at_the_smallest_position() -> None:
     for draw in draws(case_of("wide", (64,), (16,))):
         product = np.abs(wide(draw.x) @ wide(draw.kernels[0]))
         assert draw.biases[0] is not None

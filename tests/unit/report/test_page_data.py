@@ -1,4 +1,4 @@
-"""Every number on the page equals what the results file gives, and what is left out is said."""
+"""Every number on the page is that of the results file, and the page counts what it leaves out."""
 
 from __future__ import annotations
 
@@ -17,12 +17,8 @@ from conformance.results.diff.comparison import Diff
 from conformance.results.record import QuestionRecord
 from conformance.run.selection import Selection
 from conformance.table.loader import load
-from tests.support.pages import CHANGES, ENTRY, HISTORY, MEASURED, SINCE, Maker, Page, all_outcomes, cell
-
-
-@pytest.fixture
-def run_of(tmp_path: Path) -> Maker:
-    return Maker(tmp_path)
+from tests.support.pages import CHANGES, ENTRY, HISTORY, MEASURED, SINCE, Maker, all_outcomes, cell
+from tests.support.parsed_page import Page
 
 
 def with_margins() -> Iterator[dict[str, Any]]:
@@ -34,7 +30,7 @@ def with_margins() -> Iterator[dict[str, Any]]:
         yield cell(f"case-{index}", name, "conforms", checks=checks, question={"dtype": dtype, "input_shape": [3]})
 
 
-def test_every_margin_is_the_files(run_of: Maker) -> None:
+def test_every_margin_is_that_of_the_file(run_of: Maker) -> None:
     cells = [*with_margins(), *all_outcomes()]
     wanted = {
         (each["case"], each["implementation"]): max(
@@ -65,14 +61,14 @@ def test_the_spread_of_margins_is_that_of_the_file(run_of: Maker) -> None:
         assert float(largest) == pytest.approx(max(margins), rel=0.05)
 
 
-def test_what_was_measured_is_shown_as_it_stands(run_of: Maker) -> None:
+def test_measured_facts_are_drawn_unchanged(run_of: Maker) -> None:
     said = Page(render([run_of(all_outcomes())])).root.all("section", id="numerics")[0].text
     for each in MEASURED:
         assert each["finding"] in said
         assert each["evidence"] in said
 
 
-def test_changes_and_history_are_those_given(run_of: Maker) -> None:
+def test_the_page_has_the_given_changes_and_history(run_of: Maker) -> None:
     root = Page(render([run_of(all_outcomes())], changes=CHANGES, since=SINCE, history=HISTORY)).root
     changes = root.all("section", id="changes")[0]
     assert "Compared with 2026-01-01T03:04:05Z." in changes.text
@@ -94,7 +90,7 @@ def test_changes_and_history_are_those_given(run_of: Maker) -> None:
     assert worsened.all("a")[0].attributes["href"] == "#/cell?case=784x2-4-uniform&column=impl-0/cpu"
 
 
-def test_a_run_without_changes_or_history_says_nothing_of_them(run_of: Maker) -> None:
+def test_a_page_without_changes_or_history_has_no_sections_for_them(run_of: Maker) -> None:
     root = Page(render([run_of(all_outcomes())])).root
     assert not root.all("section", id="changes")
     assert not root.all("section", id="history")
@@ -120,7 +116,7 @@ def long(index: int, outcome: str, length: int) -> dict[str, Any]:
     return cell(f"case-{index}", "torch", outcome, checks=[check])
 
 
-def test_red_cells_have_their_detail_before_others_and_the_rest_is_said(run_of: Maker) -> None:
+def test_red_cells_get_their_details_first_and_the_page_counts_the_others(run_of: Maker) -> None:
     outcomes = ["conforms"] * 900 + ["diverges"] * 900 + ["violates"] * 300
     page = render([run_of([long(index, each, 3000) for index, each in enumerate(outcomes)])])
     assert len(page.encode()) < 5_000_000
@@ -130,10 +126,10 @@ def test_red_cells_have_their_detail_before_others_and_the_rest_is_said(run_of: 
     assert 0 < detailed.count("diverges") < 900
     assert detailed.count("conforms") == 0
     (footer,) = shown.root.all("footer")
-    assert f"Of {2100 - len(detailed):,} of 2,100 cells this page has the outcome" in footer.text
+    assert f"For {2100 - len(detailed):,} of 2,100 cells this page has only the outcome" in footer.text
 
 
-def test_of_each_way_to_fail_one_cell_has_its_detail(run_of: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_cell_of_each_way_to_fail_has_its_details(run_of: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_of, "DETAIL", 2_000)
     ways = ["first way"] * 50 + ["second way"] * 50 + ["third way"]
     checks = [[{"check": "output", "outcome": "violates", "message": each}] for each in ways]
@@ -143,13 +139,13 @@ def test_of_each_way_to_fail_one_cell_has_its_detail(run_of: Maker, monkeypatch:
     assert shown[49].detail is None
 
 
-def test_when_all_is_shown_the_page_says_so(run_of: Maker) -> None:
+def test_a_page_with_all_details_states_it(run_of: Maker) -> None:
     (footer,) = Page(render([run_of(all_outcomes())])).root.all("footer")
-    assert footer.text.startswith("This page shows what the results files say of every cell")
+    assert footer.text.startswith("This page has all details of every cell")
 
 
-def test_a_row_asks_what_its_cell_was_asked(tmp_path: Path) -> None:
-    """The row on the page, put into a table of its own, expands into a case that asks the very same."""
+def test_a_row_on_the_page_repeats_the_question_of_its_cell(tmp_path: Path) -> None:
+    """The row on the page, in a table of its own, expands to a case with the same question."""
     wanted: list[tuple[str, dict[str, Any]]] = []
     lines: list[str] = []
     for case in Selection(tier="nightly").table():

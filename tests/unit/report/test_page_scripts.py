@@ -1,4 +1,4 @@
-"""The page's script: bundled of the modules as they are, small, and without a way for content to become markup."""
+"""The page's script: bundled from its modules, small, and without a way to turn content into markup."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_only_the_state_changes_while_the_page_is_open(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_a_module_is_short_says_why_it_is_there_and_has_no_way_to_markup(name: str) -> None:
+def test_a_module_is_short_states_its_purpose_and_writes_no_markup(name: str) -> None:
     source = SOURCES[name]
     assert source.startswith("// ")
     assert source.count("\n") <= 350

@@ -1,27 +1,18 @@
-"""The page is read back with a parser and held to what the results file says."""
+"""The page, parsed and compared with its results file."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from msgspec import structs
 
-from conformance.report import render, text, write
+from conformance.report import render, text
 from conformance.results import OUTCOMES, finite, read
 from conformance.results.record import FooterRecord
-from tests.support.pages import CHANGES, ENTRY, EVIDENCE, GONE, HISTORY, Maker, Page, all_outcomes, cell, tell
-from tests.support.paths import ROOT
-
-
-@pytest.fixture
-def run_of(tmp_path: Path) -> Maker:
-    return Maker(tmp_path)
+from tests.support.pages import CHANGES, ENTRY, EVIDENCE, GONE, HISTORY, Maker, all_outcomes, cell
+from tests.support.parsed_page import Page, marks_of_records
 
 
 def test_the_headline_counts_every_outcome_as_the_file_does(run_of: Maker) -> None:
@@ -33,24 +24,24 @@ def test_the_headline_counts_every_outcome_as_the_file_does(run_of: Maker) -> No
     assert page.headline == "21 of 50 cells fail."
 
 
-def test_cells_that_never_got_a_line_are_counted_as_not_run(run_of: Maker) -> None:
+def test_cells_without_a_line_are_counted_as_not_run(run_of: Maker) -> None:
     run = run_of(all_outcomes(), cells=1_000_000, complete=None)
     page = Page(render([run]))
     assert page.counts == run.counts
     assert page.counts["not_run"] == 7 + 999_951
     assert page.total == 1_000_000
-    assert "results.jsonl set out to do 1,000,000 cells; 999,951 of them never got a line." in page.warnings
+    assert "results.jsonl announces 1,000,000 cells; 999,951 of them have no line." in page.warnings
 
 
 def test_every_cell_stands_in_the_table_exactly_once(run_of: Maker) -> None:
     cells = all_outcomes()[:-5]
-    assert Counter(Page(render([run_of(cells)])).marks) == tell(cells)
+    assert Counter(Page(render([run_of(cells)])).marks) == marks_of_records(cells)
 
 
-def test_several_lines_for_one_cell_are_all_shown_and_said(run_of: Maker) -> None:
+def test_several_lines_for_one_cell_are_all_drawn_with_a_warning(run_of: Maker) -> None:
     cells = [cell("a", "torch", "conforms"), cell("a", "torch", "violates")]
     page = Page(render([run_of(cells)]))
-    assert Counter(page.marks) == tell(cells)
+    assert Counter(page.marks) == marks_of_records(cells)
     assert any("beyond the first line for the same cell" in each for each in page.warnings)
 
 
@@ -95,12 +86,12 @@ def test_the_headline_claims_no_more_than_the_file_shows(
 
 
 @pytest.mark.parametrize(
-    ("complete", "said"),
+    ("complete", "expected_text"),
     [(None, "it has no footer"), (False, "its footer says that it is not complete")],
 )
-def test_a_run_that_was_broken_off_is_shown_as_such(run_of: Maker, complete: bool | None, said: str) -> None:
+def test_the_page_reports_that_a_run_was_broken_off(run_of: Maker, complete: bool | None, expected_text: str) -> None:
     page = Page(render([run_of([cell("a", "torch", "conforms")], complete=complete)]))
-    assert page.warnings == [f"results.jsonl was broken off: {said}."]
+    assert page.warnings == [f"results.jsonl was broken off: {expected_text}."]
 
 
 def test_a_complete_run_has_no_warning(run_of: Maker) -> None:
@@ -118,7 +109,7 @@ def test_no_files_and_empty_records_make_a_page(tmp_path: Path) -> None:
     assert page.headline.startswith("2 of 2 cells fail")
 
 
-def test_an_unknown_outcome_fails_and_is_said(run_of: Maker) -> None:
+def test_an_unknown_outcome_fails_with_a_warning(run_of: Maker) -> None:
     run = run_of([cell("a", "torch", "conforms"), cell("b", "torch", "wobbles")])
     page = Page(render([run]))
     assert page.counts["unknown"] == 1
@@ -136,13 +127,13 @@ def test_a_green_cell_with_a_red_check_is_not_green(run_of: Maker) -> None:
     assert "off by 1" in page.root.text
 
 
-def test_a_footer_that_counts_otherwise_is_said(run_of: Maker) -> None:
+def test_a_footer_with_other_counts_is_a_warning(run_of: Maker) -> None:
     run = run_of([cell("a", "torch", "conforms")])
     lying = replace(run, footer=FooterRecord(counts={"conforms": 9}, complete=True))
     assert any("contradicts itself: its footer counts" in each for each in Page(render([lying])).warnings)
 
 
-def test_each_failure_shows_everything_the_file_says_of_it(run_of: Maker) -> None:
+def test_each_failure_shows_all_its_fields(run_of: Maker) -> None:
     script = "import numpy as np\nprint(1)\n"
     cells = [
         cell("a", name, name, steps={"build": 0.125, "output": 1e-05}, reproduce=script)
@@ -184,9 +175,9 @@ def test_each_failure_shows_everything_the_file_says_of_it(run_of: Maker) -> Non
     assert title == "rank 1 is refused"
     (entry,) = page.root.all("section", id=anchor)
     assert "cases/divergences/keras.yaml:12" in entry.text
-    said = "".join(each.text for each in page.root.all("section"))
+    expected_text = "".join(each.text for each in page.root.all("section"))
     for expected in ("torch", "2.13.0", "allow_tf32", "false", "Linux", "2026-01-02T03:04:05Z", "numpy", "2.3.5"):
-        assert expected in said
+        assert expected in expected_text
 
 
 def test_cells_that_fail_in_one_way_are_listed_once_and_hide_no_others(run_of: Maker) -> None:
@@ -204,16 +195,16 @@ def test_cells_that_fail_in_one_way_are_listed_once_and_hide_no_others(run_of: M
     assert "off by 0.25" in second.text
 
 
-def test_a_crash_that_the_ledger_knows_of_is_shown_with_its_entry(run_of: Maker) -> None:
+def test_a_declared_crash_is_drawn_with_its_entry(run_of: Maker) -> None:
     crash = {"step": "forward", "reason": "SIGABRT", "stderr": "Check failed"}
     run = run_of([cell("a", "torch", "diverges", checks=[], crash=crash, reason="forward: SIGABRT", divergence=ENTRY)])
     page = Page(render([run]))
     (entry,) = page.root.all("section", id="divergences")[0].all("section", **{"class": "group"})
     assert "rank 1 is refused" in entry.text
-    (shown,) = page.cells
-    assert shown.detail is not None
-    assert shown.detail["ended"][2] == "Check failed"
-    assert page.data["entries"][shown.detail["entry"]][0] == entry.attributes["id"]
+    (expected_text,) = page.cells
+    assert expected_text.detail is not None
+    assert expected_text.detail["ended"][2] == "Check failed"
+    assert page.data["entries"][expected_text.detail["entry"]][0] == entry.attributes["id"]
 
 
 def test_every_link_on_the_page_has_a_target_and_every_target_one_place(run_of: Maker) -> None:
@@ -238,14 +229,14 @@ def test_cells_that_were_not_run_for_one_reason_are_one_entry(run_of: Maker) -> 
     assert "flax/cpu: all 100 of its cells" in groups[0].text
 
 
-def test_checks_that_cannot_be_answered_are_said_of_green_cells(run_of: Maker) -> None:
+def test_unsupported_checks_of_green_cells_are_listed(run_of: Maker) -> None:
     page = Page(render([run_of([cell("a", "torch", "conforms")])]))
     (section,) = page.root.all("section", id="unasked")
     assert "gradients: no tape" in section.text
-    (shown,) = page.cells
-    assert shown.margin == 0.43
-    assert shown.detail is not None
-    assert [each["outcome"] for each in shown.detail["checks"]] == ["conforms", "conforms", "unsupported"]
+    (expected_text,) = page.cells
+    assert expected_text.margin == 0.43
+    assert expected_text.detail is not None
+    assert [each["outcome"] for each in expected_text.detail["checks"]] == ["conforms", "conforms", "unsupported"]
 
 
 def test_rows_are_grouped_by_file_and_in_the_order_of_its_lines(run_of: Maker) -> None:
@@ -256,7 +247,7 @@ def test_rows_are_grouped_by_file_and_in_the_order_of_its_lines(run_of: Maker) -
     assert [case[2] for case in page.data["cases"]] == [0, 1, 1, 2]
 
 
-def test_a_behaviour_that_is_gone_is_told_in_the_headline_and_with_its_entry(run_of: Maker) -> None:
+def test_a_behaviour_that_is_gone_is_in_the_headline_and_with_its_entry(run_of: Maker) -> None:
     known = {"covered": [ENTRY["id"], GONE["id"]], "behaviours": [ENTRY["id"]]}
     cells = [
         cell("a", "torch", "diverges", **known, powerless=True),
@@ -275,12 +266,12 @@ def test_a_behaviour_that_is_gone_is_told_in_the_headline_and_with_its_entry(run
     assert [each.text for each in gone.all("a") if "cell?" in each.attributes["href"]] == ["b", "c"]
     assert "in 1 of the 2 cells that it covers" in seen.text
     assert "Gone from" not in seen.text
-    (shown,) = (each for each in page.cells if each.case == "b")
-    assert shown.detail is not None
-    assert shown.detail["others"]["gone"].startswith("adds-in-float16 (cases/divergences/jax.yaml:5): sums are")
+    (expected_text,) = (each for each in page.cells if each.case == "b")
+    assert expected_text.detail is not None
+    assert expected_text.detail["others"]["gone"].startswith("adds-in-float16 (cases/divergences/jax.yaml:5): sums are")
 
 
-def test_what_is_new_in_a_cell_is_shown_and_not_what_is_known_beside_it(run_of: Maker) -> None:
+def test_a_cell_shows_its_new_failure_and_not_its_declared_ones(run_of: Maker) -> None:
     known, new = EVIDENCE["diverges"]["checks"][0], EVIDENCE["violates"]["checks"][1]
     near = [{"id": ENTRY["id"], "where": ENTRY["where"]}]
     checks = [known, {**new, "check": "gradients", "near": near, "under": "off by 0.1"}]
@@ -289,117 +280,12 @@ def test_what_is_new_in_a_cell_is_shown_and_not_what_is_known_beside_it(run_of: 
     assert page.headline == "1 of 1 cell fails."
     (news,) = page.root.all("p", **{"class": "news"})
     assert news.text == "New: 1 cell fails, neither as the rule says nor as declared."
-    (shown,) = page.cells
-    assert shown.detail is not None
-    assert shown.detail["summary"] == (
+    (expected_text,) = page.cells
+    assert expected_text.detail is not None
+    assert expected_text.detail["summary"] == (
         "gradients: off by 0.25 (declared for this cell, but not what was seen: refuses-rank-1"
         " (cases/divergences/keras.yaml:12); with it applied: off by 0.1)"
     )
-
-
-# Several files
-
-
-def test_shards_of_one_run_share_their_columns(run_of: Maker) -> None:
-    cells = all_outcomes()
-    runs = [run_of(cells[::2], "one/results"), run_of(cells[1::2], "two/results")]
-    page = Page(render(runs))
-    assert Counter(page.marks) == tell(cells)
-    assert page.total == 49
-
-
-def test_runs_of_one_cell_stand_side_by_side_under_the_names_of_their_files(run_of: Maker) -> None:
-    runs = [run_of([cell("a", "torch", outcome)], f"{outcome}/results") for outcome in ("conforms", "violates")]
-    marks = Page(render(runs)).marks
-    assert marks == [
-        ("a", "torch/cpu (conforms/results.jsonl)", "conforms"),
-        ("a", "torch/cpu (violates/results.jsonl)", "violates"),
-    ]
-
-
-def test_runs_of_two_machines_do_not_share_a_column(run_of: Maker) -> None:
-    runs = [run_of([cell(name, "torch", "conforms")], name, platform={"machine": name}) for name in ("arm", "x86")]
-    assert {column for _, column, _ in Page(render(runs)).marks} == {"torch/cpu (arm.jsonl)", "torch/cpu (x86.jsonl)"}
-
-
-def test_runs_of_two_versions_say_which(run_of: Maker) -> None:
-    runs = []
-    for version in ("2.9.0", "2.13.0"):
-        run = run_of([cell("a", "torch:compile", "conforms")], version)
-        versions: dict[str, object] = {"torch": version, "numpy": f"1.{version}", "python": "3.11"}
-        said = structs.replace(run.implementations[0], versions=versions)
-        runs.append(replace(run, implementations=(said,)))
-    assert [column for _, column, _ in Page(render(runs)).marks] == [
-        "torch:compile/cpu (torch 2.9.0, 2.9.0.jsonl)",
-        "torch:compile/cpu (torch 2.13.0, 2.13.0.jsonl)",
-    ]
-    assert Page(render(runs[::-1])).marks == Page(render(runs)).marks
-
-
-def test_a_file_given_twice_is_counted_twice_and_told_apart(run_of: Maker) -> None:
-    run = run_of([cell("a", "torch", "conforms")])
-    page = Page(render([run, run]))
-    assert page.total == 2
-    assert len({column for _, column, _ in page.marks}) == 2
-
-
-def test_the_broken_one_of_several_files_is_named(run_of: Maker) -> None:
-    runs = [run_of([cell("a", "x", "conforms")], "whole"), run_of([cell("a", "y", "conforms")], "cut", complete=None)]
-    page = Page(render(runs))
-    assert page.warnings == ["cut.jsonl was broken off: it has no footer."]
-    assert page.headline.startswith("Broken off")
-
-
-# Nothing but the files decides what the page says
-
-
-@pytest.mark.integration
-def test_the_same_file_gives_the_same_bytes_whatever_the_hash_seed_and_folder(tmp_path: Path) -> None:
-    pages = set()
-    for seed in ("1", "2"):
-        run = Maker(tmp_path / seed)(all_outcomes())
-        code = "import sys, pathlib; from conformance import report, results\n"
-        code += "report.write([results.read(pathlib.Path(sys.argv[1]), strict=False)], pathlib.Path(sys.argv[2]))"
-        page = tmp_path / seed / "new" / "page.html"
-        env = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
-        subprocess.run([sys.executable, "-c", code, run.path, str(page)], check=True, env=env)
-        pages.add(page.read_bytes())
-        assert sorted(path.name for path in page.parent.iterdir()) == ["page.html"]
-    assert len(pages) == 1
-
-
-def test_the_order_of_lines_in_the_file_is_no_matter(run_of: Maker) -> None:
-    cells = all_outcomes()
-    assert render([run_of(cells)]) == render([run_of(cells[::-1])])
-
-
-def test_a_page_that_cannot_be_made_leaves_the_old_one(run_of: Maker, tmp_path: Path) -> None:
-    page = tmp_path / "page.html"
-    write([run_of([])], page)
-    before = page.read_bytes()
-    with pytest.raises(AttributeError):
-        write([None], page)  # type: ignore[list-item]
-    assert page.read_bytes() == before
-
-
-def test_the_report_imports_no_framework_and_nothing_of_the_suite_but_results() -> None:
-    code = "import sys, conformance.report; print(*sorted(sys.modules))"
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], check=True, env=env, capture_output=True, text=True)
-    modules = done.stdout.split()
-    ours = {each for each in modules if each.startswith("conformance.") and not each.startswith("conformance.report")}
-    assert ours == {
-        "conformance.results.behaviours",
-        "conformance.results",
-        "conformance.results.codec",
-        "conformance.results.diff",
-        "conformance.results.diff.cells",
-        "conformance.results.diff.comparison",
-        "conformance.results.diff.rows",
-        "conformance.results.file",
-        "conformance.results.record",
-    }
-    assert not {"numpy", "torch", "keras", "tensorflow", "jax", "flax", "pytest"} & set(modules)
 
 
 def test_numbers_that_are_not_finite_are_the_worst(run_of: Maker) -> None:
@@ -409,15 +295,15 @@ def test_numbers_that_are_not_finite_are_the_worst(run_of: Maker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("margin", "shown"),
+    ("margin", "expected_text"),
     [(0.0, "0"), (0.434, "0.43"), (0.996, ">0.99"), (1.0, "1"), (17.25, "17"), (1234.5, "1.23e+03"), (1e-9, "1e-09")],
 )
-def test_a_margin_is_never_rounded_up_to_the_limit(margin: float, shown: str) -> None:
-    assert text.short(margin) == shown
+def test_a_margin_is_never_rounded_up_to_the_limit(margin: float, expected_text: str) -> None:
+    assert text.short(margin) == expected_text
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "expected_text"),
     [
         (0.0031, "3.1 ms"),
         (12.34, "12.3 s"),
@@ -427,5 +313,5 @@ def test_a_margin_is_never_rounded_up_to_the_limit(margin: float, shown: str) ->
         (-1, "unknown"),
     ],
 )
-def test_times_are_said_as_people_do(seconds: float | None, said: str) -> None:
-    assert text.duration(seconds) == said
+def test_times_have_readable_units(seconds: float | None, expected_text: str) -> None:
+    assert text.duration(seconds) == expected_text

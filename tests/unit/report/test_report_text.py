@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from jinja2 import DictLoader, Environment, UndefinedError
+from msgspec import Struct, structs
 
 import conformance.report
 from conformance.report import render, scripts, text
@@ -22,15 +23,11 @@ from conformance.report.page import environment, render_with
 from conformance.results import OUTCOMES, CellRecord, Run, plain
 from conformance.results.codec import record_of
 from conformance.results.record import FooterRecord, HeaderRecord, ImplementationRecord
-from tests.support.pages import CHANGES, ENTRY, EVIDENCE, GONE, HISTORY, SINCE, Maker, Page, all_outcomes, cell
+from tests.support.pages import CHANGES, ENTRY, EVIDENCE, GONE, HISTORY, SINCE, Maker, all_outcomes, cell
+from tests.support.parsed_page import Page
 
 #: Fills the page with runs, and with changes and a history that end in a text.
 Fill = Callable[[Sequence[Run], str], str]
-
-
-@pytest.fixture
-def run_of(tmp_path: Path) -> Maker:
-    return Maker(tmp_path)
 
 
 INVISIBLE = "\x00\x1b[31m\x7f\x9b\r\u202e\u2066\u200b\u2028\ufeff\U000e0041"
@@ -73,6 +70,9 @@ def _spoilt(content: Any, suffix: str, key: str = "") -> Any:
         return replace(
             content, **{each.name: _spoilt(getattr(content, each.name), suffix, each.name) for each in fields(content)}
         )
+    if isinstance(content, Struct):
+        names = content.__struct_fields__
+        return structs.replace(content, **{name: _spoilt(getattr(content, name), suffix, name) for name in names})
     return content
 
 
@@ -92,7 +92,7 @@ def every_part(run_of: Maker) -> Run:
     return run_of(cells, complete=False)
 
 
-def hold_text_as_text(fill: Fill, run: Run) -> None:
+def check_hostile_text(fill: Fill, run: Run) -> None:
     """Raise unless the page with hostile content has the very same elements as the page without, and shows it all."""
     for times in (2, 1):
         page = fill([spoilt(run, HOSTILE)] * times, HOSTILE)
@@ -114,15 +114,15 @@ def render_all(made: Environment, runs: Sequence[Run], suffix: str) -> str:
     worse = CHANGES.section("worse")
     shown = replace(worse[0], implementation="torch", case="784xviolates-4-uniform")
     changes = replace(CHANGES, sections={**CHANGES.sections, "worse": (*worse, shown)})
-    known = replace(HISTORY.worsened[0], implementation="torch", case="784xviolates-4-uniform")
+    known = structs.replace(HISTORY.worsened[0], implementation="torch", case="784xviolates-4-uniform")
     history = replace(HISTORY, worsened=[*HISTORY.worsened, known])
     spoilt_ones = {"changes": _spoilt(changes, suffix), "history": _spoilt(history, suffix)}
     return render_with(made, runs, since=SINCE + suffix, **spoilt_ones)
 
 
-def test_hostile_content_is_shown_as_text(run_of: Maker) -> None:
+def test_hostile_content_is_plain_text(run_of: Maker) -> None:
     run = every_part(run_of)
-    hold_text_as_text(full, run)
+    check_hostile_text(full, run)
     root = Page(render([spoilt(run, HOSTILE)])).root
     assert not [name for each in root.walk() for name in each.attributes if name.startswith("on")]
     assert not [each for each in root.all("a") if not each.attributes["href"].startswith("#")]
@@ -135,7 +135,7 @@ def test_hostile_content_is_shown_as_text(run_of: Maker) -> None:
 def test_data_that_could_end_its_script_is_found(run_of: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("conformance.report.page.script_text", json.dumps)
     with pytest.raises((AssertionError, json.JSONDecodeError)):
-        hold_text_as_text(full, every_part(run_of))
+        check_hostile_text(full, every_part(run_of))
 
 
 SOURCE = (Path(conformance.report.__file__).parent / "assets" / "page.html.jinja").read_text(encoding="utf-8")
@@ -146,7 +146,7 @@ STYLES = {
 HOLES = list(re.finditer(r"\{\{-? (.+?) -?\}\}", SOURCE))
 #: Holes filled with words, numbers and anchors of our own, or with an address that was found to be one.
 OUR_OWN = re.compile(
-    r"(facts|chip|bar|links|group|member_list|change_list)\(|^(file|policy|matrix|omitted)$|kind\.|count|total|headline\.|loop\.|unlisted"
+    r"(facts|chip|bar|links|group|member_list|change_list)\(|^(file|policy|matrix|omission)$|kind\.|count|total|headline\.|loop\.|unlisted"
     r"|anchor|place|entry|threads|part\.title|changes\.sentence|length|\|short|\|commas|duration|group\.link"
 )
 REACHED = [hole for hole in HOLES if not OUR_OWN.search(hole[1])]
@@ -158,23 +158,23 @@ def filled_by(source: str) -> Fill:
 
 
 @pytest.mark.parametrize("hole", REACHED, ids=lambda hole: f"{hole.start()}-{hole[1]}")
-def test_a_hole_left_unescaped_is_found(run_of: Maker, hole: re.Match[str]) -> None:
-    """Every hole that content reaches is opened in turn, and the test above must fail."""
+def test_an_unescaped_value_is_found(run_of: Maker, hole: re.Match[str]) -> None:
+    """Each value of the template is left unescaped in turn. The test above must fail."""
     opened = SOURCE[: hole.start()] + "{{ (" + hole[1] + ")|safe }}" + SOURCE[hole.end() :]
     run = every_part(run_of)
     with pytest.raises(AssertionError):
-        hold_text_as_text(filled_by(opened), run)
+        check_hostile_text(filled_by(opened), run)
 
 
-def test_the_holes_that_are_opened_are_most_of_those_that_matter() -> None:
+def test_the_unescaped_values_are_most_of_those_of_the_template() -> None:
     assert len(REACHED) >= 35
-    assert {"cell.case", "each.summary", "each.said", "each", "warning"} <= {hole[1] for hole in REACHED}
+    assert {"cell.case", "each.summary", "each.reason", "each", "warning"} <= {hole[1] for hole in REACHED}
 
 
 def test_escaping_that_is_switched_off_is_found(run_of: Maker) -> None:
     source = "{% autoescape false %}" + SOURCE + "{% endautoescape %}"
     with pytest.raises(AssertionError):
-        hold_text_as_text(filled_by(source), every_part(run_of))
+        check_hostile_text(filled_by(source), every_part(run_of))
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_only_web_addresses_become_links(run_of: Maker, link: object) -> None:
 
 
 @pytest.mark.parametrize("link", ["https://a.test/x?y=1&z=%20#f", "http://a.test", "HTTPS://a.test/~(x)"])
-def test_web_addresses_become_links_that_tell_nobody_where_they_were_found(run_of: Maker, link: str) -> None:
+def test_links_send_no_referrer(run_of: Maker, link: str) -> None:
     checks = [{**EVIDENCE["diverges"]["checks"][0], "divergence": {**ENTRY, "link": link}}]
     page = Page(render([run_of([cell("a", "torch", "diverges", source=link, checks=checks)])]))
     (found,) = [each for each in page.root.all("a") if not each.attributes["href"].startswith("#")]
@@ -225,7 +225,7 @@ def size(page: str) -> int:
     return len(page) - len(render([]))
 
 
-def test_a_long_log_is_cut_at_its_beginning_and_says_so(run_of: Maker) -> None:
+def test_a_long_log_is_cut_at_its_beginning_with_a_note(run_of: Maker) -> None:
     stderr = "x" * 1_000_000 + "\x1b[31mthe reason"
     page = render([run_of([cell("a", "torch", "crashed", crash={"step": "forward", "stderr": stderr})])])
     assert size(page) < 60_000
@@ -236,13 +236,13 @@ def test_a_long_log_is_cut_at_its_beginning_and_says_so(run_of: Maker) -> None:
     assert re.match(r"\[cut: 99\d,\d{3} earlier characters in the results file\]", shown)
 
 
-def test_many_long_logs_still_make_a_page_one_can_open(run_of: Maker) -> None:
+def test_many_long_logs_make_a_page_of_limited_size(run_of: Maker) -> None:
     crash = {"step": "forward", "stderr": "y" * 50_000}
     page = render([run_of([cell(f"case-{index}", "torch", "crashed", crash=crash) for index in range(500)])])
     assert size(page) < 3_500_000
 
 
-def test_long_values_and_names_are_cut_and_say_so(run_of: Maker) -> None:
+def test_long_values_and_names_are_cut_with_a_note(run_of: Maker) -> None:
     check = {"check": "output", "outcome": "violates", "expected": list(range(100_000)), "message": "m" * 100_000}
     cells = [cell("c" * 100_000 + end, "torch", "violates", checks=[check]) for end in "ab"]
     page = render([run_of(cells)])
@@ -275,7 +275,7 @@ def test_values_of_any_type_in_any_place_make_a_page(run_of: Maker) -> None:
     assert len(page.marks) == len(cells)
 
 
-def test_the_page_asks_nothing_of_anybody(run_of: Maker) -> None:
+def test_the_page_makes_no_requests(run_of: Maker) -> None:
     page = render([run_of(all_outcomes())])
     root = Page(page).root
     (policy,) = root.all("meta", **{"http-equiv": "Content-Security-Policy"})
@@ -287,6 +287,6 @@ def test_the_page_asks_nothing_of_anybody(run_of: Maker) -> None:
     assert "@import" not in "".join(STYLES.values())
 
 
-def test_a_template_that_names_something_that_is_not_there_is_an_error(run_of: Maker) -> None:
+def test_an_undefined_variable_of_the_template_is_an_error(run_of: Maker) -> None:
     with pytest.raises(UndefinedError):
         filled_by(SOURCE.replace("{{ warning }}", "{{ wraning }}"))([run_of([], complete=None)], "")

@@ -1,4 +1,4 @@
-"""What changed between two runs: every way in which a cell can, and what counts as worse."""
+"""Two runs compared: every change of a cell, and which of them make a run worse."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def cases(found: Diff) -> dict[str, list[str]]:
     return {name: [each.case for each in found.section(name)] for name in SECTIONS}
 
 
-def test_every_cell_is_where_it_belongs(old: Run, new: Run) -> None:
+def test_every_cell_is_in_its_section(old: Run, new: Run) -> None:
     found = diff(old, new)
     assert cases(found) == {
         "worse": ["broken", "dying", "shy"],
@@ -92,7 +92,7 @@ def test_every_cell_is_where_it_belongs(old: Run, new: Run) -> None:
     assert found.is_worse
 
 
-def test_a_run_beside_itself_has_changed_in_nothing(old: Run) -> None:
+def test_a_run_compared_with_itself_has_no_changes(old: Run) -> None:
     found = diff(old, old)
     assert found == Diff()
     assert not found.is_worse
@@ -110,7 +110,7 @@ def test_a_run_beside_itself_has_changed_in_nothing(old: Run) -> None:
         (0.9, 1.0, False),
     ],
 )
-def test_a_margin_drifts_beyond_a_factor_and_where_it_is_noticed(
+def test_a_margin_drifts_beyond_a_factor_and_a_least_margin(
     tmp_path: Path, before: float, after: float, drifts: bool
 ) -> None:
     runs = [read(written(tmp_path / f"{margin}.jsonl", cell("a", margin=margin))) for margin in (before, after)]
@@ -124,7 +124,7 @@ def test_a_cell_that_appears_red_is_worse(tmp_path: Path, outcome: str) -> None:
     assert not diff(runs[1], runs[0]).is_worse
 
 
-def test_a_run_that_was_broken_off_is_worse_and_says_so(tmp_path: Path, old: Run) -> None:
+def test_a_run_that_was_broken_off_is_worse(tmp_path: Path, old: Run) -> None:
     broken = read(written(tmp_path / "cut.jsonl", *map(plain, old.cells), complete=False))
     assert diff(old, broken).is_worse
     assert "broken off" in as_text(diff(old, broken))
@@ -159,7 +159,7 @@ def runs(folder: Path, old: list[dict[str, Any]], new: list[dict[str, Any]]) -> 
     return read(written(folder / "a.jsonl", *old)), read(written(folder / "b.jsonl", *new))
 
 
-def test_cells_of_an_implementation_that_is_asked_no_more_are_lost(tmp_path: Path) -> None:
+def test_cells_of_an_implementation_that_no_longer_runs_are_lost(tmp_path: Path) -> None:
     both = runs(tmp_path, [cell("a"), cell("a", implementation="jax")], [cell("a")])
     assert cases(diff(*both))["lost"] == ["a"]
     assert diff(*both).is_worse
@@ -167,8 +167,8 @@ def test_cells_of_an_implementation_that_is_asked_no_more_are_lost(tmp_path: Pat
     assert not diff(*both, partial=True).is_worse
 
 
-def test_a_case_that_is_gone_though_its_row_is_there_is_lost(tmp_path: Path) -> None:
-    """The row of line 4 is asked with one case fewer; that of line 9 is gone, and line 9 holds another one now."""
+def test_a_missing_case_of_a_present_row_is_lost(tmp_path: Path) -> None:
+    """The row of line 4 has one case fewer. The row of line 9 was removed, and line 9 has another row now."""
     old = [{**cell("kept"), "row": "r.yaml:4"}, {**cell("dropped"), "row": "r.yaml:4"}]
     old += [{**cell("retired"), "row": "r.yaml:9"}]
     new = [{**cell("kept"), "row": "r.yaml:5"}, {**cell("other"), "row": "r.yaml:9"}]
@@ -178,11 +178,11 @@ def test_a_case_that_is_gone_though_its_row_is_there_is_lost(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("before", ["conforms", "diverges"])
 @pytest.mark.parametrize("after", ["unsupported", "not_run"])
-def test_a_cell_without_evidence_any_more_is_worse(tmp_path: Path, before: str, after: str) -> None:
+def test_a_cell_that_lost_its_evidence_is_worse(tmp_path: Path, before: str, after: str) -> None:
     assert cases(diff(*runs(tmp_path, [cell("a", before)], [cell("a", after)])))["worse"] == ["a"]
 
 
-def test_a_check_that_is_held_no_more_is_worse_though_the_cell_is_green(tmp_path: Path) -> None:
+def test_a_green_cell_that_lost_a_check_is_worse(tmp_path: Path) -> None:
     fewer = {**cell("a"), "checks": [{"check": "gradients", "outcome": "conforms"}, *cell("a")["checks"]]}
     found = diff(*runs(tmp_path, [fewer], [cell("a")]))
     assert found.is_worse
@@ -212,7 +212,9 @@ def test_of_two_lines_for_one_cell_the_worse_counts(tmp_path: Path) -> None:
     ],
     ids=["all up", "all down", "jitter", "too small to matter", "too few to be sure", "most up"],
 )
-def test_a_small_drift_of_many_cells_is_told_from_jitter(tmp_path: Path, factors: list[float], shifted: bool) -> None:
+def test_a_small_drift_of_many_cells_is_distinguished_from_jitter(
+    tmp_path: Path, factors: list[float], shifted: bool
+) -> None:
     old = [cell(f"c{index}", margin=0.3) for index in range(len(factors))]
     new = [cell(f"c{index}", margin=0.3 * factor) for index, factor in enumerate(factors)]
     found = diff(*runs(tmp_path, old, new))
@@ -223,7 +225,7 @@ def test_a_small_drift_of_many_cells_is_told_from_jitter(tmp_path: Path, factors
         assert json.loads(as_json(found))["margins_moved_together"][0]["cell"] == "cpu/torch output"
 
 
-def test_versions_of_the_machine_and_the_suite_and_those_that_came_are_told(tmp_path: Path) -> None:
+def test_versions_of_platform_and_run_and_new_versions_are_listed(tmp_path: Path) -> None:
     first = read(written(tmp_path / "a.jsonl", cell("a")))
     second = read(written(tmp_path / "b.jsonl", cell("a"), version="2.14.0"))
     whole = HeaderRecord(distributions={"numpy": "2.4"}, platform={"python": "3.11.7", "cpus": 2})
@@ -239,14 +241,14 @@ def test_versions_of_the_machine_and_the_suite_and_those_that_came_are_told(tmp_
     assert "hypothesis none -> 6: all" in as_text(found)
 
 
-def test_a_version_that_changed_for_many_is_told_once(tmp_path: Path) -> None:
+def test_a_version_that_changed_for_many_is_listed_once(tmp_path: Path) -> None:
     names = [f"i{number}" for number in range(9)]
     found = Diff(versions=tuple((name, "numpy", "2.4", "2.5") for name in names))
     assert as_text(found).count("numpy") == 1
     assert "i0, i1, i2, i3, i4, i5 and 3 more" in as_text(found)
 
 
-def test_hostile_text_is_shown_and_not_obeyed(tmp_path: Path) -> None:
+def test_hostile_text_is_escaped(tmp_path: Path) -> None:
     nasty = "`@all` <script>\x1b[31m\u202ex\x00"
     found = diff(*runs(tmp_path, [cell(nasty)], [cell(nasty, "violates", message=nasty)]))
     for text in (as_text(found), as_markdown(found)):
@@ -254,12 +256,12 @@ def test_hostile_text_is_shown_and_not_obeyed(tmp_path: Path) -> None:
     assert "`'@all' <script>" in as_markdown(found)
 
 
-def test_margins_that_are_not_finite_are_no_fault(tmp_path: Path) -> None:
+def test_margins_that_are_not_finite_are_accepted(tmp_path: Path) -> None:
     both = runs(tmp_path, [cell("a", margin="inf"), cell("b", margin=0.2)], [cell("a"), cell("b", margin="nan")])
     assert json.loads(as_json(diff(*both)))["worse_overall"] is False
 
 
-def test_the_command_takes_less_for_meant(tmp_path: Path) -> None:
+def test_partial_accepts_missing_cells(tmp_path: Path) -> None:
     both = [each.path for each in runs(tmp_path, [cell("a"), cell("a", implementation="jax")], [cell("a")])]
     codes = [CliRunner().invoke(main, ["diff", *both, *more]).exit_code for more in ([], ["--partial"])]
     assert codes == [1, 0]
@@ -268,7 +270,7 @@ def test_the_command_takes_less_for_meant(tmp_path: Path) -> None:
 KNOWN = {"id": "adds-in-float16", "where": "cases/divergences/jax.yaml:5", "why": "Sums are float16."}
 
 
-def test_behaviours_that_are_gone_or_back_are_news_and_make_nothing_worse(tmp_path: Path) -> None:
+def test_behaviours_that_are_gone_or_back_do_not_make_a_run_worse(tmp_path: Path) -> None:
     names = {"covered": [KNOWN["id"]]}
     with_it = [{**cell(f"c{number}", "diverges"), **names, "behaviours": [KNOWN["id"]]} for number in range(2)]
     without = [{**cell("c0"), **names, "gone": [KNOWN]}, {**cell("c1"), **names}]

@@ -1,4 +1,4 @@
-"""A folder of nights with planted regressions: what is found, when, and that nothing there is taken on trust."""
+"""A folder of nights with planted regressions: what the queries find, and damaged or hostile files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NIGHTS = 10
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten nights: one cell breaks, one is mended, one alternates, one is gone, one is not run on the last night."""
+    """Ten nights: one cell breaks, one is fixed, one alternates, one vanishes, one is not run on the last night."""
     folder = tmp_path_factory.mktemp("nights")
     for night in range(NIGHTS):
         bad = night >= BROKEN
@@ -53,35 +53,35 @@ def nights(folder: Path) -> Nights:
 
 
 def test_the_first_bad_night_of_a_cell_is_found_with_its_versions(nights: Nights) -> None:
-    (life,) = queries.life(nights, "torch/breaks")
-    (turn,) = life.turns
+    (history,) = queries.cell_histories(nights, "torch/breaks")
+    (turn,) = history.regressions
     assert (turn.before.started, turn.after.started) == (started(BROKEN - 1), started(BROKEN))
     assert (turn.after.file, turn.after.outcome, turn.after.check) == (f"{BROKEN:02d}.jsonl", "violates", "output")
-    assert turn.after.said == "output[0] = 1"
-    assert turn.changed == ("torch 2.13.0 -> 2.14.0",)
-    assert queries.life(nights, "cpu/torch/breaks") == (life,)
+    assert turn.after.reason == "output[0] = 1"
+    assert turn.version_changes == ("torch 2.13.0 -> 2.14.0",)
+    assert queries.cell_histories(nights, "cpu/torch/breaks") == (history,)
 
 
-def test_every_night_of_a_cell_is_what_the_results_file_says(folder: Path, nights: Nights) -> None:
+def test_every_night_of_a_cell_matches_its_results_file(folder: Path, nights: Nights) -> None:
     for name in ("breaks", "alternates", "goes", "gone"):
-        (life,) = queries.life(nights, f"cpu/torch/{name}")
+        (history,) = queries.cell_histories(nights, f"cpu/torch/{name}")
         said = [
             (run.header.started, each.outcome, max((float(c.margin or 0) for c in each.checks), default=None))
             for run in map(read, sorted(folder.glob("*.jsonl")))
             for each in run.cells
             if (each.case, each.implementation) == (name, "torch")
         ]
-        assert [(each.started, each.outcome, each.margin) for each in life.moments] == said
+        assert [(each.started, each.outcome, each.margin) for each in history.nights] == said
 
 
-def test_a_cell_no_night_has_is_said(nights: Nights) -> None:
+def test_an_unknown_cell_is_an_error(nights: Nights) -> None:
     for name in ("torch/none", "gpu/torch/fine", "fine", ""):
         with pytest.raises(HistoryError, match="no night has this cell"):
-            queries.life(nights, name)
+            queries.cell_histories(nights, name)
 
 
-def test_what_got_worse_is_told_with_since_when_and_what_was_installed(nights: Nights) -> None:
-    found = {each.case: each for each in queries.worsened(nights, last=3)}
+def test_worse_cells_have_their_first_bad_night_and_versions(nights: Nights) -> None:
+    found = {each.case: each for each in queries.worse_cells(nights, last=3)}
     assert sorted(found) == ["alternates", "breaks", "goes"]
     broken = found["breaks"]
     assert (broken.since, broken.before, broken.now) == (started(BROKEN), "conforms", "violates")
@@ -90,9 +90,9 @@ def test_what_got_worse_is_told_with_since_when_and_what_was_installed(nights: N
     assert (found["goes"].before, found["goes"].now) == ("diverges", "not_run")
 
 
-def test_a_cell_that_is_asked_no_more_is_left_out_in_time(nights: Nights) -> None:
-    assert "gone" in {each.case for each in queries.worsened(nights, last=7)}
-    assert "gone" not in {each.case for each in queries.worsened(nights, last=6)}
+def test_a_cell_that_no_longer_runs_is_left_out_after_some_nights(nights: Nights) -> None:
+    assert "gone" in {each.case for each in queries.worse_cells(nights, last=7)}
+    assert "gone" not in {each.case for each in queries.worse_cells(nights, last=6)}
 
 
 def test_what_alternates_under_the_same_versions_is_flaky_and_a_regression_is_not(nights: Nights) -> None:
@@ -120,14 +120,14 @@ def test_the_summary_counts_as_the_files_do(folder: Path) -> None:
     assert {each.cell for each in found.worsened} >= {"cpu/torch/breaks", "cpu/torch/goes"}
 
 
-def test_a_night_is_in_its_place_by_when_it_started_and_not_by_its_name(tmp_path: Path) -> None:
+def test_nights_are_ordered_by_start_and_not_by_name(tmp_path: Path) -> None:
     written(tmp_path / "a.jsonl", [cell("a", "violates")], night=2)
     written(tmp_path / "z.jsonl", [cell("a")], night=1)
-    (life,) = queries.life(open_nights(tmp_path), "torch/a")
-    assert [each.outcome for each in life.moments] == ["conforms", "violates"]
+    (history,) = queries.cell_histories(open_nights(tmp_path), "torch/a")
+    assert [each.outcome for each in history.nights] == ["conforms", "violates"]
 
 
-def test_cells_that_never_got_a_line_are_counted_as_not_run(tmp_path: Path) -> None:
+def test_cells_without_a_line_are_counted_as_not_run(tmp_path: Path) -> None:
     path = written(tmp_path / "a.jsonl", [cell("a")], announced=5, complete=False)
     (night,) = open_nights(tmp_path).nights
     assert night.counts == read(path).counts
@@ -135,14 +135,14 @@ def test_cells_that_never_got_a_line_are_counted_as_not_run(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
-def test_a_file_cut_anywhere_keeps_what_it_has(tmp_path: Path, share: float) -> None:
+def test_a_cut_file_is_read_to_its_last_whole_line(tmp_path: Path, share: float) -> None:
     whole = written(tmp_path / "a.jsonl", [cell(f"ü{index}") for index in range(20)]).read_bytes()
     (tmp_path / "a.jsonl").write_bytes(whole[: int(len(whole) * share)])
     kept = read(tmp_path / "a.jsonl")
     nights = open_nights(tmp_path)
     assert nights.nights[0].counts == kept.counts
     assert nights.nights[0].unread <= 1
-    assert nights.ask("SELECT count(*) AS cells FROM cells") == [{"cells": len(kept.cells)}]
+    assert nights.query("SELECT count(*) AS cells FROM cells") == [{"cells": len(kept.cells)}]
 
 
 def test_files_of_other_projects_are_skipped_with_the_reason(tmp_path: Path) -> None:
@@ -194,11 +194,11 @@ def test_a_night_is_read_once_and_again_when_it_changed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "a bit", "another file", "not a file of the engine"])
-def test_what_is_kept_and_damaged_is_made_anew(tmp_path: Path, damage: str) -> None:
-    """The engine raises at some of these, and takes others for whole."""
+def test_a_damaged_cached_file_is_written_again(tmp_path: Path, damage: str) -> None:
+    """The engine raises for some of these files, and accepts others as intact."""
     written(tmp_path / "a.jsonl", [cell("a"), cell("b", "violates")])
     before = open_nights(tmp_path)
-    cells = before.ask("SELECT * FROM cells")
+    cells = before.query("SELECT * FROM cells")
     (kept,) = (tmp_path / ".cache").iterdir()
     content = bytearray(kept.read_bytes())
     if damage == "a bit":
@@ -207,7 +207,7 @@ def test_what_is_kept_and_damaged_is_made_anew(tmp_path: Path, damage: str) -> N
     whole = {"another file": b"PAR1", "not a file of the engine": b"{}"}.get(damage, bytes(content))
     kept.write_bytes(whole[: ends.get(damage)])
     after = open_nights(tmp_path)
-    assert (after.nights, after.ask("SELECT * FROM cells")) == (before.nights, cells)
+    assert (after.nights, after.query("SELECT * FROM cells")) == (before.nights, cells)
     assert [each.name for each in (tmp_path / ".cache").iterdir()] == [kept.name]
     assert kept.read_bytes() != whole[: ends.get(damage)]
 
@@ -229,17 +229,19 @@ def test_the_cache_may_be_elsewhere(tmp_path: Path) -> None:
     assert [each.name for each in (tmp_path / "nights").iterdir()] == ["a.jsonl"]
 
 
-def test_the_command_shows_what_is_found_and_gives_it_as_json(folder: Path) -> None:
+def test_the_command_prints_text_and_json(folder: Path) -> None:
     shown = CliRunner().invoke(main, ["history", str(folder)]).output
     assert f"cpu/torch/breaks: conforms -> violates since {started(BROKEN)} (torch 2.13.0 -> 2.14.0)" in shown
-    assert "cpu/torch/alternates: conforms or timed_out, 5 turns in 6 nights" in shown
+    assert "cpu/torch/alternates: conforms or timed_out, 5 changes in 6 nights" in shown
     one = CliRunner().invoke(main, ["history", str(folder), "torch/breaks"]).output
     assert f"went bad: {started(BROKEN)}, conforms -> violates; last good night {started(BROKEN - 1)}" in one
     assert "  versions: torch 2.13.0 -> 2.14.0\n" in one
     whole = json.loads(CliRunner().invoke(main, ["history", str(folder), "--format", "json"]).output)
     assert {"nights", "skipped", "worsened", "flaky", "margins"} <= set(whole)
-    (life,) = json.loads(CliRunner().invoke(main, ["history", str(folder), "torch/breaks", "--format", "json"]).output)
-    assert life["turns"][0]["changed"] == ["torch 2.13.0 -> 2.14.0"]
+    (history,) = json.loads(
+        CliRunner().invoke(main, ["history", str(folder), "torch/breaks", "--format", "json"]).output
+    )
+    assert history["turns"][0]["changed"] == ["torch 2.13.0 -> 2.14.0"]
 
 
 def test_a_hostile_night_does_not_write_to_the_terminal(tmp_path: Path) -> None:
@@ -254,7 +256,7 @@ def test_a_hostile_night_does_not_write_to_the_terminal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("made", ["nothing", "empty", "others", "a file"])
-def test_a_folder_that_is_no_history_is_one_line_of_error(tmp_path: Path, made: str) -> None:
+def test_a_folder_without_a_history_is_one_line_of_error(tmp_path: Path, made: str) -> None:
     folder = tmp_path / "nights"
     if made == "a file":
         folder.touch()
@@ -267,7 +269,7 @@ def test_a_folder_that_is_no_history_is_one_line_of_error(tmp_path: Path, made: 
     assert str(folder) in done.output
 
 
-def test_without_the_engine_it_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_engine_the_error_names_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "duckdb", None)
     done = CliRunner().invoke(main, ["history", str(folder)])
     assert (done.exit_code, done.output) == (
@@ -287,7 +289,7 @@ def test_the_page_shows_the_nights(folder: Path, tmp_path: Path) -> None:
     assert started(BROKEN) in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
-def test_the_page_needs_the_engine_for_nights_alone(
+def test_the_page_needs_the_engine_only_for_nights(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "duckdb", None)
@@ -314,7 +316,7 @@ def test_a_compressed_night_can_be_compared_with(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_the_benchmark_finds_what_it_planted(tmp_path: Path) -> None:
+def test_the_benchmark_finds_its_planted_regression(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.history", str(tmp_path / "nights"), "24", "10"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "24 nights of 10 cells" in done.stdout

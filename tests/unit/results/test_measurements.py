@@ -1,4 +1,4 @@
-"""What is measured of an implementation's arithmetic: each conduct is told from the other by outputs that differ."""
+"""Measured facts about an implementation's arithmetic, on adapters with known arithmetic."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from conformance.adapters.protocol import Array
 from conformance.adapters.registry import select
 from conformance.checks.cell import Cell
-from conformance.results.measurements import Measured
+from conformance.results.measurements import Measurements
 from conformance.results.record import MeasurementRecord
 from conformance.run.cell_runner import Runner
 from conformance.run.implementation_process import ProcessOptions
 from conformance.table.case import Case, Layer
-from tests.support.faulty import Honest, NumPyAdapter, times
+from tests.support.numpy_adapter import Honest, NumPyAdapter, times
 
 
 class _OneRounding(Honest):
@@ -73,7 +73,7 @@ def SumsInBfloat16() -> NumPyAdapter:  # noqa: N802
 def measured(adapter: str, *cases: Case) -> Mapping[str, MeasurementRecord]:
     """Return the facts of an adapter, by what they are about."""
     (implementation,) = select([adapter])
-    runner, gathered = Runner(processes=ProcessOptions(in_process=True)), Measured()
+    runner, gathered = Runner(processes=ProcessOptions(in_process=True)), Measurements()
     for case in cases:
         record = runner.run(Cell(case=case, implementation=implementation, device="cpu"))
         assert record.outcome in ("conforms", "violates")
@@ -91,28 +91,28 @@ MANY = Case(input_shape=(8,), layers=(Layer(units=3),), batch=512, lane="uniform
 @pytest.mark.parametrize(
     ("adapter", "case", "about", "finding"),
     [
-        ("tests.support.faulty:Exact", ONE, "bias", "rounded twice"),
+        ("tests.support.faulty_adapters:Exact", ONE, "bias", "rounded twice"),
         ("tests.unit.results.test_measurements:OneRounding", ONE, "bias", "rounded once"),
-        ("tests.support.faulty:Exact", DENORMAL, "products denormal", "kept"),
-        ("tests.support.faulty:Exact", DENORMAL, "x denormal", "kept"),
+        ("tests.support.faulty_adapters:Exact", DENORMAL, "products denormal", "kept"),
+        ("tests.support.faulty_adapters:Exact", DENORMAL, "x denormal", "kept"),
         ("tests.unit.results.test_measurements:FlushesProducts", DENORMAL, "products denormal", "flushed"),
         ("tests.unit.results.test_measurements:BatchMatters", EVEN, "bits in a batch and alone", "different"),
-        ("tests.support.faulty:Exact", MANY, "sums of db", "in float32 or better"),
+        ("tests.support.faulty_adapters:Exact", MANY, "sums of db", "in float32 or better"),
         ("tests.unit.results.test_measurements:SumsInBfloat16", MANY, "sums of db", "in less than float32"),
         ("tests.unit.results.test_measurements:SumsInBfloat16", MANY, "sums of dW", "in float32 or better"),
-        ("tests.support.faulty:Exact", EVEN, "bits of repeated calls", "the same"),
+        ("tests.support.faulty_adapters:Exact", EVEN, "bits of repeated calls", "the same"),
     ],
 )
-def test_a_conduct_is_told(adapter: str, case: Case, about: str, finding: str) -> None:
+def test_a_clear_way_of_rounding_is_the_finding(adapter: str, case: Case, about: str, finding: str) -> None:
     assert measured(adapter, case)[about].finding == finding
 
 
-def test_nothing_is_told_where_nothing_was_asked() -> None:
-    assert "bias" not in measured("tests.support.faulty:Exact", EVEN)
-    assert measured("tests.support.faulty:Exact") == {}
+def test_without_evidence_there_are_no_facts() -> None:
+    assert "bias" not in measured("tests.support.faulty_adapters:Exact", EVEN)
+    assert measured("tests.support.faulty_adapters:Exact") == {}
 
 
-def test_evidence_counts_the_outputs_that_tell() -> None:
+def test_evidence_counts_the_outputs_that_distinguish_the_ways() -> None:
     evidence = measured("tests.unit.results.test_measurements:OneRounding", ONE)["bias"].evidence
     tell, once, twice = (int(word) for word in evidence.replace(":", " ").split() if word.isdigit())
     assert tell > 10

@@ -1,4 +1,4 @@
-"""Shards merged equal one run, cell for cell; what is not all shards of one run is refused in a line."""
+"""Merged shards equal one run, cell for cell. Files that are not all shards of one run are refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROWS = table(
     {"input_shape": [2, 3], "units": [5, 2], "activation": "relu"},
     {"input_shape": [16], "units": 8, "dtype": "float64", "each": {"batch": [1, 3, 4]}},
 )
-QUICK = ("numpy", EXACT, "tests.support.faulty:DropsBias")
+QUICK = ("numpy", EXACT, "tests.support.faulty_adapters:DropsBias")
 
 
 @pytest.fixture
@@ -45,14 +45,14 @@ def written(rows: Path, path: Path, shard: tuple[int, int], runner: Runner) -> P
     selection = Selection(cases=(str(rows),), implementations=QUICK, shard=shard)
     chosen = selection.chosen()
     asked = selection.cells(selection.table(), chosen, selection.devices(chosen))
-    said = {"cases": [str(rows)], "implementations": list(QUICK), "shard": f"{shard[0]}/{shard[1]}"}
-    header = {"started": "2026-11-01T00:00:00Z", "selection": said}
+    message = {"cases": [str(rows)], "implementations": list(QUICK), "shard": f"{shard[0]}/{shard[1]}"}
+    header = {"started": "2026-11-01T00:00:00Z", "selection": message}
     found = [runner.run(cell) for cell in asked]
     processes = [{"implementation": name, "versions": hello.versions} for name, hello in runner.hellos.items()]
     return records.written(path, found, header=header, implementations=processes, seconds=shard[0])
 
 
-def test_what_shards_say_of_behaviours_is_counted_over_all(tmp_path: Path) -> None:
+def test_behaviours_are_counted_over_all_shards(tmp_path: Path) -> None:
     gone = {"id": "adds", "where": "x.yaml:1", "why": "why"}
     named = {"implementation": "torch", "device": "cpu", "checks": [], "covered": ["adds"]}
     found: list[dict[str, Any]] = [
@@ -92,7 +92,7 @@ def test_shards_merged_equal_one_run_cell_for_cell(rows: Path, tmp_path: Path) -
 
 
 @pytest.mark.integration
-def test_the_command_makes_one_file_of_what_runs_wrote(rows: Path, tmp_path: Path) -> None:
+def test_the_command_merges_the_files_of_runs(rows: Path, tmp_path: Path) -> None:
     for part in (1, 2):
         done = conformance(
             *("run", rows.name, "-inumpy", f"-i{EXACT}", "-n", "0", f"--shard={part}/2", "-o", str(part)), cwd=tmp_path
@@ -143,7 +143,7 @@ def without_a_shard(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "message"),
     [
         ([shard(1)], "shard 2/2 is missing"),
         ([shard(2, 4), shard(1, 4)], "shard 3/4, 4/4 is missing"),
@@ -155,22 +155,24 @@ def without_a_shard(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
         ([shard(1), without_a_shard(shard(2))], "does not say which shard"),
     ],
 )
-def test_what_is_not_all_of_one_run_is_refused(files: list[list[dict[str, Any]]], said: str, tmp_path: Path) -> None:
+def test_files_that_are_not_all_shards_of_one_run_are_refused(
+    files: list[list[dict[str, Any]]], message: str, tmp_path: Path
+) -> None:
     with pytest.raises(MergeError, match=r"^[^\n]*$") as raised:
-        merge(kept(files, tmp_path), tmp_path / "out.jsonl")
-    assert said in str(raised.value)
+        merge(written_files(files, tmp_path), tmp_path / "out.jsonl")
+    assert message in str(raised.value)
     assert not list(tmp_path.glob("*out*"))
 
 
-def kept(files: list[list[dict[str, Any]]], folder: Path) -> list[Path]:
+def written_files(files: list[list[dict[str, Any]]], folder: Path) -> list[Path]:
     paths = [folder / f"{number}.jsonl" for number in range(len(files))]
     for path, content in zip(paths, files, strict=True):
         path.write_text("".join(f"{json.dumps(each)}\n" for each in content), encoding="utf-8")
     return paths
 
 
-def test_a_merged_file_is_merged_again_into_the_same(tmp_path: Path) -> None:
-    merge(kept([shard(1), shard(2)], tmp_path), tmp_path / "once.jsonl")
+def test_merging_a_merged_file_changes_nothing(tmp_path: Path) -> None:
+    merge(written_files([shard(1), shard(2)], tmp_path), tmp_path / "once.jsonl")
     merge([tmp_path / "once.jsonl"], tmp_path / "twice.jsonl")
     assert (tmp_path / "twice.jsonl").read_bytes() == (tmp_path / "once.jsonl").read_bytes()
 
@@ -180,30 +182,30 @@ def test_half_a_surrogate_pair_and_fields_of_any_name_are_merged(tmp_path: Path)
     first[0] |= {"self": 1, "content": {"\ud800": "\udfff"}}
     first[1] |= {"self": 1}
     first[2] |= {"reason": "\ud800", "self": [], "question": {"dtype": "float8", "lane": "uniform"}}
-    assert merge(kept([first, shard(2)], tmp_path), tmp_path / "out.jsonl") == 2
+    assert merge(written_files([first, shard(2)], tmp_path), tmp_path / "out.jsonl") == 2
     run = read(tmp_path / "out.jsonl")
     assert run.header.rest == {"self": 1, "content": {"\ufffd": "\ufffd"}}
     assert (run.cells[0].reason, run.cells[0].rest) == ("\ufffd", {"self": []})
 
 
 @pytest.mark.parametrize(
-    "said", ["1/99999999999", "1/0", "0/1", "3/2", "\u00b2/2", "9" * 5000 + "/2", "1/2\n", "", 1, None]
+    "message", ["1/99999999999", "1/0", "0/1", "3/2", "\u00b2/2", "9" * 5000 + "/2", "1/2\n", "", 1, None]
 )
-def test_a_shard_that_is_none_is_refused(said: object, tmp_path: Path) -> None:
+def test_an_invalid_shard_is_refused(message: object, tmp_path: Path) -> None:
     first = shard(1)
-    first[0]["selection"]["shard"] = said
+    first[0]["selection"]["shard"] = message
     with pytest.raises(ValueError, match=r"selection\.shard|does not say which shard"):
-        merge(kept([first], tmp_path), tmp_path / "out.jsonl")
+        merge(written_files([first], tmp_path), tmp_path / "out.jsonl")
 
 
 def test_of_many_missing_shards_a_few_are_named(tmp_path: Path) -> None:
     with pytest.raises(MergeError, match=r"shard 2/999999, .* and 999988 more is missing"):
-        merge(kept([shard(1, 999_999)], tmp_path), tmp_path / "out.jsonl")
+        merge(written_files([shard(1, 999_999)], tmp_path), tmp_path / "out.jsonl")
 
 
-def test_a_shard_that_was_broken_off_makes_the_whole_so(tmp_path: Path) -> None:
+def test_with_a_shard_that_was_broken_off_so_is_the_merged_run(tmp_path: Path) -> None:
     broken = shard(2)[:2]
-    assert merge(kept([shard(1), broken], tmp_path), tmp_path / "out.jsonl") == 2
+    assert merge(written_files([shard(1), broken], tmp_path), tmp_path / "out.jsonl") == 2
     run = read(tmp_path / "out.jsonl")
     assert not run.complete
     assert (run.counts["conforms"], run.counts["not_run"]) == (1, 1)

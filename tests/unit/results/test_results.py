@@ -1,4 +1,4 @@
-"""A results file reads back as it was written, however short it was cut, and says where it cannot be read."""
+"""A results file is read back as it was written, even if it was cut. Faults name file and line."""
 
 from __future__ import annotations
 
@@ -13,14 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.adapters.registry import select
-from conformance.checks.cell import Cell
-from conformance.results import FAILING, NO_RESULTS, OUTCOMES, ResultsError, Run, Writer, finite, plain, read
-from conformance.results.codec import encoded, record_of
-from conformance.results.record import CellRecord, FooterRecord, HeaderRecord, ImplementationRecord, Part
-from conformance.run.cell_runner import Runner
-from conformance.run.implementation_process import ProcessOptions
-from conformance.table.case import Case, Layer
+from conformance.results import FAILING, NO_RESULTS, OUTCOMES, ResultsError, Run, Writer, finite, read
+from conformance.results.record import CellRecord, FooterRecord, HeaderRecord, ImplementationRecord
 from tests.support.records import cell_record
 
 HEADER = '{"type": "header", "schema": 1, "cells": 3}'
@@ -48,7 +42,7 @@ def written(outcomes: list[str], complete: bool = True, cells: int | None = None
     return stream.getvalue()
 
 
-def test_what_is_written_is_read(file: Path) -> None:
+def test_a_written_file_is_read_back(file: Path) -> None:
     file.write_text(written(["conforms", "violates"]), encoding="utf-8")
     assert read(file) == Run(
         path=str(file),
@@ -84,7 +78,7 @@ def _no_constant(constant: str) -> None:
 
 @settings(deadline=None)  # a busy machine is no fault
 @given(JSON)
-def test_what_is_made_finite_stays_as_it_is(content: Any) -> None:
+def test_finite_changes_nothing_the_second_time(content: Any) -> None:
     once = finite(content)
     assert finite(once) == once
     assert not [each for each in _leaves(once) if isinstance(each, float) and not math.isfinite(each)]
@@ -141,7 +135,7 @@ def test_cells_without_a_line_count_as_not_run(file: Path) -> None:
     assert sum(run.counts.values()) == run.header.cells
 
 
-def test_more_lines_than_announced_take_nothing_away(file: Path) -> None:
+def test_more_lines_than_announced_are_all_counted(file: Path) -> None:
     file.write_text(written(["conforms", "not_run"], cells=1), encoding="utf-8")
     assert read(file).counts == {**dict.fromkeys(OUTCOMES, 0), "conforms": 1, "not_run": 1}
 
@@ -150,7 +144,7 @@ def test_every_failing_outcome_is_an_outcome_and_the_worst_come_first() -> None:
     assert OUTCOMES[: len(FAILING)] == FAILING
 
 
-def test_every_line_is_in_the_file_before_the_next_is_begun(file: Path) -> None:
+def test_every_line_is_flushed_before_the_next(file: Path) -> None:
     with file.open("w", encoding="utf-8") as stream:
         writer = Writer(stream)
         for number in range(3):
@@ -163,7 +157,7 @@ def test_every_line_is_in_the_file_before_the_next_is_begun(file: Path) -> None:
 
 
 @pytest.mark.parametrize("complete", [True, False])
-def test_a_run_is_complete_only_where_its_footer_says_so(file: Path, complete: bool) -> None:
+def test_a_run_is_complete_only_with_a_complete_footer(file: Path, complete: bool) -> None:
     file.write_text(written(["conforms"], complete=complete), encoding="utf-8")
     assert read(file).complete is complete
 
@@ -270,14 +264,14 @@ def test_separators_of_lines_inside_a_string_do_not_end_a_line(file: Path) -> No
         ),
     ],
 )
-def test_what_cannot_be_read_is_said_with_file_and_line(file: Path, lines: list[str], fault: str) -> None:
+def test_a_fault_of_a_file_is_reported_with_file_and_line(file: Path, lines: list[str], fault: str) -> None:
     file.write_text("\n".join(lines), encoding="utf-8")
     with pytest.raises(ResultsError) as error:
         read(file)
     assert str(error.value) == f"{file}{fault}"
 
 
-def test_half_a_surrogate_pair_is_written_and_read_as_the_character_that_stands_for_none(file: Path) -> None:
+def test_half_a_surrogate_pair_becomes_the_replacement_character(file: Path) -> None:
     """Earlier versions wrote the escape of the half itself; a whole pair, and a backslash before `ud800`, stay."""
     with file.open("w", encoding="utf-8") as stream:
         writer = Writer(stream)
@@ -287,7 +281,7 @@ def test_half_a_surrogate_pair_is_written_and_read_as_the_character_that_stands_
     assert [each.reason for each in read(file).cells] == ["\ufffd", "\ufffd \\ud800 \U0001f600"]
 
 
-def test_a_file_that_is_not_there_or_not_text_is_said_with_its_name(file: Path) -> None:
+def test_a_missing_or_binary_file_is_reported_with_its_name(file: Path) -> None:
     with pytest.raises(ResultsError, match="No such file or directory") as error:
         read(file)
     assert str(error.value).startswith(f"{file}: ")
@@ -295,67 +289,3 @@ def test_a_file_that_is_not_there_or_not_text_is_said_with_its_name(file: Path) 
     with pytest.raises(ResultsError, match=":2: not UTF-8") as error:
         read(file)
     assert str(error.value).startswith(f"{file}:2: ")
-
-
-#: A cell of another version: fields that no type names, in every part of it.
-LATER: dict[str, Any] = {
-    "type": "cell",
-    "case": "a",
-    "implementation": "torch",
-    "device": "cpu",
-    "outcome": "violates",
-    "seconds": 0.5,
-    "checks": [{"check": "output", "outcome": "violates", "raised": {"type": "E", "message": "m", "x": 1}, "x": [2]}],
-    "crash": {"reason": "SIGABRT", "stderr": "", "notes": [], "x": {"y": 3}},
-    "question": {"dtype": "float8", "batch": None, "rest": 4},
-    "gone": [{"id": "adds", "x": 5}],
-    "rest": {"case": 6},
-    "": 7,
-}
-
-
-def test_fields_of_another_version_are_read_and_written_again(file: Path) -> None:
-    lines = [json.loads(HEADER) | {"later": {"a": 1}}, LATER, json.loads(FOOTER) | {"seconds": 1.0, "later": None}]
-    file.write_text("".join(f"{json.dumps(each)}\n" for each in lines), encoding="utf-8")
-    run = read(file)
-    (cell,) = run.cells
-    assert cell.rest == {"rest": {"case": 6}, "": 7}
-    assert cell.checks[0].rest == {"x": [2]}
-    assert run.footer is not None
-    again = [plain(run.header), plain(cell), plain(run.footer)]
-    assert again[0].pop("selection") == {"draws": 1, "cpu_isa": None}
-    assert again == lines
-
-
-def test_what_does_not_fit_is_kept_beside_what_stands_for_it(file: Path) -> None:
-    """A page shows whatever there is; an outcome that nobody knows fails."""
-    odd = {"type": "cell", "case": 3, "outcome": "excels", "checks": [7, {"check": "output", "margin": "large"}]}
-    file.write_text(f"{HEADER}\n{json.dumps(odd)}\n", encoding="utf-8")
-    (cell,) = read(file, strict=False).cells
-    assert (cell.case, cell.device, cell.outcome) == ("3", "", "violates")
-    assert cell.rest == {"case": 3, "outcome": "excels"}
-    (check,) = cell.checks
-    assert (check.margin, check.outcome, check.rest) == (None, "violates", {"margin": "large", "outcome": None})
-    assert plain(cell)["outcome"] == "excels"
-
-
-def test_no_field_of_a_record_that_a_run_makes_is_without_a_name() -> None:
-    """The types name all that is written today: a field that has none is of another version."""
-    runner = Runner(processes=ProcessOptions(in_process=True))
-    for name in ("Exact", "DropsBias", "Raises"):
-        (implementation,) = select([f"tests.support.faulty:{name}"])
-        for lane in ("exact", "uniform"):
-            case = Case(input_shape=(2, 4), layers=(Layer(units=3),), lane=lane)
-            record = runner.run(Cell(case=case, implementation=implementation, device="cpu"))
-            assert not list(unnamed(record)), f"{name}, {lane}"
-            assert record_of(encoded(record).encode()) == record
-    runner.close()
-
-
-def unnamed(part: object) -> Iterator[str]:
-    """Yield the fields of a record and of its parts that their types do not name."""
-    for each in part if isinstance(part, list) else [part]:
-        if isinstance(each, Part):
-            yield from each.rest
-            for name in each.__struct_fields__:
-                yield from unnamed(getattr(each, name))

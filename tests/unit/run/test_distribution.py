@@ -10,7 +10,7 @@ from xdist.remote import Producer
 from xdist.scheduler import WorkStealingScheduling
 
 from conformance.results.record import CellName
-from conformance.run.distributed.hooks import WithXdist
+from conformance.run.distributed.hooks import XdistHooks
 from conformance.run.distributed.machines import Machines
 from tools.replay import replay
 
@@ -34,5 +34,5 @@ def test_another_distribution_is_left_to_xdist(named: str, kind: type) -> None:
         invocation_params=SimpleNamespace(args=()), getoption=options.get, getvalue=options.__getitem__
     )
     machines = Machines((), named=(), device="cpu", threads=None, elsewhere=False, only=False)
-    hooks = WithXdist(config, machines, cells=lambda: b"", words=[], expect=lambda _: None)
+    hooks = XdistHooks(config, machines, cells=lambda: b"", arguments=[], expect=lambda _: None)
     assert type(hooks.pytest_xdist_make_scheduler(config, Producer("test", enabled=False))) is kind

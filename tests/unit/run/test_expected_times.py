@@ -36,7 +36,7 @@ def cell(case: str, seconds: float, **more: Any) -> CellRecord:
 USUAL = [cell(f"case{number}", 0.05 + number / 10_000) for number in range(20)]
 
 
-def test_a_run_tells_starts_usual_cells_and_those_far_from_usual() -> None:
+def test_the_times_of_a_run_are_starts_usual_cells_and_unusual_cells() -> None:
     found = times_of_records([cell("first", 3.05, start=3.0), *USUAL, cell("large", 2.5), cell("hardly", 0.09)])
     assert found.start("torch") == 3.0
     assert found.cell("torch", "case3") == found.cell("torch", "unheard of") == pytest.approx(0.05, rel=0.1)
@@ -44,19 +44,19 @@ def test_a_run_tells_starts_usual_cells_and_those_far_from_usual() -> None:
     assert (found.start("another"), found.cell("another", "case3")) == (USUAL_START, USUAL_CELL)
 
 
-def test_in_a_file_that_says_no_starts_the_first_cell_waited() -> None:
+def test_in_a_file_without_starts_the_first_cell_started_the_process() -> None:
     found = times_of_records([cell("first", 4.05), *USUAL])
     assert found.start("torch") == 4.0
     assert found.implementations["torch"].cells == {}
 
 
-def test_a_row_with_a_process_of_its_own_takes_what_it_starts() -> None:
+def test_the_start_of_a_rows_own_process_counts_as_time_of_its_cell() -> None:
     alone = cell("alone", 5.0, start=4.9, question={"environment": {"SWITCH": "1"}})
     found = times_of_records([cell("first", 2.05, start=2.0), *USUAL, alone])
     assert (found.start("torch"), found.cell("torch", "alone")) == (2.0, 5.0)
 
 
-def test_a_cell_that_did_not_run_says_nothing() -> None:
+def test_a_cell_that_did_not_run_has_no_time() -> None:
     assert times_of_records([cell("case", 0.0, outcome="not_run")]).implementations == {}
 
 
@@ -68,7 +68,7 @@ def test_a_time_changes_only_where_it_is_clearly_another() -> None:
     assert kept.implementations["mine"] == Expected()
 
 
-def test_the_package_knows_what_is_asked_by_default_and_its_file_is_as_it_is_written() -> None:
+def test_the_package_has_times_of_the_default_implementations() -> None:
     asked = {name for name, each in registered().items() if each.participation.tier == "full"}
     assert asked <= set(packaged_times().implementations)
     assert FILE.read_text(encoding="utf-8") == as_text(packaged_times())
@@ -84,7 +84,7 @@ def test_times_of_another_run_are_taken_and_a_file_that_is_none_is_a_fault(tmp_p
         Selection(times=str(path)).expected_times()
 
 
-def test_a_record_says_how_long_its_cell_waited_for_a_process(tmp_path: Path) -> None:
+def test_a_record_has_the_time_of_the_start_of_its_process(tmp_path: Path) -> None:
     (tmp_path / "rows.yaml").write_text(table({"input_shape": [4], "units": 3}), encoding="utf-8")
     selection = Selection(cases=(str(tmp_path / "rows.yaml"),), implementations=(EXACT,))
     chosen = selection.chosen()

@@ -9,12 +9,12 @@ from conformance.adapters.registry import Implementation, select
 from conformance.checks.cell import Cell
 from conformance.run import implementation_process
 from conformance.run.cell_runner import Runner
-from conformance.run.implementation_process import TRIES, ProcessHolder, ProcessOptions, StartHistory
+from conformance.run.implementation_process import TRIES, ImplementationProcess, ProcessOptions, StartHistory
 from conformance.sandbox.sandbox import StartError
 from conformance.sandbox.steps import Hello
 from conformance.table.case import Case, Layer
 
-EXACT = select(["tests.support.faulty:Exact"])[0]
+EXACT = select(["tests.support.faulty_adapters:Exact"])[0]
 HELLO = Hello(versions={}, settings={}, devices=("cpu",), threads=1)
 
 
@@ -46,13 +46,13 @@ class Unsteady:
 def test_a_process_that_never_started_fails_for_good_and_one_that_did_is_retried(
     starts: list[bool], tried: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(implementation_process, "InProcess", Unsteady)
+    monkeypatch.setattr(implementation_process, "InProcessSandbox", Unsteady)
     monkeypatch.setattr(Unsteady, "plans", [*starts, True, True], raising=False)
-    holder = ProcessHolder(ProcessOptions(in_process=True))
+    holder = ImplementationProcess(ProcessOptions(in_process=True))
     outcomes = []
     for _ in range(tried + 2):
         try:
-            holder.hold(EXACT)
+            holder.process_of(EXACT)
             outcomes.append(True)
         except StartError:
             outcomes.append(False)
@@ -60,7 +60,7 @@ def test_a_process_that_never_started_fails_for_good_and_one_that_did_is_retried
     assert Unsteady.plans == [True, True], "a process that failed for good is not tried"
 
 
-def test_a_history_says_why_a_process_is_not_tried_any_more() -> None:
+def test_a_history_has_the_last_error_of_a_process_that_is_not_tried_again() -> None:
     error = StartError("why")
     assert StartHistory().final_error is None
     assert StartHistory().failed(error).final_error is error

@@ -10,7 +10,7 @@ import pytest
 
 from conformance.commands.run import run
 from conformance.run import option_table
-from conformance.run.option_table import OPTIONS, words_of
+from conformance.run.option_table import OPTIONS, arguments_of
 from conformance.run.options import Options
 from conformance.run.selection import SelectionError
 from conformance.sandbox.sandbox import GIB, Limits
@@ -49,8 +49,8 @@ def configured(*words: str) -> Any:
 
 def test_words_give_pytest_every_value_and_none_for_a_default() -> None:
     assert set(VALUES) == {each.name for each in OPTIONS}
-    assert Options.of(configured(*words_of(VALUES))).given == VALUES
-    assert words_of(Options.of(configured()).given) == []
+    assert Options.of(configured(*arguments_of(VALUES))).given == VALUES
+    assert arguments_of(Options.of(configured()).given) == []
 
 
 def test_the_command_has_its_options_under_the_same_names_with_the_same_defaults() -> None:
@@ -61,13 +61,13 @@ def test_the_command_has_its_options_under_the_same_names_with_the_same_defaults
         if option.is_of_command:
             assert parameter is not None
             assert parameter.opts == list(option.flags or [f"--{option.name}"])
-            assert option.words(context.params[parameter.name or ""]) == []
+            assert option.arguments(context.params[parameter.name or ""]) == []
         else:
             assert parameter is None or option.name == "cases"
 
 
-def test_options_are_what_was_given_and_a_limit_that_was_not_is_the_default() -> None:
-    options = Options.of(configured(*words_of(VALUES)))
+def test_options_have_the_given_values_and_default_limits() -> None:
+    options = Options.of(configured(*arguments_of(VALUES)))
     assert options.selection.shard == (2, 3)
     assert options.selection.cases == ("x.yaml", "y")
     assert options.limits == Limits(question=1.5, start=2.5, hang=3.5, memory=GIB // 4)
@@ -78,13 +78,13 @@ def test_options_are_what_was_given_and_a_limit_that_was_not_is_the_default() ->
 @pytest.mark.parametrize(
     ("word", "fault"),
     [
-        ("--draws=0", "--draws is at least 1"),
-        ("--threads=0", "--threads is at least 1"),
-        ("--random=-1", "--random is at least 0"),
-        ("--random-seed=-1", "--random-seed is at least 0"),
-        ("--memory=0", "--memory is more than 0"),
-        (f"--hang={math.nan}", "--hang is more than 0"),
-        (f"--deadline={math.inf}", "--deadline is more than 0"),
+        ("--draws=0", "--draws must be at least 1"),
+        ("--threads=0", "--threads must be at least 1"),
+        ("--random=-1", "--random must be at least 0"),
+        ("--random-seed=-1", "--random-seed must be at least 0"),
+        ("--memory=0", "--memory must be more than 0"),
+        (f"--hang={math.nan}", "--hang must be more than 0"),
+        (f"--deadline={math.inf}", "--deadline must be more than 0"),
         ("--shard=3/2", "--shard 3/2: I must be within 1 to N"),
     ],
 )
@@ -94,14 +94,14 @@ def test_a_value_that_cannot_be_is_a_fault(word: str, fault: str) -> None:
     assert str(caught.value) == fault
 
 
-def test_workers_elsewhere_are_given_what_changes_an_outcome_and_no_path() -> None:
-    options = Options.of(configured(*words_of(VALUES)))
+def test_workers_on_other_machines_receive_options_that_change_outcomes_and_no_path() -> None:
+    options = Options.of(configured(*arguments_of(VALUES)))
     limits = ["--deadline=1.5", "--start-deadline=2.5", "--hang=3.5", "--memory=0.25"]
-    assert options.words_for_workers() == ["--cpu-isa=avx2", "--draws=4", *limits]
+    assert options.arguments_for_workers() == ["--cpu-isa=avx2", "--draws=4", *limits]
 
 
-def test_one_cell_alone_is_found_again_with_the_options_that_made_it() -> None:
+def test_the_options_of_a_single_cell_select_it_again() -> None:
     options = Options.of(configured("--tier=quick", "--random=3", "--device=auto", "--cases=x", "--draws=2"))
-    words = options.words_for_cell("cpu", "torch")
+    words = options.arguments_for_cell("cpu", "torch")
     assert words == ["--implementation=torch", "--tier=quick", "--cases=x", "--random=3"]
-    assert options.words_for_cell("gpu", "torch")[1] == "--device=gpu"
+    assert options.arguments_for_cell("gpu", "torch")[1] == "--device=gpu"

@@ -30,7 +30,7 @@ GIB = 2**30
         (0, 4, 16, (1, 4, "groups")),
     ],
 )
-def test_what_runs_out_first_sets_the_number(
+def test_the_scarcest_resource_limits_the_number_of_workers(
     groups: int, cpus: int, gigabytes: int, expected: tuple[int, int, str]
 ) -> None:
     found = resources.allocation(groups, cpus=cpus, memory=gigabytes * GIB)
@@ -38,7 +38,7 @@ def test_what_runs_out_first_sets_the_number(
     assert found.workers * resources.PER_WORKER <= max(gigabytes * GIB, resources.PER_WORKER)
 
 
-def test_threads_that_were_asked_for_leave_room_for_fewer_workers() -> None:
+def test_given_threads_leave_room_for_fewer_workers() -> None:
     found = resources.allocation(400, cpus=64, memory=MANY * GIB, threads=8)
     assert (found.workers, found.threads, found.limited_by) == (8, 8, "cpus")
     assert resources.allocation(400, cpus=8, logical=16, memory=MANY * GIB).threads == 2
@@ -94,7 +94,7 @@ FIRST = "sys/fs/cgroup/memory/"
     ],
     ids=["none", "no limit", "version 2", "a group above", "version 1", "no limit in version 1", "nonsense"],
 )
-def test_memory_is_what_the_control_group_leaves(files: dict[str, str], room: int | None, tmp_path: Path) -> None:
+def test_memory_is_limited_by_the_control_group(files: dict[str, str], room: int | None, tmp_path: Path) -> None:
     found = resources.memory(put(tmp_path, files))
     if room is None:
         assert found > psutil.virtual_memory().available / 2
@@ -141,11 +141,11 @@ def test_a_process_bound_to_one_cpu_has_one() -> None:
         os.sched_setaffinity(0, bound)
 
 
-def test_a_group_keeps_several_workers_busy_where_its_cells_take_far_longer_than_a_start() -> None:
+def test_a_process_has_work_for_several_workers_if_its_cells_take_much_longer_than_a_start() -> None:
     times = Times({"slow": Expected(start=2.0, cell=1.0), "quick": Expected(start=2.0, cell=0.001)})
     cells = [(f"cpu/{name}", name, str(case)) for name in ("slow", "quick") for case in range(40)]
-    assert times.kept_busy(cells) == 10 + 1
-    assert times.kept_busy([]) == 0
+    assert times.useful_workers(cells) == 10 + 1
+    assert times.useful_workers([]) == 0
 
 
 @pytest.mark.integration
@@ -156,7 +156,7 @@ def test_a_group_keeps_several_workers_busy_where_its_cells_take_far_longer_than
         (("-n", "2", "--threads", "3"), {"workers": 2, "threads": 3, "limited_by": "command"}),
     ],
 )
-def test_the_header_says_how_many_and_why_and_processes_are_told(
+def test_the_header_has_the_number_of_workers_and_processes_receive_their_threads(
     options: tuple[str, ...], told: dict[str, object], tmp_path: Path
 ) -> None:
     (tmp_path / "rows.yaml").write_text(table({"input_shape": [4], "units": 3}), encoding="utf-8")
@@ -168,7 +168,7 @@ def test_the_header_says_how_many_and_why_and_processes_are_told(
 
 
 @pytest.mark.integration
-def test_the_suite_itself_keeps_to_the_threads_it_gives_a_process(tmp_path: Path) -> None:
+def test_the_suite_uses_no_more_threads_than_a_process(tmp_path: Path) -> None:
     (tmp_path / "rows.yaml").write_text(table({"input_shape": [4], "units": 3}), encoding="utf-8")
     (tmp_path / "seen.py").write_text(
         "import threadpoolctl\n"

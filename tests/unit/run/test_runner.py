@@ -15,9 +15,9 @@ from conformance.adapters.implementation import AxisLimit
 from conformance.adapters.protocol import Array
 from conformance.adapters.registry import Implementation, select
 from conformance.checks import references
-from conformance.checks.cell import Cell, concerns
+from conformance.checks.cell import Cell, has_cell
 from conformance.checks.expectations import Expected
-from conformance.checks.judge import judge
+from conformance.checks.judgement import findings_of
 from conformance.checks.references import forget_questions, question
 from conformance.run import runner as module
 from conformance.run.cell_runner import Runner
@@ -25,11 +25,12 @@ from conformance.run.implementation_process import ProcessOptions
 from conformance.sandbox.execution import perform
 from conformance.sandbox.steps import Transcript
 from conformance.table.case import Case, Expect, Layer
-from tests.support.faulty import Exact, Honest, NumPyAdapter
+from tests.support.faulty_adapters import Exact
+from tests.support.numpy_adapter import Honest, NumPyAdapter
 from tests.support.records import cell_record
 
 CASE = Case(input_shape=(3,), layers=(Layer(units=2),), lane="exact")
-EXACT = select(["tests.support.faulty:Exact"])[0]
+EXACT = select(["tests.support.faulty_adapters:Exact"])[0]
 CELL = Cell(case=CASE, implementation=EXACT, device="cpu")
 
 
@@ -75,7 +76,7 @@ def test_a_question_is_kept_for_the_next_implementation_where_there_is_one(keeps
     assert len(question.cache) == keeps
 
 
-def test_what_a_row_does_not_ask_is_not_computed() -> None:
+def test_steps_that_a_row_does_not_need_are_not_computed() -> None:
     wide = replace(CASE, input_shape=(4, 3))
     everything = {each.label for each in question(wide, "cpu").steps}
     apart = {each for each in everything if "position" in each or "alone" in each}
@@ -100,24 +101,24 @@ def test_questions_are_kept_for_the_next_implementation_as_long_as_there_is_room
     assert 20_000 < kept.currsize <= 30_000
 
 
-def test_the_output_a_row_gives_is_held_to_the_reference() -> None:
+def test_the_output_of_a_row_is_checked_against_the_reference() -> None:
     asked = question(CASE, "cpu")
     replies = {each.label: each for each in perform(Exact(), asked.steps)}
     assert asked.main is not None
     right = asked.main.y.exact
     for expected, outcome in ((right, "conforms"), (np.asarray(right + 1.0), "violates")):
         own = replace(asked, row_output=expected)
-        findings = judge(CELL, own, Transcript(replies=replies), Expected(CASE, own))
+        findings = findings_of(CELL, own, Transcript(replies=replies), Expected(CASE, own))
         assert next(each.outcome for each in findings if each.check == "output") == outcome
 
 
-def test_one_of_the_names_of_a_row_is_enough_and_who_infers_shapes_is_asked_for_shapes() -> None:
+def test_one_name_of_a_row_is_enough_and_shapes_only_runs_shape_rows() -> None:
     row = replace(CASE, implementations=("keras-*", "tests.*"))
-    assert concerns(row, EXACT)
-    assert not concerns(replace(CASE, implementations=("keras-*",)), EXACT)
+    assert has_cell(row, EXACT)
+    assert not has_cell(replace(CASE, implementations=("keras-*",)), EXACT)
     shapes = replace(EXACT, shapes_only=True)
-    assert not concerns(row, shapes)
-    assert concerns(replace(row, lane="shapes"), shapes)
+    assert not has_cell(row, shapes)
+    assert has_cell(replace(row, lane="shapes"), shapes)
 
 
 def test_a_case_beyond_a_limit_of_the_registry_is_unsupported_and_no_process_is_started() -> None:
@@ -144,7 +145,7 @@ def test_a_case_beyond_a_limit_of_the_registry_is_unsupported_and_no_process_is_
         (replace(CASE, input_shape=(4, 3), lane="shapes"), False),
     ],
 )
-def test_a_limit_is_of_the_second_axis_of_what_is_fed(case: Case, beyond: bool) -> None:
+def test_a_limit_applies_to_the_second_axis_of_the_input(case: Case, beyond: bool) -> None:
     limited = replace(EXACT, second_axis=AxisLimit(longest=3, reason="why"))
     assert (Cell(case=case, implementation=limited, device="cpu").unsupported is not None) is beyond
     assert Cell(case=case, implementation=EXACT, device="cpu").unsupported is None
@@ -162,7 +163,7 @@ def test_a_limit_is_of_the_second_axis_of_what_is_fed(case: Case, beyond: bool) 
         ("not_run", pytest.skip.Exception),
     ],
 )
-def test_only_what_conforms_passes(outcome: str, raised: type[BaseException] | None) -> None:
+def test_only_a_conforming_cell_passes(outcome: str, raised: type[BaseException] | None) -> None:
     record = cell_record({"outcome": outcome})
     runner: Any = SimpleNamespace(run=lambda cell: record)
     request: Any = SimpleNamespace(node=SimpleNamespace(stash={}))

@@ -87,8 +87,8 @@ def test_each_implementation_is_shown_before_one_is_shown_again_and_the_rest_is_
     assert f"and {21 - IN_FULL - NAMED} more red cells" in said
 
 
-def test_what_follows_from_a_crash_or_one_exception_is_told_once() -> None:
-    reached = {"check": "gradients", "outcome": "violates", "message": "no evidence: gradients was never reached"}
+def test_consequences_of_a_crash_or_an_exception_are_shown_once() -> None:
+    reached = {"check": "gradients", "outcome": "violates", "message": "never reached", "unreached": True}
     crash = {"step": "output", "reason": "SIGABRT", "stderr": "\n".join(f"line {n}" for n in range(50))}
     said = text(cell(outcome="crashed", checks=[reached], crash=crash, reason="output: SIGABRT"))
     assert "never reached" not in said
@@ -113,7 +113,7 @@ def news(*records: CellRecord, **more: Any) -> list[str]:
     return [each for each in lines if each.startswith(("new: ", "gone: ", "without power: ", "not needed: "))]
 
 
-def test_what_is_new_and_what_is_gone_are_told_apart() -> None:
+def test_new_failures_and_gone_behaviours_are_separate_lines() -> None:
     names: dict[str, Any] = {"covered": [KNOWN["id"]]}
     gone = cell(outcome="conforms", name="flax-nnx", gone=[KNOWN], **names)
     assert news(cell(outcome="conforms")) == []
@@ -130,7 +130,7 @@ def test_what_is_new_and_what_is_gone_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize(("strict", "style"), [(False, "yellow"), (True, "bold red")])
-def test_what_is_gone_is_red_where_it_fails_the_run(strict: bool, style: str) -> None:
+def test_a_gone_behaviour_is_red_if_it_fails_the_run(strict: bool, style: str) -> None:
     lines = dict(summarise(Tally([cell(outcome="conforms", gone=[KNOWN])]), results=None, strict=strict))
     assert [each for line, each in lines.items() if line.startswith("gone: ")] == [style]
 
@@ -140,13 +140,13 @@ def test_cells_without_power_and_behaviours_that_nothing_needs_are_counted() -> 
     seen = [cell(str(number), "diverges", behaviours=["seen"], powerless=True, **names) for number in range(2)]
     assert news(*seen, cell(outcome="conforms", covered=["never"])) == [
         "without power: 2 of the diverging cells rest on bounds as wide as the answer",
-        "not needed: 1 behaviour without which nothing fails here: never (0 of 3 cells)",
+        "not needed: without 1 behaviour nothing fails here: never (0 of 3 cells)",
     ]
     many = [cell(outcome="conforms", covered=[f"b{number}" for number in range(9)])]
     assert news(*many)[0].endswith("b5 (0 of 1 cell) and 3 more")
 
 
-def test_a_check_that_is_new_is_shown_in_full_and_one_that_is_known_in_a_line_after_it() -> None:
+def test_a_new_check_is_shown_in_full_and_a_known_one_in_a_line_after_it() -> None:
     known = {**WRONG, "outcome": "diverges", "message": "is as declared", "divergence": KNOWN}
     near = [{"id": "other", "where": "x.yaml:1"}]
     new = {**WRONG, "check": "gradients", "where": "dx", "near": near, "under": "dx is off by 2"}
@@ -158,7 +158,7 @@ def test_a_check_that_is_new_is_shown_in_full_and_one_that_is_known_in_a_line_af
     assert said.count("worst element") == 1
 
 
-def test_it_says_what_to_type_next_so_that_a_shell_takes_it() -> None:
+def test_the_next_commands_are_valid_in_a_shell() -> None:
     said = text(cell("a'b"), results="my runs/r.jsonl")
     assert """conformance reproduce 'cpu/torch/a'"'"'b' 'my runs/r.jsonl'""" in said
     assert "conformance triage 'my runs/r.jsonl'" in said
@@ -169,7 +169,7 @@ def test_it_says_what_to_type_next_so_that_a_shell_takes_it() -> None:
     assert "reproduce" not in text(cell(), results=None)
 
 
-def test_what_a_framework_says_steers_no_terminal() -> None:
+def test_text_of_a_framework_has_no_control_characters() -> None:
     hostile = "\x1b[31mred\x07\u202etxet\x00\nsecond line" + "x" * 10**6
     said = text(cell(checks=[{**WRONG, "message": hostile}], why=hostile, crash={"stderr": hostile}))
     assert not set("\x1b\x07\u202e\x00") & set(said)
@@ -182,7 +182,7 @@ def test_a_row_of_the_table_has_the_colour_of_its_worst_outcome(outcome: str, st
     assert [each for line, each in lines.items() if line.startswith("cpu/torch ")] == [style]
 
 
-def test_without_a_terminal_a_run_of_any_size_says_ten_times_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_terminal_a_run_prints_ten_lines_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10**6))
     monkeypatch.setattr("conformance.run.progress.time.monotonic", lambda: float(next(clock)))
     written = io.StringIO()
@@ -202,9 +202,9 @@ COMMAND = [
     "conformance",
     "run",
     "-i",
-    "tests.support.faulty:Exact",
+    "tests.support.faulty_adapters:Exact",
     "-i",
-    "tests.support.faulty:DropsBias",
+    "tests.support.faulty_adapters:DropsBias",
 ]
 
 
@@ -223,7 +223,7 @@ def test_piped_a_run_is_plain_text_without_dots(tmp_path: Path, workers: str) ->
     assert "\x1b" not in done.stdout
     assert re.search(r"^2 of 2 cells, 1 red, \d+ s$", done.stdout, re.MULTILINE)
     assert "allowed error 0.0, by the line exact" in done.stdout
-    assert "conformance reproduce cpu/tests.support.faulty:DropsBias/4-3-exact" in done.stdout
+    assert "conformance reproduce cpu/tests.support.faulty_adapters:DropsBias/4-3-exact" in done.stdout
     assert "page: " in done.stdout
     assert not re.search(r"^[.F]+$", done.stdout, re.MULTILINE), "pytest's letters"
     assert "= FAILURES =" not in done.stdout, "the summary shows what failed"
@@ -254,4 +254,4 @@ def test_a_terminal_sees_a_bar_and_colour_unless_it_wants_none(tmp_path: Path, n
     assert ("\x1b[" in said) is not no_colour, said
     assert ("━" in said) is not no_colour
     assert "1 red" in said
-    assert "cpu/tests.support.faulty:DropsBias/4-3-exact" in said
+    assert "cpu/tests.support.faulty_adapters:DropsBias/4-3-exact" in said

@@ -17,7 +17,7 @@ from conformance.adapters.registry import Implementation, registered
 from conformance.checks.cell import cell_of
 from conformance.ledger import load_ledger
 from conformance.run.distributed import hooks, transfer
-from conformance.run.distributed.hooks import WithXdist
+from conformance.run.distributed.hooks import XdistHooks
 from conformance.run.distributed.machines import (
     Machines,
     address,
@@ -95,7 +95,7 @@ def machines(
         ("socket//installvia=gw0", True, "gw0"),
     ],
 )
-def test_a_gateway_says_where_it_leads(spec: str, elsewhere: bool, where: str) -> None:
+def test_a_gateway_has_the_address_of_its_machine(spec: str, elsewhere: bool, where: str) -> None:
     assert is_elsewhere(execnet.XSpec(spec)) is elsewhere
     assert address(execnet.XSpec(spec)) == where
 
@@ -107,7 +107,7 @@ def config(*tx: str) -> Any:
     )
 
 
-def test_what_is_no_gateway_is_said_in_a_line() -> None:
+def test_an_invalid_gateway_is_an_error_in_one_line() -> None:
     assert are_elsewhere(config("2*popen", "ssh=cluster1")) == (True, False)
     assert are_elsewhere(config("4*ssh=cluster1")) == (True, True)
     assert are_elsewhere(config("3*popen")) == (False, False)
@@ -126,7 +126,7 @@ def test_threads_are_shared_by_the_workers_of_a_machine() -> None:
     assert [fixed.threads(each) for each in gateways] == [5, 5, 5]
 
 
-def test_machines_of_one_name_are_told_apart() -> None:
+def test_machines_with_the_same_name_get_different_names() -> None:
     found, _ = machines({"socket=a:1": said("node"), "socket=b:1": said("node")})
     assert [each.name for each in found.elsewhere] == ["node", "node (b:1)"]
 
@@ -148,9 +148,9 @@ def test_a_machine_that_takes_no_part_is_named_with_the_reason(answer: Any, told
 HAS_ALL: Mapping[str, Any] = {"numpy": [], "absent": []}
 
 
-def test_what_a_machine_has_not_is_a_fault_where_it_was_named() -> None:
+def test_a_named_implementation_that_a_machine_lacks_is_a_fault() -> None:
     assert machines({"ssh=one": said("one"), "ssh=two": said("two")}, named=["numpy"])
-    with pytest.raises(pytest.UsageError, match=r"^absent was asked for, but is not installed on two: absent_module$"):
+    with pytest.raises(pytest.UsageError, match=r"^absent is not installed on two: absent_module$"):
         machines({"ssh=one": said("one", missing=HAS_ALL), "ssh=two": said("two")}, named=["absent"])
 
 
@@ -202,7 +202,7 @@ def test_cells_and_ledger_travel_whole_and_an_unread_module_is_read_where_it_run
     assert third.implementation.environment["SWITCH"] == "1"
 
 
-def test_another_source_is_a_fault_that_says_both() -> None:
+def test_another_source_is_a_fault_with_both_versions() -> None:
     asked = transfer.greeting([NUMPY], devices=False)
     assert "fault" not in transfer.answer(asked)
     fault = str(transfer.answer({**asked, "source": "0123456789ab"})["fault"])
@@ -210,7 +210,7 @@ def test_another_source_is_a_fault_that_says_both() -> None:
     assert "0123456789ab" in fault
 
 
-def distribution(found: Machines) -> tuple[WithXdist, list[str]]:
+def distribution(found: Machines) -> tuple[XdistHooks, list[str]]:
     """Return the hooks of a run on machines, and the lines they print."""
     told: list[str] = []
     manager = SimpleNamespace(getplugin=lambda _: SimpleNamespace(write_line=told.append))
@@ -218,7 +218,7 @@ def distribution(found: Machines) -> tuple[WithXdist, list[str]]:
     given: Any = SimpleNamespace(
         invocation_params=parameters, pluginmanager=manager, getoption=lambda *_: None, getvalue=lambda _: ["popen"]
     )
-    return WithXdist(given, found, cells=lambda: b"", words=[], expect=lambda _: None), told
+    return XdistHooks(given, found, cells=lambda: b"", arguments=[], expect=lambda _: None), told
 
 
 class Node:
@@ -247,7 +247,7 @@ def test_a_machine_that_is_not_there_is_not_reachable() -> None:
 
 
 @pytest.mark.parametrize(("others", "pending", "stopped"), [(1, True, False), (0, True, True), (0, False, False)])
-def test_who_is_left_goes_on_and_when_nobody_is_the_run_ends(
+def test_a_run_continues_on_the_remaining_machines_and_ends_without_any(
     monkeypatch: pytest.MonkeyPatch, others: int, pending: bool, stopped: bool
 ) -> None:
     monkeypatch.setattr(hooks, "is_reachable", lambda _: False)
@@ -258,7 +258,7 @@ def test_who_is_left_goes_on_and_when_nobody_is_the_run_ends(
     for each in (lost, left)[: 1 + others]:
         spread.pytest_configure_node(each)
     spread.pytest_testnodedown(lost, "Not properly terminated")
-    assert told == ["far is lost, the run goes on without it"]
+    assert told == ["far is lost; the run continues without it"]
     # What xdist starts in its place is here, and ends without a test.
     assert not is_elsewhere(lost.gateway.spec)
     here = Node(SimpleNamespace(id="gw9", spec=lost.gateway.spec))

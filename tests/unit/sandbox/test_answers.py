@@ -23,8 +23,8 @@ from conformance.sandbox.answers import (
 )
 from conformance.sandbox.execution import SPARE_ROOM, hello_of, perform, room
 from conformance.sandbox.steps import Build, Declined, Forward, Hello, Inferred, InferShapes, Output, Reply, Step
-from tests.support.faulty import Honest, NumPyAdapter, NumPyModel
-from tests.support.hostile import Dimension, Raising, nest
+from tests.support.hostile_answers import Dimension, Raising, nest
+from tests.support.numpy_adapter import Honest, NumPyAdapter, NumPyModel
 
 
 def inferred(*shape: object) -> Inferred:
@@ -55,12 +55,12 @@ def test_an_integer_of_any_class_is_a_length(four: Any) -> None:
         (2**63, "given an integer of 64 bits, expected at most 63 - at `$.shapes[0][1]`"),
         (10**5000, "given an integer of 16610 bits"),
         (b"4", "given `bytes`"),
-        (nest(), f"given what is nested more than {DEEPEST} deep"),
+        (nest(), f"given a value of more than {DEEPEST} levels"),
         (itertools.count(), f"given more than {MOST_VALUES} values, expected fewer"),
     ],
     ids=lambda each: type(each).__name__,
 )
-def test_what_is_no_length_says_what_was_given_and_what_is_expected(given: object, why: str) -> None:
+def test_an_invalid_length_has_a_message_with_value_and_expectation(given: object, why: str) -> None:
     with pytest.raises(Misfit) as caught:
         inferred(None, given)
     assert str(caught.value).startswith(why)
@@ -75,7 +75,7 @@ def test_dtypes_are_those_of_numbers_in_the_order_of_this_machine() -> None:
             output(np.zeros(2, wrong))
 
 
-def test_arrays_have_room_for_what_is_right_and_some_more() -> None:
+def test_arrays_have_more_room_than_right_answers_need() -> None:
     assert output(np.ones(8)).y.nbytes == 64
     with pytest.raises(Misfit, match=r"an array of shape \(9,\) and dtype float64, 72 bytes, which is 8 too many"):
         output(np.ones(9))
@@ -95,9 +95,9 @@ def test_text_is_legible_and_short_whatever_its_object_does() -> None:
     assert fit(Declined, {"reason": "\x00"}).reason == "\ufffd"
 
 
-def test_nothing_of_an_object_is_asked_for_its_description() -> None:
-    assert type_name(Raising()) == "tests.support.hostile.Raising"
-    assert short_text([Raising()]) == "[tests.support.hostile.Raising]"
+def test_a_description_calls_no_method_of_the_object() -> None:
+    assert type_name(Raising()) == "tests.support.hostile_answers.Raising"
+    assert short_text([Raising()]) == "[tests.support.hostile_answers.Raising]"
     assert short_text({"y": np.ones((2, 3), np.float32)}) == "{'y': an array of shape (2, 3) and dtype float32}"
     assert len(short_text([["a" * 1000] * 1000] * 1000)) < 5000
 

@@ -45,7 +45,7 @@ def there(answer: Any, *, room: int = ROOM) -> Any:
 
 
 def arrived(encoded: bytes, *, room: int = ROOM) -> Reply:
-    frame = Inbox.holding(encoded).take(longest=room + LARGEST_BODY)
+    frame = Inbox.with_bytes(encoded).take(longest=room + LARGEST_BODY)
     assert frame is not None
     return decode_reply(frame, room=room)
 
@@ -83,7 +83,7 @@ def test_non_finite_bits_survive() -> None:
 
 def question(*steps: Any) -> Any:
     """Return steps as they arrive."""
-    frame = Inbox.holding(encode_question(steps)).take()
+    frame = Inbox.with_bytes(encode_question(steps)).take()
     assert frame is not None
     return decode_question(frame)
 
@@ -163,7 +163,7 @@ def an_output(y: object) -> bytes:
     return reply("Output", {"y": y, "placement": "cpu", "strides": None})
 
 
-def test_framed_is_what_encode_does() -> None:
+def test_encode_returns_a_frame() -> None:
     y = np.arange(4.0)
     assert framed(an_output(array("float64", [4], 0)), [y.tobytes()]) == encode_reply(
         Reply(label="step", answer=output(y), seconds=0.25)
@@ -209,7 +209,7 @@ def test_receiver_builds_nothing_else(body: bytes) -> None:
         arrived(framed(body, [bytes(32)]))
 
 
-def test_one_buffer_shown_often_takes_no_more_room() -> None:
+def test_a_shared_buffer_counts_once() -> None:
     """A few hundred bytes that stand for gigabytes of arrays."""
     views = {"dx": None, "layers": [[array("float64", [4], 0), None]] * 64}
     with pytest.raises(Garbage, match="too many"):
@@ -236,18 +236,18 @@ NOISE = {
 @pytest.mark.parametrize("noise", NOISE.values(), ids=NOISE)
 def test_noise_is_garbage(noise: bytes) -> None:
     with pytest.raises(Garbage):
-        Inbox.holding(noise).take(longest=ROOM + LARGEST_BODY)
+        Inbox.with_bytes(noise).take(longest=ROOM + LARGEST_BODY)
 
 
 def test_a_body_is_not_as_long_as_all_arrays() -> None:
-    with pytest.raises(Garbage, match="bytes beside arrays"):
+    with pytest.raises(Garbage, match="bytes besides arrays"):
         arrived(framed(reply("Declined", {"reason": "a" * LARGEST_BODY})))
 
 
 @pytest.mark.parametrize("position", [0, 3, 10, HEADER.size, HEADER.size + 20, 150, -1])
 def test_bytes_slipped_into_a_message_are_noticed(position: int) -> None:
     encoded = encode_reply(Reply(label="step", answer=output(np.arange(100.0)), seconds=0.0))
-    inbox = Inbox.holding(encoded[:position] + b"noise" + encoded[position:] + encoded)
+    inbox = Inbox.with_bytes(encoded[:position] + b"noise" + encoded[position:] + encoded)
     with pytest.raises(Garbage):
         inbox.take()
 
@@ -271,7 +271,7 @@ def test_messages_come_out_in_pieces_of_any_size() -> None:
         os.close(writing)
 
 
-def test_end_of_pipe_is_told() -> None:
+def test_the_end_of_the_pipe_is_reported() -> None:
     reading, writing = os.pipe()
     os.close(writing)
     try:

@@ -76,7 +76,7 @@ def test_a_process_that_waits_for_a_cpu_or_a_disk_does_not_hang(clock: Clock) ->
     assert overrun(watched, clock, 10.0) == "hangs: gained 0.00 s of CPU time in 60 s; allow more with --hang 120"
 
 
-def test_time_in_which_the_suite_itself_did_not_run_is_not_held_against_a_process(clock: Clock) -> None:
+def test_time_in_which_the_suite_did_not_run_does_not_count(clock: Clock) -> None:
     watched = Allowance(psutil.Process(), LIMIT, fresh=True)
     assert overrun(watched, clock, 10.0) is None
     clock.wall += 3600.0
@@ -101,7 +101,7 @@ def test_cpu_time_of_a_descendant_that_ended_counts() -> None:
     assert gained - (after.user + after.system - alone.user - alone.system) > 0.4
 
 
-def test_a_process_that_is_gone_has_taken_nothing() -> None:
+def test_an_ended_process_has_no_cpu_time() -> None:
     with subprocess.Popen([sys.executable, "-I", "-S", "-c", ""]) as child:
         watched = psutil.Process(child.pid)
     assert cpu_seconds(watched) == 0.0

@@ -32,7 +32,7 @@ def of(
         "PYTHONWARNINGS",
     ],
 )
-def test_what_changes_a_framework_does_not_leak(leaking: str) -> None:
+def test_variables_that_change_a_framework_are_removed(leaking: str) -> None:
     assert of({leaking: "leaked"}).get(leaking) != "leaked"
     assert environment.removed_names({leaking: "leaked", "PATH": "/bin"}) == (leaking,)
 
@@ -40,19 +40,19 @@ def test_what_changes_a_framework_does_not_leak(leaking: str) -> None:
 @pytest.mark.parametrize(
     "kept", ["PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "TF_CPP_VMODULE"]
 )
-def test_what_describes_the_machine_stays(kept: str) -> None:
+def test_variables_that_describe_the_machine_stay(kept: str) -> None:
     assert of({kept: "stays"})[kept] == "stays"
     assert environment.removed_names({kept: "stays"}) == ()
 
 
-def test_a_home_in_which_nothing_can_be_kept_is_stood_in_for(tmp_path: Path) -> None:
+def test_a_read_only_home_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert of({"HOME": str(tmp_path)})["HOME"] == str(tmp_path)
     for unusable in ("", str(tmp_path / "none"), str(tmp_path / "file"), "/proc", "/sys"):
         assert of({"HOME": unusable})["HOME"] == of({})["HOME"] == of({})["KERAS_HOME"]
 
 
-def test_a_cache_is_a_folder_in_which_something_can_be_kept(tmp_path: Path) -> None:
+def test_a_cache_is_a_writable_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert environment.writable_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
     assert (tmp_path / "a" / "b").is_dir()
@@ -80,7 +80,7 @@ def test_the_registry_wins() -> None:
     assert own.items() <= of({"KERAS_BACKEND": "torch"}, own).items()
 
 
-def test_compiled_programs_are_kept_per_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_programs_have_a_folder_for_each_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {"jax": "0.10.2", "jaxlib": "0.10.1"}
     monkeypatch.setattr("importlib.metadata.version", versions.__getitem__)
     folder = Path(of({}, cache=tmp_path)["JAX_COMPILATION_CACHE_DIR"])

@@ -56,7 +56,7 @@ ROWS = [
     (
         "input_shape: [5]\nunits: 3\nimplementations: [keras-jax:conv2d]",
         "4:22",
-        "5-3-exact: nobody is asked it",
+        "5-3-exact: no implementation can compute it",
     ),
     (
         "input_shape: [5]\nunits: 3\nimplementations: [torch]\nenvironment: {JAX_ENABLE_X64: '1'}",
@@ -87,10 +87,10 @@ def faults_of(folder: Path, row: str) -> list[str]:
     return [str(each).removeprefix(f"{file}:") for each in inspect([str(file)]).faults]
 
 
-@pytest.mark.parametrize(("row", "place", "said"), ROWS)
-def test_what_has_no_effect_is_a_fault_with_its_place(tmp_path: Path, row: str, place: str, said: str) -> None:
+@pytest.mark.parametrize(("row", "place", "message"), ROWS)
+def test_what_has_no_effect_is_a_fault_with_its_place(tmp_path: Path, row: str, place: str, message: str) -> None:
     (fault,) = faults_of(tmp_path, row)
-    assert fault.startswith(f"{place}: {said}")
+    assert fault.startswith(f"{place}: {message}")
 
 
 @pytest.mark.parametrize("row", RIGHT)
@@ -99,7 +99,7 @@ def test_what_has_an_effect_is_none(tmp_path: Path, row: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "said"),
+    ("field", "message"),
     [
         ('input_shape: "(7, 5)"', 'not "(7, 5)": write [7, 5]'),
         ('input_shape: "7, 5"', 'not "7, 5": write [7, 5]'),
@@ -116,12 +116,12 @@ def test_what_has_an_effect_is_none(tmp_path: Path, row: str) -> None:
         ("input_shape: 7.5.1", 'not "7.5.1"'),
     ],
 )
-def test_a_value_of_another_language_is_told_with_what_to_write(tmp_path: Path, field: str, said: str) -> None:
+def test_the_fault_of_a_value_of_another_language_has_the_right_value(tmp_path: Path, field: str, message: str) -> None:
     name = field.partition(":")[0]
     others = {"input_shape": "[3]", "units": "[4, 2]" if "[true" in field else "4"}
     row = "\n".join([f"{key}: {value}" for key, value in others.items() if key != name] + [field])
     (fault,) = faults_of(tmp_path, row)
-    assert fault.endswith(said)
+    assert fault.endswith(message)
 
 
 def test_a_row_with_a_fault_hides_none_of_another_row(tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ FIELDS = st.sampled_from(
     defaults=st.dictionaries(FIELDS, VALUES, max_size=2),
 )
 @settings(max_examples=300, deadline=None)
-def test_whatever_rows_hold_the_answer_is_cases_or_faults(rows: list[dict[str, str]], defaults: dict[str, str]) -> None:
+def test_any_rows_give_cases_or_faults(rows: list[dict[str, str]], defaults: dict[str, str]) -> None:
     written = ["\n".join(f"{key}: {value}" for key, value in row.items()) or "{}" for row in rows]
     head = "defaults: {" + ", ".join(f"{key}: {value}" for key, value in defaults.items()) + "}\n"
     content = table_of(*written, head=head)
@@ -212,7 +212,7 @@ def test_whatever_rows_hold_the_answer_is_cases_or_faults(rows: list[dict[str, s
 @pytest.mark.integration
 @given(content=st.text().map(str.encode) | st.binary())
 @settings(max_examples=200, deadline=None)
-def test_whatever_a_file_holds_the_answer_is_a_fault(content: bytes) -> None:
+def test_any_other_file_gives_a_fault(content: bytes) -> None:
     assert faults_of(content)
 
 

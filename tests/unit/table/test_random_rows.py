@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from conformance.adapters.registry import select
-from conformance.checks.cell import cell_of, concerns
+from conformance.checks.cell import cell_of, has_cell
 from conformance.commands.cli import main
 from conformance.reference.lanes.draws import draws
 from conformance.results import CellRecord, CheckRecord, Run, read
@@ -56,7 +56,7 @@ def test_more_cases_begin_with_those_of_fewer_and_other_seeds_give_others() -> N
     assert random_cases(0, 3) == ()
 
 
-def test_a_case_says_which_seed_and_row_it_is_from() -> None:
+def test_a_case_has_its_seed_and_row() -> None:
     assert [(each.row, each.name) for each in random_cases(2, 3)] == [
         ("random:3:1", "random-3-1"),
         ("random:3:2", "random-3-2"),
@@ -73,9 +73,9 @@ def test_rows_cover_every_kind() -> None:
     assert {each.leading_axes for each in cases} == {0, 1, 2, 3}
     assert {each.lane for each in cases} == {"exact", "uniform"}
     assert {layer.use_bias for each in cases for layer in each.layers} == {True, False}
-    assert {each.fed_shape[-1] > 256 for each in cases} == {True, False}
+    assert {each.call_shape[-1] > 256 for each in cases} == {True, False}
     assert {max(int(layer.units or 0) for layer in each.layers) > 128 for each in cases} == {True, False}
-    assert all(len(each.fed_shape) <= MAX_RANK for each in cases)
+    assert all(len(each.call_shape) <= MAX_RANK for each in cases)
 
 
 @pytest.mark.integration
@@ -85,12 +85,12 @@ def test_every_case_can_be_drawn(seed: int) -> None:
         assert draws(case)
 
 
-def test_every_implementation_is_asked_every_case() -> None:
+def test_every_implementation_has_every_case() -> None:
     cases = random_cases(400, 1)
     assert {each.implementations for each in cases} == {("*",)}
-    assert {len(each.fed_shape) for each in cases} >= {1, 2, 3, 4, 5, 6}
+    assert {len(each.call_shape) for each in cases} >= {1, 2, 3, 4, 5, 6}
     normalised = [each for each in cases if {"softmax", "log_softmax"} & {layer.activation for layer in each.layers}]
-    assert max(len(each.fed_shape) for each in normalised) > 5
+    assert max(len(each.call_shape) for each in normalised) > 5
     float64 = {layer.activation for each in cases if each.dtype == "float64" for layer in each.layers}
     assert {"gelu", "leaky_relu", "hard_sigmoid"} & float64
 
@@ -102,7 +102,7 @@ def test_a_fault_of_a_row_is_found_as_in_a_file() -> None:
 
 
 @pytest.mark.integration
-def test_the_rows_listed_are_a_table_without_faults_that_asks_the_same(tmp_path: Path) -> None:
+def test_the_listed_rows_are_a_table_with_the_same_cases(tmp_path: Path) -> None:
     listed = CliRunner().invoke(main, ["list", "random", "--count", "60", "--seed", "5"])
     assert listed.exit_code == 0
     assert listed.output == document(60, 5)
@@ -116,7 +116,7 @@ def test_the_rows_listed_are_a_table_without_faults_that_asks_the_same(tmp_path:
     assert [each.id for each in written] == [each.id for each in drawn]
 
 
-def test_a_selection_adds_random_cases_that_are_not_asked_already(tmp_path: Path) -> None:
+def test_a_selection_adds_random_cases_that_it_does_not_have(tmp_path: Path) -> None:
     path = tmp_path / "rows.yaml"
     path.write_text(document(3, 5), encoding="utf-8")
     both = Selection(cases=(str(path),), tier="quick", random=4, random_seed=5).table()
@@ -151,8 +151,8 @@ def _environment() -> dict[str, str]:
 
 
 @pytest.mark.integration
-def test_a_run_with_random_cases_says_so_and_conforms(tmp_path: Path) -> None:
-    code, run = ran(tmp_path, "tests.support.faulty:Exact", "--random", "12", "--seed", "9")
+def test_a_run_with_random_cases_records_them_and_conforms(tmp_path: Path) -> None:
+    code, run = ran(tmp_path, "tests.support.faulty_adapters:Exact", "--random", "12", "--seed", "9")
     assert code == 0
     assert run.header.selection.random == {"count": 12, "seed": 9}
     rows = [each.row for each in run.cells]
@@ -160,11 +160,11 @@ def test_a_run_with_random_cases_says_so_and_conforms(tmp_path: Path) -> None:
     assert rows[-1] == "random:9:12"
 
 
-def held(implementation: str, count: int, seed: int) -> dict[str, CellRecord]:
+def records_of(implementation: str, count: int, seed: int) -> dict[str, CellRecord]:
     """Return the record of each random case that an implementation is asked, in this process."""
     (chosen,) = select([implementation])
     runner = Runner(processes=ProcessOptions(in_process=True))
-    cases = [each for each in random_cases(count, seed) if concerns(each, chosen)]
+    cases = [each for each in random_cases(count, seed) if has_cell(each, chosen)]
     records = {each.id: runner.run(cell_of(each, chosen, "cpu")) for each in cases}
     runner.close()
     return records
@@ -172,7 +172,7 @@ def held(implementation: str, count: int, seed: int) -> dict[str, CellRecord]:
 
 @pytest.mark.integration
 def test_an_exact_layer_conforms_on_random_cases() -> None:
-    records = held("tests.support.faulty:Exact", 40, 11)
+    records = records_of("tests.support.faulty_adapters:Exact", 40, 11)
     assert collections.Counter(each.outcome for each in records.values()) == {"conforms": 40}
     assert sum(map(soak.elements, records.values())) > 100_000
 
@@ -180,7 +180,9 @@ def test_an_exact_layer_conforms_on_random_cases() -> None:
 @pytest.mark.integration
 @pytest.mark.parametrize("fault", ["DropsBias", "WrongCount"])
 def test_a_planted_fault_is_caught_by_random_cases(fault: str) -> None:
-    outcomes = collections.Counter(each.outcome for each in held(f"tests.support.faulty:{fault}", 10, 11).values())
+    outcomes = collections.Counter(
+        each.outcome for each in records_of(f"tests.support.faulty_adapters:{fault}", 10, 11).values()
+    )
     assert outcomes["violates"] >= 5
 
 
@@ -223,7 +225,7 @@ def test_elements_are_those_of_one_output_a_draw(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "enough", "of_each", "said"),
+    ("changed", "enough", "of_each", "problems_found"),
     [
         ({}, 90, 90, []),
         ({}, 91, 0, ["90 output elements were compared, fewer than 91"]),
@@ -233,9 +235,9 @@ def test_elements_are_those_of_one_output_a_draw(tmp_path: Path) -> None:
     ],
 )
 def test_a_soak_fails_where_it_shows_nothing(
-    tmp_path: Path, changed: dict[str, Any], enough: int, of_each: int, said: list[str]
+    tmp_path: Path, changed: dict[str, Any], enough: int, of_each: int, problems_found: list[str]
 ) -> None:
-    assert list(soak.problems([results(tmp_path, **changed)], enough, of_each)) == said
+    assert list(soak.problems([results(tmp_path, **changed)], enough, of_each)) == problems_found
 
 
 def test_a_soak_counts_the_elements_of_all_its_runs(tmp_path: Path) -> None:

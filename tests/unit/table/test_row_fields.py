@@ -7,25 +7,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from conformance.adapters.protocol import Array, Shape, Stack
 from conformance.adapters.registry import Implementation, Participation, select
-from conformance.checks.cell import cell_of, checks_asked, concerns
+from conformance.checks.cell import cell_of, check_names, has_cell
 from conformance.run.cell_runner import Runner
 from conformance.run.implementation_process import ProcessOptions
 from conformance.run.selection import Selection
-from conformance.sandbox.layouts import arrange
 from conformance.table.case import Case, Layer
 from conformance.table.coverage import FACTORS, coverage, document
 from conformance.table.loader import default_cases, load
-from tests.support.faulty import Honest, NumPyAdapter
+from tests.support.numpy_adapter import Honest, NumPyAdapter
 
 ROW = Case(input_shape=(4,), layers=(Layer(units=3),))
 SWITCHED = Case(input_shape=(4,), layers=(Layer(units=3),), environment=(("TF_ENABLE_ONEDNN_OPTS", "0"),))
 HUGE = Case(input_shape=(10**6,), layers=(Layer(units=10**6),), lane="shapes")
-ABSTRACT = Implementation(name="numpy:abstract", adapter="tests.support.faulty:Exact", packages=(), shapes_only=True)
+ABSTRACT = Implementation(
+    name="numpy:abstract", adapter="tests.support.faulty_adapters:Exact", packages=(), shapes_only=True
+)
 
 
 class _LosesBiasWhenSwitched(Honest):
@@ -66,26 +66,26 @@ def test_switches_are_part_of_the_question_and_of_the_id() -> None:
 
 
 @pytest.mark.parametrize("need", ["cuda", "mps"])
-def test_a_row_about_another_device_is_not_run_here_and_says_so(need: str) -> None:
-    (implementation,) = select(["tests.support.faulty:Exact"])
+def test_a_row_about_another_device_is_not_run_here_with_the_reason(need: str) -> None:
+    (implementation,) = select(["tests.support.faulty_adapters:Exact"])
     runner = Runner(processes=ProcessOptions(in_process=True))
     record = runner.run(cell_of(Case(input_shape=(4,), layers=(Layer(units=3),), needs=need), implementation, "cpu"))
     assert record.outcome == "not_run"
     assert need in record.reason
 
 
-def test_shapes_are_asked_of_layers_that_no_memory_holds() -> None:
-    assert outcomes("tests.support.faulty:Exact", HUGE, in_process=True) == ["conforms"]
-    assert checks_asked(HUGE) == ("output_shape", "parameters")
+def test_the_lane_shapes_has_layers_too_large_for_memory() -> None:
+    assert outcomes("tests.support.faulty_adapters:Exact", HUGE, in_process=True) == ["conforms"]
+    assert check_names(HUGE) == ("output_shape", "parameters")
 
 
-def test_a_batch_that_is_not_kept_is_seen_by_shapes_alone() -> None:
+def test_a_layer_that_drops_the_batch_violates_on_shapes() -> None:
     assert outcomes("tests.unit.table.test_row_fields:BatchIsOne", HUGE, in_process=True) == ["violates"]
 
 
-def test_an_implementation_without_values_is_asked_shapes_alone() -> None:
-    assert concerns(HUGE, ABSTRACT)
-    assert not concerns(ROW, ABSTRACT)
+def test_an_implementation_without_values_has_cells_of_shapes_only() -> None:
+    assert has_cell(HUGE, ABSTRACT)
+    assert not has_cell(ROW, ABSTRACT)
 
 
 def test_a_tier_has_the_implementations_of_the_tiers_before_it() -> None:
@@ -94,19 +94,19 @@ def test_a_tier_has_the_implementations_of_the_tiers_before_it() -> None:
     assert {"torch", "keras-jax", "flax-nnx", "tensorflow-v1"} <= full < nightly
 
 
-def test_what_is_slow_is_asked_the_rows_of_the_nightly_tier_by_name_alone() -> None:
-    exact, nightly = "tests.support.faulty:Exact", Participation(tier="nightly")
+def test_a_slow_implementation_runs_nightly_rows_only_if_named() -> None:
+    exact, nightly = "tests.support.faulty_adapters:Exact", Participation(tier="nightly")
     slow = Implementation(name="slow", adapter=exact, packages=(), participation=replace(nightly, rows="full"))
     quick = Implementation(name="quick", adapter=exact, packages=(), participation=nightly)
     rows = [replace(ROW, tier=each, batch=number) for number, each in enumerate(("quick", "full", "nightly"), start=1)]
     devices = {"slow": ("cpu",), "quick": ("cpu",)}
 
-    def asked(**selected: Any) -> dict[str, list[str]]:
+    def tiers_of(**selected: Any) -> dict[str, list[str]]:
         cells = Selection(tier="nightly", **selected).cells(rows, (slow, quick), devices)
         return {name: [each.case.tier for each in cells if each.implementation.name == name] for name in devices}
 
-    assert asked() == {"slow": ["quick", "full"], "quick": ["quick", "full", "nightly"]}
-    assert asked(implementations=("slow", "quick"))["slow"] == ["quick", "full", "nightly"]
+    assert tiers_of() == {"slow": ["quick", "full"], "quick": ["quick", "full", "nightly"]}
+    assert tiers_of(implementations=("slow", "quick"))["slow"] == ["quick", "full", "nightly"]
 
 
 def test_coverage_counts_pairs_and_names_those_that_are_missing() -> None:
@@ -124,11 +124,3 @@ def test_every_value_of_every_factor_is_in_the_table() -> None:
     covered = coverage(load([default_cases()]).cases).covered
     found = {value for pair in covered for value in pair}
     assert {(factor, value) for factor, (values, _) in FACTORS.items() for value in values} == found
-
-
-def test_a_broadcast_input_may_be_empty_and_may_hold_nan() -> None:
-    assert arrange(np.ones((0, 3), "float32"), "broadcast").shape == (0, 3)
-    repeated = np.array([[1.0, np.nan], [1.0, np.nan]], "float32")
-    assert arrange(repeated, "broadcast").strides[0] == 0
-    with pytest.raises(ValueError, match="equal along its first axis"):
-        arrange(np.array([[1.0, np.nan], [1.0, 2.0]], "float32"), "broadcast")

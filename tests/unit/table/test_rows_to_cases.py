@@ -83,7 +83,7 @@ def test_another_activation_gets_an_exact_twin() -> None:
     assert [case.twin for case in cases_of("input_shape: [3]\nunits: 4\nactivation: relu")] == [False, False]
 
 
-def test_a_twin_gives_way_to_a_row_that_asks_the_same_wherever_it_stands() -> None:
+def test_a_twin_is_dropped_if_any_row_has_the_same_question() -> None:
     softmax, linear = "input_shape: [3]\nunits: 4\nactivation: softmax", "input_shape: [3]\nunits: 4"
     assert ids(cases_of(softmax, linear)) == ["3-4-softmax-uniform", "3-4-exact", "3-4-uniform"]
     assert ids(cases_of(linear, softmax)) == ["3-4-exact", "3-4-uniform", "3-4-softmax-uniform"]
@@ -96,7 +96,7 @@ def test_of_two_twins_the_first_stays() -> None:
     assert cases[0].row == "t.yaml:3"
 
 
-def test_a_row_that_expects_an_error_is_one_case_and_may_hold_what_the_rule_forbids() -> None:
+def test_a_row_that_expects_an_error_is_one_case_and_may_have_what_the_rule_forbids() -> None:
     rows = [
         "input_shape: [5]\nunits: -1",
         "input_shape: [5]\nunits: 2.5",
@@ -123,9 +123,9 @@ def test_a_row_that_expects_an_error_is_one_case_and_may_hold_what_the_rule_forb
     assert [case.layers[0].units for case in cases[:5]] == [-1, 2.5, True, "four", None]
 
 
-def test_an_unknown_axis_is_fed_as_the_row_says() -> None:
+def test_an_unknown_axis_has_the_length_of_feed_shape() -> None:
     row = "input_shape: [null, 5]\nunits: 3\nfeed_shape: [2, 7, 5]\nexpect: {output_shape: [null, null, 3]}"
-    assert cases_of(row)[0].fed_shape == (2, 7, 5)
+    assert cases_of(row)[0].call_shape == (2, 7, 5)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_an_unknown_axis_is_fed_as_the_row_says() -> None:
         ("input_shape: [5]\nbatch: null\nfeed_shape: [2, 4]", None, 0),
     ],
 )
-def test_what_is_fed_says_nothing_of_what_is_built(fields: str, batch: object, axes: int) -> None:
+def test_feed_shape_does_not_change_what_is_built(fields: str, batch: object, axes: int) -> None:
     (case,) = cases_of(f"{fields}\nunits: 3\nexpect: {{error: true}}")
     assert (case.batch, case.leading_axes) == (batch, axes)
 
@@ -148,7 +148,7 @@ def test_each_expands_to_the_product_of_its_lists() -> None:
     assert ids(cases_of(row)) == ["3-4-exact", "3-4-float64-exact", "3-5-exact", "3-5-float64-exact"]
 
 
-def test_each_overrides_defaults_and_may_hold_lists() -> None:
+def test_each_overrides_defaults_and_may_have_lists() -> None:
     row = "each:\n  input_shape: [[3], [3, 2]]\n  units: [4, [4, 5]]"
     head = "defaults: {units: 9, values: exact, tier: quick}\n"
     cases = cases_of(row, head=head)
@@ -177,6 +177,6 @@ def test_data_make_a_literal_case_with_arrays_by_layer() -> None:
     assert case.id != other.id
 
 
-def test_an_input_of_integers_is_asked_exactly_alone() -> None:
+def test_an_input_of_integers_has_the_lane_exact_only() -> None:
     assert ids(cases_of("input_shape: [3]\nunits: 4\ninput_dtype: int8")) == ["3-4-fromint8-exact"]
     assert [each.lane for each in cases_of("input_shape: [3]\nunits: 4\ninput_dtype: float64")] == ["exact", "uniform"]

@@ -1,8 +1,7 @@
 """
-An honest adapter that misbehaves where it is asked to, for whole runs: the number of units names the misdeed.
+An adapter for whole runs that misbehaves in some rows: the number of units selects the misdeed.
 
-What `tests.support.misbehaving` does to one question, a row does here to one cell, with honest rows before and after
-it.
+The misdeeds are those of `tests.support.misbehaving_adapter`. Rows before and after are answered right.
 """
 
 from __future__ import annotations
@@ -18,8 +17,7 @@ from typing import Final
 import numpy as np
 
 from conformance.adapters.protocol import Stack
-from tests.support.faulty import Honest, NumPyAdapter
-from tests.support.misbehaving import (
+from tests.support.misbehaving_adapter import (
     MIB,
     abort,
     segfault,
@@ -29,6 +27,7 @@ from tests.support.misbehaving import (
     spin_in_regex,
     vanish,
 )
+from tests.support.numpy_adapter import Honest, NumPyAdapter
 
 kept: list[object] = []
 

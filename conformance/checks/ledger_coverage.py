@@ -1,8 +1,8 @@
 """
-What each behaviour of the ledger covers in a table: how many cells, and how wide its bounds are beside the answers.
+The coverage of the ledger: the cells of a table that each behaviour covers, and the width of its bounds.
 
-Every cell there could be is looked at, whether or not it can run here: the question is whether an entry could ever be
-seen, and whether two of them contradict each other on some cell.
+All cells of the table and the registry count, whether or not they can run on this machine. An entry that covers no cell
+is a fault, and so are two entries that contradict each other on a cell.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from conformance.adapters.registry import Implementation, registered
-from conformance.checks.cell import cell_of, concerns
+from conformance.checks.cell import cell_of, has_cell
 from conformance.checks.composition import question_without_references
 from conformance.checks.expectations import Declared
 from conformance.checks.question import GradientProbe, OutputProbe
@@ -25,37 +25,36 @@ from conformance.checks.references import question
 from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import of_implementation
 from conformance.ledger.expectation import Conflict, Covering, check_agreement, width
-from conformance.ledger.step import AskedStep, Surroundings, asked_steps
+from conformance.ledger.step import ModelStep, Surroundings, model_steps
 from conformance.reference.deviation import NO_DEVIATION
 from conformance.reference.draw import Draw, Plan
 from conformance.reference.lanes.draws import NoDraw
 from conformance.table.case import Case
 from conformance.table.yaml_document import Fault
 
-#: Cells of a behaviour of which the width is computed, and the most elements one of them may have.
+#: Cells of a behaviour for which the width is computed.
 SAMPLED: Final = 3
+#: The most elements of such a cell.
 _SMALL: Final = 2**14
 #: Lanes whose numbers are rounded.
 _ROUNDED: Final = ("uniform", "wide", "cancelling")
-#: Lanes whose numbers a predicate may ask about: not all are finite.
+#: Lanes with numbers that are not finite, on which a predicate can depend.
 _WITH_NUMBERS: Final = ("special", "literal")
 
 
 @dataclass(kw_only=True)
-class Scope:
-    """
-    One behaviour, and the cells of a table it covers on the CPU, each a case and an implementation.
-
-    `conflicts` maps what another behaviour contradicts to the first cell on which it does.
-    """
+class Coverage:
+    """The cells of a table that a behaviour covers on the CPU."""
 
     behaviour: Behaviour
+    #: A case and an implementation each.
     cells: list[tuple[Case, Implementation]] = field(default_factory=list)
+    #: A contradiction to another behaviour -> the first cell on which it occurs.
     conflicts: dict[str, str] = field(default_factory=dict)
 
     @property
     def width(self) -> float | None:
-        """The median over some of the cells of what is allowed over the answer, None where no bound is changed."""
+        """The median of the widths of some cells, None if the behaviour changes no bound."""
         if self.behaviour.instead.deviation == NO_DEVIATION:
             return None
         computing = [each for each in self.cells if not each[0].expect.error and each[0].lane != "shapes"]
@@ -68,44 +67,44 @@ class Scope:
 
     def __str__(self) -> str:
         width = self.width
-        said = "" if width is None else f", width {width:.2g}"
+        suffix = "" if width is None else f", width {width:.2g}"
         count = len(self.cells)
-        return f"{self.behaviour.where}: {self.behaviour.id}: {count} cell{'' if count == 1 else 's'}{said}"
+        return f"{self.behaviour.where}: {self.behaviour.id}: {count} cell{'' if count == 1 else 's'}{suffix}"
 
 
-def scopes_of(behaviours: Sequence[Behaviour], cases: Sequence[Case]) -> list[Scope]:
-    """Return the scope of each behaviour in a table."""
-    scopes = {each.id: Scope(behaviour=each) for each in behaviours}
-    known = [(each, of_implementation(behaviours, each.name)) for each in registered().values()]
+def coverages_of(behaviours: Sequence[Behaviour], cases: Sequence[Case]) -> list[Coverage]:
+    """Return the coverage of each behaviour in a table."""
+    coverages = {each.id: Coverage(behaviour=each) for each in behaviours}
+    implementations = [(each, of_implementation(behaviours, each.name)) for each in registered().values()]
     for case in cases:
         name, steps = case.id, _steps(case)
-        # What a step has is the same for all implementations, and is looked at once.
-        reached = {each.id: [(step, each.reaches(step, name)) for step in steps] for each in behaviours}
-        reached = {each: [pair for pair in pairs if pair[1]] for each, pairs in reached.items()}
-        for implementation, own in known:
-            near = [each for each in own if reached[each.id]]
-            if not near or not concerns(case, implementation):
+        # The facts about a step are the same for all implementations.
+        matching = {each.id: [(step, each.matching_layers(step, name)) for step in steps] for each in behaviours}
+        matching = {each: [pair for pair in pairs if pair[1]] for each, pairs in matching.items()}
+        for implementation, own in implementations:
+            near = [each for each in own if matching[each.id]]
+            if not near or not has_cell(case, implementation):
                 continue
             environment = cell_of(case, implementation, "cpu").implementation.environment
-            around = Surroundings(device="cpu", environment=environment)
-            covering = [each for each in near if each.when.suits(around)]
+            surroundings = Surroundings(device="cpu", environment=environment)
+            covering = [each for each in near if each.when.matches_surroundings(surroundings)]
             for each in covering:
-                scopes[each.id].cells.append((case, implementation))
-            for conflict in _conflicts(covering, reached):
+                coverages[each.id].cells.append((case, implementation))
+            for conflict in _conflicts(covering, matching):
                 at = f"{implementation.name}/{name}"
-                scopes[conflict.names[-1]].conflicts.setdefault(str(conflict), at)
-    return list(scopes.values())
+                coverages[conflict.names[-1]].conflicts.setdefault(str(conflict), at)
+    return list(coverages.values())
 
 
 def _conflicts(
-    covering: Sequence[Behaviour], reached: Mapping[str, Sequence[tuple[AskedStep, frozenset[int]]]]
+    covering: Sequence[Behaviour], matching: Mapping[str, Sequence[tuple[ModelStep, frozenset[int]]]]
 ) -> Iterator[Conflict]:
     """Yield each contradiction among behaviours that always hold, on a step that several of them cover."""
     together: dict[str, list[Covering]] = {}
     stacks = {}
     for each in covering:
-        for step, reach in reached[each.id] if each.sometimes is None else ():
-            together.setdefault(step.label, []).append((each, reach))
+        for step, layers in matching[each.id] if each.sometimes is None else ():
+            together.setdefault(step.label, []).append((each, layers))
             stacks[step.label] = step.stack
     for label, several in together.items():
         if len(several) > 1:
@@ -115,20 +114,20 @@ def _conflicts(
                 yield conflict
 
 
-def _steps(case: Case) -> tuple[AskedStep, ...]:
-    """Return the steps of a case that differ in what a predicate sees; none where the case has no draw."""
+def _steps(case: Case) -> tuple[ModelStep, ...]:
+    """Return the steps of a case that differ in their facts, none if the case has no draw."""
     try:
         has_draw_of_its_own = case.expect.error or case.lane in _WITH_NUMBERS or case.lane == "shapes"
         drawn = None if has_draw_of_its_own else _blank(case)
         steps = question_without_references(case, "cpu", drawn=drawn).steps
     except NoDraw:
         return ()
-    distinct = {(each.call, id(each.stack), id(each.x), each.layout): each for each in asked_steps(steps)}
+    distinct = {(each.call, id(each.stack), id(each.x), each.layout): each for each in model_steps(steps)}
     return tuple(distinct.values())
 
 
 def _blank(case: Case) -> tuple[Draw, ...]:
-    """Return draws of a case whose numbers are all zero: what a predicate sees of most steps, for nothing."""
+    """Return draws of a case with zeros only. They are cheap, and no predicate depends on finite numbers."""
     plan = Plan.of(case, 0)
     dtype = plan.format.dtype
     shapes = zip(plan.features, plan.units, strict=True)
@@ -145,30 +144,32 @@ def _blank(case: Case) -> tuple[Draw, ...]:
 
 
 def _elements(case: Case) -> int:
-    widths = [*case.fed_shape[-1:], *(layer.units for layer in case.layers if isinstance(layer.units, int))]
-    positions = math.prod(case.fed_shape[:-1])
+    widths = [*case.call_shape[-1:], *(layer.units for layer in case.layers if isinstance(layer.units, int))]
+    positions = math.prod(case.call_shape[:-1])
     sizes = [positions * width for width in widths] + [one * other for one, other in itertools.pairwise(widths)]
     return max(sizes, default=0)
 
 
 def _widths(behaviour: Behaviour, case: Case, implementation: Implementation) -> Iterator[float]:
-    """Yield how wide the bounds are of each step of a cell that a behaviour covers and has bounds for."""
+    """Yield the width of each step of a cell that a behaviour covers and that has bounds."""
     try:
-        asked = question(case, "cpu")
+        own_question = question(case, "cpu")
     except (NoDraw, NotImplementedError):
         return
-    steps = {each.label: each for each in asked_steps(asked.steps)}
-    around = Surroundings(device="cpu", environment=cell_of(case, implementation, "cpu").implementation.environment)
-    declared = Declared(case, asked, steps, around, [behaviour])
-    for probe in (*asked.of(OutputProbe), *asked.of(GradientProbe)):
+    steps = {each.label: each for each in model_steps(own_question.steps)}
+    surroundings = Surroundings(
+        device="cpu", environment=cell_of(case, implementation, "cpu").implementation.environment
+    )
+    declared = Declared(case, own_question, steps, surroundings, [behaviour])
+    for probe in (*own_question.of(OutputProbe), *own_question.of(GradientProbe)):
         found = declared.of(probe.label)
         if found.behaviours and found.reference is not None and not probe.after_new_weights:
             yield width(found.reference, steps[probe.label].call)
 
 
-def faults_of_scope(scopes: Sequence[Scope]) -> Iterator[Fault]:
-    """Yield a fault for every behaviour that no cell can show, and for every one that contradicts another."""
-    for each in scopes:
+def coverage_faults(coverages: Sequence[Coverage]) -> Iterator[Fault]:
+    """Yield a fault for each behaviour that covers no cell, and for each contradiction."""
+    for each in coverages:
         where = (each.behaviour.file, each.behaviour.line, each.behaviour.column)
         if not each.cells:
             yield Fault(*where, f"{each.behaviour.id}: no cell of the table and the registry has a step it covers")

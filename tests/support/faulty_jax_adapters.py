@@ -1,4 +1,8 @@
-"""Adapters of JAX libraries with one fault each: `-i tests.support.faulty_jax:CompilesItsWeightsIn` runs one."""
+"""
+Adapters of JAX libraries with one fault each.
+
+`-i tests.support.faulty_jax_adapters:CompilesItsWeightsIn` runs one.
+"""
 
 from __future__ import annotations
 

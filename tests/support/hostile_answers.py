@@ -1,29 +1,19 @@
-"""
-One adapter with hundreds of answers that none should give: the shape of a row's kernel says which.
-
-Everything but the one method a misdeed replaces is honest. `MISDEEDS` end as a violation of their own cell, `ENDINGS`
-take the process with them, and `HARMLESS` answers are odd and right.
-"""
+"""Answers that no method of an adapter may give, by the method and by name."""
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import os
-import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, NoReturn
 
 import ml_dtypes
 import numpy as np
 
-from conformance.adapters.protocol import Gradients, Parameter, Stack, Unsupported
-from conformance.sandbox.frame import HEADER, MAGIC, TRAILER
-from tests.support.faulty import Honest, NumPyAdapter, NumPyModel
+from conformance.adapters.protocol import Gradients, Parameter
 
 #: What a misdeed makes of the right answer.
 Misdeed = Callable[[Any], Any]
@@ -249,27 +239,7 @@ SPECIFIC: Final[dict[str, dict[str, Misdeed]]] = {
 }
 
 
-class _NoTextError(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError("no text of me")
-
-
-class _OtherTextError(Exception):
-    def __str__(self) -> str:
-        return 4  # type: ignore[return-value]
-
-
-class _LyingMeta(type):
-    @property
-    def __name__(cls) -> str:  # type: ignore[override]
-        raise RuntimeError("no name of me")
-
-
-class _NamelessError(Exception, metaclass=_LyingMeta):
-    pass
-
-
-class _Text(str):
+class Text(str):
     """Text that is not what it says."""
 
     __slots__ = ()
@@ -284,217 +254,3 @@ class _Text(str):
         return True
 
     __hash__ = str.__hash__
-
-
-def caused(count: int) -> Exception:
-    """Return an error with a long chain of causes."""
-    last = ValueError("the last")
-    for _ in range(count):
-        error = ValueError("one more")
-        error.__cause__, last = last, error
-    return last
-
-
-def in_a_circle() -> Exception:
-    one, other = ValueError("one"), ValueError("other")
-    one.__cause__, other.__cause__ = other, one
-    return one
-
-
-def grouped() -> Exception:
-    """Return groups of errors in one another, deeper than a stack."""
-    error: Exception = ValueError("inside")
-    for _ in range(2000):
-        error = ExceptionGroup("group", [error])
-    return error
-
-
-def spelled() -> Exception:
-    error = SyntaxError("wrong")
-    error.text, error.lineno, error.filename, error.offset = "\ud800" * 10**5, 10**9, "\x1b", -(10**9)
-    return error
-
-
-def descend(right: object) -> object:
-    return descend(right)
-
-
-def raising(make: Callable[[], BaseException]) -> Misdeed:
-    """Return what raises in place of an answer."""
-
-    def raises(right: object) -> NoReturn:
-        raise make()
-
-    return raises
-
-
-RAISED: Final[dict[str, Misdeed]] = {
-    "half a surrogate pair": raising(lambda: ValueError("\ud800\x00\x1b[31m")),
-    "a long message": raising(lambda: ValueError("long " * 10**6)),
-    "no text": raising(_NoTextError),
-    "another thing than text": raising(_OtherTextError),
-    "text of a class of its own": raising(lambda: ValueError(_Text("\ud800 own"))),
-    "no name": raising(_NamelessError),
-    "many causes": raising(lambda: caused(5000)),
-    "causes in a circle": raising(in_a_circle),
-    "groups": raising(grouped),
-    "syntax": raising(spelled),
-    "recursion": descend,
-    "memory": raising(lambda: MemoryError("\ud800")),
-    "stop": raising(StopIteration),
-    "declined without leave": raising(lambda: Unsupported("\ud800 not " + "so " * 10**6)),
-    "notes": raising(lambda: _with_note(ValueError("noted"))),
-}
-
-
-def _with_note(error: Exception) -> Exception:
-    error.__notes__ = cast(Any, [Raising(), "\ud800"])
-    return error
-
-
-MISDEEDS: Final[dict[str, tuple[str, Misdeed]]] = {
-    **{f"{name} of {each}": (each, misdeed) for each in METHODS for name, misdeed in ANYTHING.items()},
-    **{f"{each}: {name}": (each, misdeed) for each, some in SPECIFIC.items() for name, misdeed in some.items()},
-    **{f"raised: {name}": ("forward", misdeed) for name, misdeed in RAISED.items()},
-    "built: none": ("build", lambda right: None),
-    "built: text": ("build", lambda right: "model"),
-    "built: raising": ("build", lambda right: Raising()),
-    "set weights: raised": ("set_weights", raising(lambda: ValueError("\ud800"))),
-}
-for name in HAVE_NONE:
-    del MISDEEDS[name]
-
-
-def into_every_pipe(noise: bytes) -> Misdeed:
-    def write(right: object) -> None:
-        for descriptor in range(3, 4096):
-            try:
-                os.write(descriptor, noise)
-            except OSError:
-                continue
-        time.sleep(1000)
-
-    return write
-
-
-def close_all(right: Any) -> Any:
-    os.closerange(0, 4096)
-    return right
-
-
-def a_pickle() -> bytes:
-    import pickle
-
-    body = pickle.dumps(Executed())
-    total = HEADER.size + len(body) + len(TRAILER)
-    return HEADER.pack(MAGIC, total, 0, len(body)) + body + TRAILER
-
-
-def hold(right: object) -> None:
-    """Take memory without end."""
-    kept = []
-    while True:
-        kept.append(np.ones(2**20))
-
-
-#: Misdeed -> how its cell ends.
-ENDINGS: Final[dict[str, tuple[str, Misdeed]]] = {
-    "exit": ("crashed", raising(lambda: SystemExit(0))),
-    "interrupt": ("crashed", raising(KeyboardInterrupt)),
-    "no exception": ("crashed", raising(lambda: BaseException("\ud800"))),
-    "vanish": ("crashed", lambda right: os._exit(0)),
-    "kill": ("crashed", lambda right: os.kill(os.getpid(), signal.SIGKILL)),
-    "fault": ("crashed", lambda right: ctypes.string_at(0)),
-    "close all": ("crashed", close_all),
-    "noise": ("crashed", into_every_pipe(b"\x1b[31m noise")),
-    "a pickle": ("crashed", into_every_pipe(a_pickle())),
-    "memory": ("crashed", hold),
-    "spin": ("timed_out", lambda right: all(each == 0 for each in iter(int, 1))),
-}
-
-#: Method -> answers that are unusual and right.
-HARMLESS: Final[dict[str, tuple[str, Misdeed]]] = {
-    "NumPy's integers": ("infer", each_dimension(np.int64)),
-    "integers by name": ("infer", each_dimension(Dimension)),
-    "lists": ("infer", lambda right: [list(shape) for shape in right]),
-    "a generator": ("infer", lambda right: (iter(shape) for shape in right)),
-    "parameters from a generator": ("parameters", lambda right: iter(right)),
-    "NumPy's integers in parameters": ("parameters", lambda right: [_in_numpy(each) for each in right]),
-    "a name with half a surrogate pair": ("parameters", each_field(reported="\ud800\x1b")),
-    "text of a class of its own": ("placement", _Text),
-    "a count of NumPy's": ("count", lambda right: None),
-    "lists of layers": ("gradients", lambda right: replace(right, layers=[list(each) for each in right.layers])),
-    "a transposed output": ("forward", lambda y: np.asfortranarray(y)),
-    "prints": ("forward", lambda y: (os.write(1, b"\x1b[31m\xff" * 99), os.write(2, b"\x00" * 99), y)[-1]),
-}
-
-
-def _in_numpy(parameter: Parameter) -> Parameter:
-    changed: Any = {"shape": tuple(map(np.int32, parameter.shape)), "layer": np.int8(parameter.layer)}
-    return replace(parameter, **changed | {"trainable": np.True_})
-
-
-#: All there are, in the order of their rows, those that end the process last.
-ALL: Final = {**HARMLESS, **MISDEEDS, **{name: ("forward", misdeed) for name, (_, misdeed) in ENDINGS.items()}}
-_ACROSS: Final = 32
-
-
-def rows() -> Iterator[tuple[str, int, int]]:
-    """Yield each misdeed with the number of features and of units that name it."""
-    for index, name in enumerate(ALL):
-        yield name, 2 + index // _ACROSS, 2 + index % _ACROSS
-
-
-_BY_SHAPE: Final = {(features, units): ALL[name] for name, features, units in rows()}
-
-
-class _Model(NumPyModel):
-    def __init__(self, stack: Stack) -> None:
-        super().__init__(stack, Honest())
-        units: Any = stack.layers[0].units
-        self._method, self._misdeed = _BY_SHAPE.get((stack.input_shape[-1], units), ("", None))  # type: ignore[arg-type]
-
-    def done(self, method: str, right: Any) -> Any:
-        return self._misdeed(right) if method == self._method and self._misdeed is not None else right
-
-    def infer_output_shapes(self, batch: int | None) -> Any:
-        return self.done("infer", super().infer_output_shapes(batch))
-
-    def parameters(self) -> Any:
-        return self.done("parameters", super().parameters())
-
-    def parameter_count(self) -> Any:
-        return self.done("count", None)
-
-    def forward(self, x: Any) -> Any:
-        return self.done("forward", super().forward(x))
-
-    def gradients(self, x: Any, dy: Any) -> Any:
-        return self.done("gradients", super().gradients(x, dy))
-
-    def set_weights(self, stack: Stack) -> None:
-        super().set_weights(stack)
-        self.done("set_weights", None)
-
-    def placement(self) -> Any:
-        return self.done("placement", "cpu")
-
-    def handed_strides(self) -> Any:
-        return self.done("strides", None)
-
-
-class Hostile(NumPyAdapter):
-    """The adapter; what it says of itself steers a terminal, and is no JSON."""
-
-    def __init__(self) -> None:
-        super().__init__(Honest())
-
-    def versions(self) -> Any:
-        return {"numpy": _Text("2\ud800"), "\x1b": "\x00"}
-
-    def settings(self) -> Any:
-        return {"\ud800": "\x1b[2J", "threads": np.int64(1), "nan": float("nan"), "list": (1, {"a": None})}
-
-    def build(self, stack: Stack, *, device: str) -> Any:
-        model = _Model(stack)
-        return model.done("build", model)

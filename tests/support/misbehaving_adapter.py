@@ -97,7 +97,7 @@ def hog() -> None:
         time.sleep(0.001)
 
 
-def keep_200_mib() -> None:
+def allocate_200_mib() -> None:
     kept.append(np.ones(200 * MIB // 8))
 
 

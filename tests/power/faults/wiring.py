@@ -1,4 +1,4 @@
-"""Faults of structure: which weight meets which feature, which axis is contracted, where the bias goes."""
+"""Faults of wiring: which weight meets which feature, and which axis is contracted."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from conformance.adapters.protocol import Array, Shape, Stack
+from conformance.adapters.protocol import Array, Stack
 from tests.power.faults.base import Planted, planted
-from tests.support.faulty import times
+from tests.support.numpy_adapter import times
 
 
 @planted("wiring")
@@ -105,7 +105,7 @@ class SymmetricKernel(Planted):
 
 @planted("wiring")
 class ResidualWhereSquare(Planted):
-    """Where features and units are as many, the input is added to the output."""
+    """Where features and units are equal in number, the input is added to the output."""
 
     def product(self, x: Array, kernel: Array) -> Array:
         y = times(x, kernel)
@@ -127,7 +127,7 @@ class SharesEqualKernels(Planted):
 
 @planted("wiring")
 class SharesEqualBiases(Planted):
-    """Layers of as many units share the bias of the first of them."""
+    """Layers with the same number of units share the bias of the first of them."""
 
     def used(self, stack: Stack) -> Stack:
         first: dict[tuple[int, ...], Array] = {}
@@ -215,7 +215,7 @@ class ContractsAxisOne(Planted):
 
 @planted("axis")
 class ContractsBatch(Planted):
-    """Where batch and features are as many, the batch is contracted."""
+    """Where batch and features have one length, the batch is contracted."""
 
     def product(self, x: Array, kernel: Array) -> Array:
         return times(x.T, kernel) if x.ndim == 2 and x.shape[0] == x.shape[1] else times(x, kernel)
@@ -287,203 +287,3 @@ class AddsBatchAxis(Planted):
 
     def output(self, y: Array) -> Array:
         return y[None] if y.ndim == 1 else y
-
-
-@planted("bias")
-class DropsBiasAboveRankTwo(Planted):
-    """The bias is added to matrices only."""
-
-    def biased(self, p: Array, bias: Array) -> Array:
-        return p + bias if p.ndim < 3 else p
-
-
-@planted("bias")
-class DropsLastLayersBias(Planted):
-    """The last of several layers adds no bias."""
-
-    def used(self, stack: Stack) -> Stack:
-        last = stack.layers[-1]
-        if len(stack.layers) > 1 and last.bias is not None:
-            last = replace(last, bias=np.zeros_like(last.bias))
-        return replace(stack, layers=(*stack.layers[:-1], last))
-
-
-@planted("bias")
-class DropsBiasOfNoFeatures(Planted):
-    """A sum of no products is returned without its bias."""
-
-    def used(self, stack: Stack) -> Stack:
-        layers = [
-            replace(layer, bias=layer.bias * 0)
-            if layer.bias is not None and layer.kernel is not None and layer.kernel.shape[0] == 0
-            else layer
-            for layer in stack.layers
-        ]
-        return replace(stack, layers=tuple(layers))
-
-
-@planted("bias")
-class FirstBiasForAll(Planted):
-    """Every unit adds the bias of the first."""
-
-    def biased(self, p: Array, bias: Array) -> Array:
-        return p + np.broadcast_to(bias[:1], bias.shape) if bias.size else p
-
-
-@planted("bias")
-class ReversedBias(Planted):
-    """The bias is added from the other end."""
-
-    def biased(self, p: Array, bias: Array) -> Array:
-        return p + bias[::-1]
-
-
-@planted("bias")
-class SubtractsBias(Planted):
-    """The bias is subtracted."""
-
-    def biased(self, p: Array, bias: Array) -> Array:
-        return p - bias
-
-
-@planted("bias")
-class BiasOnFirstSample(Planted):
-    """Only the first sample gets the bias."""
-
-    def biased(self, p: Array, bias: Array) -> Array:
-        y = p.copy()
-        if y.ndim == 1:
-            return y + bias
-        y[:1] += bias
-        return y
-
-
-@planted("bias")
-class BiasOnFirstPosition(Planted):
-    """Only the first position of each sample gets the bias."""
-
-    def biased(self, p: Array, bias: Array) -> Array:
-        if p.ndim < 3:
-            return p + bias
-        y = p.copy()
-        y[..., :1, :] += bias
-        return y
-
-
-@planted("bias")
-class BiasTimesBatch(Planted):
-    """The bias is added once for every sample of the batch."""
-
-    def biased(self, p: Array, bias: Array) -> Array:
-        return p + bias * p.dtype.type(p.shape[0] if p.ndim > 1 else 1)
-
-
-@planted("bias")
-class BiasAfterActivation(Planted):
-    """The bias is added to the activation's output."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.waiting: Array | None = None
-
-    def biased(self, p: Array, bias: Array) -> Array:
-        self.waiting = bias
-        return p
-
-    def activated(self, activation: str, z: Array) -> Array:
-        y = super().activated(activation, z)
-        y, self.waiting = (y if self.waiting is None else y + self.waiting), None
-        return y
-
-
-@planted("bias")
-class BiasUnasked(Planted):
-    """A layer without a bias adds one all the same."""
-
-    def used(self, stack: Stack) -> Stack:
-        layers = []
-        for layer in stack.layers:
-            if layer.bias is None and layer.kernel is not None:
-                layer = replace(layer, bias=np.ones(layer.kernel.shape[1], layer.kernel.dtype))
-            layers.append(layer)
-        return replace(stack, layers=tuple(layers))
-
-
-@planted("inference")
-class InfersFlattened(Planted):
-    """The inner axes are inferred to be flattened away."""
-
-    def shapes(self, shapes: list[Shape], stack: Stack) -> list[Shape]:
-        return [(shape[0], shape[-1]) for shape in shapes]
-
-
-@planted("inference")
-class InfersInput(Planted):
-    """The input's last axis is inferred for the output."""
-
-    def shapes(self, shapes: list[Shape], stack: Stack) -> list[Shape]:
-        return [(*shape[:-1], stack.input_shape[-1]) for shape in shapes]
-
-
-@planted("inference")
-class InfersNoBatch(Planted):
-    """The batch axis is missing from what is inferred."""
-
-    def shapes(self, shapes: list[Shape], stack: Stack) -> list[Shape]:
-        return [shape[1:] for shape in shapes]
-
-
-@planted("inference")
-class InfersBatchOfTwo(Planted):
-    """The unknown batch is inferred to be 2."""
-
-    def shapes(self, shapes: list[Shape], stack: Stack) -> list[Shape]:
-        return [(2, *shape[1:]) for shape in shapes]
-
-
-@planted("inference")
-class InfersFirstLayer(Planted):
-    """Every layer is inferred to have the units of the first."""
-
-    def shapes(self, shapes: list[Shape], stack: Stack) -> list[Shape]:
-        return [shapes[0]] * len(shapes)
-
-
-@planted("inference")
-class InfersLastLayerOnly(Planted):
-    """One shape is inferred for the whole stack."""
-
-    def shapes(self, shapes: list[Shape], stack: Stack) -> list[Shape]:
-        return shapes[-1:]
-
-
-@planted("inference")
-class InfersUnknownPositions(Planted):
-    """Inner axes are inferred to be unknown although they are known."""
-
-    def shapes(self, shapes: list[Shape], stack: Stack) -> list[Shape]:
-        return [(shape[0], *(None for _ in shape[1:-1]), shape[-1]) for shape in shapes]
-
-
-@planted("inference")
-class InfersAxesReversed(Planted):
-    """The inner axes are inferred in reverse order."""
-
-    def shapes(self, shapes: list[Shape], stack: Stack) -> list[Shape]:
-        return [(shape[0], *shape[-2:0:-1], shape[-1]) for shape in shapes]
-
-
-@planted("inference")
-class InfersZeroAsUnknown(Planted):
-    """An axis of zero is taken for an unknown one."""
-
-    def shapes(self, shapes: list[Shape], stack: Stack) -> list[Shape]:
-        return [tuple(axis or None for axis in shape) for shape in shapes]
-
-
-@planted("inference")
-class InferenceRaises(Planted):
-    """Inference raises."""
-
-    def shapes(self, shapes: list[Shape], stack: Stack) -> list[Shape]:
-        raise RuntimeError("shapes are known after the call")

@@ -1,8 +1,8 @@
 """
 An adapter in the suite's own process, for a debugger.
 
-A crash of the adapter ends the suite, and a hang is not ended: `conformance.sandbox.sandbox` protects from both. The
-environment variables of an implementation are set for good, so that a process can hold one environment only.
+A crash of the adapter ends the suite, and a hang does not end: `conformance.sandbox.sandbox` protects from both. The
+environment variables of an implementation stay set, so that a process can have only one environment.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from conformance.sandbox.launch import import_path
 from conformance.sandbox.process import StartError
 from conformance.sandbox.steps import Hello, Reply, Step, Transcript
 
-#: Variables that say something of this process, and that nothing reads after its start.
+#: Prefixes of variables of this process that are only read at its start.
 _OF_THIS_PROCESS: Final = ("PYTEST_", "PYTHON")
-#: The environment that this process was given, once it was given one.
-_in_force: list[Mapping[str, str]] = []
+#: The environment of this process, once it is set.
+_environments: list[Mapping[str, str]] = []
 
 
-class InProcess:
-    """Answers as `conformance.sandbox.sandbox.Sandbox` does, without its protection."""
+class InProcessSandbox:
+    """Runs steps like `conformance.sandbox.sandbox.Sandbox`, without its protection."""
 
     def __init__(self, implementation: Implementation, *, threads: int = 1, cache: Path | None = None) -> None:
         self._implementation = implementation
@@ -44,10 +44,10 @@ class InProcess:
 
     def start(self) -> Hello:
         """
-        Return what the framework says of itself, loading it if it is not loaded.
+        Return the greeting of the adapter, loaded if necessary.
 
         Raises:
-            StartError: it cannot be loaded, or this process has another environment already.
+            StartError: it cannot be loaded, or this process already has another environment.
         """
         adapter = self._load()
         try:
@@ -55,10 +55,10 @@ class InProcess:
         except Exception as error:
             raise _start_error(error) from error
 
-    def ask(self, steps: Sequence[Step], *, name: str = "") -> Transcript:
-        """Return what came of `steps`, each under its label; `name` is not used."""
+    def run_steps(self, steps: Sequence[Step], *, name: str = "") -> Transcript:
+        """Return the transcript of `steps`; `name` is not used."""
         replies = (encode_reply(reply) for reply in perform(self._load(), steps))
-        # Through a frame and back, so that an answer is a copy, of types that cross, as it is from another process.
+        # Encoded and decoded, so that an answer is a copy with the same types as from another process.
         largest = room(steps)
         return Transcript(replies={reply.label: reply for reply in (_decoded(each, largest) for each in replies)})
 
@@ -76,11 +76,11 @@ class InProcess:
         return self._adapter
 
     def _set_environment(self) -> None:
-        """Give this process the environment that a child would have, or find that it is the one it has."""
+        """Set the environment that a child would have, unless this process already has it."""
         own = dict(self._implementation.environment)
-        if _in_force:
-            if _in_force[0] != own:
-                raise StartError(f"this process runs in the environment {_in_force[0]}, {own} needs one of its own")
+        if _environments:
+            if _environments[0] != own:
+                raise StartError(f"this process runs in the environment {_environments[0]}, {own} needs one of its own")
             return
         loaded = [each for each in self._implementation.packages if each in sys.modules]
         if own and loaded:
@@ -93,15 +93,15 @@ class InProcess:
         os.environ.update(
             environment.added_variables(own, os.environ, threads=self._threads, home=Path(home), cache=self._cache)
         )
-        _in_force.append(own)
+        _environments.append(own)
 
 
 def _start_error(error: Exception) -> StartError:
-    said = raised_reply(error)
-    return StartError(said.in_a_line, raised=said)
+    raised = raised_reply(error)
+    return StartError(raised.in_a_line, raised=raised)
 
 
 def _decoded(encoded: bytes, largest: int) -> Reply:
-    frame = Inbox.holding(encoded).take()
-    assert frame is not None, "it is whole"
+    frame = Inbox.with_bytes(encoded).take()
+    assert frame is not None, "the frame is complete"
     return decode_reply(frame, room=largest)

@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from conformance.adapters.protocol import Array
-from tests.support.faulty import Honest, NumPyAdapter
+from tests.support.numpy_adapter import Honest, NumPyAdapter
 
 
 class _OddFeatures(Honest):

@@ -12,7 +12,7 @@ def run(script: str) -> list[str]:
     """Run a script in a process of its own, as its environment is changed for good; return the lines it prints."""
     setting = """
         import os, sys
-        from conformance.sandbox.sandbox import InProcess, StartError
+        from conformance.sandbox.sandbox import InProcessSandbox, StartError
         from tests.support.questions import *
     """
     done = subprocess.run(
@@ -29,12 +29,12 @@ def run(script: str) -> list[str]:
 
 def test_answers_from_this_very_process() -> None:
     script = """
-        here = InProcess(implementation(OWN="1"))
+        here = InProcessSandbox(implementation(OWN="1"))
         print(here.start().versions.keys() == {"python", "numpy"})
         print(pids(here) == [os.getpid()], os.environ["OWN"], "JAX_ENABLE_X64" in os.environ)
-        transcript = here.ask((*HONEST, *misdeed("raise_an_error")[2:]), name="a case")
+        transcript = here.run_steps((*HONEST, *misdeed("raise_an_error")[2:]), name="a case")
         print(list(transcript.replies), transcript.replies["output"].answer.y.flags.owndata)
-        print(here.ask(misdeed("raise_an_error")).replies["misdeed"].answer.message)
+        print(here.run_steps(misdeed("raise_an_error")).replies["misdeed"].answer.message)
         here.close()
     """
     assert run(script) == [
@@ -47,10 +47,10 @@ def test_answers_from_this_very_process() -> None:
 
 def test_one_process_has_one_environment() -> None:
     script = """
-        InProcess(implementation(KERAS_BACKEND="jax")).start()
-        InProcess(implementation(mode="other", KERAS_BACKEND="jax")).start()
+        InProcessSandbox(implementation(KERAS_BACKEND="jax")).start()
+        InProcessSandbox(implementation(mode="other", KERAS_BACKEND="jax")).start()
         try:
-            InProcess(implementation(KERAS_BACKEND="torch")).start()
+            InProcessSandbox(implementation(KERAS_BACKEND="torch")).start()
         except StartError as error:
             print(error.reason)
     """
@@ -64,17 +64,17 @@ def test_environment_that_comes_too_late_is_refused() -> None:
     script = """
         from dataclasses import replace
         try:
-            InProcess(replace(implementation(OWN="1"), packages=("numpy",))).start()
+            InProcessSandbox(replace(implementation(OWN="1"), packages=("numpy",))).start()
         except StartError as error:
             print(error.reason)
     """
     assert run(script) == ["numpy was imported before {'OWN': '1'} could be set"]
 
 
-def test_framework_that_cannot_be_loaded_says_why() -> None:
+def test_a_framework_that_cannot_be_loaded_has_its_reason() -> None:
     script = """
         try:
-            InProcess(implementation(mode="fails")).ask(HONEST)
+            InProcessSandbox(implementation(mode="fails")).run_steps(HONEST)
         except StartError as error:
             print(error.reason)
     """

@@ -1,4 +1,4 @@
-"""The ledger as a document for the terminal: what differs between the frameworks' dense layers, and since when."""
+"""The ledger as text for the terminal: how the frameworks' dense layers differ from the rule, and in which versions."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, Final
 from conformance.ledger import Behaviour
 from conformance.ledger.behaviour import Instead, Refusal
 from conformance.ledger.predicate import Predicate
-from conformance.reference.deviation import OWN_DTYPE, Deviation
+from conformance.reference.deviation import NO_DEVIATION, OWN_DTYPE, Deviation
 
 _KINDS: Final = {
     "bug": "Bugs",
     "by_design": "By design",
-    "numeric": "Numerics: as right as the format of the sums allows",
+    "numeric": "Numerics: within the error of the format of the sums",
 }
-#: Call -> how a person calls it.
+#: Call -> its words.
 _CALLS: Final = {
     "build": "building the layer",
     "infer": "inferring shapes",
@@ -26,35 +26,35 @@ _CALLS: Final = {
     "gradient": "the gradient",
 }
 _OWN: Final = {OWN_DTYPE: "the layer's own dtype"}
-#: Result -> how a person calls it.
+#: Result -> its words.
 _RESULTS: Final = {"output": "the output", "parameters": "the parameters"}
 _ACCEPTED: Final = {
     "broadcast": "broadcasts an axis of length 1",
     "squeeze": "drops the last axis of length 1",
     "expand": "adds an axis of length 1",
     "flatten": "flattens the input",
-    "int_units": "takes int(units)",
+    "int_units": "uses int(units)",
 }
 
 
 def document(behaviours: Sequence[Behaviour], width: int = 100) -> str:
-    """Return the behaviours by kind: what each does, where, why, and which versions it was seen with."""
+    """Return the behaviours by kind: what each does, where, why, and in which versions."""
     return "\n".join(_lines(behaviours, max(40, min(width, 120))))
 
 
 def _lines(behaviours: Sequence[Behaviour], width: int) -> Iterator[str]:
     for kind, title in _KINDS.items():
-        chosen = [each for each in behaviours if each.kind == kind]
+        chosen = [each for each in behaviours if each.documentation.kind == kind]
         if chosen:
             yield f"{title} ({len(chosen)})"
             yield ""
         for each in chosen:
             yield f"  {each.id}"
-            yield from textwrap.wrap(each.why, width, initial_indent="    ", subsequent_indent="    ")
-            for name, said in _facts(each):
+            yield from textwrap.wrap(each.documentation.why, width, initial_indent="    ", subsequent_indent="    ")
+            for name, fact in _facts(each):
                 first, rest = f"      {name + ':':<11}", " " * 17
                 yield from textwrap.wrap(
-                    said, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+                    fact, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
                 )
             yield ""
     yield f"{len(behaviours)} declared behaviours"
@@ -66,58 +66,59 @@ def _facts(behaviour: Behaviour) -> Iterator[tuple[str, str]]:
     yield "instead", "; ".join(instead(behaviour.instead))
     if behaviour.sometimes is not None:
         yield "sometimes", f"or as the rule says, by {behaviour.sometimes}"
-    if behaviour.seen_with:
-        yield "seen with", ", ".join(f"{name} {version}" for name, version in behaviour.seen_with.items())
-    yield "source", behaviour.link or behaviour.evidence or ""
+    documentation = behaviour.documentation
+    if documentation.seen_with:
+        yield "seen with", ", ".join(f"{name} {version}" for name, version in documentation.seen_with.items())
+    yield "source", documentation.link or documentation.evidence or ""
     yield "entry", behaviour.where
 
 
 def condition(when: Predicate) -> str:
-    """Return a predicate in words, empty where it is about every step."""
+    """Return a predicate in words, empty where it matches every step."""
     step = dict(when.step)
     parts = [_calls(step.pop("call"))] if "call" in step else []
-    parts += _worded({**step, **when.layers})
-    parts += [f"fed {_worded_one(name, wanted)}" for name, wanted in when.fed.items()]
-    for name, wanted in when.environment.items():
-        parts.append(f"{name} not set" if wanted is None else f"{name}={_value(wanted)}")
-    parts += _worded(when.around)
-    parts += [f"{name} {wanted}" for name, wanted in when.versions.items()]
+    parts += _field_texts({**step, **when.layers})
+    parts += [f"fed {_field_text(name, value)}" for name, value in when.input.items()]
+    for name, value in when.environment.items():
+        parts.append(f"{name} not set" if value is None else f"{name}={_value(value)}")
+    parts += _field_texts(when.machine)
+    parts += [f"{name} {value}" for name, value in when.versions.items()]
     return ", ".join(parts)
 
 
-def _calls(wanted: Any) -> str:
-    if isinstance(wanted, Mapping):
-        return f"every step but {_calls(wanted['not'])}" if "not" in wanted else _value(wanted)
-    names = wanted if isinstance(wanted, list) else [wanted]
-    return " or ".join(_CALLS[each] for each in names)
+def _calls(value: object) -> str:
+    if isinstance(value, Mapping):
+        return f"every step but {_calls(value['not'])}" if "not" in value else _value(value)
+    names = value if isinstance(value, list) else [value]
+    return " or ".join(_CALLS[str(each)] for each in names)
 
 
-def _worded(fields: Mapping[str, Any]) -> list[str]:
-    return [_worded_one(name, wanted) for name, wanted in fields.items()]
+def _field_texts(fields: Mapping[str, object]) -> list[str]:
+    return [_field_text(name, value) for name, value in fields.items()]
 
 
-def _worded_one(name: str, wanted: Any) -> str:
-    """Return what one field of a predicate asks for, in words."""
-    said = name.replace("_", " ")
+def _field_text(name: str, value: object) -> str:
+    """Return one field of a predicate in words."""
+    words = name.replace("_", " ")
     if name == "use_bias":
-        return "with bias" if wanted is True else "without bias" if wanted is False else f"bias {_value(wanted)}"
+        return "with bias" if value is True else "without bias" if value is False else f"bias {_value(value)}"
     if name == "leading_axes":
-        return "no batch axis" if wanted == 0 else f"batch axes {_value(wanted)}"
-    if name == "input_shape":
-        return ", ".join(f"input shape's {_worded_one(part, each)}" for part, each in wanted.items())
-    if isinstance(wanted, bool) and name in ("contiguous", "finite", "square"):
-        return said if wanted else f"not {said}"
-    return f"{said} {_value(wanted)}"
+        return "no batch axis" if value == 0 else f"batch axes {_value(value)}"
+    if name == "input_shape" and isinstance(value, Mapping):
+        return ", ".join(f"input shape's {_field_text(part, each)}" for part, each in value.items())
+    if isinstance(value, bool) and name in ("contiguous", "finite", "square"):
+        return words if value else f"not {words}"
+    return f"{words} {_value(value)}"
 
 
 def instead(does: Instead) -> Iterator[str]:
-    """Yield what a behaviour does instead of the rule, a few words for each field."""
+    """Yield each field of what a behaviour does instead of the rule, in words."""
     if does.refuses is not None:
         yield _refusal(does.refuses)
     if does.crashes:
         yield f"the process ends by {' or '.join(does.crashes)}"
     if does.accepts is not None:
-        yield f"accepts what must be refused: {_ACCEPTED.get(does.accepts, does.accepts)}"
+        yield f"accepts an illegal case: {_ACCEPTED.get(does.accepts, does.accepts)}"
     yield from _deviation(does.deviation)
     for name, dtype in does.dtypes.items():
         yield f"{_RESULTS.get(name, name)} is {dtype}" if name != "parameters" else f"the parameters are {dtype}"
@@ -129,7 +130,7 @@ def instead(does: Instead) -> Iterator[str]:
             "reversed_positions": "infers the axes between batch and features in reversed order",
         }.get(does.infers, f"infers {does.infers}")
     if does.undefined:
-        yield f"the values of {_results(does.undefined)} mean nothing"
+        yield f"the values of {_results(does.undefined)} are undefined"
     if does.exactly is not None:
         values = ", ".join(f"{list(index)} = {value!r}" for index, value in does.exactly.elements.items())
         yield f"exactly {values} at {does.exactly.step} of {does.exactly.case}"
@@ -141,16 +142,17 @@ def _refusal(refusal: Refusal) -> str:
 
 
 def _deviation(deviation: Deviation) -> Iterator[str]:
-    """Yield what is computed in place of the rule; a field without words of its own is shown by its name."""
-    none = Deviation()
-    for name, value in vars(deviation).items():
-        if value != getattr(none, name):
+    """Yield each field of a deviation in words. A field without words is shown by its name."""
+    values = vars(deviation) | vars(deviation.activation)
+    rule = vars(NO_DEVIATION) | vars(NO_DEVIATION.activation)
+    for name, value in values.items():
+        if name != "activation" and value != rule[name]:
             words = _COMPUTED.get(name)
             yield f"{name.replace('_', ' ')} {_value(value)}" if words is None else words(value)
 
 
-def _each(template: str) -> Callable[[Mapping[str, Any]], str]:
-    """Return what puts each item of a mapping into words."""
+def _each(template: str) -> Callable[[Mapping[str, object]], str]:
+    """Return a function that formats each item of a mapping."""
     return lambda value: ", ".join(template.format(_RESULTS.get(name, name), each) for name, each in value.items())
 
 
@@ -169,7 +171,7 @@ _COMPUTED: Final[Mapping[str, Callable[[Any], str]]] = {
     "multiplies_padding": lambda which: f"multiplies the {which.replace('_', ' ')} by 0 as well",
     "constants": lambda numbers: "the activation's " + _each("{0} is {1!r}")(numbers),
     "formula": lambda name: f"the activation's formula is {name}",
-    "error": lambda units: "the activation's value is off by up to " + _error(units),
+    "error": lambda units: "the activation's value has an error of up to " + _error(units),
 }
 
 
@@ -182,8 +184,8 @@ def _results(names: frozenset[str]) -> str:
     return ", ".join(_RESULTS.get(each, each) for each in sorted(names))
 
 
-def _value(value: Any) -> str:
-    """Return what a value of a predicate allows, in words."""
+def _value(value: object) -> str:
+    """Return the condition of a field of a predicate in words."""
     if isinstance(value, Mapping):
         words = {"min": "at least {}", "max": "at most {}", "not": "not {}"}
         parts = [
