@@ -11,7 +11,7 @@ from conformance.ledger.fields import EntryFields, ErrorFields, InsteadFields, W
 from conformance.ledger.predicate import LAYER_FIELDS, MACHINE_FIELDS, Predicate
 from conformance.ledger.step import Facts
 from conformance.reference.deviation import ActivationDeviation, Deviation
-from conformance.reference.formulas import CONSTANTS, FORMULAS, activation_of
+from conformance.reference.formulas import CONSTANTS, FORMULAS
 from conformance.table.case import ACTIVATIONS
 from conformance.table.validation import Model
 from conformance.table.yaml_document import Place
@@ -28,17 +28,24 @@ def problems_of(fields: EntryFields, place: Place) -> Iterator[tuple[Place, str]
     instead = fields.instead
     if instead.accepts and fields.when.call != "forward":
         yield place.at("when"), "only a call can accept an input: write call: forward"
-    formula, constants = instead.formula, instead.constants
-    if formula is not None or constants:
-        for name in _activations(fields.when):
-            try:
-                activation_of(name, formula, constants)
-            except KeyError:
-                others = sorted(each for each, of in FORMULAS if of == formula) if formula else sorted(CONSTANTS)
-                what = f"the formula {formula}" if formula else "constants"
-                yield place.at("instead"), f"{name} does not have {what}: only {', '.join(others)} do"
-            except TypeError:
-                yield place.at("instead"), f"{name} has no constants {', '.join(constants or ())}"
+    yield from _problems_of_activation(fields, place)
+
+
+def _problems_of_activation(fields: EntryFields, place: Place) -> Iterator[tuple[Place, str]]:
+    """Yield what contradicts an activation of the entry: a formula or a constant that it does not have."""
+    formula, constants = fields.instead.formula, set(fields.instead.constants or ())
+    unused = set(constants)
+    for name in _activations(fields.when):
+        if formula is not None and (name, formula) not in FORMULAS:
+            others = ", ".join(sorted(each for each, of in FORMULAS if of == formula))
+            yield place.at("instead"), f"{name} does not have the formula {formula}: only {others} do"
+        _, own = CONSTANTS.get(name, (None, ()))
+        if constants and not constants & set(own):
+            others = f"it has {', '.join(own)}" if own else f"{', '.join(sorted(CONSTANTS))} have constants"
+            yield place.at("instead"), f"{name} has none of the constants {', '.join(sorted(constants))}: {others}"
+        unused -= set(own)
+    if unused and unused != constants:
+        yield place.at("instead"), f"no activation of this entry has a constant {', '.join(sorted(unused))}"
 
 
 def _activations(when: WhenFields) -> list[str]:
@@ -117,6 +124,7 @@ def _instead(fields: InsteadFields) -> Instead:
             rounds_toward_zero=frozenset(fields.rounds_toward_zero or ()),
             multiplies_padding=fields.multiplies_padding,
             activation=ActivationDeviation(
+                functions_in=fields.functions_in,
                 constants={name: float(number) for name, number in (fields.constants or {}).items()},
                 formula=fields.formula,
                 error={} if fields.error is None else dict(_numbers(fields.error)),

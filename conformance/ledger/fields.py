@@ -201,6 +201,10 @@ class InsteadFields(Model):
         Maybe[Annotated[str, *one_of("padding", PADDINGS)]],
         *about("An operand is multiplied by 0 as well.", f"one of {', '.join(PADDINGS)}"),
     ] = None
+    functions_in: Annotated[
+        Maybe[Annotated[str, *one_of("dtype", (*DTYPES, OWN_DTYPE))]],
+        *about("The dtype of the activation's operations, own for the layer's.", "a dtype"),
+    ] = None
     constants: Annotated[
         Maybe[dict[Word, float | int]], *about("Constants of the activation.", "names with numbers")
     ] = None

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from conformance.reference.activations.base import Activation
-from conformance.reference.deviation import NO_DEVIATION, Deviation, operands, stays_exact
+from conformance.reference.deviation import NO_DEVIATION, ActivationDeviation, Deviation, operands, stays_exact
 from conformance.reference.draw import Draw, as_matrix
 from conformance.reference.enclosure import U64, Arithmetic, Enclosure
 from conformance.reference.formats import FORMATS
@@ -234,6 +234,10 @@ class _Layer:
         return Enclosure(exact=y.exact, allowed=y.allowed + further, tail=y.tail)
 
 
+def _activation(name: str, deviation: ActivationDeviation) -> Activation:
+    return activation_of(name, deviation.formula, deviation.constants, deviation.functions_in)
+
+
 def _layers(
     draw: Draw, activations: Sequence[str], dtype: str, deviations: tuple[Deviation, ...]
 ) -> tuple[_Layer, ...]:
@@ -248,7 +252,7 @@ def _layers(
 
     return tuple(
         _Layer(
-            activation=activation_of(activation, each.activation.formula, each.activation.constants),
+            activation=_activation(activation, each.activation),
             use_bias=bias is not None,
             arithmetic=arithmetic(each.format_of(dtype, product=False)),
             product=arithmetic(each.format_of(dtype, product=True)),

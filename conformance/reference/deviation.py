@@ -21,7 +21,7 @@ from conformance.reference.formats import FORMATS
 SUMS: Final = ("output", "dx", "dW", "db")
 #: The operands of a layer that an implementation may convert. `x` and `dy` are those of the stack as a whole.
 OPERANDS: Final = ("x", "kernel", "bias", "dy")
-#: The layer's own dtype, as the format of sums.
+#: The layer's own dtype, as the format of sums or functions.
 OWN_DTYPE: Final = "own"
 #: Which product with 0 an implementation adds to a sum (`Deviation.multiplies_padding`).
 PADDINGS: Final = ("last_term", "last_sample", "next_position")
@@ -31,6 +31,8 @@ PADDINGS: Final = ("last_term", "last_sample", "next_position")
 class ActivationDeviation:
     """How the activation of one layer differs from the rule; a field that is left out is as in the rule."""
 
+    #: The format in which each operation is rounded, `own` for that of the layer.
+    functions_in: str | None = None
     #: Name -> number of a constant of the activation, for value and derivative.
     constants: Mapping[str, float] = field(default_factory=dict)
     #: The other formula of the activation, by its name in `conformance.reference.formulas.FORMULAS`.
@@ -73,14 +75,15 @@ class Deviation:
         widening = {"sums_in", "rounds_each_product", "rounds_toward_zero", "activation"}
         others = (each.name for each in fields(self) if each.name not in widening)
         changes_answer = any(getattr(self, name) != getattr(NO_DEVIATION, name) for name in others)
-        return not changes_answer and replace(self.activation, error={}) == ActivationDeviation()
+        return not changes_answer and replace(self.activation, error={}, functions_in=None) == ActivationDeviation()
 
     def in_dtype(self, dtype: str) -> Deviation:
         """Return the deviation of a layer of a dtype: `own` is replaced by that dtype."""
-        if OWN_DTYPE not in self.sums_in.values():
+        if OWN_DTYPE not in (*self.sums_in.values(), self.activation.functions_in):
             return self
         sums = {name: dtype if each == OWN_DTYPE else each for name, each in self.sums_in.items()}
-        return replace(self, sums_in=sums)
+        functions_in = dtype if self.activation.functions_in == OWN_DTYPE else self.activation.functions_in
+        return replace(self, sums_in=sums, activation=replace(self.activation, functions_in=functions_in))
 
     def format_of(self, dtype: str, *, product: bool) -> str:
         """Return the format in which a layer of a dtype computes, or with `product` that of its products."""

@@ -10,34 +10,49 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import partial
 from typing import Final
 
 import numpy as np
 
-from conformance.reference.activations.base import Activation, compounded, ends, smallest_magnitude, times_slope
+from conformance.reference.activations.base import (
+    Activation,
+    ComputedIn,
+    compounded,
+    ends,
+    smallest_magnitude,
+    times_slope,
+)
 from conformance.reference.activations.basic import ACTIVATIONS, Sigmoid, Tanh
 from conformance.reference.activations.piecewise import ExponentialLinear, HardSigmoid, LeakyRelu
 from conformance.reference.activations.smooth import Gelu, GeluTanh, Silu, Softplus
 from conformance.reference.enclosure import U64, Arithmetic, Enclosure, Float64
 from conformance.reference.formats import FORMATS
 
-_FLOAT32: Final = FORMATS["float32"]
 
-
-def activation_of(name: str, formula: str | None = None, constants: Mapping[str, float] | None = None) -> Activation:
+def activation_of(
+    name: str,
+    formula: str | None = None,
+    constants: Mapping[str, float] | None = None,
+    functions_in: str | None = None,
+) -> Activation:
     """
-    Return the enclosure of an activation, if given by another formula or with other constants.
+    Return the enclosure of an activation.
+
+    Args:
+        name: the activation.
+        formula: another formula of it, by its name in `FORMULAS`.
+        constants: other constants, by name; those that the activation does not have are ignored.
+        functions_in: the format in which its operations are rounded, if it is not that of the rule.
 
     Raises:
         KeyError: the activation has no such formula.
-        TypeError: it has no such constant.
     """
-    if formula is None and not constants:
-        return ACTIVATIONS[name]
-    factory = CONSTANTS[name] if formula is None else FORMULAS[name, formula]
-    return factory(**(constants or {}))
+    factory, own = CONSTANTS.get(name, (lambda: ACTIVATIONS[name], ()))
+    factory = factory if formula is None else FORMULAS[name, formula]
+    activation = factory(**{each: number for each, number in (constants or {}).items() if each in own})
+    if not activation.rounds:
+        return activation
+    return ComputedIn(activation, None if functions_in is None else FORMATS[functions_in])
 
 
 def _hull(one: Enclosure, other: Enclosure, where: np.ndarray) -> Enclosure:
@@ -155,34 +170,22 @@ class _LinearFrom20(Softplus):
         return _hull(_chosen(low > 20.0, above, below), above, (low <= 20.0) & (high > 20.0))
 
 
-class _LogOfOnePlusExp(Softplus):
+class _LogOfOnePlusClampedExp(Softplus):
     """
-    softplus as log(1 + exp(z)), infinite where exp(z) overflows.
+    softplus in float32 as log(1 + exp(z)), by an exp that may clamp its argument, as Eigen's does at 88.3762626647949.
 
     1 + exp(z) is rounded with a relative error of u, which is an absolute error of u of its logarithm. exp has a
     relative error of e(exp), which changes the logarithm by at most σ(z) e(exp) with σ(z) <= 1. log has an error of
-    e(log) of the value. The slope is exp(z) / (1 + exp(z)) or σ(z), as in the rule.
+    e(log) of the value. From 88.37 on there is no bound: with a clamped argument the value is 88.376, otherwise it is
+    infinite. The slope is exp(z) / (1 + exp(z)) or σ(z), as in the rule.
     """
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
         right = super().forward(arithmetic, z)
         absolute = compounded(arithmetic, arithmetic.u + arithmetic.ulps("exp"))
         relative = compounded(arithmetic, arithmetic.ulps("log"))
-        wide = Enclosure(exact=right.exact, allowed=right.allowed + absolute + relative * (right.largest + absolute))
-        return _after_overflow(arithmetic, z, wide, np.inf)
-
-
-class _LogOfOnePlusClampedExp(_LogOfOnePlusExp):
-    """
-    softplus as log(1 + exp(z)) in float32 with an exp that may clamp its argument, as Eigen's does at 88.3762626647949.
-
-    From 88.37 on there is no bound: with a clamped argument the value is 88.376, otherwise it is infinite.
-    """
-
-    def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
-        right = super().forward(arithmetic, z)
-        beyond = ends(z)[1] > 88.37
-        return Enclosure(exact=np.where(beyond, z.exact, right.exact), allowed=np.where(beyond, np.inf, right.allowed))
+        allowed = right.allowed + absolute + relative * (right.largest + absolute)
+        return Enclosure(exact=right.exact, allowed=np.where(ends(z)[1] > 88.37, np.inf, allowed))
 
 
 class _SigmoidOfOverflowingExp(Sigmoid):
@@ -223,28 +226,10 @@ class _TanhOfSigmoid(Tanh):
         return Enclosure(exact=right.exact, allowed=right.allowed + 2.0 * compounded(arithmetic, own))
 
 
-class _InFloat32(Activation):
-    """
-    A function that is computed in float32 from z rounded to float32; value and slope get the dtype of z again.
-
-    Its error is that of the rule in float32: u|z| for z, and the roundings and contracts of value and slope, with the u
-    of float32.
-    """
-
-    def __init__(self, name: str, **constants: float) -> None:
-        self._of = activation_of(name, constants=constants)
-
-    def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
-        return self._of.forward(replace(arithmetic, format=_FLOAT32), z.rounded(_FLOAT32))
-
-    def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
-        return self._of.backward(replace(arithmetic, format=_FLOAT32), z.rounded(_FLOAT32), y, dy)
-
-
 class _Identity(Activation):
     """The function z."""
 
-    declared = False
+    declared = rounds = False
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
         return z
@@ -271,13 +256,13 @@ def _after_overflow(arithmetic: Arithmetic, z: Enclosure, right: Enclosure, inst
     return Enclosure(exact=exact, allowed=np.where(beyond, 0.0, np.where(near, np.inf, right.allowed)))
 
 
-#: Activations with constants that an implementation may change; the names of the constants are the arguments.
-CONSTANTS: Final[Mapping[str, Callable[..., Activation]]] = {
-    "leaky_relu": LeakyRelu,
-    "selu": ExponentialLinear,
-    "hard_sigmoid": HardSigmoid,
-    "gelu": Gelu,
-    "gelu_tanh": GeluTanh,
+#: Activation -> what makes it with other constants, and their names, which are its arguments.
+CONSTANTS: Final[Mapping[str, tuple[Callable[..., Activation], tuple[str, ...]]]] = {
+    "leaky_relu": (LeakyRelu, ("slope",)),
+    "selu": (ExponentialLinear, ("scale", "alpha")),
+    "hard_sigmoid": (HardSigmoid, ("slope",)),
+    "gelu": (Gelu, ("root",)),
+    "gelu_tanh": (GeluTanh, ("inner", "cubic")),
 }
 #: (activation, formula) -> what makes its enclosure.
 FORMULAS: Final[Mapping[tuple[str, str], Callable[..., Activation]]] = {
@@ -287,12 +272,10 @@ FORMULAS: Final[Mapping[tuple[str, str], Callable[..., Activation]]] = {
     ("elu", "difference_of_relus"): lambda: _DifferenceOfRelus(scale=1.0, alpha=1.0),
     ("gelu", "erf_of_hastings"): _GeluOfHastings,
     ("softplus", "linear_from_20"): _LinearFrom20,
-    ("softplus", "log_of_one_plus_exp"): _LogOfOnePlusExp,
     ("softplus", "log_of_one_plus_clamped_exp"): _LogOfOnePlusClampedExp,
     ("sigmoid", "exp_overflows"): _SigmoidOfOverflowingExp,
     ("silu", "exp_overflows"): _SiluOfOverflowingExp,
     ("tanh", "two_sigmoid_minus_one"): _TanhOfSigmoid,
     ("softmax", "identity"): _Identity,
-    **{(name, "in_float32"): partial(_InFloat32, name) for name in ACTIVATIONS},
 }
 FORMULA_NAMES: Final = tuple(dict.fromkeys(name for _, name in FORMULAS))

@@ -8,6 +8,7 @@ import numpy as np
 
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack
 from conformance.reference.formats import FORMATS
+from tests.support.numpy_activations import STEP_BY_STEP
 from tests.support.numpy_adapter import Honest, times
 
 BFLOAT16 = FORMATS["bfloat16"].dtype
@@ -146,6 +147,11 @@ class SoftplusLinearFrom20(Honest):
 class TanhOfFewDigits(Honest):
     def activated(self, activation: str, z: Array) -> Array:
         return np.tanh(z) * np.float32(1 + 40 * 2.0**-24)
+
+
+class GeluStepByStep(Honest):
+    def activated(self, activation: str, z: Array) -> Array:
+        return np.asarray(STEP_BY_STEP[activation](z))
 
 
 class OutputOfFloat64(Honest):

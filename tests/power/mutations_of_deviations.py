@@ -78,14 +78,14 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "sums in another format only widen, and formulas",
-            "replace(self.activation, error={}) == ActivationDeviation()",
-            "replace(self.activation, error={}, formula=None) == ActivationDeviation()",
+            "replace(self.activation, error={}, functions_in=None) == ActivationDeviation()",
+            "replace(self.activation, error={}, functions_in=None, formula=None) == ActivationDeviation()",
             "deviation::what_leaves_the_exact_answer_alone_only_widens",
         ),
         (
             "an error changes the exact answer",
-            "replace(self.activation, error={})",
-            "self.activation",
+            "replace(self.activation, error={}, functions_in=None)",
+            "replace(self.activation, functions_in=None)",
             "deviation::what_leaves_the_exact_answer_alone_only_widens",
         ),
         (
@@ -261,9 +261,15 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "the activation is the rule's",
-            "activation=activation_of(activation, each.activation.formula, each.activation.constants)",
+            "activation=_activation(activation, each.activation)",
             "activation=activation_of(activation)",
             "deviation::constants_and_formulas_are_those_of_the_layer_that_has_them",
+        ),
+        (
+            "functions are in the rule's format",
+            "deviation.constants, deviation.functions_in)",
+            "deviation.constants)",
+            "deviation::functions_in_another_format_are_rounded_there_and_products_are_not",
         ),
         (
             "products are in the layer's format",

@@ -1,4 +1,9 @@
-"""Activations as an honest implementation computes them: in the dtype they are given, with the formulas in real use."""
+"""
+Activations as an honest implementation computes them, with the formulas in real use.
+
+`FORWARD` and `BACKWARD` compute 16-bit numbers in float32 and round once. `STEP_BY_STEP` and `STEP_BY_STEP_BACKWARD`
+round each operation to the dtype they are given.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +23,17 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])
 def in_dtype_of_z(function: Callable[..., Array]) -> Callable[..., Array]:
     """Return the function with its result in the dtype of z."""
     return lambda z, *rest: np.asarray(function(z, *rest)).astype(z.dtype)
+
+
+def in_float32(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Return the function of 16-bit numbers as float32 computes it, rounded once."""
+
+    def computed(*given: Array) -> Array:
+        if given[0].dtype.itemsize > 2:
+            return function(*given)
+        return np.asarray(function(*(each.astype(np.float32) for each in given))).astype(given[0].dtype)
+
+    return computed
 
 
 def of(z: Array, constant: float) -> Array:
@@ -79,7 +95,7 @@ def silu_slope(z: Array) -> Array:
     return s * (of(z, 1) + z * (of(z, 1) - s))
 
 
-FORWARD: Final[dict[str, Callable[[Array], Array]]] = {
+STEP_BY_STEP: Final[dict[str, Callable[[Array], Array]]] = {
     "linear": lambda z: z,
     "relu": lambda z: np.maximum(z, of(z, 0)),
     "tanh": np.tanh,
@@ -97,7 +113,7 @@ FORWARD: Final[dict[str, Callable[[Array], Array]]] = {
     "log_softmax": in_dtype_of_z(lambda z: log_softmax(z) if z.size else z),
     "exponential": np.exp,
 }
-BACKWARD: Final[dict[str, Callable[[Array, Array, Array], Array]]] = {
+STEP_BY_STEP_BACKWARD: Final[dict[str, Callable[[Array, Array, Array], Array]]] = {
     "linear": lambda z, y, dy: dy,
     "relu": lambda z, y, dy: dy * (z > 0),
     "tanh": in_dtype_of_z(lambda z, y, dy: dy * (of(z, 1) - y * y)),
@@ -116,3 +132,5 @@ BACKWARD: Final[dict[str, Callable[[Array, Array, Array], Array]]] = {
     "log_softmax": in_dtype_of_z(lambda z, y, dy: dy - np.exp(y) * dy.sum(axis=-1, keepdims=True, dtype=z.dtype)),
     "exponential": in_dtype_of_z(lambda z, y, dy: dy * y),
 }
+FORWARD: Final = {name: in_float32(each) for name, each in STEP_BY_STEP.items()}
+BACKWARD: Final = {name: in_float32(each) for name, each in STEP_BY_STEP_BACKWARD.items()}

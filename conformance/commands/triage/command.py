@@ -44,7 +44,7 @@ _CALL_OF_VALUES: Final = {"output": "forward", _GRADIENTS: "gradient"}
 _PYTHON: Final = "python"
 
 _VALUES: Final = (
-    "Wrong values. `instead` can say: casts, computes_in, products_in, sums_in, rounds_each_product,",
+    "Wrong values. `instead` can say: casts, computes_in, products_in, sums_in, functions_in, rounds_each_product,",
     "rounds_toward_zero, loses_bias, clips_infinities, constants, formula, error, undefined; see cases/README.md.",
 )
 _SHAPE: Final = ("Another shape. `instead` can say: shape, infers; see cases/README.md.",)

@@ -8,10 +8,12 @@ within 1 ± e/(1 - e) with e = Σ eᵢ, which is `compounded(e)`. No second-orde
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from conformance.reference.enclosure import U64, Arithmetic, Enclosure, Float64
+from conformance.reference.formats import FORMATS, Format
 
 
 class Activation:
@@ -19,6 +21,8 @@ class Activation:
 
     #: Whether the bound rests on a contract of exp, tanh, division or a similar function, and not on a proof.
     declared: bool = True
+    #: Whether anything is rounded: false if each value is z or 0.
+    rounds: bool = True
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
         """Return the enclosure of the function's values; z and the result have the shape (positions, units)."""
@@ -35,6 +39,37 @@ class Activation:
             dy: the gradient with respect to y.
         """
         raise NotImplementedError
+
+
+class ComputedIn(Activation):
+    """
+    An activation whose operations are rounded in one format, and whose results are rounded to that of the layer.
+
+    Its operations are rounded in `form`, or in the format in which sums of the layer's dtype are accumulated: float32
+    for the 16-bit dtypes. z is rounded to `form` first if `form` is narrower than the layer's dtype. Value and gradient
+    are rounded once more if `form` is wider.
+    """
+
+    def __init__(self, of: Activation, form: Format | None = None) -> None:
+        self._of, self._form, self.declared = of, form, of.declared
+
+    def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
+        inside = self._inside(arithmetic)
+        return _rounded(arithmetic, inside, self._of.forward(inside, _rounded(inside, arithmetic, z)))
+
+    def backward(self, arithmetic: Arithmetic, z: Enclosure, y: Enclosure, dy: Enclosure) -> Enclosure:
+        inside = self._inside(arithmetic)
+        return _rounded(arithmetic, inside, self._of.backward(inside, _rounded(inside, arithmetic, z), y, dy))
+
+    def _inside(self, arithmetic: Arithmetic) -> Arithmetic:
+        return replace(arithmetic, format=self._form or FORMATS[arithmetic.format.accumulator])
+
+
+def _rounded(to: Arithmetic, of: Arithmetic, numbers: Enclosure) -> Enclosure:
+    """Return numbers of one format as they are in another; a wider format represents them."""
+    if to.exact or to.format.significand >= of.format.significand:
+        return numbers
+    return numbers.rounded(to.format)
 
 
 def compounded(arithmetic: Arithmetic, relative: float) -> float:

@@ -20,7 +20,7 @@ from conformance.reference.enclosure import U64, Arithmetic, Enclosure
 class _Linear(Activation):
     """The identity, without an operation or an error."""
 
-    declared = False
+    declared = rounds = False
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
         return z
@@ -36,7 +36,7 @@ class _Relu(Activation):
     The derivative is 0 or 1. Where an enclosure of z contains 0, both are allowed, and all numbers between them.
     """
 
-    declared = False
+    declared = rounds = False
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
         exact = np.maximum(z.exact, 0.0)
@@ -102,6 +102,8 @@ class _Softmax(Activation):
 
     The gradient s_i (dy_i - g), g = sum_j s_j dy_j, is formed from the rounded s, in this form or as s_i dy_i - s_i g.
     g has n + 1 roundings and the rest four, relative to s_i (|dy_i| + |g|).
+
+    Sums of n terms have the unit roundoff of the accumulator. Their terms and their result are rounded by u.
     """
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
@@ -114,9 +116,9 @@ class _Softmax(Activation):
         distance = (top - z.exact) + radius
         units = z.exact.shape[-1]
         spread = distance + distance.max(axis=-1, keepdims=True)
-        exponent = (
-            radius + (arithmetic.u + arithmetic.u_reference) * (spread + units + 17.0) + arithmetic.function_error
-        )
+        own = arithmetic.u_reference
+        exponent = radius + (arithmetic.u + own) * (spread + 17.0) + (arithmetic.u_accumulate + own) * units
+        exponent = exponent + arithmetic.function_error
         allowed = exact * np.expm1(exponent) * (1.0 + 16.0 * U64) + 3.0 * arithmetic.floor
         return Enclosure(exact=exact, allowed=allowed)
 
@@ -126,7 +128,7 @@ class _Softmax(Activation):
         g = (y.exact * dy.exact).sum(axis=-1, keepdims=True)
         magnitude = (y.largest * dy.largest).sum(axis=-1, keepdims=True)
         g_error = (y.allowed * dy.largest + y.exact * dy.allowed).sum(axis=-1, keepdims=True)
-        g_error = g_error + (units + 1) * u * magnitude
+        g_error = g_error + (2.0 * u + units * (arithmetic.u_accumulate + arithmetic.u_reference)) * magnitude
         difference, difference_error = dy.exact - g, dy.allowed + g_error
         exact = y.exact * difference
         allowed = y.allowed * (np.abs(difference) + difference_error) + y.exact * difference_error

@@ -53,7 +53,8 @@ class ExponentialLinear(Activation):
     M = max(exp(z), 1 - exp(z)). Constants other than 1 add 4u (two of them rounded, and two products), above 0 2u.
 
     The derivative for z <= 0 is scale·α·exp(z), or y + scale·α from the rounded y: the error of y, u more of M for the
-    sum, and four roundings of the constant. For z > 0 it is the scale. At 0 the two differ for selu, by a factor of α.
+    sum, and four roundings of the constant. A y that is saved in fewer bits than it is computed in adds that rounding.
+    For z > 0 the derivative is the scale. At 0 the two differ for selu, by a factor of α.
     """
 
     def __init__(self, *, scale: float = SELU_SCALE, alpha: float = SELU_ALPHA) -> None:
@@ -76,6 +77,8 @@ class ExponentialLinear(Activation):
         constants = self._roundings * arithmetic.u
         rounding = self._below(arithmetic, z, 2.0 * arithmetic.u + constants)
         rounding = rounding + compounded(arithmetic, constants) * self._scale * self._alpha
+        saved = np.maximum(y.allowed - ExponentialLinear.forward(self, arithmetic, z).allowed, 0.0)
+        rounding = rounding + np.where(low <= 0.0, saved, 0.0)
         return times_slope(arithmetic, dy, Enclosure(exact=exact, allowed=reach + rounding))
 
     def _kink(self, arithmetic: Arithmetic) -> float:

@@ -76,7 +76,8 @@ class Softplus(Activation):
     sign. So this form, and log1p(exp(z)), have an error of e(exp) + e(log1p) + u, relative to y.
 
     The derivative σ(z) is formed from z, with an error of e(exp) + u + e(divide), or as exp(z - y) from the rounded y.
-    The error of this exponent is that of y and u|z - y|, with y - z = softplus(-z).
+    The error of this exponent is that of y and u|z - y|, with y - z = softplus(-z). A y that is saved in fewer bits
+    than it is computed in adds that rounding.
     """
 
     def forward(self, arithmetic: Arithmetic, z: Enclosure) -> Enclosure:
@@ -87,6 +88,7 @@ class Softplus(Activation):
         low, high = ends(z)
         own = compounded(arithmetic, arithmetic.ulps("exp") + arithmetic.ulps("log1p") + 2.0 * arithmetic.u)
         exponent = own * _softplus(high) + compounded(arithmetic, arithmetic.u) * _softplus(-low)
+        exponent = exponent + np.maximum(y.allowed - Softplus.forward(self, arithmetic, z).allowed, 0.0)
         from_y = np.expm1(exponent + compounded(arithmetic, arithmetic.ulps("exp")))
         relative = np.maximum(compounded(arithmetic, _logistic_error(arithmetic)), from_y)
         return times_slope(arithmetic, dy, increasing(logistic, arithmetic, z, relative * logistic(high)))
@@ -144,9 +146,13 @@ class Gelu(Activation):
         u = arithmetic.u
         cdf, cdf_error = self._cdf(arithmetic, z)
         most_bent = np.minimum(0.8, _density(smallest_magnitude(z)) * (2.0 + z.largest**2))
-        exponent = compounded(arithmetic, 2.0 * self._argument(arithmetic) + u) * z.largest**2 / 2.0
+        in_exponent = compounded(arithmetic, 2.0 * self._argument(arithmetic) + u)
+        factors = compounded(arithmetic, arithmetic.ulps("exp") + 7.0 * u)
         density = z.largest * _density(smallest_magnitude(z))
-        density_error = density * np.expm1(exponent + compounded(arithmetic, arithmetic.ulps("exp") + 7.0 * u))
+        density_error = density * np.expm1(np.minimum(in_exponent * z.largest**2 / 2.0 + factors, 700.0))
+        # Both the exact and the computed density are positive, so neither is further from the other than the larger.
+        most = z.largest * _density(smallest_magnitude(z) * math.sqrt(1.0 - in_exponent)) * (1.0 + factors)
+        density_error = np.minimum(density_error, most)
         total = cdf + cdf_error + density + density_error
         rounding = cdf_error + density_error + compounded(arithmetic, 2.0 * u) * total
         moved = self._ratio * z.exact
@@ -235,7 +241,8 @@ class _LogSoftmax(Activation):
     log Σ exp changes by at most max r over the enclosure, so y_i by r_i + max r. With D_i = max z - z_i the difference
     has an error of u D_i. In the sum S >= 1 the exponents have an error of u max D, each exp one of e(exp), and each of
     the n terms changes S by a factor of 1 ± u. All are factors of S, so their sum is an absolute error of log S. log
-    has an error of e(log) log S, and the last difference one of u (D_i + log S).
+    has an error of e(log) log S, and the last difference one of u (D_i + log S). The n terms are added up with the unit
+    roundoff of the accumulator, and their sum is rounded once more.
 
     The gradient is dy_i - s_i G, G = Σ dy. s is exp(y) from the rounded y, or formed from z as softmax does. The error
     of its exponent is at most that of y. exp, a quotient and two roundings are added. G is a sum of n terms.
@@ -252,7 +259,8 @@ class _LogSoftmax(Activation):
         radius = z.allowed + most
         distance = (top - z.exact) + radius
         furthest = distance.max(axis=-1, keepdims=True)
-        in_sum = compounded(arithmetic, u) * (furthest + units) + compounded(arithmetic, arithmetic.ulps("exp"))
+        in_sum = compounded(arithmetic, u) * (furthest + 1.0) + compounded(arithmetic, arithmetic.ulps("exp"))
+        in_sum = in_sum + compounded(arithmetic, arithmetic.u_accumulate) * units
         last = compounded(arithmetic, arithmetic.ulps("log") + u) * (logarithm + 2.0 * most + in_sum)
         allowed = radius + compounded(arithmetic, 2.0 * u) * distance + in_sum + last
         floor = (units + 3) * arithmetic.floor
@@ -266,7 +274,8 @@ class _LogSoftmax(Activation):
         share_error = share * np.expm1(y.allowed + own)
         total = dy.exact.sum(axis=-1, keepdims=True)
         total_error = dy.allowed.sum(axis=-1, keepdims=True)
-        total_error = total_error + units * u * dy.largest.sum(axis=-1, keepdims=True)
+        sums = u + units * (arithmetic.u_accumulate + arithmetic.u_reference)
+        total_error = total_error + sums * dy.largest.sum(axis=-1, keepdims=True)
         taken = (share + share_error) * (np.abs(total) + total_error)
         allowed = dy.allowed + share * total_error + share_error * (np.abs(total) + total_error)
         allowed = allowed + compounded(arithmetic, 4.0 * u) * (dy.largest + taken)

@@ -78,6 +78,7 @@ def test_an_entry_is_read_whole() -> None:
         ("{loses_bias: true}", Instead(deviation=Deviation(loses_bias=True))),
         ("{sums_in: {db: float16}}", Instead(deviation=Deviation(sums_in={"db": "float16"}))),
         ("{rounds_toward_zero: [output]}", Instead(deviation=Deviation(rounds_toward_zero=frozenset({"output"})))),
+        ("{functions_in: own}", Instead(deviation=deviation(functions_in="own"))),
         ("{error: {absolute: 2}}", Instead(deviation=deviation(error={"absolute": 2.0}))),
         (
             "{computes_in: float32, dtypes: {output: float32}}",
@@ -188,6 +189,16 @@ FAULTS = [
         {"when": "{activation: relu}", "instead": "{formula: exp_overflows}"},
         "6:14",
         "relu does not have the formula exp_overflows",
+    ),
+    (
+        {"when": "{activation: relu}", "instead": "{constants: {slope: 2}}"},
+        "6:14",
+        "relu has none of the constants slope",
+    ),
+    (
+        {"when": "{activation: gelu}", "instead": "{constants: {root: 1, slope: 2}}"},
+        "6:14",
+        "no activation of this entry has a constant slope",
     ),
     ({"instead": "{dtypes: {outputs: float32}}"}, "6:33", "no such result"),
     ({"instead": "{undefined: [y]}"}, "6:27", "no such result"),

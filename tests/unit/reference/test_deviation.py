@@ -166,6 +166,22 @@ def test_what_is_allowed_more_reaches_the_layers_after_it() -> None:
     assert (found.layers[1][0].allowed > rule.layers[1][0].allowed).all()
 
 
+def test_functions_in_another_format_are_rounded_there_and_products_are_not() -> None:
+    draw = drawn(scale=-1.0)
+    rule, found = (
+        answer(draw, ["tanh"], "float32", [each]) for each in (NO_DEVIATION, deviation(functions_in="bfloat16"))
+    )
+    assert np.array_equal(found.y.exact, rule.y.exact)
+    relative = found.y.allowed / np.abs(rule.y.exact)
+    assert ((relative > 2.0**-8) & (relative < 2.0**-6)).all()
+    linear_rule, linear_found = (
+        results(answer(draw, ["linear"], "float32", [each]))
+        for each in (NO_DEVIATION, deviation(functions_in="bfloat16"))
+    )
+    assert all(np.array_equal(each.allowed, linear_found[name].allowed) for name, each in linear_rule.items())
+    assert deviation(functions_in="own").in_dtype("float16") == deviation(functions_in="float16")
+
+
 WIDENING: tuple[dict[str, Any], ...] = (
     {"sums_in": {"dW": "float16"}},
     {"rounds_each_product": {"dW"}},
@@ -186,11 +202,11 @@ CHANGING: tuple[dict[str, Any], ...] = (
 
 def test_what_leaves_the_exact_answer_alone_only_widens() -> None:
     assert NO_DEVIATION.widens_only
-    for each in (*WIDENING, {"error": {"absolute": 1.0}}):
+    for each in (*WIDENING, {"error": {"absolute": 1.0}}, {"functions_in": "float16"}):
         assert deviation(**each).widens_only, each
     for other in CHANGING:
         assert not deviation(**other).widens_only, other
-    named = {name for each in (*WIDENING, *CHANGING) for name in each} | {"error"}
+    named = {name for each in (*WIDENING, *CHANGING) for name in each} | {"error", "functions_in"}
     assert named == FIELDS
 
 
