@@ -27,9 +27,11 @@ class Spent:
     output: str
 
 
-def python(*arguments: str, environment: Mapping[str, str] | None = None, ends: Sequence[int] = (0,)) -> Spent:
+def python(
+    *arguments: str, environment: Mapping[str, str] | None = None, ends: Sequence[int] = (0,), root: Path = ROOT
+) -> Spent:
     """
-    Run this interpreter with some arguments, from the root of the checkout, and return what it cost.
+    Run this interpreter with some arguments, from the root of a checkout, and return what it cost.
 
     Modules are compiled once, as they are wherever Python may write what it compiled: where it may not, every process
     compiles what it imports, and it is that which would be measured.
@@ -43,8 +45,8 @@ def python(*arguments: str, environment: Mapping[str, str] | None = None, ends: 
     inherited = dict(os.environ) if environment is None else dict(environment)
     done = subprocess.run(
         [sys.executable, *arguments],
-        cwd=ROOT,
-        env={name: value for name, value in inherited.items() if name != _COMPILES_ANEW} | {"PYTHONPATH": str(ROOT)},
+        cwd=root,
+        env={name: value for name, value in inherited.items() if name != _COMPILES_ANEW} | {"PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
         check=False,

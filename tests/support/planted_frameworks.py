@@ -29,6 +29,7 @@ NO_FAULT: Final = "nothing"
 #: What a layer may do wrong.
 FAULTS: Final = (
     "infers another shape",
+    "binds its batch",
     "holds more parameters",
     "counts more parameters",
     "gives another output",
@@ -42,7 +43,9 @@ Replace = Callable[[Any, str, Any], None]
 
 def faults(implementation: str) -> tuple[str, ...]:
     """Return what can be wrong with the framework of an implementation."""
-    return tuple(each for each in FAULTS if each != "counts more parameters" or PLANTS[implementation] in COUNTING)
+    plant = PLANTS[implementation]
+    unknown = {"counts more parameters": plant not in COUNTING, "binds its batch": plant is not _torch}
+    return tuple(each for each in FAULTS if not unknown.get(each, False))
 
 
 @contextmanager
@@ -54,15 +57,17 @@ def planted(implementation: str, fault: str) -> Iterator[None]:
             stack.enter_context(patch.object(owner, name, by))
 
         PLANTS[implementation](fault, replace)
-        _forget_compiled_programs()
+        _forget_layers()
         yield
-    _forget_compiled_programs()
+    _forget_layers()
 
 
-def _forget_compiled_programs() -> None:
-    """Drop what JAX compiled from a layer that now computes something else."""
+def _forget_layers() -> None:
+    """Drop what JAX compiled, and what was inferred in PyTorch, from a layer that now computes something else."""
     if jax := sys.modules.get("jax"):
         jax.clear_caches()
+    if inference := sys.modules.get("conformance.adapters.torch.inference"):
+        inference.compare_with_symbols.cache_clear()
 
 
 def _misshapen(fault: str, shape: Sequence[Any]) -> tuple[Any, ...] | None:
@@ -144,10 +149,31 @@ def _keras_gives_another(fault: str, kind: Any, replace: Replace) -> None:
 
 def _torch(fault: str, replace: Replace) -> None:
     import torch
-    from torch._subclasses.fake_tensor import FakeTensor
 
     kind = torch.nn.Linear
-    make, load, forward = kind.__init__, kind._load_from_state_dict, kind.forward
+    forward = kind.forward
+
+    def called(self: Any, x: Any) -> Any:
+        y = forward(self, x)
+        if self.out_features != FAULTY:
+            return y
+        if x.is_meta:
+            shape = _misshapen(fault, y.shape)
+            return y if shape is None else y.new_empty(shape)
+        return _amended(fault, x, self.weight.T, self.bias, y, matmul=torch.matmul, stop=torch.Tensor.detach)
+
+    if fault == "holds more parameters":
+        _torch_holds_more(kind, replace)
+    elif fault == "binds its batch":
+        replace(kind, "forward", lambda self, x: forward(self, _of_bound_batch(x)))
+    elif fault.startswith(("infers", "gives")):
+        replace(kind, "forward", called)
+
+
+def _torch_holds_more(kind: Any, replace: Replace) -> None:
+    import torch
+
+    make, load = kind.__init__, kind._load_from_state_dict
 
     def made(self: Any, in_features: int, out_features: int, **options: Any) -> None:
         make(self, in_features, out_features, **options)
@@ -159,20 +185,13 @@ def _torch(fault: str, replace: Replace) -> None:
             state.setdefault(f"{prefix}seen", self.seen.detach())
         load(self, state, prefix, *others)
 
-    def called(self: Any, x: Any) -> Any:
-        y = forward(self, x)
-        if self.out_features != FAULTY:
-            return y
-        if isinstance(x, FakeTensor):
-            shape = _misshapen(fault, y.shape)
-            return y if shape is None else y.new_empty(shape)
-        return _amended(fault, x, self.weight.T, self.bias, y, matmul=torch.matmul, stop=torch.Tensor.detach)
+    replace(kind, "__init__", made)
+    replace(kind, "_load_from_state_dict", loaded)
 
-    if fault == "holds more parameters":
-        replace(kind, "__init__", made)
-        replace(kind, "_load_from_state_dict", loaded)
-    elif fault.startswith(("infers", "gives")):
-        replace(kind, "forward", called)
+
+def _of_bound_batch(x: Any) -> Any:
+    """Return a tensor as it is, its first axis a number where it was a symbol."""
+    return x.reshape(int(x.shape[0]), *x.shape[1:])
 
 
 def _traced(fault: str, x: Any, kernel: Any, bias: Any, y: Any) -> Any:

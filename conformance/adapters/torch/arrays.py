@@ -197,7 +197,10 @@ def inferred_shapes(
 
     symbols = ShapeEnv()
     sizes = _sizes(shape, symbols, avoid)
-    with torch.no_grad(), FakeTensorMode(shape_env=symbols, allow_non_fake_inputs=True):
+    mode = FakeTensorMode(shape_env=symbols, allow_non_fake_inputs=True)
+    # The symbols are new in every call, so that no entry of its cache is ever found again.
+    mode.cache_enabled = False
+    with torch.no_grad(), mode:
         found = outputs(torch.empty(sizes, dtype=dtype, device=device))
     return without_symbols([each.shape for each in found], [size for size in sizes if isinstance(size, torch.SymInt)])
 

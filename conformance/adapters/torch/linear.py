@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from conformance.adapters.protocol import Array, Parameter, Shape, Stack, Unsupported
 from conformance.adapters.torch.arrays import DEVICES, examples, from_numpy, parameter_of, without_symbols
 from conformance.adapters.torch.compilation import compiled_call, compiler
+from conformance.adapters.torch.inference import shapes_from_examples
 from conformance.adapters.torch.model import TorchAdapterBase, TorchModelBase, layer_outputs, sequential
 
 if TYPE_CHECKING:
@@ -68,9 +69,9 @@ class TorchModel(TorchModelBase):
         self.set_weights(stack)
 
     def infer_output_shapes(self, batch: int | None) -> Sequence[Shape]:
-        """Return the shapes as they leave each layer: an exported program's own, else those of fake tensors."""
+        """Return the shapes as they leave each layer: an exported program's own, else those on the meta device."""
         if self._program is None:
-            return super().infer_output_shapes(batch)
+            return shapes_from_examples(self._written, self._stack, batch)
         shape = (batch, *self._stack.input_shape)
         # The program with an unknown batch is there already.
         alike = batch is None and self._stack.leading_axes == 1
