@@ -26,7 +26,7 @@ from conformance.run.cell_name import name_of
 from conformance.run.cell_runner import Runner
 from conformance.run.distributed import transfer
 from conformance.run.distributed.hooks import XdistHooks
-from conformance.run.errors import print_error
+from conformance.run.errors import OBJECTS_BETWEEN_COLLECTIONS, print_error
 from conformance.run.implementation_process import DEFAULT_CACHE, ProcessOptions
 from conformance.run.leader import Leader
 from conformance.run.light_reports import LightReports
@@ -54,8 +54,6 @@ OPTIONS: Final = pytest.StashKey[Options]()
 ASSIGNMENT: Final = pytest.StashKey[Assignment]()
 #: The plan that was made to find the number of workers, with that number.
 PLAN: Final = pytest.StashKey[tuple[Plan, resources.Allocation]]()
-#: GC threshold. Collected tests and kept questions live all session; frequent collections rescan them for nothing.
-OBJECTS_BETWEEN_COLLECTIONS: Final = 10_000
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -32,7 +32,8 @@ from conformance.sandbox.process_group import MARK, dismiss, guard, kill
 
 # `conformance` is imported from the files of the parent. Nothing else is imported before `sys.path` is set.
 _BOOT: Final = """\
-import sys
+import gc, sys
+gc.disable()  # until the framework is loaded: `conformance.sandbox.child` turns it on again
 options = {options!r}
 sys.path.insert(0, options["root"])
 import conformance

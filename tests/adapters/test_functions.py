@@ -23,6 +23,7 @@ from conformance.run.cell_runner import Runner
 from conformance.table.case import Case, Layer
 from conformance.table.loader import default_cases, load
 from tests.support.paths import ROOT
+from tests.support.runs import conformance
 
 EXAMPLES = ROOT / "docs" / "examples"
 #: The adapter that holds plain functions.
@@ -137,15 +138,7 @@ def test_an_invalid_name_is_an_unknown_implementation(name: str) -> None:
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "conformance", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return conformance(*arguments, cwd=folder, **environment)
 
 
 def run_example(example: str, results: Path) -> subprocess.CompletedProcess[str]:

@@ -22,20 +22,14 @@ from conformance.reference.lanes.draws import NoDraw
 from conformance.results import read
 from conformance.table.case import Case
 from tests.support.paths import ROOT
+from tests.support.runs import conformance
 
 ROW = "rows:\n  - {input_shape: [4], units: 3}\n"
 
 
-def command(*options: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environment["PYTHONPATH"] = str(ROOT)
-    words = [sys.executable, "-P", "-m", "conformance", *map(str, options)]
-    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-
-
 def run_on(tmp_path: Path, implementation: str, row: str = ROW, *options: str) -> subprocess.CompletedProcess[str]:
     (tmp_path / "rows.yaml").write_text(row, encoding="utf-8")
-    return command("run", "rows.yaml", "-i", implementation, "-o", "out", "-n", "0", *options, cwd=tmp_path)
+    return conformance("run", "rows.yaml", "-i", implementation, "-o", "out", "-n", "0", *options, cwd=tmp_path)
 
 
 def test_run_writes_results_and_page_and_exits_0(tmp_path: Path) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
+from tests.support.command_process import run_module
 from tests.support.paths import ROOT
+from tests.support.runs import environment
 
 ROWS = """\
 rows:
@@ -33,17 +32,9 @@ IMPLEMENTATIONS = (
 def ran(tmp_path: Path, *words: str, implementations: tuple[str, ...]) -> dict[str, tuple[Any, dict[str, Any]]]:
     """Return by cell what the JUnit file and the results file of a run say of it; `words` is the command."""
     (tmp_path / "rows.yaml").write_text(ROWS, encoding="utf-8")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     chosen = [f"--implementation={each}" for each in implementations]
     written = f"--junit-xml={tmp_path / 'junit.xml'}"
-    done = subprocess.run(
-        [sys.executable, "-m", *words, *chosen, written],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_module(*words, *chosen, written, cwd=ROOT, environment=environment())
     assert done.returncode == 1, done.stdout + done.stderr
     lines = (tmp_path / "results.jsonl").read_text(encoding="utf-8").splitlines()
     records = [each for each in map(json.loads, lines) if each["type"] == "cell"]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -18,8 +15,10 @@ from conformance.results.diff.comparison import diff
 from conformance.run.summary import summarise
 from conformance.run.tally import Tally
 from conformance.table.loader import load
+from tests.support.command_process import run_module
 from tests.support.paths import ROOT
 from tests.support.records import cell_record
+from tests.support.runs import environment
 from tools.large_tables import products, singles
 
 PROCESSES = ("torch", "flax-nnx", "keras-jax", "numpy")
@@ -130,15 +129,7 @@ def run(tmp_path: Path, *options: str) -> dict[str, tuple[int, int]]:
         f"--cases={rows}",
     ]
     command = ["tests/test_dense.py", "-p", "tests.support.survivors", "-p", "no:cacheprovider", "-q", "--tb=no", "-rN"]
-    environment = {name: each for name, each in os.environ.items() if not name.startswith("PYTEST_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *command, *chosen, *options],
-        cwd=ROOT,
-        env=environment | {"SURVIVORS": str(told)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_module("pytest", *command, *chosen, *options, cwd=ROOT, environment=environment(SURVIVORS=str(told)))
     assert done.returncode == 1, done.stdout + done.stderr
     assert "6 failed, 6 passed" in done.stdout, "the last line still counts them"
     lines = (line.split() for line in told.read_text(encoding="utf-8").splitlines())

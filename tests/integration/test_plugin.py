@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.command_process import run_module
 from tests.support.paths import ROOT
+from tests.support.runs import environment
 
 ROW = """\
 rows:
@@ -34,9 +36,8 @@ def rows(tmp_path: Path) -> Path:
 
 def run(*options: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run pytest on the suite alone, in a process of its own and free of this run's xdist."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    command = [sys.executable, "-m", "pytest", "tests/test_dense.py", "-p", "no:cacheprovider", *map(str, options)]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    words = ("tests/test_dense.py", "-p", "no:cacheprovider", *map(str, options))
+    return run_module("pytest", *words, cwd=cwd, environment=environment())
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -109,8 +110,8 @@ def test_a_failure_has_values_place_and_next_command(rows: Path) -> None:
     assert "expected" in done.stdout
     assert "Traceback" not in done.stdout
     (alone,) = re.findall("; run it alone: (pytest .*)", done.stdout)
-    words = [sys.executable, "-m", *shlex.split(alone), "-p", "no:cacheprovider", "-q"]
-    again = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    words = [*shlex.split(alone), "-p", "no:cacheprovider", "-q"]
+    again = run_module(*words, cwd=ROOT, environment=environment())
     assert "\n1 failed" in again.stdout, again.stdout
 
 
@@ -122,9 +123,9 @@ def test_last_failed_runs_the_failed_cells(tmp_path: Path, rows: Path) -> None:
         "-p",
         "cacheprovider",
     ]
-    command = [sys.executable, "-m", "pytest", "tests/test_dense.py", *options, "-o", f"cache_dir={tmp_path / 'cache'}"]
+    words = ["tests/test_dense.py", *options, "-o", f"cache_dir={tmp_path / 'cache'}", "--lf"]
     for expected in ("4 failed, 4 passed", "4 failed, 4 deselected"):
-        done = subprocess.run([*command, "--lf"], cwd=ROOT, capture_output=True, text=True, check=False)
+        done = run_module("pytest", *words, cwd=ROOT, environment=environment())
         assert expected in done.stdout, done.stdout
 
 
@@ -280,18 +281,9 @@ def test_ctrl_c_ends_the_run_and_its_children_and_the_results_stay(tmp_path: Pat
 
 def test_a_table_at_fault_stops_no_test_that_is_not_generated_from_it(tmp_path: Path) -> None:
     (tmp_path / "rows.yaml").write_text("rows: [{inputs: [3]}]\n", encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-n0",
-        f"--cases={tmp_path / 'rows.yaml'}",
-    ]
+    words = ["-q", "-p", "no:cacheprovider", "-n0", f"--cases={tmp_path / 'rows.yaml'}"]
     for file, code in (("tests/unit/table/test_rule.py", 0), ("tests/test_dense.py", 4)):
-        done = subprocess.run([*command, file], cwd=ROOT, capture_output=True, text=True, check=False)
+        done = run_module("pytest", *words, file, cwd=ROOT, environment=environment())
         assert done.returncode == code, done.stdout + done.stderr
         assert ("rows.yaml:1:9: unknown field" in done.stderr) == (code == 4), done.stderr
 
@@ -299,16 +291,7 @@ def test_a_table_at_fault_stops_no_test_that_is_not_generated_from_it(tmp_path: 
 def test_a_file_that_hides_that_it_has_the_test_of_a_cell_is_an_error_and_not_green(tmp_path: Path) -> None:
     hidden = "import conformance.run.runner\ntest_dense = conformance.run.runner.test_dense\n"
     (tmp_path / "test_hidden.py").write_text(hidden, encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "conformance.run.plugin",
-        "-n0",
-        str(tmp_path / "test_hidden.py"),
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    words = ["-q", "-p", "conformance.run.plugin", "-n0", str(tmp_path / "test_hidden.py")]
+    done = run_module("pytest", *words, cwd=ROOT, environment=environment())
     assert done.returncode == 2, done.stdout + done.stderr
     assert "no file of the pytest command reads the table" in done.stdout

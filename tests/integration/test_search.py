@@ -19,6 +19,7 @@ from conformance.commands.search.loop import SearchResult, search
 from conformance.commands.search.strategies import MOST_ELEMENTS, Row, rows
 from conformance.table.loader import read_rows
 from conformance.table.yaml_document import read
+from tests.support.runs import conformance
 
 #: Wall time in which each planted fault must be found (seconds); on two idle cores it takes a few.
 BUDGET = 60.0
@@ -97,8 +98,7 @@ def test_a_find_is_a_row_and_a_script_that_reproduce_it(tmp_path: Path) -> None:
     assert content["rows"][0]["input_shape"] == [3]
     file.write_text(file.read_text(encoding="utf-8").replace("why: ''", "why: One feature is left out."), "utf-8")
     assert CliRunner().invoke(main, ["lint", str(file)]).exit_code == 0
-    run = [sys.executable, "-m", "conformance", "run", str(file), "-i", given[1], "-n", "0", "-o", str(tmp_path / "o")]
-    done_run = subprocess.run(run, capture_output=True, text=True, check=False)
+    done_run = conformance("run", file, "-i", given[1], "-n", "0", "-o", tmp_path / "o", cwd=tmp_path)
     assert done_run.returncode == 1, done_run.stdout
     # An implementation without a template of its own is shown by the command, which must be on the path.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

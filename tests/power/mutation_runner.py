@@ -24,6 +24,7 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Final
 
 from tests.power.mutation import Mutation
 from tests.power.mutations import MUTATIONS
@@ -44,6 +45,8 @@ PRELOADED = (
     "xdist.plugin",
     "yaml",
 )
+#: Threads do not survive a fork.
+ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 #: What pytest answers where tests ran and some failed; all else but 0 says that they did not run.
 NOTICED = 1
 #: What a child answers where the package that was tested is not the one that was changed.
@@ -85,6 +88,8 @@ def _run(tests: Sequence[str], mutation: Mutation | None) -> int:
     # package's own plugin is left out, since it reads the table of cases, which finds fault with some mutations first.
     options = ["-x", "-q", "--tb=line", "--assert=plain", "-p", "no:cacheprovider"]
     options += ["-p", "_hypothesis_pytestplugin", "-m", "not hypothesis"]
+    # pytest collects garbage five times at its end, to find what could not be raised: the child ends with it.
+    options += ["-p", "no:unraisableexception"]
     settings = ["--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"), "-o", "addopts=--import-mode=importlib"]
     code = int(pytest.main([*options, *settings, *tests]))
     package = sys.modules.get("conformance")
@@ -139,7 +144,7 @@ def of_module(mutations: Sequence[Mutation]) -> None:
         if "import " not in opens or not name.startswith(own):
             import_module(name)
     assert mutations[0].module not in sys.modules
-    gc.freeze()  # else each child walks all that was imported, several times
+    gc.disable()  # A child is short. Collections would walk all that was imported, several times.
     code, words = forked(sorted({each.test for each in mutations}))
     print(json.dumps({"name": None, "code": code, "words": words}), flush=True)
     for each in mutations:
@@ -169,6 +174,6 @@ def main(names: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    # Threads do not survive a fork, and plugins that are installed are no part of these tests.
-    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    # Plugins that are installed are no part of these tests.
+    os.environ |= ONE_THREAD | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     sys.exit(main(sys.argv[1:]))

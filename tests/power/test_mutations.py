@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter
 
 import pytest
 
 from tests.power.mutation import Mutation
-from tests.power.mutation_runner import NOTICED
+from tests.power.mutation_runner import NOTICED, ONE_THREAD, PRELOADED
 from tests.power.mutations import MUTATIONS
+from tests.support.command_process import run_module
 from tests.support.paths import ROOT
+from tests.support.runs import environment
 
 MODULES = sorted({each.module.removeprefix("conformance.") for each in MUTATIONS})
 
@@ -32,12 +32,8 @@ def test_the_text_a_mutation_takes_out_is_there_once(mutation: Mutation) -> None
 @pytest.mark.parametrize("module", MODULES)
 def test_every_mutation_is_noticed(module: str) -> None:
     """A mutation that survives shows a hole in the tests: write the test that notices it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.power.mutation_runner", module],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
+    done = run_module(
+        "tests.power.mutation_runner", module, cwd=ROOT, environment=environment(**ONE_THREAD), imports=PRELOADED
     )
     assert done.returncode == 0, done.stderr
     unchanged, *changed = map(json.loads, done.stdout.splitlines())

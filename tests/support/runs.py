@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from tests.support.command_process import run_module
 from tests.support.paths import ROOT
 
 EXACT: Final = "tests.support.faulty_adapters:Exact"
@@ -30,15 +31,7 @@ def environment(**variables: str | None) -> dict[str, str]:
 
 def conformance(*options: str | Path, cwd: Path, **variables: str | None) -> subprocess.CompletedProcess[str]:
     """Run the command to its end; text that is not UTF-8 is kept as escapes."""
-    return subprocess.run(
-        arguments(*options),
-        cwd=cwd,
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        errors="backslashreplace",
-        check=False,
-    )
+    return run_module("conformance", *map(str, options), cwd=cwd, environment=environment(**variables))
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import collections
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ from conformance.run.selection import Selection, SelectionError
 from conformance.table.case import ACTIVATIONS, DTYPES, LAYOUTS, MAX_RANK
 from conformance.table.loader import TableError, load, read_rows
 from conformance.table.random_rows import document, random_cases, random_rows
-from tests.support.paths import ROOT
+from tests.support.runs import conformance
 from tools import soak
 
 MANY = 200
@@ -137,17 +135,9 @@ def test_a_selection_adds_random_cases_that_it_does_not_have(tmp_path: Path) -> 
 def ran(tmp_path: Path, implementation: str, *options: str) -> tuple[int, Run]:
     """Run a row and random cases on an implementation in a process of its own; return the exit code and the results."""
     (tmp_path / "row.yaml").write_text("rows:\n  - {input_shape: [4], units: 3}\n", encoding="utf-8")
-    words = [sys.executable, "-P", "-m", "conformance", "run", "row.yaml", "-i", implementation, "-n", "0", *options]
-    done = subprocess.run(words, cwd=tmp_path, env=_environment(), capture_output=True, text=True, check=False)
+    done = conformance("run", "row.yaml", "-i", implementation, "-n", "0", *options, cwd=tmp_path)
     assert "Traceback" not in done.stdout + done.stderr, done.stdout
     return done.returncode, read(tmp_path / "reports" / "results.jsonl")
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    return {**kept, "PYTHONPATH": str(ROOT)}
 
 
 @pytest.mark.integration
