@@ -17,7 +17,6 @@ import numpy.typing as npt
 from conformance.adapters.protocol import Array
 from conformance.checks.finding import VIOLATES, Element, Finding
 from conformance.reference.enclosure import Enclosure, Float64
-from conformance.reference.probabilistic_bound import FEWEST, root_mean_square
 
 #: An array together with what encloses it.
 Enclosed = tuple[Array, Enclosure]
@@ -120,27 +119,21 @@ def _error(values: Float64, enclosure: Enclosure) -> Float64:
 
 def _with_root_mean_square(finding: Finding, error: Float64, enclosure: Enclosure) -> Finding:
     """
-    Return a finding without a violation together with the comparison of the root mean square of error/(u B).
+    Return a finding without a violation together with the comparison of the root mean square of the errors.
 
-    The root mean square shows small systematic faults that no single element shows. It is compared if there are enough
-    elements, all of them sums of products of drawn numbers.
+    The root mean square shows small systematic faults that no single element shows. It is compared if the array has a
+    bound for it.
     """
-    if enclosure.unit is None or error.size < FEWEST:
+    joint = enclosure.joint
+    if joint is None:
         return finding
-    unit = enclosure.unit
-    if not unit.min() > 0.0:
-        error, unit = error[unit > 0.0], unit[unit > 0.0]
-    if error.size < FEWEST:
-        return finding
-    scaled = error / unit
-    found = float(np.sqrt(np.mean(np.square(scaled, out=scaled))))
-    allowed = root_mean_square(enclosure.terms, scaled.size)
-    finding = replace(finding, facts={**finding.facts, "rms": found, "rms_allowed": allowed})
-    if found <= allowed:
+    measured = joint.root_mean_square(error)
+    finding = replace(finding, facts={**finding.facts, "rms": measured, "rms_allowed": joint.limit})
+    if measured <= joint.limit:
         return finding
     message = (
-        f"{finding.where}: the root mean square of error/(u B) is {found:.3g} over {scaled.size} elements, "
-        f"by chance it is at most {allowed:.3g}"
+        f"{finding.where}: the root mean square of {error.size} errors is {measured:.3g}, allowed {joint.limit:.3g} "
+        f"(in units of the roundings of all partial sums, each error cut at {joint.clip:.3g})"
     )
     return replace(finding, outcome=VIOLATES, message=message)
 

@@ -123,6 +123,8 @@ def _other_batch(draw: Draw) -> Draw:
         x, dy = draw.x[:1], draw.dy[:1]
     elif batch == 1:
         x, dy = np.concatenate([draw.x, draw.x]), np.concatenate([draw.dy, draw.dy])
+        # Terms of equal samples are not independent.
+        draw = replace(draw, half_widths=None)
     else:
         x = np.zeros((2, *draw.x.shape[1:]), draw.x.dtype)
         dy = np.zeros((2, *draw.dy.shape[1:]), draw.dy.dtype)

@@ -67,7 +67,7 @@ class GradientValues(Check):
 
 def _with_gradient_of_ones(case: Case, draw: Draw) -> Draw:
     """Return the draw with a dy of ones, which is not random, and whose sums may not be exact."""
-    changed = replace(draw, name=f"{draw.name}, dy of ones", dy=np.ones_like(draw.dy), by_chance=False)
+    changed = replace(draw, name=f"{draw.name}, dy of ones", dy=np.ones_like(draw.dy), half_widths=None)
     activations = [each.activation for each in case.layers]
     return replace(changed, exact=draw.exact and is_exact(changed, activations, FORMATS[case.dtype]))
 

@@ -59,7 +59,7 @@ class MemoryLayouts(Check):
             yield LayoutProbe(step=Forward(label=f"output, {layout}", x=first.x, layout=layout), draw=first)
         if len(first.x) > 1:
             repeated = np.ascontiguousarray(_first_repeated(first.x))
-            draw = replace(with_input(first, repeated), by_chance=False)
+            draw = replace(with_input(first, repeated), half_widths=None)
             yield BroadcastProbe(step=Forward(label="output, broadcast", x=repeated, layout="broadcast"), draw=draw)
 
     def judge(self, subject: Subject) -> Finding:

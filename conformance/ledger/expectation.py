@@ -235,7 +235,7 @@ def _bounded(reference: Reference, dtype: str) -> Reference:
         open_ended = np.isfinite(each.exact) & ~(each.largest <= maximum)
         if not open_ended.any():
             return each
-        return replace(each, allowed=np.where(open_ended, np.inf, each.allowed), unit=None)
+        return replace(each, allowed=np.where(open_ended, np.inf, each.allowed), joint=None)
 
     layers = tuple((without(kernel), None if bias is None else without(bias)) for kernel, bias in reference.layers)
     return replace(reference, y=without(reference.y), dx=without(reference.dx), layers=layers)

@@ -30,8 +30,9 @@ from conformance.reference.draw import Draw, as_matrix
 from conformance.reference.enclosure import U64, Arithmetic, Enclosure
 from conformance.reference.formats import FORMATS
 from conformance.reference.formulas import activation_of
-from conformance.reference.probabilistic_bound import roundings
 from conformance.reference.product import exact_enclosure, product, with_nan_rows
+from conformance.reference.randomness import Randomness, of_features, of_positions, of_units
+from conformance.reference.sum_bounds import SHORTEST_STATISTICAL
 
 if TYPE_CHECKING:
     from conformance.reference.multiprecision import Solution, Split
@@ -50,8 +51,8 @@ class Reference:
     dx: Enclosure
     #: The gradients of the weights of each layer.
     layers: tuple[WeightGradients, ...]
-    #: The class of the bound: `exact`, `proven`, `statistical` where some sum is so long that the statistical bound is
-    #: the smaller one, or `declared` where the contract of a function enters.
+    #: The class of the bound: `exact`, `proven`, `statistical` where a sum of the lane `uniform` is so long that the
+    #: statistical bound can be the smaller one, or `declared` where the contract of a function enters.
     line: str
 
     @property
@@ -107,7 +108,8 @@ def _forward(draw: Draw, layers: Sequence[_Layer], centres: Solution | None) -> 
     a = exact_enclosure(as_matrix(draw.x))
     values = []
     for index, (kernel, bias, layer) in enumerate(zip(draw.kernels, draw.biases, layers, strict=True)):
-        z = layer.pre_activation(a, exact_enclosure(kernel), None if bias is None else exact_enclosure(bias))
+        weights = exact_enclosure(kernel), None if bias is None else exact_enclosure(bias)
+        z = layer.pre_activation(a, *weights, of_features(draw, index))
         z = _centred(z, centres.z[index] if centres else None)
         y = _centred(layer.activation.forward(layer.arithmetic, z), centres.y[index] if centres else None)
         y = layer.widened(y)
@@ -123,21 +125,24 @@ def _backward(
     da = exact_enclosure(as_matrix(draw.dy))
     # Of each position of a sample on its own, where the gradient of the kernel is added up so.
     positions = math.prod(draw.x.shape[1:-1])
+    names = [layer.function for layer in layers]
+    over_positions = of_positions(draw, names)
     gradients: list[WeightGradients] = []
     for index in reversed(range(len(layers))):
         layer, values, kernel = layers[index], forward[index], exact_enclosure(draw.kernels[index])
         dz = layer.activation.backward(layer.arithmetic, values.z, values.y, da)
         dz = _centred(dz, centres.dz[index] if centres else None)
         factor = layer.operand(dz)
-        dkernel = layer.kernel_gradient(values.a, factor, positions)
+        dkernel = layer.kernel_gradient(values.a, factor, positions, over_positions)
         dkernel = _centred(dkernel, centres.dkernel[index] if centres else None)
         dbias = None
         if layer.use_bias:
             ones = exact_enclosure(np.ones((1, dz.exact.shape[0])))
-            dbias = product(layer.sums("db"), ones, dz)
+            dbias = product(layer.sums("db"), ones, dz, None, over_positions)
             dbias = _centred(dbias, centres.dbias[index] if centres else None).reshape((-1,))
         gradients.insert(0, (dkernel, dbias))
-        da = layer.padded(product(layer.sums("dx"), factor, kernel.transposed), factor)
+        da = product(layer.sums("dx"), factor, kernel.transposed, None, of_units(draw, names, index))
+        da = layer.padded(da, factor)
         da = _centred(da, centres.dx[index] if centres else None)
     return tuple(gradients), da
 
@@ -149,13 +154,15 @@ def _line(draw: Draw, layers: Sequence[_Layer]) -> str:
     if any(layer.activation.declared for layer in layers):
         return "declared"
     longest = max(draw.dy.shape[-1], as_matrix(draw.x).shape[0], *(each.shape[0] for each in draw.kernels))
-    return "statistical" if layers[0].arithmetic.sums_by_chance and roundings(longest) < longest + 2 else "proven"
+    return "statistical" if draw.half_widths is not None and longest >= SHORTEST_STATISTICAL else "proven"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Layer:
     """What one layer computes with, as it deviates from the rule."""
 
+    #: The name of the activation.
+    function: str
     activation: Activation
     use_bias: bool
     #: The arithmetic of the bias and the activation.
@@ -190,10 +197,12 @@ class _Layer:
             return numbers.rounded(form)
         return exact_enclosure(numbers.exact.astype(form.dtype))
 
-    def pre_activation(self, x: Enclosure, kernel: Enclosure, bias: Enclosure | None) -> Enclosure:
+    def pre_activation(
+        self, x: Enclosure, kernel: Enclosure, bias: Enclosure | None, randomness: Randomness
+    ) -> Enclosure:
         """Return x·W + b."""
         adds_bias_later = self.product.format != self.arithmetic.format
-        z = product(self.sums("output"), self.operand(x), kernel, None if adds_bias_later else bias)
+        z = product(self.sums("output"), self.operand(x), kernel, None if adds_bias_later else bias, randomness)
         if self.deviation.multiplies_padding == "next_position":
             z = with_nan_rows(z, np.append(~np.isfinite(x.exact[1:]).all(axis=1), False))
         z = self.padded(z, x)
@@ -205,11 +214,11 @@ class _Layer:
         )
         return Enclosure(exact=y, allowed=allowed)
 
-    def kernel_gradient(self, a: Enclosure, dz: Enclosure, positions: int) -> Enclosure:
+    def kernel_gradient(self, a: Enclosure, dz: Enclosure, positions: int, randomness: Randomness) -> Enclosure:
         """Return aᵀ·dz, where `positions` is the number of positions of a sample."""
         columns = self.operand(a).transposed
         sums = positions if self.deviation.multiplies_padding == "last_sample" else 1
-        return self.padded(product(self.sums("dW"), columns, dz), columns, sums)
+        return self.padded(product(self.sums("dW"), columns, dz, None, randomness), columns, sums)
 
     def padded(self, result: Enclosure, left: Enclosure, sums: int = 1) -> Enclosure:
         """
@@ -248,10 +257,11 @@ def _layers(
         exact = stays_exact(operands(draw, deviations), tuple(activations), dtype, deviations)
 
     def arithmetic(name: str) -> Arithmetic:
-        return Arithmetic(FORMATS[name], exact, by_chance=draw.by_chance, centred=centred)
+        return Arithmetic(FORMATS[name], exact, centred=centred)
 
     return tuple(
         _Layer(
+            function=activation,
             activation=_activation(activation, each.activation),
             use_bias=bias is not None,
             arithmetic=arithmetic(each.format_of(dtype, product=False)),

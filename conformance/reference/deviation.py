@@ -121,7 +121,7 @@ def operands(draw: Draw, deviations: tuple[Deviation, ...]) -> Draw:
         biases=tuple(biases),
         dy=_cast(draw.dy, last.casts.get("dy"), last.computes_in),
         exact=draw.exact,
-        by_chance=draw.by_chance,
+        half_widths=draw.half_widths,
         denormal=draw.denormal,
     )
 

@@ -31,6 +31,15 @@ ATTEMPTS: Final = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HalfWidths:
+    """The half-widths a of the intervals (-a, a) from which independent numbers are drawn uniformly."""
+
+    #: Of each kernel.
+    kernels: tuple[float, ...]
+    dy: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Draw:
     """The numbers for one case, all of the dtype of the case."""
 
@@ -46,8 +55,8 @@ class Draw:
     dy: Array
     #: Whether every partial sum is exact in any order.
     exact: bool
-    #: Whether the statistical bound applies: rounding errors may be regarded as independent.
-    by_chance: bool = False
+    #: How the kernels and dy are drawn on the lane `uniform`, whose bounds follow from it; None on other lanes.
+    half_widths: HalfWidths | None = None
     #: Whether all numbers are positive and some below the normal range: every answer from 0 to the exact one is right.
     denormal: bool = False
 

@@ -7,13 +7,14 @@ Notation: u is the unit roundoff.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from conformance.reference.formats import FORMATS, Format
+from conformance.reference.sum_bounds import JointBound
 
 Float64 = npt.NDArray[np.float64]
 
@@ -52,16 +53,13 @@ class Enclosure:
     allowed: Float64
     #: The exact answer minus `exact`, where float64 is not accurate enough.
     tail: Float64 | None = None
-    #: u B of each element, if its error is that of one sum of products of given numbers. The root mean square of the
-    #: errors is then judged as well (`conformance.reference.probabilistic_bound`).
-    unit: Float64 | None = None
-    #: The number of terms K of these sums.
-    terms: int = 0
+    #: The bound of the errors of all elements together, if each is the error of one sum of products of given numbers.
+    joint: JointBound | None = None
 
     @property
     def nbytes(self) -> int:
         """The memory that its arrays take, in bytes."""
-        return sum(each.nbytes for each in (self.exact, self.allowed, self.tail, self.unit) if each is not None)
+        return sum(each.nbytes for each in (self.exact, self.allowed, self.tail) if each is not None)
 
     @property
     def largest(self) -> Float64:
@@ -75,8 +73,7 @@ class Enclosure:
             exact=self.exact.T,
             allowed=self.allowed.T,
             tail=None if self.tail is None else self.tail.T,
-            unit=None if self.unit is None else self.unit.T,
-            terms=self.terms,
+            joint=None if self.joint is None else replace(self.joint, unit=self.joint.unit.T),
         )
 
     def reshape(self, shape: tuple[int, ...]) -> Enclosure:
@@ -85,8 +82,7 @@ class Enclosure:
             exact=self.exact.reshape(shape),
             allowed=self.allowed.reshape(shape),
             tail=None if self.tail is None else self.tail.reshape(shape),
-            unit=None if self.unit is None else self.unit.reshape(shape),
-            terms=self.terms,
+            joint=None if self.joint is None else replace(self.joint, unit=self.joint.unit.reshape(shape)),
         )
 
     def rounded(self, form: Format) -> Enclosure:
@@ -120,8 +116,6 @@ class Arithmetic:
     format: Format
     #: Every product and partial sum is exact in the format, and in float64: a right answer has no error.
     exact: bool
-    #: Rounding errors may be regarded as independent.
-    by_chance: bool = False
     #: More accurate values than those of float64 replace the exact values: the error of float64 is not added.
     centred: bool = False
     #: The format in which sums are added up, if it is not the accumulator of the format.
@@ -132,9 +126,15 @@ class Arithmetic:
     rounds_toward_zero: bool = False
 
     @property
-    def sums_by_chance(self) -> bool:
-        """Whether the statistical bound applies to sums: they are rounded in the format itself, independently."""
-        return self.by_chance and not self.exact and self.u == self.u_accumulate
+    def sums_in_format(self) -> bool:
+        """Whether sums are rounded to nearest in the format itself, so that their errors are those of the results."""
+        rounds_otherwise = self.rounds_each_product or self.rounds_toward_zero
+        return not self.exact and self.u == self.u_accumulate and not rounds_otherwise
+
+    @property
+    def u_result(self) -> float:
+        """The largest relative error of a rounded result: toward zero it is a whole unit in the last place."""
+        return 2.0 * self.u if self.rounds_toward_zero else self.u
 
     @property
     def u(self) -> float:

@@ -27,7 +27,7 @@ Ball = Any
 #: A matrix of Arb, `flint.arb_mat`.
 BallMatrix = Any
 #: An object array of `Ball`, (P, m).
-Balls = npt.NDArray[np.object_]
+Balls = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -39,7 +39,7 @@ _NUMBERS: Final = (
 LINES: Final = {
     "exact": "no error is allowed: every product and sum of these numbers is exact in the format",
     "proven": "no order of summation can have a larger error",
-    "statistical": "an order of summation has a larger error only with the stated probability of a false alarm",
+    "statistical": "terms of random signs: an order of summation has a larger error only with the stated probability",
     "declared": "a contract for a function that no theory bounds, such as exp or tanh",
 }
 #: Fields of a cell that are listed as they are. All others have a place of their own.

@@ -195,8 +195,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "the bias is added in the format of products",
-            'product(self.sums("output"), self.operand(x), kernel, None if adds_bias_later else bias)',
-            'product(self.sums("output"), self.operand(x), kernel, bias)',
+            "kernel, None if adds_bias_later else bias, randomness)",
+            "kernel, bias, randomness)",
             "deviation::products_in_another_format_leave_the_bias_and_its_gradient_as_they_are",
         ),
         (
@@ -231,14 +231,14 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "the kernel's gradient meets no padding",
-            'return self.padded(product(self.sums("dW"), columns, dz), columns, sums)',
-            'return product(self.sums("dW"), columns, dz)',
+            'return self.padded(product(self.sums("dW"), columns, dz, None, randomness), columns, sums)',
+            'return product(self.sums("dW"), columns, dz, None, randomness)',
             "deviation_sums::gradients_meet_the_padding_of_their_own_terms",
         ),
         (
             "the input's gradient meets no padding",
-            'da = layer.padded(product(layer.sums("dx"), factor, kernel.transposed), factor)',
-            'da = product(layer.sums("dx"), factor, kernel.transposed)',
+            "da = layer.padded(da, factor)",
+            "pass",
             "deviation_sums::gradients_meet_the_padding_of_their_own_terms",
         ),
         (
@@ -281,15 +281,9 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
     *of(
         "reference.product",
         (
-            "toward zero is to nearest",
-            "result = 2.0 * u if arithmetic.rounds_toward_zero else u",
-            "result = u",
-            "deviation_sums::how_much_more_a_sum_is_allowed_follows_from_how_it_is_rounded",
-        ),
-        (
             "a rounded product is free",
-            "rounding = rounding + u * magnitude",
-            "pass",
+            "return error + arithmetic.u * magnitude if arithmetic.rounds_each_product else error",
+            "return error",
             "deviation_sums::how_much_more_a_sum_is_allowed_follows_from_how_it_is_rounded",
         ),
     ),

@@ -12,13 +12,14 @@ Each lane has two draws, so that weights can be replaced.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
-from conformance.reference.draw import ATTEMPTS, Array, Draw, Float64, NoDraw, Plan, as_matrix, is_powerless
+from conformance.reference.draw import ATTEMPTS, Array, Draw, Float64, HalfWidths, NoDraw, Plan, as_matrix, is_powerless
 from conformance.stream import Stream
 
 #: Exponents of the smallest and the largest scale of a position on the lane `wide`, by dtype. The exponents of layers
@@ -67,9 +68,9 @@ def _uniform_draw(plan: Plan, number: str, attempt: int) -> Draw:
 
     dtype = plan.format.dtype
     kernels, biases = [], []
+    scales = tuple(math.sqrt(3.0 / max(features, 1)) for features in plan.features)
     for layer, (features, units) in enumerate(zip(plan.features, plan.units, strict=True)):
-        scale = np.sqrt(3.0 / max(features, 1))
-        kernels.append((stream("kernel", layer).uniform((features, units)) * scale).astype(dtype))
+        kernels.append((stream("kernel", layer).uniform((features, units)) * scales[layer]).astype(dtype))
         biases.append(_distinct_biases(stream("bias", layer), units).astype(dtype) if plan.use_bias[layer] else None)
     return Draw(
         name=number,
@@ -78,13 +79,13 @@ def _uniform_draw(plan: Plan, number: str, attempt: int) -> Draw:
         biases=tuple(biases),
         dy=(stream("dy").uniform(plan.dy_shape) * _dy_scale(plan)).astype(dtype),
         exact=False,
-        by_chance=True,
+        half_widths=HalfWidths(kernels=scales, dy=_dy_scale(plan)),
     )
 
 
 def _dy_scale(plan: Plan) -> float:
     """Return a factor that gives float64 numbers more than the 24 bits of a stream: float32 cannot hold them."""
-    return np.sqrt(0.75) if plan.format.significand > 24 else 1.0
+    return math.sqrt(0.75) if plan.format.significand > 24 else 1.0
 
 
 def _distinct_biases(stream: Stream, size: int) -> Float64:
@@ -127,7 +128,7 @@ def _wide_draw(plan: Plan, number: str, attempt: int) -> Draw:
         kernels=tuple(kernels),
         biases=tuple(biases),
         dy=dy.reshape(plan.dy_shape).astype(plan.format.dtype),
-        by_chance=False,
+        half_widths=None,
     )
 
 
@@ -167,4 +168,4 @@ def _cancelling_draw(plan: Plan, number: str, attempt: int) -> Draw:
             z = z + biases[-1].astype(np.float64)
         # The input of the next layer need not be exact: it only decides where that layer cancels.
         a = np.maximum(z, 0.0) if activation == "relu" else np.tanh(z) if activation != "linear" else z
-    return replace(even, kernels=tuple(kernels), biases=tuple(biases), by_chance=False)
+    return replace(even, kernels=tuple(kernels), biases=tuple(biases), half_widths=None)

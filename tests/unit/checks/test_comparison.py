@@ -18,7 +18,7 @@ from conformance.checks.outputs import OutputValues, Repeatable
 from conformance.checks.question import REPEATED
 from conformance.reference import Reference
 from conformance.reference.enclosure import Enclosure
-from conformance.reference.probabilistic_bound import FEWEST, root_mean_square
+from conformance.reference.sum_bounds import JointBound
 from conformance.sandbox.steps import (
     Answer,
     Output,
@@ -69,36 +69,39 @@ def test_the_message_counts_the_elements_that_are_off() -> None:
     assert str(finding.message).endswith("1 of 4 elements are off")
 
 
-def by_chance(got: Array, unit: Array | float = 1.0) -> Finding:
-    """Compare with 0, within a bound that no single element reaches, sums of two products each."""
-    enclosure = replace(around(np.zeros_like(got), 1e6), unit=np.broadcast_to(unit, got.shape), terms=2)
+SIZE, CLIP, LIMIT = 64, 4.0, 2.0
+
+
+def together(got: Array, unit: float = 1.0) -> Finding:
+    """Compare with 0, within a bound that no single element reaches."""
+    joint = JointBound(unit=np.full(got.shape, unit), clip=CLIP, limit=LIMIT)
+    enclosure = replace(around(np.zeros_like(got), 1e6), joint=joint)
     return compare("output", "y", got, enclosure, "statistical")
-
-
-LIMIT = root_mean_square(2, FEWEST)
 
 
 @pytest.mark.parametrize(
     ("got", "outcome"),
     [
-        (np.full(FEWEST, 1.5 * LIMIT), "violates"),
-        (np.full(FEWEST, -1.5 * LIMIT), "violates"),
-        (np.full(FEWEST, 0.99 * LIMIT), "conforms"),
-        (np.where(np.arange(FEWEST) < 16, 3.0 * LIMIT, 0.0), "violates"),  # its mean and median are within
-        (np.where(np.arange(FEWEST) < 1, 3.0 * LIMIT, 0.0), "conforms"),  # its largest is not
-        (np.full(FEWEST - 1, 1.5 * LIMIT), "conforms"),
+        (np.full(SIZE, 1.05 * LIMIT), "violates"),
+        (np.full(SIZE, -1.05 * LIMIT), "violates"),
+        (np.full(SIZE, 0.99 * LIMIT), "conforms"),
+        (np.where(np.arange(SIZE) < SIZE // 3, 1e5, 0.0), "violates"),  # its mean and median are within
+        # However large the errors of few elements are, each counts as the clip.
+        (np.where(np.arange(SIZE) < SIZE // 5, 1e5, 0.0), "conforms"),
     ],
 )
-def test_the_root_mean_square_of_enough_errors_is_held_to_chance(got: Array, outcome: str) -> None:
-    finding = by_chance(got)
+def test_the_root_mean_square_of_enough_errors_has_a_bound(got: Array, outcome: str) -> None:
+    finding = together(got)
     assert finding.outcome == outcome
-    assert ("rms" in finding.facts) == (got.size >= FEWEST)
+    assert finding.facts["rms_allowed"] == LIMIT
+    # The same errors, in larger units.
+    assert together(got, 1e6).outcome == "conforms"
 
 
-def test_elements_that_are_no_sum_are_left_out_of_the_root_mean_square() -> None:
-    for sums, outcome in ((FEWEST, "violates"), (FEWEST - 1, "conforms")):
-        got = np.append(np.full(sums, 1.5 * LIMIT), 0.0)
-        assert by_chance(got, np.append(np.ones(sums), 0.0)).outcome == outcome
+def test_an_array_without_a_joint_bound_is_judged_element_by_element() -> None:
+    finding = compare("output", "y", np.full(SIZE, 1e5), around(np.zeros(SIZE), 1e6), "statistical")
+    assert finding.outcome == "conforms"
+    assert "rms" not in finding.facts
 
 
 def test_the_same_output_is_held_to_each_reference_of_its_own() -> None:

@@ -177,7 +177,7 @@ def test_an_element_that_may_overflow_or_not_has_no_bound() -> None:
     assert within is not None
     assert np.isfinite(within.y.allowed).all()
     assert asked.main is not None
-    assert asked.main.y.unit is None or found.y.unit is None
+    assert asked.main.y.joint is None or found.y.joint is None
 
 
 def test_what_is_accepted_has_the_answer_of_the_input_it_is_taken_for() -> None:

@@ -253,13 +253,13 @@ def test_one_sample_is_broadcast_where_there_are_others() -> None:
     assert fed(batch=1) == fed(batch=0) == fed(layout="strided") == fed(input_shape=(5,), batch=None) == []
 
 
-def test_equal_samples_are_not_judged_by_chance() -> None:
+def test_equal_samples_have_no_statistical_bound() -> None:
     asked = question(replace(CASE, input_shape=(32,), layers=(Layer(units=40),), lane="uniform"), "cpu")
     broadcast = asked.by_label["output, broadcast"].reference
     assert asked.main is not None
     assert broadcast is not None
-    assert asked.main.y.unit is not None
-    assert broadcast.y.unit is None
+    assert asked.main.y.joint is not None
+    assert broadcast.y.joint is None
 
 
 def test_a_linear_layer_is_asked_for_x_its_signs_their_sum_and_nothing() -> None:

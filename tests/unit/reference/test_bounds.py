@@ -11,9 +11,10 @@ import pytest
 
 from conformance.checks.comparison import compare
 from conformance.reference import Reference, answer
-from conformance.reference.draw import Draw
+from conformance.reference.draw import Draw, HalfWidths
 from conformance.reference.enclosure import U64, Arithmetic, Enclosure
 from conformance.reference.formats import FORMATS
+from conformance.reference.sum_bounds import TAIL_FACTOR, JointBound
 
 FLOAT32, FLOAT16 = FORMATS["float32"], FORMATS["float16"]
 TINY = 2.0**-126
@@ -104,9 +105,12 @@ def test_the_last_layer_s_error_is_formed_of_members_not_of_exact_numbers() -> N
     draw = replace(drawn(x, kernels[0]), kernels=kernels, biases=(None, None), dy=np.ones((1, 1), np.float32))
     y = answer(draw, ["linear", "linear"], "float32").y
     u = FLOAT32.unit_roundoff
-    first = 67.0 * u * 192.0 * (1.0 + u) + 66.0 * U64 * 192.0
+    # Of terms of one sign: n u B for the sum, and u (y + n u B) for the result.
+    sums = 64.0 * u * 192.0
+    first = sums + u * (192.0 + sums) + 66.0 * U64 * 192.0
     inherited, magnitude = 8.0 * first, 8.0 * (192.0 + first)
-    second = inherited + (u * (1536.0 + inherited) + 10.0 * u * magnitude) * (1.0 + u) + 10.0 * U64 * magnitude
+    sums = inherited + 8.0 * u * magnitude
+    second = sums + u * (1536.0 + sums) + 10.0 * U64 * magnitude
     assert float(y.allowed[0, 0]) == pytest.approx(second, rel=1e-12, abs=0.0)
 
 
@@ -115,7 +119,8 @@ def test_the_reference_s_own_error_is_in_the_radius_once_and_where_it_makes_one(
     x, kernel = [[1.0, 2.0**-24]], [[1.0], [2.0**-24]]
     y32 = answered(x, kernel).y
     u, magnitude = FLOAT32.unit_roundoff, 1.0 + 2.0**-48
-    rounding = (u * magnitude + 4.0 * u * magnitude) * (1.0 + u)
+    sums = 2.0 * u * magnitude
+    rounding = sums + u * (magnitude + sums)
     floor = 3.0 * TINY + 2.0 * FLOAT32.half_smallest_subnormal
     own = 4.0 * U64 * magnitude
     assert float(y32.allowed[0, 0]) == pytest.approx(
@@ -124,46 +129,48 @@ def test_the_reference_s_own_error_is_in_the_radius_once_and_where_it_makes_one(
     # The inflation alone is 40 U64; without it the radius would be at most what its terms add up to.
     assert float(y32.allowed[0, 0]) > (rounding + own) * (1.0 + 30.0 * U64)
     y64 = answered(x, kernel, dtype="float64").y
-    formula = 5.0 * U64 * magnitude * (1.0 + U64) * (1.0 + 72.0 * U64)
+    formula = (3.0 + 2.0 * U64) * U64 * magnitude * (1.0 + 72.0 * U64)
     assert float(y64.allowed[0, 0]) == pytest.approx(formula, rel=2.0**-50, abs=0.0)
 
 
 LARGE = 4096
+DRAWN = HalfWidths(kernels=(1.0, 1.0), dy=1.0)
 
 
-@pytest.mark.parametrize(("by_chance", "line"), [(True, "statistical"), (False, "proven")])
-def test_long_sums_have_the_statistical_bound_only_where_it_is_assumed(by_chance: bool, line: str) -> None:
+@pytest.mark.parametrize(("half_widths", "line"), [(DRAWN, "statistical"), (None, "proven")])
+def test_long_sums_have_the_statistical_bound_only_where_it_is_assumed(
+    half_widths: HalfWidths | None, line: str
+) -> None:
     x, kernel = np.ones((1, LARGE), np.float32), np.ones((LARGE, 1), np.float32)
-    reference = answered(x, kernel, by_chance=by_chance)
+    reference = answered(x, kernel, half_widths=half_widths)
     assert reference.line == line
     in_units = float(reference.y.allowed[0, 0]) / FLOAT32.unit_roundoff / LARGE - 1.0
-    expected = LARGE + 2.0 if not by_chance else math.sqrt(2.0 * math.log(2e24)) * math.sqrt(LARGE + 2.0)
-    assert in_units == pytest.approx(expected, rel=1e-3, abs=0.0)
-    assert (reference.y.unit is not None) == by_chance
+    assert in_units == pytest.approx(LARGE if half_widths is None else TAIL_FACTOR, rel=1e-3, abs=0.0)
 
 
 def test_only_sums_of_given_numbers_have_a_bound_of_the_root_mean_square() -> None:
-    """dW of a layer below another is a sum of numbers that are off already, as is the output of one above."""
-    x, kernel = np.ones((1, 2), np.float32), np.ones((2, 2), np.float32)
-    draw = drawn(x, kernel, by_chance=True)
+    """dW of a layer below another is a sum of numbers with errors, as is the output of one above."""
+    x, kernel = np.ones((8, 8), np.float32), np.ones((8, 8), np.float32)
+    draw = drawn(x, kernel, half_widths=DRAWN)
     reference = answer(replace(draw, kernels=(kernel, kernel), biases=(None, None)), ["linear"] * 2, "float32")
-    assert reference.y.unit is None
-    assert reference.layers[0][0].unit is None
-    assert reference.dx.unit is None
+    assert reference.y.joint is None
+    assert reference.layers[0][0].joint is None
+    assert reference.dx.joint is None
     one = answer(draw, ["linear"], "float32")
-    assert all(each.unit is not None and each.terms for each in (one.y, one.dx, one.layers[0][0]))
+    assert all(each.joint is not None for each in (one.y, one.dx, one.layers[0][0]))
 
 
-def test_chance_is_for_rounded_sums_in_the_format_itself() -> None:
-    def by_chance(dtype: str, **fields: Any) -> bool:
-        return Arithmetic(FORMATS[dtype], **{"exact": False, "by_chance": True, **fields}).sums_by_chance
+def test_errors_are_judged_together_if_sums_are_rounded_in_the_format_itself() -> None:
+    def in_format(dtype: str, **fields: Any) -> bool:
+        return Arithmetic(FORMATS[dtype], **{"exact": False, **fields}).sums_in_format
 
-    assert by_chance("float32")
-    assert by_chance("bfloat16", accumulator=FORMATS["bfloat16"])
-    assert not by_chance("float32", accumulator=FORMATS["bfloat16"])
-    assert not by_chance("bfloat16")
-    assert not by_chance("float32", exact=True)
-    assert not by_chance("float32", by_chance=False)
+    assert in_format("float32")
+    assert in_format("bfloat16", accumulator=FORMATS["bfloat16"])
+    assert not in_format("float32", accumulator=FORMATS["bfloat16"])
+    assert not in_format("float32", rounds_each_product=True)
+    assert not in_format("float32", rounds_toward_zero=True)
+    assert not in_format("bfloat16")
+    assert not in_format("float32", exact=True)
 
 
 def test_what_is_not_finite_reaches_the_sums_it_enters_and_no_other() -> None:
@@ -235,10 +242,12 @@ def test_the_tail_is_part_of_the_exact_answer() -> None:
 
 
 def test_another_shape_changes_nothing_else() -> None:
-    whole = Enclosure(exact=np.ones((2, 3)), allowed=np.ones((2, 3)), unit=np.ones((2, 3)), terms=5)
+    joint = JointBound(unit=np.ones((2, 3)), clip=4.0, limit=2.0)
+    whole = Enclosure(exact=np.ones((2, 3)), allowed=np.ones((2, 3)), joint=joint)
     for each in (whole.reshape((6,)), whole.transposed):
-        assert each.unit is not None
-        assert (each.unit.shape, each.terms) == (each.exact.shape, 5)
+        assert each.joint is not None
+        assert each.joint.unit.shape == each.exact.shape
+        assert (each.joint.clip, each.joint.limit) == (4.0, 2.0)
 
 
 @pytest.mark.parametrize("dtype", FORMATS)

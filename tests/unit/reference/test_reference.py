@@ -60,7 +60,8 @@ def test_the_bound_of_one_layer_is_the_formula_of_the_docstring() -> None:
     x, kernel = as_matrix(draw.x).astype(np.float64), draw.kernels[0].astype(np.float64)
     y = x @ kernel + bias
     magnitude = np.abs(x) @ np.abs(kernel) + np.abs(bias)
-    formula = (U * np.abs(y) + 52 * U * magnitude) * (1 + U)
+    sums = U * (1 + U) ** 50 * (magnitude + 50 * (magnitude + np.abs(y)) / 2)
+    formula = sums + U * (np.abs(y) + sums)
     allowed = answer(draw, ["linear"], "float32").y.allowed
     assert np.allclose(allowed, formula, rtol=1e-6, atol=0.0)
     assert (allowed >= formula).all()

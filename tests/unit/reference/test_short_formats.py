@@ -92,7 +92,9 @@ def test_the_bound_of_one_layer_is_the_formula(dtype: str) -> None:
     u = FORMATS[dtype].unit_roundoff
     p = x @ kernel
     magnitude = np.abs(x) @ np.abs(kernel) + np.abs(bias)
-    formula = (u * np.abs(p + bias) + u * np.abs(p) + 52 * U32 * magnitude) * (1 + u)
+    sums = U32 * (1 + U32) ** 50 * (magnitude + 50 * (magnitude + np.abs(p + bias)) / 2)
+    before_bias = u * (np.abs(p) + sums)
+    formula = sums + before_bias + u * (np.abs(p + bias) + sums + before_bias)
     formula = formula + 2 * FORMATS[dtype].half_smallest_subnormal
     allowed = answer(draw, ["linear"], dtype).y.allowed
     assert np.allclose(allowed, formula, rtol=1e-6, atol=0.0)
