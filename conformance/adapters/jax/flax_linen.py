@@ -56,10 +56,14 @@ class FlaxLinenModel(InitialisedModel):
         make = {"dense-general": _dense_general, "einsum": _einsum}.get(mode or "", _dense)
         layers: list[Any] = []
         self._names: list[str] = []
+        common: dict[str, Any] = {"dtype": stack.dtype, "param_dtype": stack.dtype}
+        if stack.has_weights:
+            # Given kernels replace the initial ones. To trace how random ones are drawn takes half the time of a build.
+            common["kernel_init"] = nn.initializers.zeros
         for width, layer in zip(stack.widths, stack.layers, strict=True):
             # The name nn.Sequential gives a layer: its place among layers and activations.
             self._names.append(f"layers_{len(layers)}")
-            layers.append(make(layer, width, stack.dtype))
+            layers.append(make(layer, width, **common))
             layers += activations(nn)[layer.activation]
         self._module = nn.Sequential(tuple(layers))
         super().__init__(stack, self._module.init, device=device)
@@ -125,22 +129,22 @@ def _apply(module: nn.Module, weights: Any, x: jax.Array) -> jax.Array:
     return module.apply(weights, x)
 
 
-def _dense(layer: Dense, width: Units, dtype: str) -> nn.Module:
+def _dense(layer: Dense, width: Units, **common: Any) -> nn.Module:
     from flax import linen as nn
 
-    return nn.Dense(layer.units, use_bias=layer.use_bias, dtype=dtype, param_dtype=dtype)
+    return nn.Dense(layer.units, use_bias=layer.use_bias, **common)
 
 
-def _dense_general(layer: Dense, width: Units, dtype: str) -> nn.Module:
+def _dense_general(layer: Dense, width: Units, **common: Any) -> nn.Module:
     from flax import linen as nn
 
-    return nn.DenseGeneral(layer.units, axis=-1, use_bias=layer.use_bias, dtype=dtype, param_dtype=dtype)
+    return nn.DenseGeneral(layer.units, axis=-1, use_bias=layer.use_bias, **common)
 
 
-def _einsum(layer: Dense, width: Units, dtype: str) -> nn.Module:
+def _einsum(layer: Dense, width: Units, **common: Any) -> nn.Module:
     from flax import linen as nn
 
-    return nn.Einsum((width, layer.units), "...d,dm->...m", use_bias=layer.use_bias, dtype=dtype, param_dtype=dtype)
+    return nn.Einsum((width, layer.units), "...d,dm->...m", use_bias=layer.use_bias, **common)
 
 
 @cache

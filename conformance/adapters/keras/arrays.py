@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
+
+from conformance.adapters.jax.arrays import from_numpy as jax_array
 from conformance.adapters.protocol import Array
 from conformance.adapters.torch.arrays import from_numpy as torch_tensor
 
@@ -19,9 +22,29 @@ def from_numpy(array: Array, device: str = "cpu") -> Any:
     import keras
 
     with keras.device(device):
-        # Given an array, Keras would copy it for torch, and with that lose its layout.
-        given = array if keras.config.backend() != "torch" else torch_tensor(array, device.replace("gpu", "cuda"))
+        given: Any = array
+        match keras.config.backend():
+            case "torch":
+                # Given an array, Keras would copy it, and with that lose its layout.
+                given = torch_tensor(array, device.replace("gpu", "cuda"))
+            case "jax":
+                # Given an array, Keras would compile a program for its shape.
+                given = jax_array(array)
         return keras.ops.convert_to_tensor(given)
+
+
+def initializers() -> Mapping[str, str | Callable[..., Any]]:
+    """Return a layer's arguments for initial values of zero, which given weights replace."""
+    import keras
+
+    if keras.config.backend() != "jax":
+        return {"kernel_initializer": "zeros"}
+
+    def zeros(shape: tuple[int, ...], dtype: str | None = None) -> Any:
+        # JAX would compile its own zeros, and random values, for each shape.
+        return jax_array(np.zeros(shape, dtype))
+
+    return {"kernel_initializer": zeros, "bias_initializer": zeros}
 
 
 def to_numpy(tensor: Any) -> Array:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from conformance.adapters.keras.arrays import activations, from_numpy, to_numpy
+from conformance.adapters.keras.arrays import activations, from_numpy, initializers, to_numpy
 from conformance.adapters.keras.backends import Call, backend, jitted, placement_of
 from conformance.adapters.keras.layers import EQUIVALENTS, RANKS, inner, layer_of
 from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, Stack, Unsupported
@@ -109,8 +109,7 @@ class KerasModel:
         self._handed: tuple[int, ...] | None = None
         self._output: Any = None
         self._model: keras.Model | None = None
-        # Given kernels replace the initial ones, and to draw those would cost jax a compilation for each new shape.
-        options = {"kernel_initializer": "zeros"} if stack.has_weights else {}
+        options = initializers() if stack.has_weights else {}
         kind = mode if mode in EQUIVALENTS else None
         with keras.device(device):
             # Named, since the names that Keras makes up count the models of a process and stand in its messages.

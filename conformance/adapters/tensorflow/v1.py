@@ -99,11 +99,14 @@ class TensorFlowV1Model:
         """Return the output for x (*leading, *input_shape) from one run of the session."""
         import tensorflow as tf
 
+        last, fed = self._outputs[-1], {self._x: from_numpy(x)}
+        if self._placement is not None:
+            # The session runs the graph that it placed for the first output.
+            return to_numpy(self._session.run(last, fed))
         # A fetched array does not show where it was computed. The graph as it was placed and run does.
         options = tf.compat.v1.RunOptions(output_partition_graphs=True)
         ran = tf.compat.v1.RunMetadata()
-        last = self._outputs[-1]
-        y = self._session.run(last, {self._x: from_numpy(x)}, options=options, run_metadata=ran)
+        y = self._session.run(last, fed, options=options, run_metadata=ran)
         nodes = (node for graph in ran.partition_graphs for node in graph.node)
         self._placement = kind_of(next(node.device for node in nodes if node.name == last.op.name))
         return to_numpy(y)
@@ -127,11 +130,14 @@ class TensorFlowV1Model:
         return Gradients(dx=None if x.dtype.kind in "biu" else to_numpy(next(arrays)), layers=layers)
 
     def set_weights(self, stack: Stack) -> None:
-        """Load each variable in the session; it refuses other shapes."""
-        with self._graph.as_default():
-            for own, layer in zip(self._variables, stack.layers, strict=True):
-                for name, variable in own.items():
-                    variable.load(from_numpy(getattr(layer, name)), self._session)
+        """Run the initializer of each variable with its new value as `Variable.load` does; it refuses other shapes."""
+        values = [
+            (variable.initializer, from_numpy(getattr(layer, name)))
+            for own, layer in zip(self._variables, stack.layers, strict=True)
+            for name, variable in own.items()
+        ]
+        # All in one run: a session prepares each new set of fetches anew.
+        self._session.run([each for each, _ in values], {each.inputs[1]: value for each, value in values})
 
     def placement(self) -> str:
         """Return the device that the op of the last output ran on."""
@@ -166,6 +172,8 @@ def _dense_layers(x: tf.Tensor, stack: Stack) -> tuple[list[tf.Tensor], list[dic
                 layer.units,
                 activation=None if layer.activation == "linear" else activations()[layer.activation],
                 use_bias=layer.use_bias,
+                # Given kernels replace the initial ones; None draws them at random.
+                kernel_initializer=tf.compat.v1.zeros_initializer() if stack.has_weights else None,
                 name=f"dense_{index}",
             )
         outputs.append(x)
