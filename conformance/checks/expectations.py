@@ -8,12 +8,19 @@ a step that satisfies the rule is compared with the rule.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from conformance.checks.question import Question
 from conformance.ledger.acceptance import accepted_reference
 from conformance.ledger.behaviour import Behaviour
-from conformance.ledger.expectation import Conflict, Covering, Expectation, dtypes_of_rule, expectation_under
+from conformance.ledger.expectation import (
+    Conflict,
+    Covering,
+    Expectation,
+    alternatives,
+    dtypes_of_rule,
+    expectation_under,
+)
 from conformance.ledger.step import ModelStep, Surroundings
 from conformance.reference import Reference
 from conformance.reference.enclosure import Enclosure
@@ -107,14 +114,14 @@ class Declared(Expected):
         always = tuple(each for each in covering if each[0].sometimes is None)
         maybe = tuple(each for each in covering if each[0].sometimes is not None)
         # The fewest of those that hold sometimes that explain the answer. If none do, those that hold always.
-        for count in range(len(maybe) + 1 if maybe and self._satisfies is not None else 0):
-            for chosen in itertools.combinations(maybe, count):
-                try:
-                    found = self._under(label, rule, (*always, *chosen))
-                except Conflict:
-                    continue  # these contradict each other
-                if self._satisfies is not None and self._satisfies(label, found):
-                    return found
+        choices = [each for chosen in _subsets(maybe) for each in alternatives((*always, *chosen))]
+        for chosen in choices if len(choices) > 1 and self._satisfies is not None else ():
+            try:
+                found = self._under(label, rule, chosen)
+            except Conflict:
+                continue  # these contradict each other
+            if self._satisfies is not None and self._satisfies(label, found):
+                return found
         try:
             return self._under(label, rule, always if self._satisfies is not None else covering)
         except Conflict as conflict:
@@ -135,3 +142,9 @@ class Declared(Expected):
                 dtypes=found.dtypes, reference=reference, accepts=found.accepts, behaviours=found.behaviours
             )
         return found
+
+
+def _subsets(covering: Sequence[Covering]) -> Iterator[tuple[Covering, ...]]:
+    """Yield the subsets of behaviours, smallest first."""
+    for count in range(len(covering) + 1):
+        yield from itertools.combinations(covering, count)

@@ -101,7 +101,8 @@ def expectation_under(
     return Expectation(
         dtypes=dtypes,
         reference=reference,
-        refuses=_agreed("refuses", covering, lambda each: each.instead.refuses),
+        # A step raises one exception: that of the first check that it meets. `alternatives` has each in turn.
+        refuses=next((each.refuses for each in instead if each.refuses is not None), None),
         crashes=_agreed("crashes", covering, lambda each: each.instead.crashes) or (),
         accepts=_agreed("accepts", covering, lambda each: each.instead.accepts),
         infers=_agreed("infers", covering, lambda each: each.instead.infers),
@@ -141,6 +142,13 @@ def _agreed(name: str, covering: Sequence[Covering], value_of: Callable[[Behavio
     return values[0][1] if values else None
 
 
+def alternatives(covering: Sequence[Covering]) -> list[tuple[Covering, ...]]:
+    """Return the behaviours that cover a step, once with each of their refusals: a step raises one exception."""
+    refusing = [each for each in covering if each[0].instead.refuses is not None]
+    others = [each for each in covering if each not in refusing]
+    return [(one, *others) for one in refusing] if len(refusing) > 1 else [tuple(covering)]
+
+
 def check_agreement(covering: Sequence[Covering], layers: int, dtype: str) -> None:
     """
     Check that the behaviours that cover one step can be applied together.
@@ -154,7 +162,7 @@ def check_agreement(covering: Sequence[Covering], layers: int, dtype: str) -> No
         Conflict: two of them contradict each other.
     """
     layer_deviations(covering, layers, dtype)
-    for name in ("refuses", "crashes", "accepts", "infers", "shape"):
+    for name in ("crashes", "accepts", "infers", "shape"):
         _agreed(name, covering, attrgetter(f"instead.{name}"))
     for name in TYPED:
         _agreed(f"dtypes.{name}", covering, partial(_declared_dtype, name))

@@ -105,7 +105,6 @@ class _InputFields(Model):
     second_axis: Annotated[Pattern, *about("Its second axis.", _VALUE)] = None
     elements: Annotated[Pattern, *about("How many numbers it has.", _VALUE)] = None
     layout: Annotated[Pattern, _among("layout", LAYOUTS), *about("How it lies in memory.", _VALUE)] = None
-    contiguous: Annotated[Maybe[bool], *about("Whether its numbers lie side by side.", "true or false")] = None
     finite: Annotated[Maybe[bool], *about("Whether all numbers are finite.", "true or false")] = None
 
 
@@ -116,6 +115,10 @@ class WhenFields(Model):
     dtype: Annotated[Pattern, _among("dtype", DTYPES), *about("The layer's dtype.", _VALUE)] = None
     leading_axes: Annotated[Pattern, *about("Axes of the batch, 0 for none.", _VALUE)] = None
     model_rank: Annotated[Pattern, *about("Axes of what the model was built for, batch included.", _VALUE)] = None
+    contiguous: Annotated[
+        Maybe[bool],
+        *about("Whether input and weights have no gaps and their last axis varies fastest.", "true or false"),
+    ] = None
     input_shape: Annotated[
         Maybe[_InputShapeFields], *about("The model's own.", "a mapping of rank, last, positions")
     ] = None

@@ -57,6 +57,8 @@ class ModelStep:
     x: Array | None = None
     #: The memory layout of the input.
     layout: str = "contiguous"
+    #: The memory layouts of the kernels and of the biases that the model was last given.
+    weight_layouts: tuple[str, str] = ("contiguous", "contiguous")
 
     @functools.cached_property
     def facts(self) -> Facts:
@@ -67,6 +69,7 @@ class ModelStep:
             "dtype": self.stack.dtype,
             "leading_axes": self.stack.leading_axes,
             "model_rank": self._model_rank,
+            "contiguous": self._has_contiguous_operands,
             "input_shape": {
                 "rank": len(shape),
                 "last": shape[-1] if shape else None,
@@ -92,7 +95,6 @@ class ModelStep:
             "second_axis": x.shape[1] if x.ndim > 1 else None,
             "elements": x.size,
             "layout": self.layout,
-            "contiguous": _is_contiguous(x.shape, self.layout),
             "finite": bool(np.isfinite(x.astype(np.float64)).all()),
         }
 
@@ -100,6 +102,16 @@ class ModelStep:
     def layer_facts(self) -> tuple[Facts, ...]:
         """The facts about each layer."""
         return tuple(self._layer_facts())
+
+    @property
+    def _has_contiguous_operands(self) -> bool:
+        """Whether input and weights are each in memory in C order and without gaps."""
+        kernel_layout, bias_layout = self.weight_layouts
+        layers = self.stack.layers
+        operands = [(None if self.x is None else self.x.shape, self.layout)]
+        operands += [(None if each.kernel is None else each.kernel.shape, kernel_layout) for each in layers]
+        operands += [(None if each.bias is None else each.bias.shape, bias_layout) for each in layers]
+        return all(shape is None or _is_contiguous(shape, layout) for shape, layout in operands)
 
     @property
     def _model_rank(self) -> int:
@@ -125,12 +137,23 @@ class ModelStep:
 def model_steps(steps: Sequence[Step]) -> Iterator[ModelStep]:
     """Yield each step of a question together with its model as it is at that step."""
     stacks: dict[str, Stack] = {}
+    weight_layouts: dict[str, tuple[str, str]] = {}
     for step in steps:
         if isinstance(step, Build | SetWeights):
             stacks[step.model] = step.stack
+        if isinstance(step, SetWeights):
+            weight_layouts[step.model] = step.kernel_layout, step.bias_layout
         x, layout = (step.x, step.layout) if isinstance(step, Forward | Differentiate) else (None, "contiguous")
         call = _CALL_OF[type(step)]
-        yield ModelStep(label=step.label, call=call, model=step.model, stack=stacks[step.model], x=x, layout=layout)
+        yield ModelStep(
+            label=step.label,
+            call=call,
+            model=step.model,
+            stack=stacks[step.model],
+            x=x,
+            layout=layout,
+            weight_layouts=weight_layouts.get(step.model, ("contiguous", "contiguous")),
+        )
 
 
 def _is_contiguous(shape: tuple[int, ...], layout: str) -> bool:

@@ -211,5 +211,5 @@ def _largest_eigenvalue(rows: Float64) -> float:
     if len(gram) > _MOST_EIGENVALUES:
         # The sum of the eighth powers of all eigenvalues, which costs two products of matrices.
         fourth = np.linalg.matrix_power(gram, 4)
-        return max(1.0, float(np.sum(fourth * fourth)) ** 0.125 * (1.0 + 1e-9))
+        return max(1.0, math.pow(float(np.sum(fourth * fourth)), 0.125) * (1.0 + 1e-9))
     return max(1.0, float(np.linalg.eigvalsh(gram)[-1]) * (1.0 + 1e-9))

@@ -150,8 +150,8 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "a power that is too high for a bound",
-            "float(np.sum(fourth * fourth)) ** 0.125",
-            "float(np.sum(fourth * fourth)) ** 0.0625",
+            "math.pow(float(np.sum(fourth * fourth)), 0.125)",
+            "math.pow(float(np.sum(fourth * fourth)), 0.0625)",
             "sum_bounds::the_largest_eigenvalue_is_that_of_the_terms_that_are_shared",
         ),
     ),

@@ -63,20 +63,20 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         ),
         (
             "one at most of what holds sometimes",
-            "len(maybe) + 1 if maybe and",
-            "min(len(maybe), 1) + 1 if maybe and",
+            "for count in range(len(covering) + 1):",
+            "for count in range(min(len(covering), 1) + 1):",
             "combined_behaviours::as_few_as_explain_an_answer_hold_and_none_where_none_do",
         ),
         (
             "some of what holds sometimes",
-            "for count in range(len(maybe) + 1 if",
-            "for count in range(1, len(maybe) + 1 if",
+            "for count in range(len(covering) + 1):",
+            "for count in range(1, len(covering) + 1):",
             "combined_behaviours::as_few_as_explain_an_answer_hold_and_none_where_none_do",
         ),
         (
             "as many as explain",
-            "itertools.combinations(maybe, count)",
-            "itertools.combinations(maybe, len(maybe) - count)",
+            "itertools.combinations(covering, count)",
+            "itertools.combinations(covering, len(covering) - count)",
             "combined_behaviours::as_few_as_explain_an_answer_hold_and_none_where_none_do",
         ),
         (
@@ -98,9 +98,15 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "combined_behaviours::without_an_answer_to_look_at_all_that_may_hold_holds",
         ),
         (
+            "one of two refusals alone",
+            "for each in alternatives((*always, *chosen))]",
+            "for each in [(*always, *chosen)]]",
+            "declared_endings::of_two_refusals_of_one_step_the_step_shows_either_and_nothing_else",
+        ),
+        (
             "what contradicts itself is an error",
-            "except Conflict:\n                    continue",
-            "except Conflict:\n                    raise",
+            "except Conflict:\n                continue",
+            "except Conflict:\n                raise",
             "combined_behaviours::of_several_that_hold_sometimes_those_that_contradict_each_other_are_never_taken_together",
         ),
         (

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from conformance.ledger.behaviour import Refusal
 from conformance.ledger.expectation import (
     Conflict,
     Expectation,
@@ -75,10 +74,9 @@ def test_two_behaviours_that_contradict_each_other_are_named(
     assert len(layer_deviations(apart, 2, "float16")) == 2
 
 
-@pytest.mark.parametrize("field", ["refuses", "crashes", "infers", "accepts"])
+@pytest.mark.parametrize("field", ["crashes", "infers", "accepts"])
 def test_a_step_has_one_ending_and_one_way_to_infer_and_accept(field: str) -> None:
     values: dict[str, tuple[Any, Any]] = {
-        "refuses": (Refusal(type="A", message=("a",)), Refusal(type="B", message=("b",))),
         "crashes": (("SIGABRT",), ("SIGSEGV",)),
         "infers": ("fed", "reversed_positions"),
         "accepts": ("squeeze", "expand"),

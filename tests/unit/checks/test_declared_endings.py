@@ -10,7 +10,7 @@ import pytest
 from conformance.adapters.protocol import Array
 from conformance.ledger.behaviour import Refusal
 from conformance.sandbox.steps import Crash, Raised, Transcript
-from tests.support.declared_cells import CASE, GIVES_UP, RAISES, at, outcomes
+from tests.support.declared_cells import CASE, GIVES_UP, RAISES, OffByOne, at, outcomes
 from tests.support.faulty_adapters import _DropsBias, _Raises
 from tests.support.numpy_adapter import Honest, NumPyAdapter
 from tests.support.verdicts import answers_of, behaviour, question_of, replied, tried, verdict_of
@@ -31,6 +31,17 @@ def test_an_exception_that_is_declared_excuses_its_step_and_what_follows_from_it
 )
 def test_another_exception_violates(refuses: Refusal) -> None:
     assert tried(NumPyAdapter(_Raises()), CASE, behaviour(when=at("forward"), refuses=refuses)).outcome == "violates"
+
+
+def test_of_two_refusals_of_one_step_the_step_shows_either_and_nothing_else() -> None:
+    """A step raises one exception: that of the first check that it meets."""
+    other = behaviour("other", at("forward"), refuses=Refusal(type="ValueError", message=("min_ndim=2",)))
+    for pair in ((RAISES, other), (other, RAISES)):
+        verdict = tried(NumPyAdapter(_Raises()), CASE, *pair)
+        assert (verdict.outcome, verdict.behaviours) == ("diverges", ("raises",))
+        assert tried(NumPyAdapter(OffByOne()), CASE, *pair).outcome == "violates"
+    third = behaviour("third", at("forward"), refuses=Refusal(type="ValueError", message=("rank",)))
+    assert tried(NumPyAdapter(_Raises()), CASE, other, third).outcome == "violates"
 
 
 def test_an_exception_at_another_step_violates() -> None:

@@ -68,7 +68,7 @@ ALL = dict.fromkeys(("build", "infer", "output", "new weights"), EVERY)
         ("{input_shape: {rank: 2, last: 4}}", {}),
         ("{leading_axes: 1}", ALL),
         ("{fed: {dtype: float16, rank: 3, features: 3, samples: 2, positions: 10, elements: 30}}", {"output": EVERY}),
-        ("{fed: {layout: strided, contiguous: false, finite: true}}", {"output": EVERY}),
+        ("{contiguous: false, fed: {layout: strided, finite: true}}", {"output": EVERY}),
         ("{fed: {samples: 0}}", {}),
         ("{device: gpu}", {}),
         ("{device: cpu, machine: x86_64}", ALL),
