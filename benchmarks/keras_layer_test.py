@@ -69,7 +69,7 @@ def _ours(rounds: int) -> tuple[list[float], tuple[str, ...]]:
     assert len(cells) == len(LANES) * len(SHAPES), f"{len(cells)} cells of {len(SHAPES)} rows"
     seconds: list[float] = []
     for number in range(1, rounds + 1):
-        runner = Runner(keeps_questions=False, processes=ProcessOptions(threads=1))
+        runner = Runner(caches_questions=False, processes=ProcessOptions(threads=1))
         for cell in (cells[0], *cells):
             started = time.perf_counter()
             record = runner.run(cell)

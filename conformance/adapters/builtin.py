@@ -70,7 +70,7 @@ def _keras_modes(backend: str, *packages: str) -> tuple[Implementation, ...]:
 
 
 #: Checks that neither NumPy nor a function can answer.
-_HOLDS_NOTHING: Final = {
+_HAS_NO_WEIGHTS: Final = {
     "output_shape": "no shape is inferred without computing; those of arrays are held",
     "parameters": "no parameters are held: the caller does",
     "refusal": "there is no layer that could refuse a shape; a refusal by native code looks like one by the adapter",
@@ -109,7 +109,7 @@ def of_function(path: str, framework: str = "numpy", *, name: str | None = None)
         mode=f"{path}@{framework}",
         packages=(path.partition(":")[0].partition(".")[0], framework),
         environment=arrays.environment,
-        unanswerable=_HOLDS_NOTHING | dict(arrays.unanswerable),
+        unanswerable=_HAS_NO_WEIGHTS | dict(arrays.unanswerable),
         activations=_SIMPLE,
     )
 
@@ -216,7 +216,7 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
     _torch("export"),
     _torch("meta", shapes_only=True),
     _torch_equivalent("lazy"),
-    _torch_equivalent("functional", unanswerable={each: _HOLDS_NOTHING[each] for each in ("parameters", "refusal")}),
+    _torch_equivalent("functional", unanswerable={each: _HAS_NO_WEIGHTS[each] for each in ("parameters", "refusal")}),
     _torch_equivalent(
         "conv1d",
         ranks=(2,),
@@ -240,7 +240,7 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
     _on_jax(
         "jax-numpy",
         "jax.numpy:JaxNumPyAdapter",
-        unanswerable={"parameters": _HOLDS_NOTHING["parameters"]},
+        unanswerable={"parameters": _HAS_NO_WEIGHTS["parameters"]},
     ),
     Implementation(
         name="mlx",
@@ -286,7 +286,7 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
         name="numpy",
         adapter="conformance.adapters.numpy:NumPyAdapter",
         packages=("numpy",),
-        unanswerable=_HOLDS_NOTHING | _NOT_DIFFERENTIABLE,
+        unanswerable=_HAS_NO_WEIGHTS | _NOT_DIFFERENTIABLE,
         participation=_NIGHTLY,
         activations=_SIMPLE,
     ),

@@ -6,7 +6,8 @@ parameters that the framework has. It never receives an expected value or a boun
 adapter subclasses another; adapters of one framework may share base classes.
 
 A returned value of another type than the annotated one is a violation (`conformance.sandbox.answers`). An array must be
-exactly `numpy.ndarray`, of numbers. Any integer but a bool is accepted as `int`, and any iterable as `Sequence`.
+exactly `numpy.ndarray`, of numbers. Any integer but a bool is accepted as `int`, and any iterable as `Sequence`. An
+adapter does not write into an array that it received, and an array that it returned does not change later.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ from conformance.checks.positions import PositionsIndependent
 from conformance.checks.rearrangement import AxesMerged, PositionsPermuted
 from conformance.checks.refusal import Refused
 from conformance.checks.shapes import OutputDtype, OutputShape, ParameterCounts, Placement
+from conformance.checks.side_effects import OperandsUnchanged, ResultsUnchanged
+from conformance.checks.state import StateIndependent
 from conformance.checks.weights import WeightsLive, WeightsReadBack
 from conformance.table.case import Case
 
@@ -32,6 +34,9 @@ CHECKS: Final[tuple[Check, ...]] = (
     WeightsReadBack(),
     LinearInX(),
     MemoryLayouts(),
+    StateIndependent(),
+    OperandsUnchanged(),
+    ResultsUnchanged(),
     Refused(),
 )
 

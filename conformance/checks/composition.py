@@ -75,6 +75,8 @@ def _main_steps(setup: Setup) -> Iterator[Probe]:
     case, first = setup.case, setup.first
     yield Probe(step=Build(label="build", stack=setup.stack, device=setup.device))
     if case.leading_axes == 1:
+        (batch,) = case.leading
+        yield Probe(step=InferShapes(label=f"infer, batch {batch}", batch=batch))
         yield Probe(step=InferShapes(label="infer", batch=None))
     yield Probe(step=ReadParameters(label="parameters"))
     for label in REPEATED:
@@ -96,6 +98,8 @@ def _new_weights(setup: Setup) -> Iterator[Probe]:
         yield Probe(step=replaced, after_new_weights=True)
         yield OutputProbe(step=output, draw=draw, after_new_weights=True)
         yield GradientProbe(step=gradients, draw=draw, after_new_weights=True)
+    if setup.others:
+        yield Probe(step=ReadParameters(label="parameters, new weights"), after_new_weights=True)
 
 
 def _row_output(case: Case, draw: Draw) -> Array | None:

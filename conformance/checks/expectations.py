@@ -37,7 +37,9 @@ class Expected:
 
     def of(self, label: str) -> Expectation:
         """Return what the step of a label should answer."""
-        return Expectation(dtypes=self._dtypes, reference=self._reference(label))
+        probe = self.question.by_label.get(label)
+        dtypes = self._dtypes if probe is None or probe.dtype is None else dtypes_of_rule(probe.dtype, None)
+        return Expectation(dtypes=dtypes, reference=None if probe is None else probe.reference)
 
     def output(self, label: str) -> Enclosure:
         """Return what encloses the output of a step that computes one."""

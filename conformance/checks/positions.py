@@ -47,8 +47,11 @@ class ReplacedProbe(DerivedProbe):
     position: int
 
     def derived_output(self, main: Enclosure) -> Enclosure:
-        """Return what encloses the main output. It is valid at the one position only."""
-        return main
+        """Return what encloses the main output at the one position, and anything at all others."""
+        flat = flattened(main)
+        allowed = np.full_like(flat.allowed, np.inf)
+        allowed[self.position] = flat.allowed[self.position]
+        return Enclosure(exact=main.exact, allowed=allowed.reshape(main.exact.shape), tail=main.tail)
 
     def counterpart(self, index: Index, main_shape: tuple[int, ...]) -> tuple[Index, Index] | None:
         """Return where the element is in both outputs: at the one position."""

@@ -45,6 +45,8 @@ class Probe:
     draw: Draw | None = None
     #: The exact answer. None before `conformance.checks.references` added it, and if there is none.
     reference: Reference | None = None
+    #: The dtype of the layers of the step's model, None for that of the case.
+    dtype: str | None = None
     #: Whether the step comes after the weights of the main model were replaced.
     after_new_weights: bool = False
 

@@ -32,7 +32,7 @@ from conformance.sandbox.steps import Build, Differentiate, Forward, SetWeights,
 from conformance.table.case import Case
 
 #: The size of the cache (bytes).
-MOST_BYTES_KEPT: Final = 2**29
+CACHE_BYTES: Final = 2**29
 
 
 def _bytes_of(question: Question) -> int:
@@ -53,15 +53,15 @@ def _arrays(step: Step) -> Iterator[Array]:
             yield from (layer.kernel for layer in stack.layers if layer.kernel is not None)
 
 
-_KEPT: Final = cachetools.LRUCache[Hashable, Question](MOST_BYTES_KEPT, getsizeof=_bytes_of)
+_CACHE: Final = cachetools.LRUCache[Hashable, Question](CACHE_BYTES, getsizeof=_bytes_of)
 
 
 def forget_questions() -> None:
     """Empty the cache."""
-    _KEPT.clear()
+    _CACHE.clear()
 
 
-@cachetools.cached(_KEPT)
+@cachetools.cached(_CACHE)
 def question(case: Case, device: str, index: int = 0) -> Question:
     """
     Return the question of a case, with references if it computes.

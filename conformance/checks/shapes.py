@@ -12,7 +12,7 @@ from conformance.checks.comparison import worst_of
 from conformance.checks.finding import VIOLATES, Finding
 from conformance.checks.question import MAIN, OutputProbe
 from conformance.ledger.expectation import Expectation, inferred_shapes
-from conformance.sandbox.steps import Inferred, InferShapes, Output, Parameters
+from conformance.sandbox.steps import Forward, Inferred, InferShapes, Output, Parameters, ReadParameters
 from conformance.table.case import Case
 from conformance.table.rule import output_shapes, parameter_counts
 
@@ -26,8 +26,8 @@ class OutputShape(Check):
 
     name = "output_shape"
     description = (
-        "the shape that the framework infers for an unknown batch, layer by layer; the shapes of the arrays "
-        "at two batch sizes"
+        "the shapes that the framework infers for an unknown batch and for the case's, layer by layer; the shapes "
+        "of the arrays at two batch sizes"
     )
 
     def applies(self, case: Case) -> bool:
@@ -94,7 +94,10 @@ class ParameterCounts(Check):
     """
 
     name = "parameters"
-    description = "the parameter count, and name, shape, dtype and trainability of each parameter"
+    description = (
+        "the parameter count, and name, shape, dtype and trainability of each parameter, also after the weights are "
+        "replaced"
+    )
 
     def applies(self, case: Case) -> bool:
         """Return whether the case is legal: parameters are counted on every lane."""
@@ -103,7 +106,9 @@ class ParameterCounts(Check):
     def judge(self, subject: Subject) -> Finding:
         """Return the finding."""
         findings: list[Finding] = []
-        for label, answer in subject.evidence.answers(self.name, ["parameters"], Parameters, findings):
+        again = [each.label for each in subject.question.steps if isinstance(each, ReadParameters)]
+        labels = dict.fromkeys(("parameters", *again))
+        for label, answer in subject.evidence.answers(self.name, labels, Parameters, findings):
             findings.append(self._counted(subject.case, answer, subject.evidence.expected.of(label)))
         return worst_of(self.name, findings)
 
@@ -158,21 +163,31 @@ def _parameter_faults(case: Case, answer: Parameters, dtype: str) -> Iterator[st
 
 
 class OutputDtype(Check):
-    """Compares the dtype of the output with that of the case."""
+    """
+    Compares the dtype of every output with that of the case.
+
+    The main output must be there. Another output that is missing is a violation of the check that compares its values.
+    """
 
     name = "output_dtype"
-    description = "the dtype of the output"
+    description = "the dtype of every output: at each batch size, in each layout and after the weights are replaced"
 
     def judge(self, subject: Subject) -> Finding:
         """Return the finding."""
         findings: list[Finding] = []
-        for label, answer in subject.evidence.answers(self.name, [MAIN], Output, findings):
-            expected = subject.evidence.expected.of(label).dtypes["output"]
+        evidence = subject.evidence
+        others = [each.label for each in subject.question.steps if isinstance(each, Forward) and each.label != MAIN]
+        answers = [
+            *evidence.answers(self.name, [MAIN], Output, findings),
+            *evidence.answers(self.name, others, Output, []),
+        ]
+        for label, answer in answers:
+            expected = evidence.expected.of(label).dtypes["output"]
             observed = str(answer.y.dtype)
             finding = Finding(check=self.name, expected=expected, observed=observed)
             if observed != expected:
-                message = f"the output is {observed}, expected {expected}"
-                finding = replace(finding, outcome=VIOLATES, message=message)
+                which = "the output" if label == MAIN else label
+                finding = replace(finding, outcome=VIOLATES, message=f"{which} is {observed}, expected {expected}")
             findings.append(finding)
         return worst_of(self.name, findings)
 

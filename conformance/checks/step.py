@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -63,7 +64,8 @@ def satisfies(
     if isinstance(answer, Parameters):
         return all(each.dtype == expectation.dtypes["parameters"] for each in answer.parameters)
     if isinstance(answer, Gradients) and expectation.reference is not None:
-        return all(each.outcome != VIOLATES for each in compared_step("", step.label, case, answer, expectation))
+        of_model = case if step.stack.dtype == case.dtype else replace(case, dtype=step.stack.dtype)
+        return all(each.outcome != VIOLATES for each in compared_step("", step.label, of_model, answer, expectation))
     return False
 
 

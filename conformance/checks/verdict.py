@@ -54,7 +54,7 @@ class Trial:
 
     def _verdict(self) -> Verdict:
         under_rule = self._judged(self._rule)
-        if self._holds(under_rule, self._rule):
+        if self._conforms(under_rule, self._rule):
             worst = worst_outcome(each.outcome for each in under_rule)
             reasons = sorted({str(each.message) for each in under_rule}) if worst == "unsupported" else []
             records = tuple(each.record() for each in under_rule)
@@ -63,13 +63,13 @@ class Trial:
         gone: tuple[Behaviour, ...] = ()
         declared = self._declared(applied)
         found = self._judged(declared)
-        if not self._holds(found, declared):
+        if not self._conforms(found, declared):
             fewer = self._explanation_without_one()
             if fewer is not None:
                 applied, gone = fewer
                 declared = self._declared(applied)
                 found = self._judged(declared)
-        if self._holds(found, declared):
+        if self._conforms(found, declared):
             return self._diverges(under_rule, applied, declared, gone)
         return self._violates(under_rule, found, declared)
 
@@ -109,7 +109,7 @@ class Trial:
                 break
             declared = self._declared(fewer)
             judged = self._judged(declared)
-            if self._holds(judged, declared):
+            if self._conforms(judged, declared):
                 found = fewer
                 continue
             for finding in judged:
@@ -151,7 +151,7 @@ class Trial:
         for each in self.covering if len(self.covering) > 1 else ():
             fewer = tuple(other for other in self.covering if other is not each)
             declared = self._declared(fewer)
-            if self._holds(self._judged(declared), declared):
+            if self._conforms(self._judged(declared), declared):
                 return fewer, (each,)
         return None
 
@@ -202,7 +202,7 @@ class Trial:
     def _evidence(self, expected: Expected) -> Evidence:
         return Evidence(transcript=self._transcript, expected=expected, packages=self._cell.implementation.packages)
 
-    def _holds(self, findings: Sequence[Finding], expected: Expected) -> bool:
+    def _conforms(self, findings: Sequence[Finding], expected: Expected) -> bool:
         ended = self._transcript.crash is not None and not self._evidence(expected).crashed_as_declared
         return not ended and all(each.outcome != VIOLATES for each in findings)
 

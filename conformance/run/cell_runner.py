@@ -45,13 +45,13 @@ class Runner:
         *,
         behaviours: Sequence[Behaviour] = (),
         draws: int = 1,
-        keeps_questions: bool = True,
+        caches_questions: bool = True,
         processes: ProcessOptions | None = None,
     ) -> None:
         options = processes or ProcessOptions()
         self._behaviours = tuple(behaviours)
         self._draws = draws
-        self._keeps_questions = keeps_questions
+        self._caches_questions = caches_questions
         self._cpu_isa = options.cpu_isa
         self._processes = ImplementationProcess(options)
         self._behaviours_by_implementation: dict[str, tuple[Behaviour, ...]] = {}
@@ -71,7 +71,7 @@ class Runner:
         record = unjudged_record(cell, "not_run", f"not installed: {missing}") if missing else self._record(cell)
         seconds = round(time.perf_counter() - started, 6)
         waited = self._processes.take_start_seconds()
-        if not self._keeps_questions:
+        if not self._caches_questions:
             forget_questions()
         start = None if waited is None else round(waited, 6)
         return msgspec.structs.replace(record, seconds=seconds, start=start)

@@ -150,7 +150,7 @@ def conformance_runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
     runner = Runner(
         behaviours=assignment.behaviours,
         draws=options.draws,
-        keeps_questions=len({each.implementation.name for each in assignment.cells}) > 1,
+        caches_questions=len({each.implementation.name for each in assignment.cells}) > 1,
         processes=ProcessOptions(
             in_process=options.in_process,
             threads=assignment.threads,

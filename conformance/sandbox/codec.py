@@ -22,6 +22,7 @@ from conformance.sandbox.answers import DTYPE_NAMES, DTYPES, fit
 from conformance.sandbox.frame import Frame, Garbage, frame_of
 from conformance.sandbox.steps import (
     Answer,
+    ArrayNames,
     Build,
     Declined,
     Differentiate,
@@ -120,6 +121,8 @@ class _Envelope(msgspec.Struct, array_like=True):
     seconds: Annotated[float, msgspec.Meta(ge=0, le=1e9)]
     kind: str
     answer: msgspec.Raw
+    changed_operands: ArrayNames = ()
+    changed_results: ArrayNames = ()
 
 
 def encode_reply(reply: Reply) -> bytes:
@@ -136,7 +139,15 @@ def encode_reply(reply: Reply) -> bytes:
         message = f"given {len(answer)} bytes of text and numbers besides arrays, expected at most {LARGEST_BODY // 2}"
         return encode_reply(replace(reply, answer=Malformed(message=message)))
     kind = type(reply.answer).__name__
-    envelope = _Envelope(reply.label, reply.stage, reply.seconds, kind, msgspec.Raw(answer))
+    envelope = _Envelope(
+        reply.label,
+        reply.stage,
+        reply.seconds,
+        kind,
+        msgspec.Raw(answer),
+        reply.changed_operands,
+        reply.changed_results,
+    )
     return frame_of(msgspec.msgpack.encode(envelope), buffers)
 
 
@@ -160,4 +171,11 @@ def decode_reply(frame: Frame, *, room: int) -> Reply:
         made = fit(_KINDS[found.kind], answer, room=room)
     except Exception as error:
         raise Garbage(f"a message that cannot be read: {type(error).__name__}: {error}") from None
-    return Reply(label=found.label, answer=made, seconds=found.seconds, stage=found.stage)
+    return Reply(
+        label=found.label,
+        answer=made,
+        seconds=found.seconds,
+        stage=found.stage,
+        changed_operands=found.changed_operands,
+        changed_results=found.changed_results,
+    )

@@ -49,7 +49,7 @@ REMOVED_PREFIXES: Final = (
     "XLA_",
 )
 #: Prefixes of variables that stay: devices, folders and logging.
-KEPT_PREFIXES: Final = (
+RETAINED_PREFIXES: Final = (
     "JAX_CUDA_VISIBLE_DEVICES",
     "JAX_PLATFORM",
     "JAX_ROCM_VISIBLE_DEVICES",
@@ -77,7 +77,9 @@ THREAD_COUNTS: Final = (
 def removed_names(inherited: Mapping[str, str]) -> tuple[str, ...]:
     """Return the names of the variables in `inherited` that are removed for a framework's process, sorted."""
     return tuple(
-        sorted(name for name in inherited if name.startswith(REMOVED_PREFIXES) and not name.startswith(KEPT_PREFIXES))
+        sorted(
+            name for name in inherited if name.startswith(REMOVED_PREFIXES) and not name.startswith(RETAINED_PREFIXES)
+        )
     )
 
 

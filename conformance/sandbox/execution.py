@@ -12,16 +12,16 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from itertools import islice
 from types import TracebackType
 from typing import Final
 
 import numpy as np
 
-from conformance.adapters.protocol import Adapter, Array, Gradients, Model, Parameter, Stack, Unsupported
+from conformance.adapters.protocol import Adapter, Gradients, Model, Parameter, Unsupported
 from conformance.sandbox.answers import MOST_VALUES, Misfit, digits, fit, short_text, text, type_name
-from conformance.sandbox.layouts import arrange
+from conformance.sandbox.side_effects import Operands, Results
 from conformance.sandbox.steps import (
     END_OF_TRACEBACK,
     Answer,
@@ -47,8 +47,6 @@ from conformance.sandbox.steps import (
 
 #: Room for arrays of a wrong shape, in addition to twice the size of right ones: their shapes are reported (bytes).
 SPARE_ROOM: Final = 16 * 2**20
-#: Inputs of one question in their memory layouts, by identity of the array and layout.
-Buffers = dict[tuple[int, str], Array]
 
 
 def room(steps: Iterable[Step]) -> int:
@@ -73,7 +71,7 @@ def perform(adapter: Adapter, steps: Sequence[Step]) -> Iterator[Reply]:
     largest = room(steps)
     models: dict[str, Model] = {}
     broken: dict[str, str] = {}
-    buffers: Buffers = {}
+    operands, results = Operands(), Results()
     for step in steps:
         started = time.perf_counter()
         answer: Answer
@@ -81,7 +79,7 @@ def perform(adapter: Adapter, steps: Sequence[Step]) -> Iterator[Reply]:
             answer = Unreached(because=broken[step.model])
         else:
             try:
-                answer = _answer(adapter, models, buffers, step, largest)
+                answer = _answer(adapter, models, operands, step, largest)
             except Misfit as misfit:
                 answer = Malformed(message=str(misfit))
             except Unsupported as error:
@@ -90,13 +88,22 @@ def perform(adapter: Adapter, steps: Sequence[Step]) -> Iterator[Reply]:
                 answer = raised_reply(error)
         if isinstance(step, Build | SetWeights) and not isinstance(answer, Done):
             broken.setdefault(step.model, step.label)
-        yield Reply(label=step.label, answer=answer, seconds=time.perf_counter() - started, stage=step.stage)
+        seconds = time.perf_counter() - started
+        yield Reply(
+            label=step.label,
+            answer=answer,
+            seconds=seconds,
+            stage=step.stage,
+            changed_operands=operands.changed(step),
+            changed_results=results.changed(),
+        )
+        results.add(answer)
 
 
-def _answer(adapter: Adapter, models: dict[str, Model], buffers: Buffers, step: Step, largest: int) -> Value:
+def _answer(adapter: Adapter, models: dict[str, Model], operands: Operands, step: Step, largest: int) -> Value:
     """Return the answer to one step; `largest` is the largest size of its arrays (bytes)."""
     if isinstance(step, Build):
-        models[step.model] = adapter.build(step.stack, device=step.device)
+        models[step.model] = adapter.build(operands.stack(step), device=step.device)
         return Done()
     model = models[step.model]
     match step:
@@ -108,15 +115,15 @@ def _answer(adapter: Adapter, models: dict[str, Model], buffers: Buffers, step: 
             own = None if count is None else digits(count, "$.own_count")
             return fit(Parameters, {"parameters": parameters, "own_count": own})
         case Forward():
-            y = model.forward(_arranged(buffers, step.x, step.layout))
+            y = model.forward(operands.arranged(step.x, step.layout))
             return fit(
                 Output, {"y": y, "placement": model.placement(), "strides": model.handed_strides()}, room=largest
             )
         case Differentiate():
-            x, dy = _arranged(buffers, step.x, step.layout), _arranged(buffers, step.dy, step.dy_layout)
+            x, dy = operands.arranged(step.x, step.layout), operands.arranged(step.dy, step.dy_layout)
             return fit(Gradients, _fields(Gradients, model.gradients(x, dy)), room=largest)
         case SetWeights():
-            model.set_weights(_laid_out_stack(step))
+            model.set_weights(operands.stack(step))
             return Done()
         case _:
             raise TypeError(f"no such step: {type(step).__name__}")
@@ -127,29 +134,6 @@ def _fields(kind: type[Parameter | Gradients], value: object) -> dict[str, objec
     if type(value) is not kind:
         raise Misfit(f"given `{type_name(value)}`, expected `{kind.__name__}`")
     return {each.name: getattr(value, each.name) for each in fields(kind)}
-
-
-def _arranged(buffers: Buffers, array: Array, layout: str) -> Array:
-    """Return an array in its memory layout. Steps with the same array share one buffer."""
-    key = (id(array), layout)
-    if key not in buffers:
-        buffers[key] = arrange(array, layout)
-    return buffers[key]
-
-
-def _laid_out_stack(step: SetWeights) -> Stack:
-    """Return the stack of a step, its weights in their layouts."""
-    if step.kernel_layout == step.bias_layout == "contiguous":
-        return step.stack
-    layers = [
-        replace(
-            each,
-            kernel=None if each.kernel is None else arrange(each.kernel, step.kernel_layout),
-            bias=None if each.bias is None else arrange(each.bias, step.bias_layout),
-        )
-        for each in step.stack.layers
-    ]
-    return replace(step.stack, layers=tuple(layers))
 
 
 def raised_reply(error: BaseException) -> Raised:

@@ -178,6 +178,8 @@ class Hello:
 
 
 Answer = Value | NoValue | Hello
+#: Names of arrays, such as `x` or `bias of layer 0`.
+ArrayNames = Annotated[tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9 ]{1,40}\Z")], ...], Meta(max_length=100_000)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,6 +190,10 @@ class Reply:
     answer: Answer
     seconds: float
     stage: str = "call"
+    #: The operands of the step, such as `x`, that are no longer as the model received them.
+    changed_operands: ArrayNames = ()
+    #: The first results, such as `y`, that the step changed after they had been returned.
+    changed_results: ArrayNames = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,6 +20,9 @@ CHECKS: Final = (
     "weights_read_back",
     "linear_in_x",
     "memory_layouts",
+    "state_independent",
+    "operands_unchanged",
+    "results_unchanged",
     "refusal",
 )
 #: The checks of the lane `shapes`, for which nothing is computed.

@@ -103,7 +103,7 @@ for name, (code, count, shape) in json.loads(sys.argv[1]).items():
     print(name, eval(count, space), eval(shape, space))
 """
 #: Of the same layers in each framework: how many parameters, and the shape that (2, 5, 3) becomes.
-ASKED = {
+EXAMPLES = {
     "Keras": ("model.count_params()", "tuple(model.output_shape)[1:]"),
     "PyTorch": (
         "sum(each.numel() for each in model.parameters())",
@@ -123,14 +123,14 @@ ASKED = {
 def test_the_code_of_each_framework_makes_these_layers(page: Page) -> None:
     fill_in(page, "5, 3", "4, 6", "relu, softmax", bias=False)
     names = page.locator("#rule .notations h4").all_inner_texts()
-    assert names == list(ASKED)
+    assert names == list(EXAMPLES)
     codes = page.locator("#rule .notations pre").all_inner_texts()
-    asked = {name: (code, *ASKED[name]) for name, code in zip(names, codes, strict=True)}
+    asked = {name: (code, *EXAMPLES[name]) for name, code in zip(names, codes, strict=True)}
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, "-c", RUN, json.dumps(asked)], capture_output=True, text=True, env=env, check=False
     )
-    assert done.stdout.splitlines() == [f"{name} 36 (5, 6)" for name in ASKED], done.stderr
+    assert done.stdout.splitlines() == [f"{name} 36 (5, 6)" for name in EXAMPLES], done.stderr
 
 
 def test_every_activation_that_is_offered_is_code_everywhere(page: Page) -> None:

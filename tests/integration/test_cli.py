@@ -47,7 +47,7 @@ def test_a_violation_exits_1_and_still_writes_the_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("implementation", "row", "options", "said"),
+    ("implementation", "row", "options", "message"),
     [
         ("tests.support.faulty_adapters:Exact", "rows: [{input_shape: [4], untis: 3}]", (), "rows.yaml:1:27: "),
         ("torhc", ROW, (), "did you mean 'torch'"),
@@ -56,11 +56,11 @@ def test_a_violation_exits_1_and_still_writes_the_page(tmp_path: Path) -> None:
     ],
 )
 def test_a_fault_of_table_or_command_exits_2(
-    tmp_path: Path, implementation: str, row: str, options: tuple[str, ...], said: str
+    tmp_path: Path, implementation: str, row: str, options: tuple[str, ...], message: str
 ) -> None:
     done = run_on(tmp_path, implementation, row, *options)
     assert done.returncode == 2
-    assert said in done.stdout + done.stderr
+    assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 
@@ -140,7 +140,7 @@ LITERAL = "{input_shape: [1], units: 1, batch: 1, data: {x: 2, kernel: 3, bias: 
 
 
 @pytest.mark.parametrize(
-    ("row", "column", "said"),
+    ("row", "column", "message"),
     [
         (f"{LITERAL}, expect: {{output: 8}}}}", 95, "the output given[0, 0] = 8.0, expected 7.0"),
         (f"{LITERAL}, expect: {{nonfinite: true}}}}", 50, "the answer is finite"),
@@ -150,13 +150,13 @@ LITERAL = "{input_shape: [1], units: 1, batch: 1, data: {x: 2, kernel: 3, bias: 
         ("{input_shape: [8], units: 1, batch: 1, activation: relu, data: {x: 1, kernel: 1, bias: 1}}", None, ""),
     ],
 )
-def test_lint_checks_rows_against_drawn_values(tmp_path: Path, row: str, column: int | None, said: str) -> None:
+def test_lint_checks_rows_against_drawn_values(tmp_path: Path, row: str, column: int | None, message: str) -> None:
     (tmp_path / "a.yaml").write_text(f"rows:\n  - {row}\n", encoding="utf-8")
     done = CliRunner().invoke(main, ["lint", str(tmp_path / "a.yaml")])
     assert done.exit_code == (0 if column is None else 2), done.output
     faults = [line for line in done.output.splitlines() if "a.yaml:" in line]
     assert len(faults) == (column is not None), done.output
-    assert all(f"a.yaml:2:{column}: " in line and said in line for line in faults), done.output
+    assert all(f"a.yaml:2:{column}: " in line and message in line for line in faults), done.output
 
 
 def test_lint_names_the_row_of_each_case_that_cannot_be_drawn(tmp_path: Path, monkeypatch: Any) -> None:

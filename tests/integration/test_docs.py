@@ -43,7 +43,7 @@ def test_the_readme_shows_what_explain_prints() -> None:
         assert part.strip("\n") in whole
 
 
-def test_the_readme_shows_a_failure_as_it_is_told() -> None:
+def test_the_readme_shows_a_failure_as_it_is_printed() -> None:
     case = next(each for each in load([default_cases()]).cases if each.id == "784x1-4-10-linear-exact")
     implementation = select(["tests.support.faulty_adapters:DropsBias"])[0]
     runner = Runner(processes=ProcessOptions(in_process=True))

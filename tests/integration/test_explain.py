@@ -112,7 +112,7 @@ def flat(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("shape", "said"),
+    ("shape", "text"),
     [
         (
             (784,),
@@ -141,15 +141,15 @@ def flat(text: str) -> str:
         ((0,), "0 × 4 for the kernel and 4 for the bias: 0 × 4 + 4 = 4."),
     ],
 )
-def test_the_text_gives_the_reasons(shape: tuple[int, ...], said: str) -> None:
-    assert said in flat(explain([shape], UNITS, ACTIVATIONS))
+def test_the_text_gives_the_reasons(shape: tuple[int, ...], text: str) -> None:
+    assert text in flat(explain([shape], UNITS, ACTIVATIONS))
 
 
-def test_without_bias_the_text_only_says_that_there_is_none() -> None:
-    said = flat(explain([(784, 3)], [4], ["linear"], use_bias=False))
-    assert "3 × 4 for the kernel, and no bias: 3 × 4 = 12." in said
-    assert "output[i, :] = input[i, :] @ kernel (4,) = (3,) @ (3, 4) with the same kernel at each of the 784" in said
-    assert said.count("bias") == 1
+def test_without_bias_the_text_mentions_bias_once() -> None:
+    text = flat(explain([(784, 3)], [4], ["linear"], use_bias=False))
+    assert "3 × 4 for the kernel, and no bias: 3 × 4 = 12." in text
+    assert "output[i, :] = input[i, :] @ kernel (4,) = (3,) @ (3, 4) with the same kernel at each of the 784" in text
+    assert text.count("bias") == 1
 
 
 def test_one_activation_serves_all_layers() -> None:
@@ -170,20 +170,20 @@ def test_tables_stand_side_by_side_where_they_fit_and_one_below_the_other_where_
     assert flat(wide).split("Input (784,)")[1] == flat(narrow).split("Input (784,)")[1]
 
 
-def test_the_text_says_why_two_shapes_differ() -> None:
-    said = flat(explain([(784,), (784, 1)], UNITS, ACTIVATIONS)).split("Why they differ")[1]
-    assert "(784,) is rank 1: one vector of 784 features; the first kernel is (784, 4)." in said
-    assert "(784, 1) is rank 2: 784 positions of 1 feature each; the first kernel is (1, 4)." in said
-    assert "Each holds 784 numbers a sample, but a layer does not count numbers" in said
-    assert "784 gives 3,140, 1 gives 8" in said
-    assert "its count is the same: dense_1 50." in said
+def test_the_text_explains_why_two_shapes_differ() -> None:
+    text = flat(explain([(784,), (784, 1)], UNITS, ACTIVATIONS)).split("Why they differ")[1]
+    assert "(784,) is rank 1: one vector of 784 features; the first kernel is (784, 4)." in text
+    assert "(784, 1) is rank 2: 784 positions of 1 feature each; the first kernel is (1, 4)." in text
+    assert "Each holds 784 numbers a sample, but a layer does not count numbers" in text
+    assert "784 gives 3,140, 1 gives 8" in text
+    assert "its count is the same: dense_1 50." in text
 
 
 def test_shapes_with_equal_last_axes_have_equal_counts() -> None:
-    said = flat(explain([(784, 1), (32, 28, 1)], UNITS, ACTIVATIONS)).split("Why they differ")[1]
-    assert "Shapes with equal last axes have equal counts, whatever the axes before them." in said
-    assert "numbers a sample" not in said
-    assert "gives" not in said
+    text = flat(explain([(784, 1), (32, 28, 1)], UNITS, ACTIVATIONS)).split("Why they differ")[1]
+    assert "Shapes with equal last axes have equal counts, whatever the axes before them." in text
+    assert "numbers a sample" not in text
+    assert "gives" not in text
 
 
 def test_a_shape_given_twice_is_explained_once() -> None:

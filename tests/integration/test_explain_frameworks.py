@@ -96,7 +96,7 @@ def test_only_lines_with_a_layer_have_a_comment_with_shape_and_count() -> None:
         assert snippet(name, wrong).count(" parameters") == 1
 
 
-def test_frameworks_are_found_by_name_and_each_is_shown_once() -> None:
+def test_frameworks_are_found_by_name_and_each_is_printed_once() -> None:
     assert resolve_frameworks(["flax"]) == ["flax-linen", "flax-nnx"]
     assert resolve_frameworks(["torch", "all", "torch"])[0] == "torch"
     assert set(resolve_frameworks(["all"])) == set(SNIPPETS_OF)

@@ -69,7 +69,7 @@ def whole(tmp_path: Path) -> Path:
     return path
 
 
-def ask(command: str, folder: Path, content: bytes, name: str = "results.jsonl") -> tuple[Result, set[int]]:
+def run_command(command: str, folder: Path, content: bytes, name: str = "results.jsonl") -> tuple[Result, set[int]]:
     """Return what a command says of a file with this content, and the exit codes it may have where that is read."""
     words, codes = COMMANDS[command]
     nights = folder / "nights"
@@ -88,13 +88,13 @@ def test_a_file_cut_anywhere_is_read_as_far_as_it_goes(whole: Path, command: str
     """At some places of each line, within characters and before and after its end."""
     ends = {HEAD, HEAD + 1, len(WHOLE) - 1, WHOLE.index("\u00fc".encode()) + 1, *range(HEAD + 9, len(WHOLE), 211)}
     for end in sorted(ends):
-        done, codes = ask(command, whole.parent, WHOLE[:end])
+        done, codes = run_command(command, whole.parent, WHOLE[:end])
         assert done.exit_code in codes, (end, done.output)
 
 
 @pytest.mark.parametrize("command", [each for each in COMMANDS if each != "history"])
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         pytest.param(b"", "results.jsonl:1: not a results file; `conformance run` writes one", id="empty"),
         pytest.param(
@@ -118,16 +118,18 @@ def test_a_file_cut_anywhere_is_read_as_far_as_it_goes(whole: Path, command: str
         pytest.param(b"\0" * 10_000, "results.jsonl:1: not a results file; `conformance run` writes one", id="zeros"),
     ],
 )
-def test_an_invalid_results_file_is_an_error_in_one_line(whole: Path, command: str, content: bytes, said: str) -> None:
-    done, _ = ask(command, whole.parent, content)
+def test_an_invalid_results_file_is_an_error_in_one_line(
+    whole: Path, command: str, content: bytes, message: str
+) -> None:
+    done, _ = run_command(command, whole.parent, content)
     assert done.exit_code == 2
-    assert said in done.output
+    assert message in done.output
     assert len(done.output.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize("command", [each for each in COMMANDS if each != "history"])
 def test_a_truncated_packed_file_is_an_error_in_one_line(whole: Path, command: str) -> None:
-    done, _ = ask(command, whole.parent, gzip.compress(WHOLE)[:-40], "results.jsonl.gz")
+    done, _ = run_command(command, whole.parent, gzip.compress(WHOLE)[:-40], "results.jsonl.gz")
     assert done.exit_code == 2
     assert "results.jsonl.gz: cannot be unpacked" in done.output
 
@@ -148,7 +150,7 @@ def test_an_incomplete_record_is_an_error_in_one_line_or_skipped(whole: Path, wr
     lines = WHOLE.decode().splitlines()
     content = "\n".join([wrong, *lines[1:]] if "header" in wrong else [*lines[:3], wrong, *lines[3:]]) + "\n"
     for command in COMMANDS:
-        done, codes = ask(command, whole.parent, content.encode())
+        done, codes = run_command(command, whole.parent, content.encode())
         assert done.exit_code in codes | {2}, (command, done.output)
 
 
@@ -184,7 +186,7 @@ def test_nights_that_are_no_results_files_do_not_hide_those_that_are(whole: Path
     (nights / "2-newer.jsonl").write_bytes(b'{"type": "header", "schema": 2, "cells": 0}\n')
     (nights / "3-other.jsonl").write_bytes(b'{"name": "a"}\n')
     (nights / "4-packed.jsonl.gz").write_bytes(gzip.compress(WHOLE)[:-40])
-    done, _ = ask("history", whole.parent, WHOLE, "5-good.jsonl")
+    done, _ = run_command("history", whole.parent, WHOLE, "5-good.jsonl")
     assert done.exit_code == 0, done.output
     for name in ("0-empty", "1-bad", "2-newer", "3-other", "4-packed"):
         assert name in done.output

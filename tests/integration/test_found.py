@@ -26,9 +26,9 @@ def run_of(tmp_path: Path, *cells: dict[str, Any]) -> Run:
     return read(path)
 
 
-def cell(implementation: str, *shown: Behaviour) -> dict[str, Any]:
+def cell(implementation: str, *behaviours: Behaviour) -> dict[str, Any]:
     named = {"case": "a", "implementation": implementation, "device": "cpu", "outcome": "diverges"}
-    return {**named, "checks": [], "behaviours": [each.id for each in shown]}
+    return {**named, "checks": [], "behaviours": [each.id for each in behaviours]}
 
 
 def test_only_behaviours_of_the_run_have_a_line(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_the_table_stands_between_its_marks_alone() -> None:
     assert README.split("<!-- found -->")[0] == again.split("<!-- found -->")[0]
 
 
-def test_every_line_of_the_readme_says_what_the_ledger_says() -> None:
+def test_every_line_of_the_readme_is_an_entry_of_the_ledger() -> None:
     lines = README.split("<!-- found -->")[1].split("<!-- /found -->")[0].split("\n")
     whys = {each.documentation.why.replace("|", "\\|").replace("*", "\\*") for each in Selection().ledger()}
     told_of = [line.split(" | ")[0].removeprefix("| ") for line in lines if line.startswith("| ")][1:]

@@ -16,7 +16,7 @@ from tests.support.runs import EXACT, cells, conformance, table
 
 HOSTILE = "tests.support.hostile_adapter:Hostile"
 #: What a message says: what was given and what is expected, or which of the answers of the framework is not right.
-TOLD = re.compile(
+REPORTED = re.compile(
     r"(after weights were replaced: )?("
     r"no evidence: what .+ gave is no answer: (given .+(, expected|too many)|Expected .+(, got|; given) )"
     r"|no evidence: [\w ,]+ (raised|is not supported)"
@@ -84,7 +84,7 @@ def test_each_message_has_the_value_and_the_expectation(run: Run) -> None:
         if check["outcome"] == "violates" and cell["case"] not in ended
     ]
     assert len(messages) >= len(MISDEEDS)
-    assert [each for each in messages if TOLD.match(each[2]) is None] == []
+    assert [each for each in messages if REPORTED.match(each[2]) is None] == []
     assert [cell["case"] for cell in found if len(str(cell)) > 2**17] == []
     assert [cell["case"] for cell in found if "Traceback" in cell.get("reason", "")] == []
 

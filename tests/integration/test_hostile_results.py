@@ -46,23 +46,23 @@ def with_cell(index: int, **more: Any) -> bytes:
 
 @pytest.mark.parametrize("command", ["diff", "diff --format json", "triage", "badge", "reproduce", "merge"])
 def test_an_outcome_that_is_none_is_refused_with_its_line(
-    command: str, tmp_path: Path, said: Callable[[str, Path, bytes], str]
+    command: str, tmp_path: Path, error_of: Callable[[str, Path, bytes], str]
 ) -> None:
     """It could be worse than any that is known: a command that goes on would say that all is well."""
     content = with_cell(3, outcome="exploded")
-    assert "results.jsonl:4: not a record of a results file: outcome: " in said(command, tmp_path, content)
+    assert "results.jsonl:4: not a record of a results file: outcome: " in error_of(command, tmp_path, content)
 
 
 @pytest.mark.parametrize("command", [each for each in STRICT if "run" not in each and "--against" not in each])
-def test_a_file_of_the_table_is_told_from_a_results_file(
-    command: str, tmp_path: Path, said: Callable[[str, Path, bytes], str]
+def test_a_file_of_the_table_is_distinguished_from_a_results_file(
+    command: str, tmp_path: Path, error_of: Callable[[str, Path, bytes], str]
 ) -> None:
-    text = said(command, tmp_path, b"rows:\n  - {input_shape: [3], units: 4}\n")
+    text = error_of(command, tmp_path, b"rows:\n  - {input_shape: [3], units: 4}\n")
     assert text.endswith("results.jsonl:1: not a results file; `conformance run` writes one\n")
 
 
 @pytest.fixture
-def said() -> Callable[[str, Path, bytes], str]:
+def error_of() -> Callable[[str, Path, bytes], str]:
     """Return what a command that refuses a file says on stderr."""
     from click.testing import CliRunner
 
@@ -77,7 +77,7 @@ def said() -> Callable[[str, Path, bytes], str]:
     return refused
 
 
-def test_a_script_is_written_anew_and_none_that_a_file_holds_is_printed(tmp_path: Path) -> None:
+def test_a_script_is_written_again_and_the_script_of_a_file_is_never_printed(tmp_path: Path) -> None:
     from click.testing import CliRunner
 
     from conformance.commands.cli import main
@@ -93,7 +93,7 @@ def test_a_script_is_written_anew_and_none_that_a_file_holds_is_printed(tmp_path
         assert CliRunner().invoke(main, words("reproduce", tmp_path, content)).exit_code == 2
 
 
-def test_of_several_draws_the_one_is_shown_whose_script_is_the_files(tmp_path: Path) -> None:
+def test_of_several_draws_the_script_is_that_of_the_failing_draw(tmp_path: Path) -> None:
     from conformance.run.reproduce import NotReproducible
     from conformance.run.reproduce.recorded_cells import reproduce
 

@@ -64,7 +64,7 @@ KINDS = {
 }
 
 
-def holds(case: Any, record: dict[str, Any]) -> None:
+def check_testcase(case: Any, record: dict[str, Any]) -> None:
     """Hold one test case to the record of its cell."""
     kind, said = verdict(case)
     assert kind == KINDS[record["outcome"]], (record["case"], said)
@@ -88,7 +88,7 @@ def test_conformance_run_writes_every_outcome_as_junit_knows_it(tmp_path: Path) 
     words = ("conformance", "run", str(tmp_path / "rows.yaml"), "-n", "0", "-o", str(tmp_path))
     found = ran(tmp_path, *words, implementations=IMPLEMENTATIONS)
     for case, record in found.values():
-        holds(case, record)
+        check_testcase(case, record)
     outcomes = {record["outcome"] for _, record in found.values()}
     assert outcomes == {"conforms", "diverges", "violates", "unsupported", "not_run"}
 
@@ -98,19 +98,19 @@ def test_pytest_with_workers_writes_the_same(tmp_path: Path) -> None:
     found = ran(tmp_path, *words, f"--results={tmp_path / 'results.jsonl'}", implementations=IMPLEMENTATIONS[:3])
     assert len(found) == 6
     for case, record in found.values():
-        holds(case, record)
+        check_testcase(case, record)
 
 
-def test_another_verdict_than_the_record_is_seen() -> None:
+def test_a_verdict_that_differs_from_the_record_is_found() -> None:
     """Plant a pass where the record violates: what holds the two to one another must not be blind."""
     record: dict[str, Any] = {"outcome": "violates", "case": "c", "implementation": "i", "device": "cpu", "checks": []}
     properties = "".join(f'<property name="{name}" value="{record[name]}"/>' for name in record if name != "checks")
     passed = ElementTree.fromstring(f'<testcase name="t"><properties>{properties}</properties></testcase>')
     with pytest.raises(AssertionError):
-        holds(passed, record)
+        check_testcase(passed, record)
     failed = ElementTree.fromstring(
         f'<testcase name="t"><properties>{properties}</properties><failure message="m"/></testcase>'
     )
-    holds(failed, record)
+    check_testcase(failed, record)
     with pytest.raises(AssertionError):
-        holds(failed, {**record, "checks": [{"check": "output", "outcome": "conforms", "margin": 0.5}]})
+        check_testcase(failed, {**record, "checks": [{"check": "output", "outcome": "conforms", "margin": 0.5}]})

@@ -72,7 +72,7 @@ def fault(name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("mine:NumpyAdapter", "the module mine has no 'NumpyAdapter'; did you mean 'NumPyAdapter'?"),
         ("mine:Layer", "mine:Layer is no adapter, missing a required argument: 'in_features': an adapter is a class,"),
@@ -90,10 +90,12 @@ def fault(name: str) -> str:
         ("tests.no_such_module:Adapter", "No module named 'tests.no_such_module'"),
     ],
 )
-def test_an_adapter_that_raises_as_it_is_loaded_is_a_fault_of_the_command(folder: Path, name: str, said: str) -> None:
+def test_an_adapter_that_raises_as_it_is_loaded_is_a_fault_of_the_command(
+    folder: Path, name: str, message: str
+) -> None:
     found = fault(name)
     assert found.startswith(f"{name} cannot be loaded: ")
-    assert said in found
+    assert message in found
     assert "\n" not in found
 
 

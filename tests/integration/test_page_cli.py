@@ -54,7 +54,7 @@ def test_the_page_shows_the_nights_of_a_folder(run_of: Maker, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--against", "{folder}/gone.jsonl"], "No such file"),
         (["--against", "{folder}/not.jsonl"], "not.jsonl:1: not a results file; `conformance run` writes one"),
@@ -63,13 +63,13 @@ def test_the_page_shows_the_nights_of_a_folder(run_of: Maker, tmp_path: Path) ->
     ],
 )
 def test_an_unreadable_file_exits_2_with_one_line(
-    run_of: Maker, tmp_path: Path, arguments: list[str], said: str
+    run_of: Maker, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     run = run_of([cell("a", "torch", "conforms")])
     (tmp_path / "not.jsonl").write_text("{}\n", encoding="utf-8")
     given = [each.format(folder=tmp_path, run=run.path) for each in arguments]
     done = report(run.path, *given, "-o", str(tmp_path / "page.html"))
     assert done.exit_code == 2
-    assert said in done.output
+    assert message in done.output
     assert done.output.count("\n") == 1
     assert not (tmp_path / "page.html").exists()

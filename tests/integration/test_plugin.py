@@ -145,7 +145,7 @@ def test_a_run_in_which_everything_was_skipped_fails(tmp_path: Path, rows: Path)
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--implementation=torhc",), "did you mean 'torch'"),
         (("--implementation=no_such_module:Class",), "not installed: no_such_module"),
@@ -161,10 +161,10 @@ def test_a_run_in_which_everything_was_skipped_fails(tmp_path: Path, rows: Path)
         ((EXACT, "--in-process", "-n", "2"), "exclude one another"),
     ],
 )
-def test_a_command_at_fault_is_one_plain_error(options: tuple[str, ...], said: str) -> None:
+def test_a_command_at_fault_is_one_plain_error(options: tuple[str, ...], message: str) -> None:
     done = run(*options)
     assert done.returncode == 4, done.stdout + done.stderr
-    assert said in done.stdout + done.stderr
+    assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 

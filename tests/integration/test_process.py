@@ -94,7 +94,7 @@ def parent(script: str) -> subprocess.Popen[str]:
     )
 
 
-def told(process: subprocess.Popen[str]) -> tuple[int, int, Path]:
+def started(process: subprocess.Popen[str]) -> tuple[int, int, Path]:
     assert process.stdout is not None
     child, grandchild, home = process.stdout.readline().split()
     return int(child), int(grandchild), Path(home)
@@ -111,7 +111,7 @@ def guards_of(pid: int) -> list[psutil.Process]:
 @pytest.mark.parametrize("name", ["spin_in_regex", "sleep"])
 def test_nothing_outlives_a_parent_that_is_killed(name: str) -> None:
     with parent(f"sandbox.run_steps(misdeed({name!r}))") as process:
-        child, grandchild, home = told(process)
+        child, grandchild, home = started(process)
         time.sleep(0.2)
         assert running(child)
         assert len(guards_of(child)) == 1
@@ -127,7 +127,7 @@ def test_nothing_outlives_a_parent_that_is_killed_while_it_waits_for_the_start(t
         f"import os, pathlib\npathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\nwhile True: pass\n"
     )
     with parent(f"Sandbox(implementation('slow:Adapter'), search_path=[{str(tmp_path)!r}]).start()") as process:
-        told(process)
+        started(process)
         deadline = time.monotonic() + 10.0
         while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
             assert time.monotonic() < deadline
@@ -141,7 +141,7 @@ def test_nothing_outlives_a_parent_that_is_killed_while_it_waits_for_the_start(t
 )
 def test_nothing_outlives_a_parent_that_forgets_to_close(script: str) -> None:
     with parent("sys.stderr.close()\n" + script) as process:
-        child, grandchild, home = told(process)
+        child, grandchild, home = started(process)
     assert gone(child, within=1.0)
     assert gone(grandchild, within=1.0)
     assert not home.exists()
@@ -149,7 +149,7 @@ def test_nothing_outlives_a_parent_that_forgets_to_close(script: str) -> None:
 
 def test_ctrl_c_ends_all() -> None:
     with parent("sys.stderr.close()\nsandbox.run_steps(misdeed('spin_in_regex'))") as process:
-        child, grandchild, home = told(process)
+        child, grandchild, home = started(process)
         time.sleep(0.2)
         os.killpg(process.pid, signal.SIGINT)
     assert process.returncode == -signal.SIGINT
@@ -166,7 +166,7 @@ def test_question_after_ctrl_c_has_a_fresh_process() -> None:
             print(sandbox.run_steps(HONEST).crash, sandbox.generation)
     """
     with parent(script) as process:
-        told(process)
+        started(process)
         time.sleep(0.2)
         os.killpg(process.pid, signal.SIGINT)
         assert process.stdout is not None

@@ -259,7 +259,7 @@ def test_the_command_prints_the_script_by_either_name(cell: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("cell", "content", "said"),
+    ("cell", "content", "message"),
     [
         ("torch/4-3-unifrom", {}, "no cell 'torch/4-3-unifrom'; similar: cpu/torch/4-3-uniform"),
         ("nothing alike", {}, "no cell 'nothing alike'"),
@@ -269,14 +269,14 @@ def test_the_command_prints_the_script_by_either_name(cell: str, tmp_path: Path)
     ],
 )
 def test_a_cell_without_a_script_is_one_line_of_error(
-    cell: str, content: dict[str, Any], said: str, tmp_path: Path
+    cell: str, content: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     done = CliRunner().invoke(main, ["reproduce", cell, str(results_of(tmp_path, **content))])
-    if not said:
+    if not message:
         assert done.exit_code == 0, done.output
         return
     assert done.exit_code == 2
-    assert said in done.output
+    assert message in done.output
     assert done.output.count("\n") == 1
 
 
@@ -319,15 +319,15 @@ def test_only_red_cells_have_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
         assert record.reproduce == "x" * count
 
 
-@pytest.mark.parametrize(("text", "kept"), [("x" * 20_000, True), ("x" * 20_001, False), ("é" * 10_001, False)])
-def test_a_script_that_is_too_long_is_left_out(text: str, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("text", "is_written"), [("x" * 20_000, True), ("x" * 20_001, False), ("é" * 10_001, False)])
+def test_a_script_that_is_too_long_is_left_out(text: str, is_written: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("conformance.run.reproduce.script", lambda *_, **__: text)
     runner = Runner(processes=ProcessOptions(in_process=True))
-    assert bool(runner.run(cell_of(CASE, WRONG, "cpu")).reproduce) is kept
+    assert bool(runner.run(cell_of(CASE, WRONG, "cpu")).reproduce) is is_written
     runner.close()
 
 
-def test_a_fault_in_writing_a_script_keeps_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_in_writing_a_script_does_not_change_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: Any, **__: Any) -> str:
         raise KeyError("planted")
 

@@ -129,7 +129,7 @@ def test_a_run_of_pytest_that_is_green_without_results_ran_nothing(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("run", "-n", "-3"), "Invalid value for '-n': '-3' is not auto, logical, or an integer of 0 or more."),
         (("run", "-n", "two"), "Invalid value for '-n': 'two' is not auto, logical, or an integer of 0 or more."),
@@ -144,11 +144,11 @@ def test_a_run_of_pytest_that_is_green_without_results_ran_nothing(
     ],
 )
 def test_a_bad_option_is_one_error_of_one_form(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], message: str
 ) -> None:
     monkeypatch.chdir(folder)
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 2, done.output
     first, *rest = done.output.splitlines()
-    assert first.startswith(f"error: {said}")
+    assert first.startswith(f"error: {message}")
     assert all(each.startswith("options: ") for each in rest)

@@ -113,19 +113,19 @@ def test_ctrl_c_while_a_row_is_made_smaller_loses_no_find(tmp_path: Path) -> Non
     assert found.finds
     assert all(each.row["input_shape"][-1] > 4 for each in found.finds)
     assert "interrupted" in list(lines(found))[-1]
-    assert all(each.row in _kept(tmp_path) for each in found.finds)
+    assert all(each.row in _stored(tmp_path) for each in found.finds)
 
 
 def test_saved_finds_that_did_not_run_again_stay_saved(tmp_path: Path) -> None:
     rows: list[Row] = [{"input_shape": [each], "units": 1, "values": "uniform"} for each in (3, 5, 7)]
     (tmp_path / "finds.json").write_text(json.dumps(rows), encoding="utf-8")
     searched(Answering(lambda row: row["input_shape"] != [3], breaks_off_after=2), tmp_path)
-    assert _kept(tmp_path) == rows[1:]  # the first is right by now, the third was not asked
+    assert _stored(tmp_path) == rows[1:]  # the first is right by now, the third was not asked
     searched(Answering(always), tmp_path, seconds=0.0)
-    assert _kept(tmp_path) == rows[1:]
+    assert _stored(tmp_path) == rows[1:]
 
 
-def _kept(folder: Path) -> list[Row]:
+def _stored(folder: Path) -> list[Row]:
     return cast(list[Row], json.loads((folder / "finds.json").read_text(encoding="utf-8")))
 
 
@@ -195,7 +195,7 @@ def _of_the_other(find: of_search.Find) -> of_search.Find:
     )
 
 
-def test_a_search_without_hypothesis_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_without_hypothesis_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     done = CliRunner().invoke(main, ["search", "-i", "numpy"])
     assert done.exit_code == 2
@@ -226,7 +226,7 @@ def test_a_find_is_saved_at_the_end_of_its_pass(tmp_path: Path, monkeypatch: pyt
     kept: list[int] = []
 
     def red(row: Row) -> bool:
-        kept.append(len(_kept(tmp_path)))
+        kept.append(len(_stored(tmp_path)))
         return row["input_shape"][-1] > 4
 
     searched(Answering(red, breaks_off_after=150), tmp_path)

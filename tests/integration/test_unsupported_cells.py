@@ -61,9 +61,9 @@ def record(outcome: str, name: str = "torch", case: str = "c", **more: Any) -> C
 
 def test_the_summary_counts_unsupported_cells_of_an_implementation_in_one_line() -> None:
     gelu = [record("unsupported", "mine", f"g{each}", reason="it has no activation gelu") for each in range(3)]
-    said = summary(record("conforms"), *gelu, record("unsupported", "mine", "s", reason="it has no activation silu"))
-    assert "unsupported: 4 cells of mine: it has no activation gelu; and 1 other reason" in said
-    assert [line.split() for line in said if line.startswith("cpu/mine")] == [["cpu/mine", ".", "4", "4"]]
+    text = summary(record("conforms"), *gelu, record("unsupported", "mine", "s", reason="it has no activation silu"))
+    assert "unsupported: 4 cells of mine: it has no activation gelu; and 1 other reason" in text
+    assert [line.split() for line in text if line.startswith("cpu/mine")] == [["cpu/mine", ".", "4", "4"]]
 
 
 def test_the_summary_has_the_reason_why_no_cell_ran() -> None:
@@ -100,7 +100,7 @@ def test_unsupported_cells_have_no_time_and_leave_a_badge_green() -> None:
     assert (badge["message"], badge["color"]) == ("3 conform, 9 unsupported", "brightgreen")
 
 
-def test_shards_hold_each_unsupported_cell_once_and_take_them_for_nothing() -> None:
+def test_shards_have_each_unsupported_cell_once_at_no_cost() -> None:
     linear = [replace(CASE, input_shape=(each,), layers=(Layer(units=2),), lane="exact") for each in range(2, 8)]
     gelu = [replace(CASE, input_shape=(each,)) for each in range(2, 40)]
     (exact,) = select([EXACT])
@@ -135,7 +135,7 @@ def test_a_run_writes_counts_and_shows_them(folder: Path, workers: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "said"),
+    ("options", "code", "text"),
     [
         (("gelu.yaml", "-i", "fn:dense"), 3, "no cell ran: fn:dense: it has no activation gelu"),
         (("gelu.yaml", "-i", "fn:dense", "-i", EXACT), 1, "no cell ran of fn:dense: it has no"),
@@ -146,12 +146,12 @@ def test_a_run_writes_counts_and_shows_them(folder: Path, workers: str) -> None:
         (("misspelt.yaml", "-i", EXACT), 3, "misspelt.yaml:1: no implementation is named 'keras-tensorlow'; did you"),
     ],
 )
-def test_a_name_of_which_nothing_ran_is_red(folder: Path, options: tuple[str, ...], code: int, said: str) -> None:
+def test_a_name_of_which_nothing_ran_is_red(folder: Path, options: tuple[str, ...], code: int, text: str) -> None:
     (folder / "other.yaml").write_text(table(LINEAR | {"implementations": [EXACT]}), encoding="utf-8")
     (folder / "misspelt.yaml").write_text(table(LINEAR | {"implementations": ["keras-tensorlow"]}), encoding="utf-8")
     done = conformance("run", *options, "-n", "0", "-o", "out", cwd=folder)
     assert done.returncode == code, done.stdout + done.stderr
-    assert said in done.stdout + done.stderr
+    assert text in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 

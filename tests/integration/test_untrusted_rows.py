@@ -34,7 +34,7 @@ LINK = "https://a.test/?q=1&b=2;touch+ran#javascript:alert(1)"
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("../up", "id must be"),
         ("..", "id must be"),
@@ -61,10 +61,10 @@ LINK = "https://a.test/?q=1&b=2;touch+ran#javascript:alert(1)"
         ("", "id must be"),
     ],
 )
-def test_an_id_is_a_safe_name_of_a_file_on_a_page_and_in_a_terminal(tmp_path: Path, name: str, said: str) -> None:
+def test_an_id_is_a_safe_name_of_a_file_on_a_page_and_in_a_terminal(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "rows.yaml").write_text(f'rows:\n  - {{input_shape: [2], units: 3, id: "{name}"}}\n', encoding="utf-8")
     faults = lint([tmp_path / "rows.yaml"])
-    assert any(said in each.message for each in faults), faults
+    assert any(message in each.message for each in faults), faults
     assert all(str(each).isprintable() for each in faults)
     assert {(each.line, each.column) for each in faults} == {(2, 38)}
 
@@ -91,11 +91,11 @@ def test_a_row_sets_the_switches_of_a_list_alone(tmp_path: Path, variable: str) 
 
 
 def test_values_of_variables_are_text_without_control_characters(tmp_path: Path) -> None:
-    for value, said in (("a\0b", "U+0000"), ("a\nLD_PRELOAD=x", "not safe everywhere"), (1, "environment")):
+    for value, message in (("a\0b", "U+0000"), ("a\nLD_PRELOAD=x", "not safe everywhere"), (1, "environment")):
         row = {"input_shape": [2], "units": 3, "environment": {SWITCHES[0]: value}}
         (tmp_path / "rows.yaml").write_text(json.dumps({"rows": [row]}), encoding="utf-8")
         faults = lint([tmp_path / "rows.yaml"])
-        assert any(said in each.message for each in faults), faults
+        assert any(message in each.message for each in faults), faults
 
 
 def test_an_implementation_named_by_a_row_is_a_filter_and_imports_nothing(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_no_object_is_built_from_yaml(tmp_path: Path, content: str, monkeypatch:
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def failed_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """Run rows whose words are hostile beside the same rows with harmless ones; every cell fails."""
     folder = tmp_path_factory.mktemp("shown")
     for name, words, link in (("hostile", HOSTILE, LINK), ("harmless", "harmless", "https://a.test/")):
@@ -153,34 +153,34 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Co
     return folder, first
 
 
-Shown = tuple[Path, subprocess.CompletedProcess[str]]
+FailedRun = tuple[Path, subprocess.CompletedProcess[str]]
 
 
-def test_the_terminal_shows_a_rows_words_and_obeys_none(shown: Shown) -> None:
-    _, done = shown
+def test_the_terminal_shows_a_rows_words_and_obeys_none(failed_run: FailedRun) -> None:
+    _, done = failed_run
     assert "alert(1)" in done.stdout, "they are shown"
     assert [each for each in done.stdout.replace("\n", "") if not each.isprintable()] == []
     assert max(map(len, done.stdout.splitlines())) < 2000
 
 
-def test_the_page_has_the_elements_it_has_for_harmless_words(shown: Shown) -> None:
-    folder, _ = shown
+def test_the_page_has_the_elements_it_has_for_harmless_words(failed_run: FailedRun) -> None:
+    folder, _ = failed_run
     pages = [(folder / name / "out" / "index.html").read_text(encoding="utf-8") for name in ("hostile", "harmless")]
     hostile, harmless = ([node.tag for node in Page(page).root.walk()] for page in pages)
     assert hostile == harmless
     assert "alert(1)" in pages[0]
 
 
-def test_junit_has_the_text_of_a_row_escaped(shown: Shown) -> None:
-    folder, _ = shown
+def test_junit_has_the_text_of_a_row_escaped(failed_run: FailedRun) -> None:
+    folder, _ = failed_run
     trees = [ElementTree.parse(folder / name / "junit.xml") for name in ("hostile", "harmless")]
     hostile, harmless = ([node.tag for node in tree.iter()] for tree in trees)
     assert hostile == harmless
     assert any("alert(1)" in (node.text or "") for node in trees[0].iter())
 
 
-def test_a_draft_of_the_ledger_has_only_observations(shown: Shown) -> None:
-    folder, _ = shown
+def test_a_draft_of_the_ledger_has_only_observations(failed_run: FailedRun) -> None:
+    folder, _ = failed_run
     drafts = []
     for name in ("hostile", "harmless"):
         done = conformance("triage", "out/results.jsonl", cwd=folder / name)
@@ -205,9 +205,9 @@ def shape_of(source: str) -> str:
     return ast.dump(_Bare().visit(ast.parse(source)))
 
 
-def test_a_script_is_the_same_code_whatever_a_rows_words_are(shown: Shown) -> None:
+def test_a_script_is_the_same_code_whatever_a_rows_words_are(failed_run: FailedRun) -> None:
     """Words are comments of one line and literals, so that the scripts of twins differ in constants alone."""
-    folder, _ = shown
+    folder, _ = failed_run
     found = [
         [shape_of(each["reproduce"]) for each in cells(folder / name / "out" / "results.jsonl") if "reproduce" in each]
         for name in ("hostile", "harmless")
@@ -232,8 +232,8 @@ def test_a_frameworks_script_is_the_same_code_whatever_a_word_is(name: str) -> N
     assert found[0] == found[1] == found[2]
 
 
-def test_nothing_of_it_ran_or_left_the_folder(shown: Shown) -> None:
-    folder, _ = shown
+def test_nothing_of_it_ran_or_left_the_folder(failed_run: FailedRun) -> None:
+    folder, _ = failed_run
     there = sorted(str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file())
     assert there == [
         f"{name}/{each}"

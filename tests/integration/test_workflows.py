@@ -32,7 +32,7 @@ STEPS = {"nightly-run", "soak", "nightly-merge", "nightly-publish", "nightly-iss
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_every_action_is_pinned_to_a_commit_and_says_its_version(path: Path) -> None:
+def test_every_action_is_pinned_to_a_commit_with_its_version(path: Path) -> None:
     used = [line for line in path.read_text(encoding="utf-8").split("\n") if "uses:" in line]
     assert used
     for line in used:

@@ -14,11 +14,17 @@ from tests.power.mutations_of_ledger import MUTATIONS as OF_LEDGER
 from tests.power.mutations_of_outcomes import MUTATIONS as OF_OUTCOMES
 from tests.power.mutations_of_products import MUTATIONS as OF_PRODUCTS
 from tests.power.mutations_of_questions import MUTATIONS as OF_QUESTIONS
+from tests.power.mutations_of_relations import MUTATIONS as OF_RELATIONS
+from tests.power.mutations_of_steps import MUTATIONS as OF_STEPS
+from tests.power.mutations_of_values import MUTATIONS as OF_VALUES
 from tests.power.mutations_of_verdicts import MUTATIONS as OF_VERDICTS
 
 MUTATIONS: Final[tuple[Mutation, ...]] = (
     *OF_COMPARISON,
     *OF_CHECKS,
+    *OF_VALUES,
+    *OF_RELATIONS,
+    *OF_STEPS,
     *OF_VERDICTS,
     *OF_LEDGER,
     *OF_ENCLOSURES,

@@ -128,7 +128,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "between within one bound",
             "allowed=enclosure.allowed + other_enclosure.allowed)",
             "allowed=enclosure.allowed)",
-            "comparison::two_answers_are_as_far_apart_as_what_encloses_them",
+            "comparison::two_answers_differ_by_at_most_their_enclosures",
         ),
         (
             "between holds one to the reference",
@@ -140,7 +140,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "between of any shape",
             "if second.shape != enclosure.exact.shape or other_enclosure",
             "if False or other_enclosure",
-            "comparison::an_answer_of_another_shape_is_not_held_to_another",
+            "comparison::an_answer_of_another_shape_is_not_compared_with_another",
         ),
         (
             "declining excuses new outputs",

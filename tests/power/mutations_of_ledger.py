@@ -207,7 +207,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "another shape holds zeros",
             "allowed=np.full_like(zeros, np.inf))\n        reference",
             "allowed=zeros)\n        reference",
-            "expectations::the_shape_that_was_fed_holds_any_numbers",
+            "expectations::an_output_of_the_fed_shape_may_have_any_numbers",
         ),
         (
             "elements are not exact",
@@ -267,13 +267,13 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "the width of the output alone",
             'if call == "gradient":',
             'if call == "forward":',
-            "expectations::the_width_of_bounds_is_beside_the_answer_as_a_whole",
+            "expectations::the_width_of_bounds_is_relative_to_the_whole_answer",
         ),
         (
             "the width of the narrowest",
             "return max((_width(each) for each",
             "return min((_width(each) for each",
-            "expectations::the_width_of_bounds_is_beside_the_answer_as_a_whole",
+            "expectations::the_width_of_bounds_is_relative_to_the_whole_answer",
         ),
         (
             "no bound is no width",

@@ -20,19 +20,19 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "linear on any lane",
             'math.prod(case.call_shape) > 0 and case.lane == "exact"',
             "math.prod(case.call_shape) > 0",
-            "metamorphic::a_case_is_asked_the_relations_that_make_sense_for_it",
+            "metamorphic::a_case_has_the_relations_that_apply_to_it",
         ),
         (
             "x and its signs are x",
             "together = replace(first, x=(first.x + signs).astype(first.x.dtype))",
             "together = first",
-            "metamorphic::a_linear_layer_is_asked_for_x_its_signs_their_sum_and_nothing",
+            "metamorphic::a_linear_layer_has_steps_for_x_its_signs_their_sum_and_zero",
         ),
         (
             "asked where it is not exact",
             "if is_exact(together, [layer.activation for layer in case.layers], FORMATS[case.dtype]):",
             "if True:",
-            "metamorphic::sums_that_would_be_rounded_are_not_asked_to_be_additive",
+            "metamorphic::sums_that_would_be_rounded_are_not_checked_for_additivity",
         ),
     ),
     *of(
@@ -41,7 +41,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "permuted of two axes",
             "if case.leading_axes == 1 and rank > 2:\n            reverse",
             "if case.leading_axes == 1 and rank > 1:\n            reverse",
-            "metamorphic::a_case_is_asked_the_relations_that_make_sense_for_it",
+            "metamorphic::a_case_has_the_relations_that_apply_to_it",
         ),
         (
             "axes stay in order",
@@ -92,13 +92,13 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "layouts of one axis",
             "len(case.call_shape) > 1",
             "len(case.call_shape) > 0",
-            "metamorphic::a_case_is_asked_the_relations_that_make_sense_for_it",
+            "metamorphic::a_case_has_the_relations_that_apply_to_it",
         ),
         (
             "one layout alone",
             'for layout in ("transposed", "strided", "column_major", "padded", "unaligned"):',
             'for layout in ("transposed",):',
-            "metamorphic::every_unit_vector_is_asked_beside_zero_and_every_layout",
+            "metamorphic::every_unit_vector_zero_and_every_layout_have_a_step",
         ),
         (
             "broadcast of one",
@@ -119,13 +119,13 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "one-hot input not asked",
             '(("zero", np.zeros_like(first.x)), ("one-hot", _one_hot(first.x)))',
             '(("zero", np.zeros_like(first.x)),)',
-            "metamorphic::every_unit_vector_is_asked_beside_zero_and_every_layout",
+            "metamorphic::every_unit_vector_zero_and_every_layout_have_a_step",
         ),
         (
             "one-hot is the first feature",
             "np.arange(positions) % features] = 1",
             "0] = 1",
-            "metamorphic::every_unit_vector_is_asked_beside_zero_and_every_layout",
+            "metamorphic::every_unit_vector_zero_and_every_layout_have_a_step",
         ),
     ),
     *of(
@@ -244,7 +244,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "what the row names is not kept to",
             "return tuple(each for each in CHECKS if case.has_check(each.name) and each.applies(case))",
             "return tuple(each for each in CHECKS if each.applies(case))",
-            "checks::a_row_that_expects_an_error_is_asked_for_refusal_alone",
+            "checks::a_row_that_expects_an_error_has_only_the_check_refusal",
         ),
     ),
     *of(
@@ -253,7 +253,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "a refusal is not asked",
             "return case.expect.error",
             "return False",
-            "checks::a_row_that_expects_an_error_is_asked_for_refusal_alone",
+            "checks::a_row_that_expects_an_error_has_only_the_check_refusal",
         ),
     ),
     *of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -66,7 +67,7 @@ def red_checks(adapter: NumPyAdapter, item: CaseQuestion) -> frozenset[str]:
     cell = Cell(case=item.case, implementation=IMPLEMENTATION, device="cpu")
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        replies = {reply.label: reply for reply in perform(adapter, item.question.steps)}
+        replies = {reply.label: copy.deepcopy(reply) for reply in perform(adapter, item.question.steps)}
         found = findings_of(cell, item.question, Transcript(replies=replies), Expected(item.case, item.question))
         return frozenset(each.check for each in found if each.outcome == VIOLATES)
 

@@ -73,11 +73,11 @@ def a_pickle() -> bytes:
     return HEADER.pack(MAGIC, total, 0, len(body)) + body + TRAILER
 
 
-def hold(right: object) -> None:
+def exhaust_memory(right: object) -> None:
     """Take memory without end."""
-    kept = []
+    chunks = []
     while True:
-        kept.append(np.ones(2**20))
+        chunks.append(np.ones(2**20))
 
 
 #: Misdeed -> how its cell ends.
@@ -91,7 +91,7 @@ ENDINGS: Final[dict[str, tuple[str, Misdeed]]] = {
     "close all": ("crashed", close_all),
     "noise": ("crashed", into_every_pipe(b"\x1b[31m noise")),
     "a pickle": ("crashed", into_every_pipe(a_pickle())),
-    "memory": ("crashed", hold),
+    "memory": ("crashed", exhaust_memory),
     "spin": ("timed_out", lambda right: all(each == 0 for each in iter(int, 1))),
 }
 

@@ -27,7 +27,7 @@ from conformance.adapters.protocol import Array, Gradients, Parameter, Shape, St
 from conformance.sandbox.frame import HEADER, MAGIC
 
 MIB: Final = 2**20
-kept: list[object] = []
+leaked: list[object] = []
 corrupted: set[str] = set()
 
 
@@ -84,7 +84,7 @@ def spin_in_regex() -> None:
 
 
 def spin_in_pow() -> None:
-    kept.append(3 ** (3 * 10**8))
+    leaked.append(3 ** (3 * 10**8))
 
 
 def sleep() -> None:
@@ -93,12 +93,12 @@ def sleep() -> None:
 
 def hog() -> None:
     while True:
-        kept.append(np.ones(8 * MIB // 8))
+        leaked.append(np.ones(8 * MIB // 8))
         time.sleep(0.001)
 
 
 def allocate_200_mib() -> None:
-    kept.append(np.ones(200 * MIB // 8))
+    leaked.append(np.ones(200 * MIB // 8))
 
 
 def flood() -> None:
@@ -234,7 +234,7 @@ class Layer:
         if batch is None:
             return ((os.getpid(),),)
         child = subprocess.Popen(["sleep", "1000"], start_new_session=batch == 1)
-        kept.append(child)
+        leaked.append(child)
         return ((os.getpid(), child.pid),)
 
     def parameters(self) -> Sequence[Parameter]:

@@ -29,7 +29,7 @@ from tests.support.misbehaving_adapter import (
 )
 from tests.support.numpy_adapter import Honest, NumPyAdapter
 
-kept: list[object] = []
+leaked: list[object] = []
 
 
 def wait_in_native_code() -> None:
@@ -40,7 +40,7 @@ def wait_in_native_code() -> None:
 def grow() -> None:
     """Grow by 4 MiB at a time, far past any limit of a test and no further."""
     for _ in range(500):
-        kept.append(np.ones(4 * MIB // 8))
+        leaked.append(np.ones(4 * MIB // 8))
         time.sleep(0.004)
     time.sleep(1000)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -43,7 +44,8 @@ def answers_of(adapter: Adapter, own: Question) -> dict[str, Answer]:
     """Return what an adapter answers in this process, by the label of the step."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        return {each.label: each.answer for each in perform(adapter, own.steps)}
+        # As on their way from a process, later steps cannot change answers.
+        return {each.label: copy.deepcopy(each.answer) for each in perform(adapter, own.steps)}
 
 
 def question_of(case: Case) -> Question:

@@ -1,4 +1,4 @@
-"""Names of modules, classes, functions, tests and parameters are words of the field."""
+"""Names of modules, classes, fields, constants, functions, tests and parameters are words of the field."""
 
 from __future__ import annotations
 
@@ -41,42 +41,43 @@ INSTEAD = {
     "tells": "reports, distinguishes",
     "told": "reported, message",
 }
-#: Names that contain such a word: fields of YAML files, and what other packages call a thing.
-ALLOWED = {"seen_with"}
-FOLDERS = (
-    "conformance/adapters",
-    "conformance/commands",
-    "conformance/ledger",
-    "conformance/reference",
-    "conformance/report",
-    "conformance/results",
-    "conformance/table",
-    "tools",
-    "benchmarks",
-    "tests/adapters",
-    "tests/browser",
-    "tests/power",
-    "tests/support",
-    "tests/unit/commands",
-    "tests/unit/reference",
-    "tests/unit/report",
-    "tests/unit/results",
-    "tests/unit/table",
-)
+#: Fields that contain such a word, since the YAML or JSON file they describe does.
+ALLOWED = {
+    "Documentation.seen_with",
+    "EntryFields.seen_with",
+    "EntryRecord.seen_with",
+    "FactsRecord.asked",
+    "FactsRecord.conduct",
+}
+FOLDERS = ("conformance", "tests", "tools", "benchmarks")
 
 
 def words(name: str) -> list[str]:
     """Return the words of a name in snake_case or CamelCase, in lower case."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().split("_")
+    return re.split(r"[_.]", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
+
+
+def assigned(body: list[ast.stmt]) -> Iterator[tuple[int, str]]:
+    """Yield the names that the statements of a module or a class assign, with their lines."""
+    for statement in body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign):
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            for node in (each for target in targets for each in ast.walk(target)):
+                if isinstance(node, ast.Name):
+                    yield node.lineno, node.id
 
 
 def names(source: str) -> Iterator[tuple[int, str]]:
-    """Yield the names of all classes, functions and parameters with their lines."""
-    for node in ast.walk(ast.parse(source)):
+    """Yield the names of all classes, fields, constants, functions and parameters with their lines."""
+    tree = ast.parse(source)
+    yield from assigned(tree.body)
+    for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.lineno, node.name
         elif isinstance(node, ast.arg):
             yield node.lineno, node.arg
+        if isinstance(node, ast.ClassDef):
+            yield from ((line, f"{node.name}.{field}") for line, field in assigned(node.body))
 
 
 def faults(folder: Path, root: Path) -> list[str]:
@@ -106,6 +107,9 @@ def test_no_name_contains_a_word_of_the_list(folder: str) -> None:
         (2, "\nasync def test_the_bias_is_{word}(): ..."),
         (1, "def layer(*, {word}_units=1): ..."),
         (1, "layer = lambda {word}: 1"),
+        (2, "\nMOST_{word} = 1"),
+        (2, "class Layer:\n    {word}: int = 1"),
+        (2, "class Layer:\n    units, bias_{word} = 1, 2"),
     ],
 )
 def test_a_planted_name_is_reported_with_its_file_and_line(tmp_path: Path, word: str, line: int, code: str) -> None:
@@ -113,9 +117,12 @@ def test_a_planted_name_is_reported_with_its_file_and_line(tmp_path: Path, word:
     package.mkdir()
     (package / "layer.py").write_text(code.format(word=word, title=word.title()) + "\n", encoding="utf-8")
     (found,) = faults(package, tmp_path)
-    assert re.fullmatch(rf"package/layer\.py:{line}: \w+: instead of '{word}' write {re.escape(INSTEAD[word])}", found)
+    assert re.fullmatch(
+        rf"package/layer\.py:{line}: [\w.]+: instead of '{word}' write {re.escape(INSTEAD[word])}", found
+    )
 
 
 def test_a_planted_module_is_reported_and_an_allowed_name_is_not(tmp_path: Path) -> None:
-    (tmp_path / "told.py").write_text("def of(seen_with, withheld, household): ...\n", encoding="utf-8")
+    allowed = "class EntryFields:\n    seen_with: str\n\ndef of(withheld, household): ...\n"
+    (tmp_path / "told.py").write_text(allowed, encoding="utf-8")
     assert faults(tmp_path, tmp_path) == [f"told.py:1: told: instead of 'told' write {INSTEAD['told']}"]

@@ -19,6 +19,7 @@ import msgspec
 from conformance.adapters.registry import Implementation, RegistryError, select
 from conformance.checks import references
 from conformance.checks.question import Question
+from conformance.checks.state import StateIndependent
 from conformance.reference.lanes.draws import NoDraw
 from conformance.results import CellRecord, Run, part_of, plain, read
 from conformance.results.record import CellName, QuestionRecord
@@ -59,6 +60,10 @@ def reproduce(cell: str, results: Path, check: str | None = None) -> str:
     implementation = with_limit(_implementation(record.implementation), limit if limit in NAMES else None)
     try:
         case = case_of(record.question)
+        checks = tuple(each.check for each in record.checks)
+        # Only a row that names this check has its steps.
+        if StateIndependent.name in checks:
+            case = replace(case, checks=checks)
         for index in range(draws):
             question = question_of(case, _device(record), index)
             text = script(record, question, case=case, implementation=implementation, check=check)

@@ -14,6 +14,8 @@ def row_of(case: Case) -> str:
     row = row_fields(case.question)
     if case.expect.nonfinite:
         row["expect"] = {"nonfinite": True}
+    if case.checks is not None:
+        row["checks"] = list(case.checks)
     return json.dumps(row).replace("NaN", ".nan").replace("-Infinity", "-.inf").replace("Infinity", ".inf")
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from conformance.adapters.protocol import Array, Dense, Gradients, Parameter, Stack
+from conformance.adapters.protocol import Array, Dense, Gradients, Parameter, Shape, Stack
 from tests.power.faults.base import Planted, planted
 from tests.support.numpy_adapter import times
 
@@ -342,3 +342,60 @@ class RefusesZeroUnits(Planted):
         if any(layer.units == 0 for layer in stack.layers):
             raise ValueError("a layer has units")
         return stack
+
+
+@planted("dtype")
+class Float64WhereStrided(Planted):
+    """The output for an input that is not contiguous is given out as float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strided = False
+
+    def entered(self, x: Array) -> Array:
+        self.strided = not x.flags.c_contiguous
+        return x
+
+    def output(self, y: Array) -> Array:
+        return y.astype(np.float64) if self.strided else y
+
+
+@planted("dtype")
+class Float64AfterReplacement(Planted):
+    """Outputs are float64 once the weights were replaced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.was_replaced = False
+
+    def replaced(self, old: Stack, new: Stack) -> Stack:
+        self.was_replaced = True
+        return new
+
+    def output(self, y: Array) -> Array:
+        return y.astype(np.float64) if self.was_replaced else y
+
+
+@planted("counting")
+class FreezesOnReplacement(Planted):
+    """Parameters are not trainable once they were replaced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.was_replaced = False
+
+    def replaced(self, old: Stack, new: Stack) -> Stack:
+        self.was_replaced = True
+        return new
+
+    def parameters(self, parameters: list[Parameter]) -> list[Parameter]:
+        return [replace(each, trainable=False) for each in parameters] if self.was_replaced else parameters
+
+
+@planted("inference")
+class LosesKnownBatch(Planted):
+    """In other dtypes than float32 a known batch is inferred to be 1."""
+
+    def shapes(self, shapes: list[Shape], stack: Stack) -> list[Shape]:
+        known = stack.dtype != "float32" and shapes[0][0] is not None
+        return [(1, *each[1:]) for each in shapes] if known else shapes

@@ -89,13 +89,13 @@ def test_a_step_has_one_ending_and_one_way_to_infer_and_accept(field: str) -> No
     assert getattr(same, field) == values[field][0]
 
 
-def test_without_an_answer_to_look_at_all_that_may_hold_holds() -> None:
+def test_without_an_answer_all_possible_behaviours_apply() -> None:
     both = behaviour("a", loses_bias=True), behaviour("b", sometimes="chance", dtypes={"output": "float64"})
     assert declared(CASE, *both).of("output").behaviours == ("a", "b")
 
 
 @pytest.mark.parametrize(
-    ("shown", "found"),
+    ("explaining", "found"),
     [
         ([()], ()),
         ([(), ("a",)], ()),
@@ -106,11 +106,11 @@ def test_without_an_answer_to_look_at_all_that_may_hold_holds() -> None:
         ([], ()),
     ],
 )
-def test_as_few_as_explain_an_answer_hold_and_none_where_none_do(
-    shown: list[tuple[str, ...]], found: tuple[str, ...]
+def test_the_fewest_behaviours_that_explain_an_answer_apply(
+    explaining: list[tuple[str, ...]], found: tuple[str, ...]
 ) -> None:
     def satisfies(label: str, expectation: Expectation) -> bool:
-        return label == "output" and expectation.behaviours in shown
+        return label == "output" and expectation.behaviours in explaining
 
     maybe = [behaviour(name, sometimes="chance", casts={operand: "float16"}) for name, operand in ("ax", ("b", "bias"))]
     assert declared(CASE, *maybe, satisfies=satisfies).of("output").behaviours == found
@@ -122,7 +122,7 @@ def test_as_few_as_explain_an_answer_hold_and_none_where_none_do(
     assert declared(CASE, always, *maybe, satisfies=with_another).of("output").behaviours == ("c", *found)
 
 
-def test_of_several_that_hold_sometimes_those_that_contradict_each_other_are_never_taken_together() -> None:
+def test_behaviours_that_contradict_each_other_never_apply_together() -> None:
     maybe = [behaviour(name, sometimes="chance", computes_in=name) for name in ("float16", "bfloat16")]
     found = declared(CASE, *maybe, satisfies=lambda *_: False).of("output")
     assert found.behaviours == ()

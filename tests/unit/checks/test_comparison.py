@@ -104,14 +104,14 @@ def test_an_array_without_a_joint_bound_is_judged_element_by_element() -> None:
     assert "rms" not in finding.facts
 
 
-def test_the_same_output_is_held_to_each_reference_of_its_own() -> None:
+def test_the_same_output_is_checked_against_each_of_its_references() -> None:
     y = np.ones(2)
     references = {"output": reference_of(y), "output, other draw": reference_of(np.zeros(2))}
     answers = dict.fromkeys(references, output(y))
     assert OutputValues().judge(subject(answers, outputs_of(references))).outcome == "violates"
 
 
-def test_the_row_s_own_output_is_held_to_the_reference_first() -> None:
+def test_the_row_s_own_output_is_checked_against_the_reference_first() -> None:
     right, wrong = np.ones(2), np.array([1.0, 2.0])
 
     def found(expected: Array) -> Finding:
@@ -132,7 +132,7 @@ def gradients(
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("found", "message"),
     [
         (RIGHT, None),
         (replace(RIGHT, layers=RIGHT.layers[:1]), "gradients of 1 layers, expected 2"),
@@ -143,10 +143,10 @@ def gradients(
         (replace(RIGHT, layers=((ONE.astype(np.float64), HALF.astype(np.float64)),) * 2), "dtype ['float64']"),
     ],
 )
-def test_gradients_are_of_every_layer_and_of_the_dtype(found: Gradients, said: str | None) -> None:
+def test_gradients_are_of_every_layer_and_of_the_dtype(found: Gradients, message: str | None) -> None:
     finding = gradients(found)
-    assert finding.outcome == ("conforms" if said is None else "violates")
-    assert said is None or said in str(finding.message)
+    assert finding.outcome == ("conforms" if message is None else "violates")
+    assert message is None or message in str(finding.message)
 
 
 def test_a_gradient_of_a_bias_that_is_not_there_violates() -> None:
@@ -192,7 +192,7 @@ def test_bits_agree_where_those_of_all_calls_do() -> None:
     assert repeated([0.0], [0.0], [-0.0]).facts["bitwise"] is False
 
 
-def test_an_answer_of_another_shape_is_not_held_to_another() -> None:
+def test_an_answer_of_another_shape_is_not_compared_with_another() -> None:
     both = np.zeros((1, 2)), around(np.zeros((2, 2)))
     finding = compare_answers("repeatable", "y", both, both, "proven")
     assert "expected (2, 2)" in str(finding.message)
@@ -222,7 +222,7 @@ def test_an_answer_of_another_shape_is_not_held_to_another() -> None:
         ((3.0, 2.0, 0.0), (np.inf, np.inf, 0.0), "violates"),
     ],
 )
-def test_two_answers_are_as_far_apart_as_what_encloses_them(
+def test_two_answers_differ_by_at_most_their_enclosures(
     got: tuple[float, float, float], other: tuple[float, float, float], outcome: str
 ) -> None:
     pairs = [(np.array([answer]), around([exact], allowed)) for answer, exact, allowed in (got, other)]

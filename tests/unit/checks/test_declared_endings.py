@@ -52,7 +52,7 @@ def test_an_exception_at_another_step_violates() -> None:
     assert tried(NumPyAdapter(AlsoOfGradients()), CASE, RAISES).outcome == "violates"
 
 
-def test_every_other_answer_is_judged_beside_an_exception_that_is_declared() -> None:
+def test_every_other_answer_is_judged_if_an_exception_is_declared() -> None:
     class WrongGradient(_Raises):
         def bias_gradient(self, dz: Array) -> Array:
             return super().bias_gradient(dz) + dz.dtype.type(1)
@@ -101,7 +101,7 @@ def test_a_crash_is_known_by_its_step_and_its_signal() -> None:
 
 
 def test_a_crash_at_a_step_that_no_check_looks_at_is_one() -> None:
-    verdict = verdict_of(replace(CASE, checks=("parameters",)), crashed("gradients", "SIGABRT"))
+    verdict = verdict_of(replace(CASE, checks=("placement",)), crashed("gradients", "SIGABRT"))
     assert (verdict.outcome, outcomes(verdict)) == ("crashed", {})
 
 

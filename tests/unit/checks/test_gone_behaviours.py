@@ -22,14 +22,14 @@ from tests.support.verdicts import IMPLEMENTATION, answers_of, behaviour, cell_o
 ONES = replace(CASE, lane="literal", data=Data(x=1, kernels=(1,), biases=(1,)))
 
 
-def test_what_holds_sometimes_is_as_the_rule_says_or_as_declared_and_nothing_in_between() -> None:
+def test_an_answer_under_sometimes_is_by_the_rule_or_as_declared_and_nothing_in_between() -> None:
     sometimes = behaviour("loses", sometimes="processor", loses_bias=True)
     assert tried(NumPyAdapter(Honest()), CASE, sometimes).outcome == "conforms"
     assert tried(NumPyAdapter(_DropsBias()), CASE, sometimes).outcome == "diverges"
     assert tried(NumPyAdapter(OffByOne()), CASE, sometimes).outcome == "violates"
 
 
-def test_what_holds_sometimes_may_differ_from_step_to_step() -> None:
+def test_a_behaviour_under_sometimes_may_differ_from_step_to_step() -> None:
     class EverySecond(Honest):
         calls = 0
 
@@ -44,11 +44,11 @@ def test_what_holds_sometimes_may_differ_from_step_to_step() -> None:
     assert verdict.outcome == "diverges"
 
 
-def test_what_holds_sometimes_is_never_gone() -> None:
+def test_a_behaviour_under_sometimes_is_never_gone() -> None:
     assert tried(NumPyAdapter(Honest()), CASE, behaviour(loses_bias=True, sometimes="processor")).gone == ()
 
 
-def test_of_several_that_hold_sometimes_as_few_as_explain_an_answer_are_taken() -> None:
+def test_of_several_under_sometimes_the_fewest_that_explain_an_answer_are_taken() -> None:
     both = (
         behaviour("loses", sometimes="processor", loses_bias=True),
         behaviour("casts", sometimes="processor", casts={"bias": "float16"}),
@@ -68,7 +68,7 @@ def test_of_several_that_hold_sometimes_as_few_as_explain_an_answer_are_taken() 
     ],
     ids=["values", "dtype", "exception", "format", "inferred"],
 )
-def test_a_cell_that_conforms_where_a_behaviour_leaves_no_room_for_it_says_that_it_is_gone(
+def test_a_cell_that_conforms_on_a_decisive_step_shows_the_behaviour_to_be_gone(
     declared: Behaviour, case: Case
 ) -> None:
     verdict = tried(NumPyAdapter(Honest()), case, declared)
@@ -87,12 +87,12 @@ def test_a_cell_that_conforms_where_a_behaviour_leaves_no_room_for_it_says_that_
     ],
     ids=["the same numbers", "error alone", "sums alone", "not covered"],
 )
-def test_a_cell_that_both_allow_says_nothing(declared: Behaviour, case: Case) -> None:
+def test_a_cell_that_both_allow_shows_nothing_to_be_gone(declared: Behaviour, case: Case) -> None:
     verdict = tried(NumPyAdapter(Honest()), case, declared)
     assert (verdict.outcome, verdict.gone) == ("conforms", ())
 
 
-def test_a_step_that_was_declined_says_nothing_and_a_check_without_it_is_not_the_outcome() -> None:
+def test_a_declined_step_shows_nothing_and_a_check_without_it_is_not_the_outcome() -> None:
     asked = question_of(CASE)
     answers = {
         label: Declined(reason="no") if isinstance(answer, Gradients) else answer
@@ -107,14 +107,14 @@ def test_a_step_that_was_declined_says_nothing_and_a_check_without_it_is_not_the
     assert outcomes(verdict) == {"gradients": "unsupported", "weights_live": "unsupported"}
 
 
-def test_what_must_be_refused_and_is_refused_says_that_accepting_it_is_gone() -> None:
+def test_a_refusal_as_required_shows_that_accepting_is_gone() -> None:
     wrong = replace(CASE, layers=(Layer(units=True),), expect=Expect(error=True))
     accepts = behaviour("accepts", at("forward"), accepts="int_units")
     refused = tried(NumPyAdapter(Honest()), wrong, accepts)
     assert (refused.outcome, [each["id"] for each in refused.gone]) == ("conforms", ["accepts"])
 
 
-def test_one_of_two_behaviours_may_be_gone_while_the_other_is_seen() -> None:
+def test_one_of_two_behaviours_may_be_gone_while_the_other_occurs() -> None:
     both = (behaviour("loses", loses_bias=True), behaviour("widens", dtypes={"output": "float64"}))
     verdict = tried(NumPyAdapter(_DropsBias()), CASE, *both)
     assert (verdict.outcome, verdict.behaviours) == ("diverges", ("loses",))

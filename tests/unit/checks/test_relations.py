@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
 from conformance.adapters.protocol import Parameter
+from conformance.checks.enclosures import Rearrangement
 from conformance.checks.finding import Finding
+from conformance.checks.linearity import AddendProbe, LinearInX
+from conformance.checks.memory_layouts import LayoutProbe, MemoryLayouts
 from conformance.checks.positions import PositionsIndependent, ReplacedProbe, SeparateProbe
 from conformance.checks.question import Probe
+from conformance.checks.rearrangement import AxesMerged, PositionsPermuted, RearrangedProbe
 from conformance.checks.refusal import Refused
 from conformance.checks.shapes import OutputShape, ParameterCounts
-from conformance.checks.weights import WeightsLive
+from conformance.checks.weights import ReadBackProbe, WeightsLive, WeightsReadBack
 from conformance.reference import Reference
 from conformance.sandbox.steps import (
     Answer,
@@ -75,13 +80,13 @@ def test_declining_to_differentiate_excuses_no_wrong_output(
     assert (found.outcome, found.declined) == (outcome, declined)
 
 
-def independent(alone: Mapping[str, Any], kept: Mapping[str, Any], main: Any = ((0.0,), (0.0,))) -> Finding:
+def independent(alone: Mapping[str, Any], replaced: Mapping[str, Any], main: Any = ((0.0,), (0.0,))) -> Finding:
     """Hold two positions of one unit, each exactly 0 give or take a quarter, to what they were alone and kept."""
-    answers = {"output": output(main)} | {label: output(y) for label, y in {**alone, **kept}.items()}
+    answers = {"output": output(main)} | {label: output(y) for label, y in {**alone, **replaced}.items()}
     probes: list[Probe] = [
         *outputs_of({"output": reference_of(np.zeros((2, 1)), 0.25)}),
         *(SeparateProbe(step=step(label), positions=(number,)) for number, label in enumerate(alone)),
-        *(ReplacedProbe(step=step(label), position=1) for label in kept),
+        *(ReplacedProbe(step=step(label), position=1) for label in replaced),
     ]
     return PositionsIndependent().judge(subject(answers, probes))
 
@@ -90,7 +95,7 @@ RIGHT_ALONE = {"first": [[0.0]], "second": [[0.0]]}
 
 
 @pytest.mark.parametrize(
-    ("alone", "kept", "said"),
+    ("alone", "replaced", "message"),
     [
         (RIGHT_ALONE, {"kept": [[9.0], [0.0]]}, None),
         (RIGHT_ALONE | {"second": [[1.0]]}, {}, "second: position alone"),
@@ -100,10 +105,12 @@ RIGHT_ALONE = {"first": [[0.0]], "second": [[0.0]]}
         (RIGHT_ALONE, {"kept": [[0.0]]}, "kept has shape (1, 1), expected (2, 1)"),
     ],
 )
-def test_every_position_is_looked_at(alone: Mapping[str, Any], kept: Mapping[str, Any], said: str | None) -> None:
-    finding = independent(alone, kept)
-    assert finding.outcome == ("conforms" if said is None else "violates")
-    assert said is None or said in str(finding.message)
+def test_every_position_is_looked_at(
+    alone: Mapping[str, Any], replaced: Mapping[str, Any], message: str | None
+) -> None:
+    finding = independent(alone, replaced)
+    assert finding.outcome == ("conforms" if message is None else "violates")
+    assert message is None or message in str(finding.message)
 
 
 def test_positions_of_an_output_of_another_shape_are_not_compared() -> None:
@@ -178,7 +185,7 @@ WHOLE = (
 
 
 @pytest.mark.parametrize(
-    ("parameters", "own", "said"),
+    ("parameters", "own", "message"),
     [
         (WHOLE, 41, None),
         (WHOLE, 16, "the framework counts 16"),
@@ -189,12 +196,12 @@ WHOLE = (
     ],
 )
 def test_every_layer_s_parameters_are_counted(
-    parameters: tuple[Parameter, ...], own: int | None, said: str | None
+    parameters: tuple[Parameter, ...], own: int | None, message: str | None
 ) -> None:
     answers = {"parameters": Parameters(parameters=parameters, own_count=None if own is None else str(own))}
     finding = ParameterCounts().judge(subject(answers, case=STACK))
-    assert finding.outcome == ("conforms" if said is None else "violates")
-    assert said is None or said in str(finding.message)
+    assert finding.outcome == ("conforms" if message is None else "violates")
+    assert message is None or message in str(finding.message)
 
 
 def test_a_layer_without_bias_has_none_and_axes_of_one_may_come_and_go() -> None:
@@ -206,3 +213,76 @@ def test_a_layer_without_bias_has_none_and_axes_of_one_may_come_and_go() -> None
     ):
         answers = {"parameters": Parameters(parameters=found, own_count=None)}
         assert ParameterCounts().judge(subject(answers, case=case)).outcome == outcome
+
+
+def outputs_as_answers(outputs: Mapping[str, object]) -> dict[str, Answer]:
+    return {label: output(y, strides=(4,)) for label, y in outputs.items()}
+
+
+@pytest.mark.parametrize("off", ["first", "second"])
+def test_every_output_read_back_and_of_every_layout_is_looked_at(off: str) -> None:
+    references = dict.fromkeys(("first", "second"), reference_of([1.0], 0.25))
+    read_back = [ReadBackProbe(step=step(label), reference=each) for label, each in references.items()]
+    other_layouts = [LayoutProbe(step=step(label), reference=each) for label, each in references.items()]
+    for spoilt, outcome in (({}, "conforms"), ({off: [2.0]}, "violates")):
+        answers = outputs_as_answers({"first": [1.0], "second": [1.25]} | spoilt)
+        assert WeightsReadBack().judge(subject(answers, read_back)).outcome == outcome
+        layouts = MemoryLayouts().judge(subject(answers, other_layouts))
+        assert (layouts.outcome, layouts.facts["strides"]) == (outcome, {"first": (4,), "second": (4,)})
+
+
+@pytest.mark.parametrize(
+    ("outputs", "outcome"),
+    [
+        (([1.0], [2.0], [2.5], [0.5]), "conforms"),
+        (([1.0], [2.0], [2.5], [0.25]), "violates"),
+        (([1.0], [2.0], [2.25], [0.5]), "violates"),
+        (([1.5], [2.0], [2.5], [0.5]), "violates"),
+        (([1.0], [2.5], [2.5], [0.5]), "violates"),
+        (([1.0], [2.0], [[2.5]], [0.5]), "violates"),
+        (([1.0], [2.0], [3.0, 3.0], [0.0]), "violates"),
+        (([1.0, 1.0], [2.0], [3.0, 3.0], [0.0]), "violates"),
+    ],
+)
+def test_outputs_are_additive_in_all_four_or_not_at_all(outputs: tuple[object, ...], outcome: str) -> None:
+    labels = ("output", "b", "c", "d")
+    first, *others = map(reference_of, ([1.0], [2.0], [2.5], [0.5]))
+    addend_probes = [AddendProbe(step=step(label), reference=each) for label, each in zip("bcd", others, strict=True)]
+    probes = [*outputs_of({"output": first}), *addend_probes]
+    assert (
+        LinearInX().judge(subject(outputs_as_answers(dict(zip(labels, outputs, strict=True))), probes)).outcome
+        == outcome
+    )
+
+
+@pytest.mark.parametrize(
+    ("main", "permuted", "outcome"),
+    [
+        ([[[1.0], [2.0]]], [[[1.0]], [[2.0]]], "conforms"),
+        ([[[1.0], [2.0]]], [[[1.0]], [[2.5]]], "conforms"),
+        ([[[1.0], [2.0]]], [[[1.0]], [[2.75]]], "violates"),
+        ([[[1.0], [2.0]]], [[[1.0], [2.0]]], "violates"),
+        ([[1.0, 2.0]], [[[1.0]], [[2.0]]], "violates"),
+    ],
+)
+def test_permuted_outputs_differ_by_both_bounds_at_most(main: object, permuted: object, outcome: str) -> None:
+    answers = outputs_as_answers({"output": main, "permuted": permuted})
+    order: Rearrangement = partial(np.transpose, axes=(1, 0, 2))
+    probe = RearrangedProbe(step=step("permuted"), check="positions_permuted", move=order)
+    probes = [*outputs_of({"output": reference_of([[[1.0], [2.0]]], 0.25)}), probe]
+    assert PositionsPermuted().judge(subject(answers, probes)).outcome == outcome
+
+
+@pytest.mark.parametrize("off", [None, "merged", "split"])
+def test_every_output_of_rearranged_axes_is_looked_at(off: str | None) -> None:
+    outputs: dict[str, object] = {"output": [[[1.0], [2.0]]], "merged": [[1.0], [2.0]], "split": [[[1.0]], [[2.0]]]}
+    if off is not None:
+        outputs[off] = -np.asarray(outputs[off])
+    moves: dict[str, Rearrangement] = {
+        "merged": partial(np.reshape, shape=(2, 1)),
+        "split": partial(np.reshape, shape=(2, 1, 1)),
+    }
+    merged = [RearrangedProbe(step=step(label), check="axes_merged", move=move) for label, move in moves.items()]
+    probes = [*outputs_of({"output": reference_of([[[1.0], [2.0]]], 0.25)}), *merged]
+    found = AxesMerged().judge(subject(outputs_as_answers(outputs), probes))
+    assert (found.outcome, found.where) == (("conforms", "merged") if off is None else ("violates", off))

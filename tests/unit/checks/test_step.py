@@ -24,10 +24,10 @@ from tests.support.numpy_adapter import Honest, NumPyAdapter
 from tests.support.verdicts import answers_of, around, behaviour, output, replied, tried
 
 CASE = Case(input_shape=(2, 3, 4), layers=(Layer(units=3),), lane="exact")
-ASKED = question(CASE, "cpu")
-GRADIENT = ASKED.by_label["gradients"].reference
-STEPS = {each.label: each for each in model_steps(ASKED.steps)}
-RIGHT = answers_of(Exact(), ASKED)
+QUESTION = question(CASE, "cpu")
+GRADIENT = QUESTION.by_label["gradients"].reference
+STEPS = {each.label: each for each in model_steps(QUESTION.steps)}
+RIGHT = answers_of(Exact(), QUESTION)
 DTYPES = dtypes_of_rule("float32", None)
 RULE = Expectation(dtypes=DTYPES)
 REFUSAL = Refusal(type="ValueError", message=("no",))
@@ -47,7 +47,7 @@ def test_a_step_that_was_not_reached_is_as_anything() -> None:
     assert satisfies(CASE, STEPS["output"], None, expected(crashes=("SIGABRT",)), None)
 
 
-def test_an_output_is_held_to_what_encloses_it_and_to_its_dtype() -> None:
+def test_an_output_is_checked_against_its_enclosure_and_dtype() -> None:
     one = around([[1.0]], 0.25)
     assert fits("output", output([[1.25]]), RULE, one)
     assert not fits("output", output([[1.5]]), RULE, one)
@@ -55,7 +55,7 @@ def test_an_output_is_held_to_what_encloses_it_and_to_its_dtype() -> None:
     assert not fits("output", output([[1.0]]), expected(dtypes={**DTYPES, "output": "float64"}), one)
 
 
-def test_an_output_that_means_nothing_is_held_to_its_shape() -> None:
+def test_an_undefined_output_is_checked_against_its_shape() -> None:
     undefined = expected(undefined=frozenset({"output"}))
     assert fits("output", output([[7.0]]), undefined, around([[1.0]]))
     assert not fits("output", output([7.0]), undefined, around([[1.0]]))
@@ -92,7 +92,7 @@ def test_what_was_not_answered_is_as_nothing(answer: Answer) -> None:
         ((), None, False),
     ],
 )
-def test_inferred_shapes_are_held_to_the_rule_or_to_what_is_declared(
+def test_inferred_shapes_are_checked_against_the_rule_or_the_behaviour(
     shapes: tuple[Shape, ...], how: str | None, is_fit: bool
 ) -> None:
     assert fits("infer", Inferred(shapes=shapes), expected(infers=how)) is is_fit
@@ -115,7 +115,7 @@ def test_parameters_are_of_the_dtype() -> None:
     assert not fits("parameters", replace(first, parameters=tuple(wrong)), RULE)
 
 
-def test_gradients_are_held_to_what_encloses_them() -> None:
+def test_gradients_are_checked_against_their_enclosures() -> None:
     right, rule = RIGHT["gradients"], expected(reference=GRADIENT)
     assert isinstance(right, Gradients)
     assert fits("gradients", right, rule)
@@ -199,14 +199,14 @@ def reference(
     return Reference(y=around(y, allowed), dx=around(dx, allowed), layers=((around(dkernel, allowed), bias),), line="")
 
 
-def apart(label: str, one: Expectation, other: Expectation) -> bool:
+def disjoint(label: str, one: Expectation, other: Expectation) -> bool:
     found = {are_disjoint(STEPS[label], *pair) for pair in ((one, other), (other, one))}
     assert len(found) == 1
     return found.pop()
 
 
 @pytest.mark.parametrize(
-    ("label", "one", "other", "is_apart"),
+    ("label", "one", "other", "is_disjoint"),
     [
         ("output", RULE, RULE, False),
         ("output", RULE, expected(refuses=REFUSAL), True),
@@ -223,10 +223,10 @@ def apart(label: str, one: Expectation, other: Expectation) -> bool:
         ("output", RULE, expected(infers="fed"), False),
     ],
 )
-def test_answers_of_another_kind_dtype_or_shape_are_apart(
-    label: str, one: Expectation, other: Expectation, is_apart: bool
+def test_answers_of_another_kind_dtype_or_shape_are_disjoint(
+    label: str, one: Expectation, other: Expectation, is_disjoint: bool
 ) -> None:
-    assert apart(label, one, other) is is_apart
+    assert disjoint(label, one, other) is is_disjoint
 
 
 def test_shapes_that_are_declared_otherwise_may_be_the_same() -> None:
@@ -236,7 +236,7 @@ def test_shapes_that_are_declared_otherwise_may_be_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "other", "is_apart"),
+    ("label", "other", "is_disjoint"),
     [
         ("output", reference(y=(0.5, 1.0)), False),  # the sum of both radii
         ("output", reference(y=(0.0, 1.5 + 2.0**-40)), True),
@@ -254,27 +254,29 @@ def test_shapes_that_are_declared_otherwise_may_be_the_same() -> None:
         ("infer", reference(y=(9.0, 9.0)), False),
     ],
 )
-def test_values_are_apart_where_no_number_is_within_both_bounds(label: str, other: Reference, is_apart: bool) -> None:
-    assert apart(label, expected(reference=reference()), expected(reference=other)) is is_apart
+def test_values_are_disjoint_where_no_number_is_within_both_bounds(
+    label: str, other: Reference, is_disjoint: bool
+) -> None:
+    assert disjoint(label, expected(reference=reference()), expected(reference=other)) is is_disjoint
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
-def test_the_same_infinity_is_not_apart_from_itself(number: float) -> None:
+def test_the_same_infinity_is_not_disjoint_from_itself(number: float) -> None:
     one = expected(reference=reference(y=(0.0, number)))
-    assert not apart("output", one, one)
+    assert not disjoint("output", one, one)
 
 
-def test_values_that_mean_nothing_are_apart_from_none() -> None:
+def test_undefined_values_are_disjoint_from_none() -> None:
     far = expected(reference=reference(y=(9.0, 9.0)), undefined=frozenset({"output"}))
-    assert not apart("output", expected(reference=reference()), far)
-    assert not apart("output", RULE, expected(reference=reference()))
+    assert not disjoint("output", expected(reference=reference()), far)
+    assert not disjoint("output", RULE, expected(reference=reference()))
 
 
 def test_an_output_of_the_shape_that_was_fed_is_as_declared_at_every_step() -> None:
-    class KeepsShape(Honest):
+    class FedShape(Honest):
         def output(self, y: Array) -> Array:
             return np.zeros((*y.shape[:-1], 4), y.dtype)
 
     declared = behaviour(when=Predicate(step={"call": "forward"}), shape="fed")
-    assert tried(NumPyAdapter(KeepsShape()), CASE).outcome == "violates"
-    assert tried(NumPyAdapter(KeepsShape()), CASE, declared).outcome == "diverges"
+    assert tried(NumPyAdapter(FedShape()), CASE).outcome == "violates"
+    assert tried(NumPyAdapter(FedShape()), CASE, declared).outcome == "diverges"

@@ -41,7 +41,7 @@ class _DropsBiasOfGradient(_DropsBias):
         return times(a.T, dz) + dz.dtype.type(1)
 
 
-def test_what_is_as_the_rule_says_conforms_where_nothing_is_declared() -> None:
+def test_an_answer_by_the_rule_conforms_where_nothing_is_declared() -> None:
     verdict = tried(NumPyAdapter(Honest()), CASE)
     assert (verdict.outcome, verdict.covered, verdict.behaviours, verdict.gone) == ("conforms", (), (), ())
     assert verdict.checks
@@ -72,7 +72,7 @@ def test_what_is_as_declared_diverges_and_names_the_behaviour_and_its_entry() ->
 
 
 @pytest.mark.parametrize("fault", [OffByOne, _DropsBiasOfGradient])
-def test_one_more_fault_beside_what_is_declared_stays_red_and_the_declared_is_told_as_near(fault: type[Honest]) -> None:
+def test_one_more_fault_than_declared_stays_red_and_the_declared_is_reported_as_near(fault: type[Honest]) -> None:
     verdict = tried(NumPyAdapter(fault()), CASE, behaviour("loses", loses_bias=True))
     assert verdict.outcome == "violates"
     assert verdict.behaviours == ()
@@ -80,7 +80,7 @@ def test_one_more_fault_beside_what_is_declared_stays_red_and_the_declared_is_to
     assert all(each["near"] == [{"id": "loses", "where": "x.yaml:1"}] for each in red)
 
 
-def test_a_cell_may_have_a_check_that_is_known_beside_one_that_is_new() -> None:
+def test_a_cell_may_have_a_known_check_and_a_new_one() -> None:
     verdict = tried(NumPyAdapter(_DropsBiasOfGradient()), CASE, behaviour("loses", loses_bias=True))
     assert outcomes(verdict)["output"] == "diverges"
     assert outcomes(verdict)["gradients"] == "violates"
@@ -103,7 +103,7 @@ def test_a_behaviour_excuses_the_layers_it_applies_to_alone() -> None:
     assert tried(NumPyAdapter(_DropsBias()), two, of_one).outcome == "violates"
 
 
-def test_what_is_in_part_as_declared_and_in_part_as_the_rule_says_is_red_where_the_declared_fails() -> None:
+def test_an_answer_partly_as_declared_and_partly_by_the_rule_is_red_where_the_declared_fails() -> None:
     class OnesAlone(Honest):
         """Loses the bias where the input is no unit vector and not zero."""
 
@@ -165,13 +165,13 @@ class _ComputesInFloat16(_ComputesInFloat32):
         return x.astype(np.float16)
 
 
-def test_values_are_held_to_the_bound_of_what_is_declared() -> None:
+def test_values_are_checked_against_the_bound_of_the_behaviour() -> None:
     declared = behaviour("float32", computes_in="float32")
     assert tried(NumPyAdapter(_ComputesInFloat32()), FLOAT64, declared).outcome == "diverges"
     assert tried(NumPyAdapter(_ComputesInFloat16()), FLOAT64, declared).outcome == "violates"
 
 
-def test_a_record_holds_the_width_of_the_bounds_and_says_where_they_have_no_power() -> None:
+def test_a_record_has_the_width_of_the_bounds_and_marks_those_without_power() -> None:
     narrow = tried(NumPyAdapter(_ComputesInFloat32()), FLOAT64, behaviour(computes_in="float32"))
     assert 0 < narrow.widths["output"] < 1e-5
     assert narrow.has_power
@@ -244,7 +244,7 @@ def test_steps_whose_process_must_answer_no_other_come_last() -> None:
     assert steps_with_last(steps, set()) == steps
 
 
-def test_a_step_of_another_model_is_asked_before_those_that_are_last() -> None:
+def test_a_step_of_another_model_comes_before_the_last_steps() -> None:
     built = question(CASE, "cpu").steps[0]
     assert isinstance(built, Build)
     x = np.ones((2, 4), np.float32)

@@ -244,7 +244,7 @@ def test_an_entry_needs_a_link_or_evidence() -> None:
     assert behaviours_of(without | {"evidence": "Two lines of code."})[0].documentation.link is None
 
 
-def test_two_entries_of_one_id_are_a_fault_that_says_where_the_other_is() -> None:
+def test_two_entries_of_one_id_are_a_fault_that_names_the_other_place() -> None:
     Path("first.yaml").write_text(ledger_of(GOOD), encoding="utf-8")
     Path("second.yaml").write_text(ledger_of(GOOD | {"id": "other"}, GOOD), encoding="utf-8")
     with pytest.raises(LedgerError) as error:
@@ -277,7 +277,7 @@ def test_an_empty_ledger_is_one() -> None:
     assert faults_of("divergences: []\n") == []
 
 
-def test_a_folder_holds_the_ledgers_in_it_and_in_its_folder_and_all_faults_are_said_at_once() -> None:
+def test_a_folder_has_its_ledgers_and_all_faults_are_reported_at_once() -> None:
     Path("cases/divergences").mkdir(parents=True)
     assert load_ledger([Path("cases")]) == ()
     Path("cases/rows.yaml").write_text("rows: [\n", encoding="utf-8")
@@ -302,7 +302,7 @@ def test_a_folder_holds_the_ledgers_in_it_and_in_its_folder_and_all_faults_are_s
     )
 )
 @settings(max_examples=100, deadline=None)
-def test_whatever_an_entry_holds_the_answer_is_an_entry_or_faults(values: dict[str, str]) -> None:
+def test_any_entry_gives_an_entry_or_faults(values: dict[str, str]) -> None:
     for fault in faults_of(ledger_of(values or {"x": "y"})):
         line, column, message = fault.split(":", 2)
         assert int(line) >= 1
@@ -312,7 +312,7 @@ def test_whatever_an_entry_holds_the_answer_is_an_entry_or_faults(values: dict[s
 
 @given(content=st.text().map(str.encode) | st.binary())
 @settings(max_examples=100, deadline=None)
-def test_whatever_a_file_holds_the_answer_is_a_fault(content: bytes) -> None:
+def test_any_other_file_gives_a_fault(content: bytes) -> None:
     assert faults_of(content)
 
 

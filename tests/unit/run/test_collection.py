@@ -18,7 +18,7 @@ FILES = {
 
 
 @pytest.mark.parametrize(
-    ("words", "asked", "others"),
+    ("words", "needs", "others"),
     [
         (["tests"], True, 2),
         (["tests/unit"], False, 1),
@@ -28,11 +28,11 @@ FILES = {
         (["conformance.run.runner::test_dense"], True, 1),
     ],
 )
-def test_a_file_that_has_the_test_of_a_cell_asks_for_the_table(
-    words: list[str], asked: bool, others: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_file_with_the_test_of_a_cell_needs_the_table(
+    words: list[str], needs: bool, others: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    assert (needs_table(words), count_other_files(words)) == (asked, others)
+    assert (needs_table(words), count_other_files(words)) == (needs, others)

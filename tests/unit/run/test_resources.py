@@ -150,20 +150,20 @@ def test_a_process_has_work_for_several_workers_if_its_cells_take_much_longer_th
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reported"),
     [
         ((), {"workers": 1, "limited_by": "groups"}),
         (("-n", "2", "--threads", "3"), {"workers": 2, "threads": 3, "limited_by": "command"}),
     ],
 )
 def test_the_header_has_the_number_of_workers_and_processes_receive_their_threads(
-    options: tuple[str, ...], told: dict[str, object], tmp_path: Path
+    options: tuple[str, ...], reported: dict[str, object], tmp_path: Path
 ) -> None:
     (tmp_path / "rows.yaml").write_text(table({"input_shape": [4], "units": 3}), encoding="utf-8")
     done = conformance("run", "rows.yaml", f"-i{EXACT}", "-o", "out", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     header, implementation, *_ = lines(tmp_path / "out" / "results.jsonl")
-    assert header["workers"].items() >= told.items()
+    assert header["workers"].items() >= reported.items()
     assert implementation["threads"] == header["workers"]["threads"]
 
 

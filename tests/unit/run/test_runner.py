@@ -67,13 +67,13 @@ def test_a_signalling_nan_is_a_nan_and_no_error_of_the_suite(dtype: str) -> None
     runner.close()
 
 
-@pytest.mark.parametrize("keeps", [True, False])
-def test_a_question_is_kept_for_the_next_implementation_where_there_is_one(keeps: bool) -> None:
+@pytest.mark.parametrize("caches", [True, False])
+def test_a_question_is_cached_for_the_next_implementation_where_there_is_one(caches: bool) -> None:
     forget_questions()
-    runner = Runner(keeps_questions=keeps, processes=ProcessOptions(in_process=True))
+    runner = Runner(caches_questions=caches, processes=ProcessOptions(in_process=True))
     assert runner.run(CELL).outcome == "conforms"
     runner.close()
-    assert len(question.cache) == keeps
+    assert len(question.cache) == caches
 
 
 def test_steps_that_a_row_does_not_need_are_not_computed() -> None:
@@ -89,8 +89,8 @@ def test_steps_that_a_row_does_not_need_are_not_computed() -> None:
     assert {each.label for each in question(replace(wide, checks=("positions_independent",)), "cpu").steps} > apart
 
 
-def test_questions_are_kept_for_the_next_implementation_as_long_as_there_is_room() -> None:
-    kept = cachetools.LRUCache[Any, Any](30_000, getsizeof=references._KEPT.getsizeof)
+def test_questions_are_cached_for_the_next_implementation_as_long_as_there_is_room() -> None:
+    kept = cachetools.LRUCache[Any, Any](30_000, getsizeof=references._CACHE.getsizeof)
     asked = cachetools.cached(kept)(question.__wrapped__)
     cases = [replace(CASE, batch=batch) for batch in (2, 3, 4)]
     first, *_ = (asked(each, "cpu") for each in cases)

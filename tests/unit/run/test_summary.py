@@ -57,7 +57,7 @@ def text(*records: CellRecord, results: str | None = "out/r.jsonl") -> str:
     return "\n".join(line for line, _ in summarise(Tally(records), results=results))
 
 
-def test_a_violation_is_shown_with_question_expected_observed_worst_element_and_line() -> None:
+def test_a_violation_is_printed_with_question_expected_observed_worst_element_and_line() -> None:
     said = text(cell(why="It was so."))
     for words in (
         "violates: cpu/torch/c  (cases/a.yaml:4)",
@@ -71,12 +71,12 @@ def test_a_violation_is_shown_with_question_expected_observed_worst_element_and_
         assert words in said
 
 
-def test_shapes_are_shown_as_expected_and_observed() -> None:
+def test_shapes_are_printed_as_expected_and_observed() -> None:
     shape = {"check": "output_shape", "outcome": "violates", "message": "m", "expected": [[None, 4]], "observed": [[2]]}
     assert "expected [[None, 4]], observed [[2]]" in text(cell(checks=[shape]))
 
 
-def test_each_implementation_is_shown_before_one_is_shown_again_and_the_rest_is_counted() -> None:
+def test_each_implementation_is_printed_before_one_is_printed_again_and_the_rest_is_counted() -> None:
     records = [cell(f"c{number}") for number in range(20)] + [cell("d", name="haiku")]
     said = text(*records)
     assert [line for line in said.splitlines() if line.startswith("violates: ")][:2] == [
@@ -87,7 +87,7 @@ def test_each_implementation_is_shown_before_one_is_shown_again_and_the_rest_is_
     assert f"and {21 - IN_FULL - NAMED} more red cells" in said
 
 
-def test_consequences_of_a_crash_or_an_exception_are_shown_once() -> None:
+def test_consequences_of_a_crash_or_an_exception_are_printed_once() -> None:
     reached = {"check": "gradients", "outcome": "violates", "message": "never reached", "unreached": True}
     crash = {"step": "output", "reason": "SIGABRT", "stderr": "\n".join(f"line {n}" for n in range(50))}
     said = text(cell(outcome="crashed", checks=[reached], crash=crash, reason="output: SIGABRT"))
@@ -146,7 +146,7 @@ def test_cells_without_power_and_behaviours_that_nothing_needs_are_counted() -> 
     assert news(*many)[0].endswith("b5 (0 of 1 cell) and 3 more")
 
 
-def test_a_new_check_is_shown_in_full_and_a_known_one_in_a_line_after_it() -> None:
+def test_a_new_check_is_printed_in_full_and_a_known_one_in_a_line_after_it() -> None:
     known = {**WRONG, "outcome": "diverges", "message": "is as declared", "divergence": KNOWN}
     near = [{"id": "other", "where": "x.yaml:1"}]
     new = {**WRONG, "check": "gradients", "where": "dx", "near": near, "under": "dx is off by 2"}

@@ -43,7 +43,7 @@ def record_of(fault: str) -> CellRecord:
     return record
 
 
-def shown(record: CellRecord, check: str) -> Symptom:
+def found_symptom(record: CellRecord, check: str) -> Symptom:
     return symptom_of(record, question(CASE, "cpu"), check)
 
 
@@ -56,10 +56,10 @@ def test_every_finding_names_what_a_script_has_to_show(
     fault: str, check: str, kind: str, steps: tuple[str, ...], gradient: GradientName | None
 ) -> None:
     record = record_of(fault)
-    symptom = shown(record, check)
+    symptom = found_symptom(record, check)
     assert (symptom.kind, symptom.steps, symptom.gradient) == (kind, steps, gradient)
     # Other words in the record change what a comment says and nothing else.
-    other_words = shown(changed(record, message="other words", where="elsewhere: db of layer 7"), check)
+    other_words = found_symptom(changed(record, message="other words", where="elsewhere: db of layer 7"), check)
     assert replace(other_words, observed="") == replace(symptom, observed="")
 
 
@@ -68,7 +68,7 @@ def test_a_record_without_its_step_has_no_symptom(check: str) -> None:
     """Older results files have no steps."""
     record = record_of({"output": "DropsBias", "gradients": "GradientOfSum", "output_shape": "FlattensInput"}[check])
     with pytest.raises(NotReproducible):
-        shown(changed(record, step=None, gradient=None, layer=None), check)
+        found_symptom(changed(record, step=None, gradient=None, layer=None), check)
 
 
 def test_a_check_that_conforms_names_no_step() -> None:

@@ -54,7 +54,7 @@ def gateway(number: int, spec: str, answers: Mapping[str, Any] | Exception) -> A
     return SimpleNamespace(id=f"gw{number}", spec=execnet.XSpec(spec), remote_exec=lambda _: channel)
 
 
-def said(host: str, *, cpus: int = 8, **changed: object) -> dict[str, Any]:
+def answer_of(host: str, *, cpus: int = 8, **changed: object) -> dict[str, Any]:
     lacking = {"numpy": [], "absent": ["absent_module"]}
     devices = {"numpy": ["cpu"], "absent": ["cpu"]}
     return {
@@ -117,7 +117,11 @@ def test_an_invalid_gateway_is_an_error_in_one_line() -> None:
 
 
 def test_threads_are_shared_by_the_workers_of_a_machine() -> None:
-    answers = {"ssh=big#1": said("big", cpus=64), "ssh=big#2": said("big", cpus=64), "ssh=small": said("small", cpus=2)}
+    answers = {
+        "ssh=big#1": answer_of("big", cpus=64),
+        "ssh=big#2": answer_of("big", cpus=64),
+        "ssh=small": answer_of("small", cpus=2),
+    }
     found, gateways = machines(answers)
     assert [found.threads(each) for each in gateways] == [32, 32, 2]
     assert [each["workers"] for each in found.facts()] == [2, 1]
@@ -127,12 +131,12 @@ def test_threads_are_shared_by_the_workers_of_a_machine() -> None:
 
 
 def test_machines_with_the_same_name_get_different_names() -> None:
-    found, _ = machines({"socket=a:1": said("node"), "socket=b:1": said("node")})
+    found, _ = machines({"socket=a:1": answer_of("node"), "socket=b:1": answer_of("node")})
     assert [each.name for each in found.elsewhere] == ["node", "node (b:1)"]
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "message"),
     [
         ({"fault": "dense-conformance cannot be imported there: No module"}, "^far: dense-conformance cannot be"),
         (EOFError("lost"), "^far does not answer as a machine of this run: lost$"),
@@ -140,8 +144,8 @@ def test_machines_with_the_same_name_get_different_names() -> None:
         (execnet.RemoteError("Traceback:\n  a line\nValueError: no\n"), "ValueError: no$"),
     ],
 )
-def test_a_machine_that_takes_no_part_is_named_with_the_reason(answer: Any, told: str) -> None:
-    with pytest.raises(pytest.UsageError, match=told):
+def test_a_machine_that_takes_no_part_is_named_with_the_reason(answer: Any, message: str) -> None:
+    with pytest.raises(pytest.UsageError, match=message):
         machines({"ssh=far": answer})
 
 
@@ -149,36 +153,42 @@ HAS_ALL: Mapping[str, Any] = {"numpy": [], "absent": []}
 
 
 def test_a_named_implementation_that_a_machine_lacks_is_a_fault() -> None:
-    assert machines({"ssh=one": said("one"), "ssh=two": said("two")}, named=["numpy"])
+    assert machines({"ssh=one": answer_of("one"), "ssh=two": answer_of("two")}, named=["numpy"])
     with pytest.raises(pytest.UsageError, match=r"^absent is not installed on two: absent_module$"):
-        machines({"ssh=one": said("one", missing=HAS_ALL), "ssh=two": said("two")}, named=["absent"])
+        machines({"ssh=one": answer_of("one", missing=HAS_ALL), "ssh=two": answer_of("two")}, named=["absent"])
 
 
 @pytest.mark.parametrize(
-    ("specs", "told"),
+    ("specs", "message"),
     [
-        ({"ssh=one": said("one"), "ssh=two": said("two", missing=HAS_ALL)}, "^one lacks absent, which two has: "),
-        ({"ssh=one": said("one", missing=HAS_ALL), "ssh=two": said("two")}, "^two lacks absent, which one has: "),
-        ({"popen": {}, "ssh=two": said("two", missing=HAS_ALL)}, "^this machine lacks absent, which two has: "),
+        (
+            {"ssh=one": answer_of("one"), "ssh=two": answer_of("two", missing=HAS_ALL)},
+            "^one lacks absent, which two has: ",
+        ),
+        (
+            {"ssh=one": answer_of("one", missing=HAS_ALL), "ssh=two": answer_of("two")},
+            "^two lacks absent, which one has: ",
+        ),
+        ({"popen": {}, "ssh=two": answer_of("two", missing=HAS_ALL)}, "^this machine lacks absent, which two has: "),
     ],
 )
-def test_machines_of_a_run_have_the_same_implementations(specs: dict[str, Any], told: str) -> None:
+def test_machines_of_a_run_have_the_same_implementations(specs: dict[str, Any], message: str) -> None:
     """Any worker is given any cell."""
-    with pytest.raises(pytest.UsageError, match=told):
+    with pytest.raises(pytest.UsageError, match=message):
         machines(specs)
 
 
 def test_a_gpu_is_looked_for_on_each_machine() -> None:
     gpus = {"numpy": ["cpu", "gpu"], "absent": ["gpu"]}
-    host = said("host", devices=gpus, missing=HAS_ALL)
+    host = answer_of("host", devices=gpus, missing=HAS_ALL)
     assert machines({"ssh=host": host}, device="gpu")
     with pytest.raises(pytest.UsageError, match=r"^--device gpu: no GPU is visible to absent, numpy on login$"):
-        machines({"ssh=host": host, "ssh=login": said("login", missing=HAS_ALL)}, device="gpu")
-    assert machines({"ssh=login": said("login")}, device="cpu")
+        machines({"ssh=host": host, "ssh=login": answer_of("login", missing=HAS_ALL)}, device="gpu")
+    assert machines({"ssh=login": answer_of("login")}, device="cpu")
 
 
 def test_words_for_another_machine_name_nothing_of_this_one() -> None:
-    found, _ = machines({"ssh=far": said("far")})
+    found, _ = machines({"ssh=far": answer_of("far")})
     words = arguments_for(found.elsewhere[0], ["--draws=2"])
     assert "--rootdir=/far/conformance" in words
     assert "--draws=2" in words
@@ -212,13 +222,13 @@ def test_another_source_is_a_fault_with_both_versions() -> None:
 
 def distribution(found: Machines) -> tuple[XdistHooks, list[str]]:
     """Return the hooks of a run on machines, and the lines they print."""
-    told: list[str] = []
-    manager = SimpleNamespace(getplugin=lambda _: SimpleNamespace(write_line=told.append))
+    lines: list[str] = []
+    manager = SimpleNamespace(getplugin=lambda _: SimpleNamespace(write_line=lines.append))
     parameters = SimpleNamespace(args=())
     given: Any = SimpleNamespace(
         invocation_params=parameters, pluginmanager=manager, getoption=lambda *_: None, getvalue=lambda _: ["popen"]
     )
-    return XdistHooks(given, found, cells=lambda: b"", arguments=[], expect=lambda _: None), told
+    return XdistHooks(given, found, cells=lambda: b"", arguments=[], expect=lambda _: None), lines
 
 
 class Node:
@@ -251,14 +261,14 @@ def test_a_run_continues_on_the_remaining_machines_and_ends_without_any(
     monkeypatch: pytest.MonkeyPatch, others: int, pending: bool, stopped: bool
 ) -> None:
     monkeypatch.setattr(hooks, "is_reachable", lambda _: False)
-    found, gateways = machines({"ssh=far": said("far"), "ssh=near": said("near")})
-    spread, told = distribution(found)
+    found, gateways = machines({"ssh=far": answer_of("far"), "ssh=near": answer_of("near")})
+    spread, lines = distribution(found)
     spread._scheduler = SimpleNamespace(has_pending=pending)
     lost, left = map(Node, gateways)
     for each in (lost, left)[: 1 + others]:
         spread.pytest_configure_node(each)
     spread.pytest_testnodedown(lost, "Not properly terminated")
-    assert told == ["far is lost; the run continues without it"]
+    assert lines == ["far is lost; the run continues without it"]
     # What xdist starts in its place is here, and ends without a test.
     assert not is_elsewhere(lost.gateway.spec)
     here = Node(SimpleNamespace(id="gw9", spec=lost.gateway.spec))
@@ -271,8 +281,8 @@ def test_a_run_continues_on_the_remaining_machines_and_ends_without_any(
 
 def test_a_worker_that_is_lost_on_a_machine_that_is_there_is_replaced_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hooks, "is_reachable", lambda _: True)
-    found, (lost,) = machines({"ssh=far": said("far")})
-    spread, told = distribution(found)
+    found, (lost,) = machines({"ssh=far": answer_of("far")})
+    spread, lines = distribution(found)
     spread.pytest_testnodedown(Node(lost), "Not properly terminated")
-    assert told == []
+    assert lines == []
     assert is_elsewhere(lost.spec)

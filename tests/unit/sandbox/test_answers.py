@@ -112,7 +112,7 @@ def test_settings_are_plain_data() -> None:
         fit(Hello, said | {"settings": {}, "devices": "cpu"})
 
 
-class _Tells(NumPyModel):
+class _Reports(NumPyModel):
     """Infers what may be no shape."""
 
     def infer_output_shapes(self, batch: int | None) -> Any:
@@ -120,8 +120,8 @@ class _Tells(NumPyModel):
 
 
 class _Telling(NumPyAdapter):
-    def build(self, stack: Stack, *, device: str) -> _Tells:
-        return _Tells(stack, Honest())
+    def build(self, stack: Stack, *, device: str) -> _Reports:
+        return _Reports(stack, Honest())
 
 
 def test_a_step_whose_answer_does_not_fit_breaks_no_other() -> None:

@@ -125,6 +125,13 @@ def test_answer_arrives_as_it_was(answer: Any) -> None:
     assert arrived(encode_reply(reply)) == reply
 
 
+def test_the_arrays_that_a_step_changed_arrive() -> None:
+    changed = Reply(
+        label="x", answer=Done(), seconds=0.0, changed_operands=("bias of layer 0",), changed_results=("y",)
+    )
+    assert arrived(encode_reply(changed)) == changed
+
+
 def test_absent_arrays_stay_absent() -> None:
     came = there(Gradients(dx=None, layers=((np.ones((1, 2)), None),)))
     assert came.dx is None
@@ -150,9 +157,9 @@ def framed(body: bytes, buffers: Sequence[bytes] = ()) -> bytes:
     return header + lengths + body + padding + b"".join(buffers) + TRAILER
 
 
-def reply(kind: str, answer: object, *, seconds: float = 0.25) -> bytes:
+def reply(kind: str, answer: object, *, seconds: float = 0.25, changed: tuple[object, object] = ((), ())) -> bytes:
     """Return a body that says what it likes."""
-    return msgspec.msgpack.encode(["step", "call", seconds, kind, answer])
+    return msgspec.msgpack.encode(["step", "call", seconds, kind, answer, *changed])
 
 
 def array(dtype: object, shape: object, index: object) -> msgspec.msgpack.Ext:
@@ -193,6 +200,8 @@ HOSTILE = {
     "a rank of a parameter": reply(
         "Parameters", {"parameters": [A_PARAMETER | {"shape": [1] * 65}], "own_count": None}
     ),
+    "names of arrays": reply("Done", {}, changed=(["x\n"], [])),
+    "one name": reply("Done", {}, changed=("x", [])),
     "strings": an_output(array("U1", [4], 0)),
     "objects": an_output(array("O", [4], 0)),
     "another buffer": an_output(array("float64", [4], 1)),

@@ -38,11 +38,11 @@ def test_variables_that_change_a_framework_are_removed(leaking: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kept", ["PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "TF_CPP_VMODULE"]
+    "name", ["PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "TF_CPP_VMODULE"]
 )
-def test_variables_that_describe_the_machine_stay(kept: str) -> None:
-    assert of({kept: "stays"})[kept] == "stays"
-    assert environment.removed_names({kept: "stays"}) == ()
+def test_variables_that_describe_the_machine_stay(name: str) -> None:
+    assert of({name: "stays"})[name] == "stays"
+    assert environment.removed_names({name: "stays"}) == ()
 
 
 def test_a_read_only_home_is_replaced(tmp_path: Path) -> None:
