@@ -109,7 +109,8 @@ def compared(runs: Sequence[Run]) -> Counter[str]:
 
 
 def _cells(runs: Sequence[Run]) -> list[CellRecord]:
-    return [cell for run in runs for cell in run.cells]
+    """Return the cells, without those of rows that their implementation does not support."""
+    return [cell for run in runs for cell in run.cells if cell.outcome != "unsupported"]
 
 
 def main(paths: Sequence[str]) -> None:

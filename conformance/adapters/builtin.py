@@ -32,7 +32,7 @@ def _keras(backend: str, *packages: str, mode: str | None = None, **fields: Any)
 #: `predict` takes and returns NumPy arrays.
 _PREDICTS: Final = {
     "gradients": "predict differentiates nothing",
-    "weights_live": "predict differentiates nothing; outputs with new weights are held",
+    "weights_live": "predict differentiates nothing; outputs with new weights are compared",
 }
 #: Measured: half a second or more for a call, in which each shape and each set of weights is traced or compiled anew.
 _SLOW_KERAS: Final = frozenset({"tensorflow:predict", "tensorflow:xla", "jax:time-distributed"})
@@ -71,13 +71,13 @@ def _keras_modes(backend: str, *packages: str) -> tuple[Implementation, ...]:
 
 #: Checks that neither NumPy nor a function can answer.
 _HAS_NO_WEIGHTS: Final = {
-    "output_shape": "no shape is inferred without computing; those of arrays are held",
-    "parameters": "no parameters are held: the caller does",
+    "output_shape": "no shape is inferred without computing; the shapes of arrays are compared",
+    "parameters": "the caller has the parameters",
     "refusal": "there is no layer that could refuse a shape; a refusal by native code looks like one by the adapter",
 }
 _NOT_DIFFERENTIABLE: Final = {
     "gradients": "NumPy does not differentiate",
-    "weights_live": "NumPy does not differentiate; outputs with new weights are held",
+    "weights_live": "NumPy does not differentiate; outputs with new weights are compared",
 }
 #: Activations that need no function of a framework.
 _SIMPLE: Final = frozenset({"linear", "relu"})
@@ -130,7 +130,7 @@ def _tensorflow(product: str) -> Implementation:
 #: Checks that a runtime for inference cannot answer.
 _INFERS_ALONE: Final = {
     "gradients": "a runtime for inference does not differentiate",
-    "weights_live": "a runtime for inference does not differentiate; outputs with new weights are held",
+    "weights_live": "a runtime for inference does not differentiate; outputs with new weights are compared",
     "parameters": "what was exported or converted holds constants, folded and transposed, and no parameters of layers",
 }
 
@@ -246,7 +246,7 @@ BUILT_IN: Final[tuple[Implementation, ...]] = (
         name="mlx",
         adapter="conformance.adapters.mlx:MlxAdapter",
         packages=("mlx",),
-        unanswerable={"output_shape": "no axis can be unknown to MLX; the shapes of arrays are held"},
+        unanswerable={"output_shape": "no axis can be unknown to MLX; the shapes of arrays are compared"},
         participation=_NIGHTLY,
         activations=_ALL_BUT_HARD_SIGMOID,
     ),

@@ -239,7 +239,9 @@ class _FromKeras:
         model(keras.ops.zeros(examples(shape, avoid=[layer.units for layer in stack.layers]), stack.dtype))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
-            model.export(str(path), format="onnx", verbose=False)
+            # By itself Keras exports every batch as unknown.
+            signature = [keras.InputSpec(shape=shape, dtype=stack.dtype)]
+            model.export(str(path), format="onnx", verbose=False, input_signature=signature)
             return onnx.load(str(path))
 
 

@@ -73,7 +73,7 @@ def unsupported_reason(case: Case, implementation: Implementation) -> str | None
     axes = case.call_shape
     if limit is None or case.lane == "shapes" or len(axes) < 2 or axes[1] <= limit.longest:
         return None
-    return f"axis 1 of the input has length {axes[1]}, the longest that is asked has {limit.longest}: {limit.reason}"
+    return f"axis 1 of the input has length {axes[1]}, the longest that is run has {limit.longest}: {limit.reason}"
 
 
 def has_cell(case: Case, implementation: Implementation) -> bool:

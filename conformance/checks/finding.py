@@ -46,7 +46,20 @@ class Absence:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Place:
+    """The array that a finding is about."""
+
+    #: The array that was compared: a step, or a result of it.
+    where: str | None = None
+    #: The label of the step.
+    step: str | None = None
+    #: The gradient of `step`: dx, dW or db, the latter two of the layer with index `layer`.
+    gradient: Gradient | None = None
+    layer: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding(Place):
     """The result of one check for one cell."""
 
     check: str
@@ -56,13 +69,6 @@ class Finding:
     observed: object = None
     #: The largest error over the allowed error, element by element.
     margin: float | None = None
-    #: The array that was compared: a step, or a result of it.
-    where: str | None = None
-    #: The label of the step that the finding is about.
-    step: str | None = None
-    #: The gradient that the finding is about, of `step`: dx, dW or db, the latter two of the layer with index `layer`.
-    gradient: Gradient | None = None
-    layer: int | None = None
     #: The element that has the margin.
     worst: Element | None = None
     #: The class of the bound.

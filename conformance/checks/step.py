@@ -39,7 +39,7 @@ def satisfies(
     Args:
         case: the case.
         step: the step.
-        reply: the reply. Without one, because the process had ended, every expectation is satisfied.
+        reply: the reply, None if the process had ended before: that satisfies every expectation.
         expectation: the expectation.
         output: what encloses the output of a forward step.
         packages: the import names of the framework.
@@ -59,8 +59,7 @@ def satisfies(
         if case.expect.error:
             return expectation.infers is None  # the rule has no shapes for what must be refused
         shapes = inferred_shapes(_shapes_of_rule(step), expectation.infers, step.stack.input_shape)
-        # The check compares the batch.
-        return [each[1:] for each in answer.shapes] == [each[1:] for each in shapes]
+        return [each[1:] for each in answer.shapes] == [each[1:] for each in shapes]  # the check compares the batch
     if isinstance(answer, Parameters):
         return all(each.dtype == expectation.dtypes["parameters"] for each in answer.parameters)
     if isinstance(answer, Gradients) and expectation.reference is not None:

@@ -53,7 +53,14 @@ def _nights(folder: Path) -> Summary:
 
 @click.command()
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "output", type=OutputPath(dir_okay=False), default=Path("reports/index.html"))
+@click.option(
+    "-o",
+    "output",
+    type=OutputPath(dir_okay=False),
+    default=Path("reports/index.html"),
+    show_default=True,
+    metavar="FILE",
+)
 @click.option("--against", type=click.Path(path_type=Path), metavar="OLD", help="Show what changed since OLD.")
 @click.option("--history", type=click.Path(path_type=Path), metavar="FOLDER", help="Show the nights in FOLDER.")
 def report(results: tuple[Path, ...], output: Path, against: Path | None, history: Path | None) -> None:

@@ -101,7 +101,9 @@ def _options_of_a_run(command: _Command) -> _Command:
     metavar="FILE",
     help="Write the verdicts as JUnit XML as well.",
 )
-@click.option("-o", "output", type=OutputPath(file_okay=False), default=Path("reports"), show_default=True)
+@click.option(
+    "-o", "output", type=OutputPath(file_okay=False), default=Path("reports"), show_default=True, metavar="DIR"
+)
 def run(
     *, workers: str, tx: tuple[str, ...], collect_only: bool, junit_xml: Path | None, output: Path, **values: Any
 ) -> None:

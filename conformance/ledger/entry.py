@@ -104,6 +104,27 @@ def _numbers(fields: ErrorFields) -> Iterator[tuple[str, float]]:
         yield name, float(getattr(fields, name))
 
 
+def _deviation(fields: InsteadFields) -> Deviation:
+    return Deviation(
+        casts=dict(fields.casts or {}),
+        clips_infinities=bool(fields.clips_infinities),
+        reads_bits_as_integers=bool(fields.reads_bits_as_integers),
+        loses_bias=bool(fields.loses_bias),
+        computes_in=fields.computes_in,
+        products_in=fields.products_in,
+        sums_in=dict(fields.sums_in or {}),
+        rounds_each_product=frozenset(fields.rounds_each_product or ()),
+        rounds_toward_zero=frozenset(fields.rounds_toward_zero or ()),
+        multiplies_padding=fields.multiplies_padding,
+        activation=ActivationDeviation(
+            functions_in=fields.functions_in,
+            constants={name: float(number) for name, number in (fields.constants or {}).items()},
+            formula=fields.formula,
+            error={} if fields.error is None else dict(_numbers(fields.error)),
+        ),
+    )
+
+
 def _instead(fields: InsteadFields) -> Instead:
     refuses, exactly = fields.refuses, fields.exactly
     return Instead(
@@ -112,24 +133,7 @@ def _instead(fields: InsteadFields) -> Instead:
         else Refusal(type=refuses.type, message=tuple(refuses.message), by_adapter=bool(refuses.by_adapter)),
         crashes=tuple(fields.crashes or ()),
         accepts=fields.accepts,
-        deviation=Deviation(
-            casts=dict(fields.casts or {}),
-            clips_infinities=bool(fields.clips_infinities),
-            reads_bits_as_integers=bool(fields.reads_bits_as_integers),
-            loses_bias=bool(fields.loses_bias),
-            computes_in=fields.computes_in,
-            products_in=fields.products_in,
-            sums_in=dict(fields.sums_in or {}),
-            rounds_each_product=frozenset(fields.rounds_each_product or ()),
-            rounds_toward_zero=frozenset(fields.rounds_toward_zero or ()),
-            multiplies_padding=fields.multiplies_padding,
-            activation=ActivationDeviation(
-                functions_in=fields.functions_in,
-                constants={name: float(number) for name, number in (fields.constants or {}).items()},
-                formula=fields.formula,
-                error={} if fields.error is None else dict(_numbers(fields.error)),
-            ),
-        ),
+        deviation=_deviation(fields),
         dtypes=dict(fields.dtypes or {}),
         shape=fields.shape,
         infers=fields.infers,

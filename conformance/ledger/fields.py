@@ -108,8 +108,8 @@ class _InputFields(Model):
     finite: Annotated[Maybe[bool], *about("Whether all numbers are finite.", "true or false")] = None
 
 
-class WhenFields(Model):
-    """The steps that a behaviour covers. A field that is left out matches every step."""
+class _CallFields(Model):
+    """The calls that a behaviour covers."""
 
     call: Annotated[Pattern, _among("call", CALLS), *about("What is called.", _VALUE)] = None
     dtype: Annotated[Pattern, _among("dtype", DTYPES), *about("The layer's dtype.", _VALUE)] = None
@@ -124,6 +124,11 @@ class WhenFields(Model):
     ] = None
     device: Annotated[Pattern, *about("The device.", _VALUE)] = None
     machine: Annotated[Pattern, *about("The architecture, such as x86_64.", _VALUE)] = None
+
+
+class WhenFields(_CallFields):
+    """The steps that a behaviour covers. A field that is left out matches every step."""
+
     features: Annotated[Pattern, *about("Features of the layer.", _VALUE)] = None
     units: Annotated[Pattern, *about("Units of the layer.", _VALUE)] = None
     kernel_size: Annotated[Pattern, *about("Features times units of the layer.", _VALUE)] = None
@@ -171,8 +176,8 @@ _Dtype = Annotated[str, *one_of("dtype", DTYPES)]
 _Result = Annotated[str, *one_of("result", SUMS)]
 
 
-class InsteadFields(Model):
-    """What a covered step does instead of the rule."""
+class _EndingFields(Model):
+    """How a covered step ends."""
 
     refuses: Annotated[Maybe[_RefusesFields], *about("It raises.", "a mapping of type and message")] = None
     crashes: Annotated[
@@ -183,6 +188,11 @@ class InsteadFields(Model):
         Maybe[Annotated[str, *one_of("way of accepting", ACCEPTANCES)]],
         *about("It answers what must be refused.", f"one of {', '.join(ACCEPTANCES)}"),
     ] = None
+
+
+class _ArithmeticFields(_EndingFields):
+    """What a covered step computes instead of the rule's product and sum."""
+
     casts: Annotated[
         Maybe[dict[Annotated[str, *one_of("operand", OPERANDS)], _Dtype]],
         *about("Operands that are rounded first.", "operands with dtypes"),
@@ -208,6 +218,11 @@ class InsteadFields(Model):
         Maybe[Annotated[str, *one_of("dtype", (*DTYPES, OWN_DTYPE))]],
         *about("The dtype of the activation's operations, own for the layer's.", "a dtype"),
     ] = None
+
+
+class InsteadFields(_ArithmeticFields):
+    """What a covered step does instead of the rule."""
+
     constants: Annotated[
         Maybe[dict[Word, float | int]], *about("Constants of the activation.", "names with numbers")
     ] = None

@@ -34,14 +34,9 @@ _LETTERS: Final = "ctvdfuxw"
 _FAMILY: Final = re.compile(r"[-:/]")
 
 
-class Payload(TypedDict):
-    """The data of the page's script, as `assets/data.js` reads it. Lists of cells are in the order of the table."""
+class CellColumns(TypedDict):
+    """What each cell has, in the order of the table."""
 
-    kinds: list[list[object]]
-    letters: str
-    columns: list[list[str]]
-    files: list[str]
-    cases: list[list[object]]
     #: The index of each cell's column.
     column: list[int]
     #: One letter for each cell.
@@ -52,6 +47,16 @@ class Payload(TypedDict):
     bits: list[int]
     #: Index of a cell -> its number among the lines of one cell; only those above 0.
     copies: dict[str, int]
+
+
+class Payload(CellColumns):
+    """The data of the page's script, as `assets/data.js` reads it."""
+
+    kinds: list[list[object]]
+    letters: str
+    columns: list[list[str]]
+    files: list[str]
+    cases: list[list[object]]
     entries: list[list[str]]
     signatures: list[list[object]]
     #: Index of a cell -> its details.
@@ -190,7 +195,7 @@ def _signature(cell: Cell, entry_numbers: Mapping[str, int]) -> Signature:
     elif cell.kind.name in ("crashed", "timed_out", "not_run", "unsupported"):
         reason = text.head(cell.record.reason, 200)
     if cell.kind.name in ("not_run", "unsupported"):
-        place = text.place("unasked", at=unjudged_anchor(cell))
+        place = text.place("unjudged", at=unjudged_anchor(cell))
     summary = cell.check_summary
     entries = tuple([_entry(each, entry_numbers) for each in summary.entries])
     return Signature(reason, summary.marks, entries, _entry(cell.record.divergence, entry_numbers), place)

@@ -129,12 +129,8 @@ class ImplementationRecord(Part, frozen=True, tag_field="type", tag="implementat
     host: str | None = None
 
 
-class QuestionRecord(Part, frozen=True):
-    """
-    The canonical form of a case.
-
-    `conformance.run.reproduce` makes a case from it. An old night may have the dtype alone.
-    """
+class ModelRecord(Part, frozen=True):
+    """The model of a case. An old night may have the dtype alone."""
 
     #: An axis that must be refused may be None.
     input_shape: Annotated[list[Length | None], _FEW] | None = None
@@ -142,6 +138,11 @@ class QuestionRecord(Part, frozen=True):
     activation: Annotated[list[str], _FEW] | None = None
     use_bias: Annotated[list[bool], _FEW] | None = None
     dtype: str | None = None
+
+
+class QuestionRecord(ModelRecord, frozen=True):
+    """The canonical form of a case. `conformance.run.reproduce` makes a case from it."""
+
     #: None stands for a sample without a batch axis.
     batch: Axes | Length | msgspec.UnsetType | None = msgspec.UNSET
     #: None where the case must be refused.
@@ -206,8 +207,8 @@ class CrashRecord(Part, frozen=True, kw_only=True):
     culprit: list[str] | None = None
 
 
-class FactsRecord(Part, frozen=True):
-    """What a check measured."""
+class ValueFactsRecord(Part, frozen=True):
+    """What a check of values measured."""
 
     #: Whether the ledger declares the values undefined.
     undefined: bool | None = None
@@ -222,6 +223,11 @@ class FactsRecord(Part, frozen=True):
     margins: dict[str, Number] | None = None
     #: A digest of the output.
     bits: str | None = None
+
+
+class FactsRecord(ValueFactsRecord, frozen=True):
+    """What a check measured."""
+
     #: How many calls were compared.
     calls: Count | None = None
     #: Whether answers are the same bit for bit.
@@ -236,8 +242,8 @@ class FactsRecord(Part, frozen=True):
     asked: bool | None = None
 
 
-class CheckRecord(Part, frozen=True):
-    """One check of a cell."""
+class JudgementRecord(Part, frozen=True):
+    """The outcome of a check, and the worst element that it compared."""
 
     check: str
     outcome: Outcome
@@ -255,6 +261,11 @@ class CheckRecord(Part, frozen=True):
     allowed: Number | None = None
     #: The class of the bound.
     line: str | None = None
+
+
+class CheckRecord(JudgementRecord, frozen=True):
+    """One check of a cell."""
+
     #: The label of the step that a violation is about, or one gradient of it; `layer` is the index of its layer.
     #: Older results files have none of the three.
     step: str | None = None
@@ -273,8 +284,8 @@ class CheckRecord(Part, frozen=True):
     reason: str = ""
 
 
-class CellRecord(Part, frozen=True, tag_field="type", tag="cell"):
-    """The result of one cell."""
+class VerdictRecord(Part, frozen=True):
+    """The verdict on one cell."""
 
     case: str
     implementation: str
@@ -294,6 +305,11 @@ class CellRecord(Part, frozen=True, tag_field="type", tag="cell"):
     widths: dict[str, Number] = {}
     #: Whether all those bounds are as wide as the answer.
     powerless: bool = False
+
+
+class CellRecord(VerdictRecord, frozen=True, tag_field="type", tag="cell"):
+    """The result of one cell."""
+
     crash: CrashRecord | None = None
     #: Step -> how long it took (seconds).
     steps: dict[str, Seconds] | None = None

@@ -35,8 +35,8 @@ class Runner:
     Args:
         behaviours: the declared behaviours.
         draws: how many questions a cell has, each with other values.
-        keeps_questions: whether a question is kept for the next implementation. With one implementation it would only
-            take memory and time of the garbage collector.
+        caches_questions: whether a question is cached for the next implementation. With one implementation a cache
+            only takes memory and time of the garbage collector.
         processes: how processes are run.
     """
 

@@ -1,1 +1,1 @@
-"""What is asked: YAML rows and the cases they become, every fault with its place, and the rule."""
+"""YAML rows and the cases they become, every fault with its place, and the rule."""

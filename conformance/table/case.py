@@ -40,7 +40,6 @@ DTYPES: Final = ("float64", "float32", "float16", "bfloat16")
 #: Integer dtypes of an input; the layer itself has a dtype of `DTYPES`.
 INTEGER_DTYPES: Final = ("bool", "uint8", "int8", "int32", "int64")
 INPUT_DTYPES: Final = (*DTYPES, *INTEGER_DTYPES)
-LANES: Final = ("exact", "uniform", "wide", "cancelling", "special", "denormal", "literal", "shapes")
 #: The lanes of a row that names none.
 DEFAULT_LANES: Final = ("exact", "uniform")
 #: Environment variables that a row may set: switches of the frameworks that change what they compute.
@@ -113,8 +112,8 @@ class Data:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Case:
-    """One fully specified question."""
+class Computation:
+    """What a case computes: a model, its input, and how numbers are drawn."""
 
     #: Shape of one sample, without batch; None is an unknown axis.
     input_shape: tuple[int | None, ...]
@@ -132,26 +131,9 @@ class Case:
     layout: str = "contiguous"
     #: Environment variables of the process in addition to those of the implementation: pairs of name and value.
     environment: tuple[tuple[str, str], ...] = ()
-    #: Hardware without which the case is not run.
-    needs: str | None = None
     #: The full shape of the array of the call, batch included, if the model is built for another shape. The model is
     #: built for `input_shape` and `batch`.
     feed_shape: tuple[int, ...] | None = None
-    expect: Expect = field(default_factory=Expect)
-    #: Globs of the names of implementations that have a cell of the case.
-    implementations: tuple[str, ...] = ("*",)
-    #: Names of the checks, None for all that apply.
-    checks: tuple[str, ...] | None = None
-    tier: str = "full"
-    #: The row's own id.
-    name: str | None = None
-    why: str | None = None
-    source: str | None = None
-    tags: tuple[str, ...] = ()
-    #: The place of the row, as `file:line`.
-    row: str = ""
-    #: Whether the case is the twin of a row with a nonlinear activation: all of its activations are linear.
-    twin: bool = False
 
     @property
     def leading(self) -> tuple[int, ...]:
@@ -171,6 +153,29 @@ class Case:
         if self.feed_shape is not None:
             return self.feed_shape
         return (*self.leading, *(4 if axis is None else axis for axis in self.input_shape))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case(Computation):
+    """One fully specified question."""
+
+    #: Hardware without which the case is not run.
+    needs: str | None = None
+    expect: Expect = field(default_factory=Expect)
+    #: Globs of the names of implementations that have a cell of the case.
+    implementations: tuple[str, ...] = ("*",)
+    #: Names of the checks, None for all that apply.
+    checks: tuple[str, ...] | None = None
+    tier: str = "full"
+    #: The row's own id.
+    name: str | None = None
+    why: str | None = None
+    source: str | None = None
+    tags: tuple[str, ...] = ()
+    #: The place of the row, as `file:line`.
+    row: str = ""
+    #: Whether the case is the twin of a row with a nonlinear activation: all of its activations are linear.
+    twin: bool = False
 
     def has_check(self, check: str) -> bool:
         """Return whether the row has a check. A row that names none has all that apply."""

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from conformance.table.case import ACTIVATIONS, DTYPES, EXACT_ACTIVATIONS, LANES, LAYOUTS, LINEAR_LANES, Case
+from conformance.table.case import ACTIVATIONS, DTYPES, EXACT_ACTIVATIONS, LAYOUTS, LINEAR_LANES, Case
+from conformance.table.lane_names import LANES
 
 #: A factor and one of its values.
 Value = tuple[str, str]

@@ -16,7 +16,6 @@ from conformance.table.case import (
     ACTIVATIONS,
     DTYPES,
     INPUT_DTYPES,
-    LANES,
     LAYOUTS,
     MAX_RANK,
     NEEDS,
@@ -26,6 +25,7 @@ from conformance.table.case import (
     shape_of,
 )
 from conformance.table.check_names import CHECKS
+from conformance.table.lane_names import LANES
 from conformance.table.validation import (
     Globs,
     Link,
@@ -165,8 +165,8 @@ class Family(Model):
     ] = None
 
 
-class Row(Family):
-    """One entry of the table: a question, or with `each` a family of them."""
+class _QuestionFields(Family):
+    """The fields of a row that say what is computed."""
 
     input_shape: Annotated[
         Annotated[Several[Axis], Field(max_length=MAX_RANK)],
@@ -227,6 +227,11 @@ class Row(Family):
             f"a mapping of {', '.join(SWITCHES)} to text in quotes",
         ),
     ] = None
+
+
+class Row(_QuestionFields):
+    """One entry of the table: a question, or with `each` a family of them."""
+
     needs: Annotated[
         Maybe[Annotated[str, *one_of("need", NEEDS)]],
         *about("What the machine must have; elsewhere the row is not run.", f"one of {', '.join(NEEDS)}"),

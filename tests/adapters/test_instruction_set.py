@@ -25,7 +25,8 @@ from conformance.run.instruction_set import INSTRUCTION_SETS, NAMES, missing_fea
 from conformance.run.reproduce.recorded_cells import reproduce
 from conformance.sandbox import environment
 from conformance.sandbox.environment import cpu_features
-from conformance.table.case import DTYPES, LANES, Case, Layer
+from conformance.table.case import DTYPES, Case, Layer
+from conformance.table.lane_names import LANES
 from conformance.table.loader import default_cases, load
 from tests.support.paths import ROOT
 from tests.support.runs import conformance, lines, table

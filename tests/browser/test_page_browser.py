@@ -20,7 +20,7 @@ VIEWS = {
     "divergences": "#/divergences",
     "numerics": "#/numerics",
     "history": "#/history",
-    "unasked": "#/unasked",
+    "unjudged": "#/unjudged",
     "rule": "#/rule",
     "environment": "#/environment",
 }

@@ -50,7 +50,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "n u B is not the smaller one",
             "np.minimum(terms * magnitude, factor",
             "np.maximum(terms * magnitude, factor",
-            "sum_bounds::n_u_b_holds_where_the_later_roundings_would_make_the_other_bound_larger",
+            "sum_bounds::n_u_b_is_the_bound_if_the_later_roundings_make_the_other_one_larger",
         ),
         (
             "the statistical bound is not the smaller one",

@@ -65,7 +65,7 @@ def run_module(
             "environment": dict(environment),
             "files": [f"/proc/{os.getpid()}/fd/{each.fileno()}" for each in (output, errors)],
         }
-        code = _asked(_server(imports, at_start), request)
+        code = _exit_code(_server(imports, at_start), request)
         texts = []
         for each in (output, errors):
             each.seek(0)
@@ -78,7 +78,7 @@ def _read_at_start(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...
     return tuple(sorted(each for each in environment.items() if each[0].startswith(READ_AT_START)))
 
 
-def _asked(server: subprocess.Popen[str], request: Mapping[str, Any]) -> int:
+def _exit_code(server: subprocess.Popen[str], request: Mapping[str, Any]) -> int:
     """Return the exit code of the command that a request describes."""
     assert server.stdin is not None
     assert server.stdout is not None

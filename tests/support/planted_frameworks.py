@@ -163,14 +163,14 @@ def _torch(fault: str, replace: Replace) -> None:
         return _amended(fault, x, self.weight.T, self.bias, y, matmul=torch.matmul, stop=torch.Tensor.detach)
 
     if fault == "holds more parameters":
-        _torch_holds_more(kind, replace)
+        _torch_stores_more(kind, replace)
     elif fault == "binds its batch":
         replace(kind, "forward", lambda self, x: forward(self, _of_bound_batch(x)))
     elif fault.startswith(("infers", "gives")):
         replace(kind, "forward", called)
 
 
-def _torch_holds_more(kind: Any, replace: Replace) -> None:
+def _torch_stores_more(kind: Any, replace: Replace) -> None:
     import torch
 
     make, load = kind.__init__, kind._load_from_state_dict

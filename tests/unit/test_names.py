@@ -47,7 +47,7 @@ ALLOWED = {
     "EntryFields.seen_with",
     "EntryRecord.seen_with",
     "FactsRecord.asked",
-    "FactsRecord.conduct",
+    "ValueFactsRecord.conduct",
 }
 FOLDERS = ("conformance", "tests", "tools", "benchmarks")
 

@@ -21,7 +21,7 @@ from conformance.adapters.torch.model import layer_outputs, sequential
 if TYPE_CHECKING:
     import torch
 
-#: Sizes that a twin keeps, since PyTorch treats them apart from all others.
+#: Sizes that a twin shares, since PyTorch treats them in a way of their own.
 _SINGULAR: Final = (0, 1)
 
 

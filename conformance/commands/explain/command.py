@@ -8,10 +8,26 @@ from conformance.run.errors import CommandFault
 
 
 @click.command()
-@click.option("--input-shape", "input_shapes", multiple=True, required=True, metavar="784,1", help="Repeatable.")
-@click.option("--units", multiple=True, required=True, type=int, help="One per layer; repeatable.")
-@click.option("--activation", "activations", multiple=True, default=("linear",), help="One for all, or one per layer.")
-@click.option("--bias/--no-bias", "use_bias", default=True)
+@click.option(
+    "--input-shape",
+    "input_shapes",
+    multiple=True,
+    required=True,
+    metavar="SHAPE",
+    help="Shape of a sample without the batch axis, such as 784,1; repeatable, to compare shapes.",
+)
+@click.option(
+    "--units", multiple=True, required=True, type=int, metavar="N", help="Units of a layer; repeat it for each layer."
+)
+@click.option(
+    "--activation",
+    "activations",
+    multiple=True,
+    default=("linear",),
+    metavar="NAME",
+    help="Activation of all layers, or one for each layer; by default linear.",
+)
+@click.option("--bias/--no-bias", "use_bias", default=True, help="Whether the layers have a bias; by default they do.")
 @click.option(
     "--framework",
     "frameworks",

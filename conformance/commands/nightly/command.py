@@ -65,7 +65,7 @@ def _has_gone_behaviour(results: Path) -> bool:
 @click.option("--site", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR")
 @click.option("--issues", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write issues here.")
 @click.option("--expect", multiple=True, metavar="NAME", help="An environment that must have a night; repeatable.")
-@click.option("--accept", is_flag=True, help="Make this the good night, even if something got worse.")
+@click.option("--accept", is_flag=True, help="Compare later nights with this one, even if something got worse.")
 @click.option(
     "--keep",
     "limit",

@@ -56,7 +56,9 @@ def seconds_of(text: str) -> float:
     metavar="DIR",
     help="The folder of the rows of earlier searches.",
 )
-@click.option("-o", "output", type=OutputPath(file_okay=False), default=Path("reports/search"), show_default=True)
+@click.option(
+    "-o", "output", type=OutputPath(file_okay=False), default=Path("reports/search"), show_default=True, metavar="DIR"
+)
 def search(
     implementation: tuple[str, ...],
     budget: str,

@@ -31,7 +31,8 @@ from conformance.table.case import EXACT_ACTIVATIONS, Case, Data, Numbers
 
 __all__ = ["Draw", "NoDraw", "as_matrix", "draws", "is_exact", "is_powerless"]
 
-_DRAWN: Final[Mapping[str, Callable[[Plan], Iterator[Draw]]]] = {
+#: The lanes that have draws of their own. `make schema` writes their names to the table.
+DRAWN_LANES: Final[Mapping[str, Callable[[Plan], Iterator[Draw]]]] = {
     "exact": exact_draws,
     "uniform": uniform_draws,
     "wide": wide_draws,
@@ -56,7 +57,7 @@ def draws(case: Case, index: int = 0) -> tuple[Draw, ...]:
     if case.data is not None:
         literal = _literal_draw(plan, case.data)
         return (literal, _negated(literal))
-    return tuple(_DRAWN[case.lane](plan))
+    return tuple(DRAWN_LANES[case.lane](plan))
 
 
 @np.errstate(over="ignore")

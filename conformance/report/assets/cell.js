@@ -19,7 +19,7 @@ export function showCell(section, { case: name, column, copy = "0" }) {
   const findings = detail === null ? withoutDetail(cell) : withDetail(cell, detail);
   section.replaceChildren(
     ...heading(cell),
-    element("h3", {}, "What is asked"),
+    element("h3", {}, "Question"),
     ...question(cell.case),
     ...findings.flat().filter(Boolean),
   );

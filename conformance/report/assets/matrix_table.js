@@ -104,10 +104,10 @@ function row(each, index) {
 /** Return the marks of the cells at one place of the table, which are several where files are shown together. */
 function marks(cells, place) {
   const { check } = state.parameters;
-  if (cells.length === 0) return element("i", { title: "no line in the results: not asked, or not reached" }, "·");
+  if (cells.length === 0) return element("i", { title: "no line in the results: it did not run, or was not reached" }, "·");
   return cells.map((cell, copy) => {
     const kind = kindOf(cell, check);
-    if (kind === null) return element("i", { title: `${check} was not asked` }, "·");
+    if (kind === null) return element("i", { title: `${check} was not judged` }, "·");
     const title = check ? `${check}: ${kind.words}` : titleOf(cell);
     return inner(addressOf(cell), check ? kind.glyph : signOf(cell), {
       class: kind.name + (check ? "" : shadeOf(cell)),

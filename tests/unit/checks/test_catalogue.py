@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from conformance.checks.catalogue import CHECKS
 from conformance.table.check_names import CHECKS as NAMES
-from tools.check_list import NAMES as NAMES_FILE
-from tools.check_list import README, names_module, readme
+from tools.name_lists import NAMES as NAMES_FILE
+from tools.name_lists import README, names_module, readme
 
 
 def test_the_names_that_rows_may_have_are_current() -> None:

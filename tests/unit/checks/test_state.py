@@ -30,7 +30,7 @@ def red(adapter: NumPyAdapter, case: Case) -> frozenset[str]:
     return red_checks(adapter, CaseQuestion(case=case, question=question(case, "cpu")))
 
 
-def test_the_rows_hold_about_twenty_models() -> None:
+def test_the_rows_have_about_twenty_models() -> None:
     models = [each.step.model for case in ROWS for each in question(case, "cpu").of(OtherModelProbe)]
     assert len(models) // 2 + len(ROWS) >= 20
 

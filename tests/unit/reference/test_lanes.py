@@ -10,13 +10,14 @@ import pytest
 from conformance.checks.references import question
 from conformance.reference.enclosure import Enclosure
 from conformance.reference.formats import FORMATS, dtype_of
-from conformance.reference.lanes.draws import draws
+from conformance.reference.lanes.draws import DRAWN_LANES, draws
 from conformance.sandbox.steps import Differentiate, Forward
 from conformance.table.case import DTYPES, INPUT_DTYPES, INTEGER_DTYPES, Case, Data
 from tests.power.faults import EVERY
 from tests.support.fault_matrix import CaseQuestion, red_checks
 from tests.support.faulty_adapters import Exact
 from tests.support.lanes import case_of, literal_of, operands, wide
+from tools.name_lists import LANE_NAMES, lanes_module
 
 SAMPLES = {
     "exact": case_of("exact"),
@@ -95,3 +96,8 @@ def test_a_gradient_may_be_rounded_to_the_dtype_of_the_input() -> None:
     assert enclosure.allowed[0] == pytest.approx(2.0**-8)
     overflow = Enclosure(exact=np.array([1e6]), allowed=np.zeros(1)).rounded(FORMATS["float16"])
     assert overflow.exact[0] == np.inf
+
+
+def test_the_names_of_lanes_that_rows_may_have_are_current() -> None:
+    assert LANE_NAMES.read_text(encoding="utf-8") == lanes_module(DRAWN_LANES), "run `make schema`"
+    assert lanes_module([*DRAWN_LANES, "planted"]) != lanes_module(DRAWN_LANES)

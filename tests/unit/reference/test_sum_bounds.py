@@ -81,7 +81,7 @@ def test_no_order_errs_more_than_the_proven_bound(terms: int, positive: float) -
     assert terms < 10 or abs(total - t.sum()) > 0.2 * bound
 
 
-def test_n_u_b_holds_where_the_later_roundings_would_make_the_other_bound_larger() -> None:
+def test_n_u_b_is_the_bound_if_the_later_roundings_make_the_other_one_larger() -> None:
     assert sum_error(2.0**-8, 4096, one(1.0), one(1.0))[0] == 4096 * 2.0**-8
 
 

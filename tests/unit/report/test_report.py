@@ -222,7 +222,7 @@ def test_every_link_on_the_page_has_a_target_and_every_target_one_place(run_of: 
 def test_cells_that_were_not_run_for_one_reason_are_one_entry(run_of: Maker) -> None:
     cells = [cell(f"case-{index}", "flax", "not_run") for index in range(100)]
     page = Page(render([run_of([*cells, cell("case-0", "torch", "conforms")])]))
-    (section,) = page.root.all("section", id="unasked")
+    (section,) = page.root.all("section", id="unjudged")
     groups = section.all("section", **{"class": "group"})
     groups = [each for each in groups if "flax is not installed" in each.text]
     assert len(groups) == 1
@@ -231,7 +231,7 @@ def test_cells_that_were_not_run_for_one_reason_are_one_entry(run_of: Maker) -> 
 
 def test_unsupported_checks_of_green_cells_are_listed(run_of: Maker) -> None:
     page = Page(render([run_of([cell("a", "torch", "conforms")])]))
-    (section,) = page.root.all("section", id="unasked")
+    (section,) = page.root.all("section", id="unjudged")
     assert "gradients: no tape" in section.text
     (expected_text,) = page.cells
     assert expected_text.margin == 0.43

@@ -37,7 +37,7 @@ CELL = Cell(case=CASE, implementation=EXACT, device="cpu")
 @pytest.mark.parametrize("bad", [0, 1, 2])
 def test_the_worst_of_several_draws_is_the_outcome(bad: int, monkeypatch: pytest.MonkeyPatch) -> None:
     outcomes = iter(["violates" if each == bad else "conforms" for each in range(3)])
-    monkeypatch.setattr(Runner, "_judge", lambda *_: cell_record({"outcome": next(outcomes)}))
+    monkeypatch.setattr(Runner, "_judged_record", lambda *_: cell_record({"outcome": next(outcomes)}))
     runner = Runner(draws=3, processes=ProcessOptions(in_process=True))
     assert runner.run(CELL).outcome == "violates"
     runner.close()
@@ -128,9 +128,7 @@ def test_a_case_beyond_a_limit_of_the_registry_is_unsupported_and_no_process_is_
     record = runner.run(Cell(case=replace(CASE, input_shape=(4, 3)), implementation=unknown, device="cpu"))
     runner.close()
     assert (record.outcome, record.checks) == ("unsupported", [])
-    assert (
-        record.reason == "axis 1 of the input has length 4, the longest that is asked has 3: it unrolls its time steps"
-    )
+    assert record.reason == "axis 1 of the input has length 4, the longest that is run has 3: it unrolls its time steps"
     assert runner.hellos == {}
 
 

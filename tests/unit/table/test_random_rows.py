@@ -222,6 +222,7 @@ def test_elements_are_those_of_one_output_a_draw(tmp_path: Path) -> None:
         ({}, 90, 91, ["90 output elements of a were compared, fewer than 91"]),
         ({"outcome": "violates"}, 90, 0, ["1 cells are red or were not run"]),
         ({"outcome": "not_run", "checks": []}, 0, 0, ["1 cells are red or were not run"]),
+        ({"outcome": "unsupported", "checks": []}, 0, 1, []),
     ],
 )
 def test_a_soak_fails_where_it_shows_nothing(

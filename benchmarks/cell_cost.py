@@ -1,7 +1,7 @@
 """
 What a cell costs beside an earlier commit: CPU time of whole runs of both, in turn, on the table of that commit.
 
-    python -m benchmarks.beside_commit COMMIT [--rounds N] [OPTION_OF_PYTEST...] IMPLEMENTATION...
+    python -m benchmarks.cell_cost COMMIT [--rounds N] [OPTION_OF_PYTEST...] IMPLEMENTATION...
 
 Prints for each implementation a Markdown row: cells, ms of CPU a cell at the commit and now, and their ratio, each the
 median of the rounds. An option such as `--shard=1/4` measures a part of the cells. Both run in this interpreter, with

@@ -1,10 +1,11 @@
 """
-The list of checks, written from `conformance/checks/catalogue.py` to the two places that cannot read the catalogue.
+The names of checks and lanes, written to the places that cannot read where they are listed.
 
-- `conformance/table/check_names.py`: the names that a row may have. The table is below the checks and imports none.
+- `conformance/table/check_names.py` and `conformance/table/lane_names.py`: the names that a row may have. The table is
+  below the checks and the lanes, and imports none.
 - `cases/README.md`: a line for each check.
 
-`make schema` runs this module. A test checks that both files are current.
+`make schema` runs this module. Tests check that the files are current.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from typing import Final
 
 from conformance.checks.catalogue import CHECKS
 from conformance.checks.check import Check
+from conformance.reference.lanes.draws import DRAWN_LANES
 from conformance.table.case import Case, Layer
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 NAMES: Final = ROOT / "conformance" / "table" / "check_names.py"
+LANE_NAMES: Final = ROOT / "conformance" / "table" / "lane_names.py"
 README: Final = ROOT / "cases" / "README.md"
 BEGIN: Final = "<!-- checks, written by `make schema` -->"
 END: Final = "<!-- /checks -->"
@@ -47,8 +50,26 @@ SHAPE_CHECKS: Final = (
 '''
 
 
+def lanes_module(drawn: Iterable[str]) -> str:
+    """Return the source of the module with the names of lanes. Two lanes have no draws of their own."""
+    return f'''"""The names of the lanes. `make schema` writes this file from `conformance/reference/lanes/draws.py`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+LANES: Final = (
+{_quoted((*drawn, "literal", "shapes"))}
+)
+'''
+
+
 def _lines(checks: Iterable[Check]) -> str:
-    return "\n".join(f'    "{each.name}",' for each in checks)
+    return _quoted(each.name for each in checks)
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return "\n".join(f'    "{each}",' for each in names)
 
 
 def readme(text: str, checks: Iterable[Check]) -> str:
@@ -60,7 +81,8 @@ def readme(text: str, checks: Iterable[Check]) -> str:
 
 
 def main() -> None:
-    """Write both files."""
+    """Write the files."""
+    LANE_NAMES.write_text(lanes_module(DRAWN_LANES), encoding="utf-8")
     NAMES.write_text(names_module(CHECKS), encoding="utf-8")
     README.write_text(readme(README.read_text(encoding="utf-8"), CHECKS), encoding="utf-8")
 
