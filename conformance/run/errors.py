@@ -55,10 +55,7 @@ class Commands(click.Group):
         """Run a command in a process of its own, which ends with it."""
         # What is imported lives to the end. Collections of it take a quarter of the CPU time of a short command.
         gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
-        try:
-            self.main(*args, **options)
-        finally:
-            gc.freeze()
+        self.main(*args, **options)
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run a command and end the process. An aborted command has exit code 2, not click's 1."""

@@ -83,7 +83,8 @@ def test_a_script_is_written_again_and_the_script_of_a_file_is_never_printed(tmp
     from conformance.commands.cli import main
     from tools.results_files import words
 
-    content = with_cell(3, reproduce="import os\nos.abort()  # \x1b[2J\n")
+    checks = [{**SAMPLE[3]["checks"][0], "step": "output"}]
+    content = with_cell(3, checks=checks, reproduce="import os\nos.abort()  # \x1b[2J\n")
     done = CliRunner().invoke(main, words("reproduce", tmp_path, content))
     assert done.exit_code == 0, done.output
     assert "abort" not in done.stdout
@@ -107,5 +108,5 @@ def test_of_several_draws_the_script_is_that_of_the_failing_draw(tmp_path: Path)
         if shows:
             assert reproduce("numpy/b", file) == script
         else:
-            with pytest.raises(NotReproducible, match="asked several times"):
+            with pytest.raises(NotReproducible, match="has 3 draws"):
                 reproduce("numpy/b", file)

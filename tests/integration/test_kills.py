@@ -34,7 +34,7 @@ def test_a_worker_that_is_killed_as_it_starts_ends_the_run_in_a_line(tmp_path: P
         run.children()[0].kill()
         said, _ = process.communicate()
     assert (process.returncode, "Traceback" in said) == (2, False), said
-    assert "a worker ended while it was started" in said
+    assert "a worker ended during its start" in said
     assert judged(tmp_path / "out" / "results.jsonl", said, 2) == ("the earlier file", "")
 
 

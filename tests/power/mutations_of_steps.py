@@ -74,7 +74,7 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
             "one of two refusals alone",
             "for each in alternatives((*always, *chosen))]",
             "for each in [(*always, *chosen)]]",
-            "declared_endings::of_two_refusals_of_one_step_the_step_shows_either_and_nothing_else",
+            "combined_behaviours::of_two_refusals_of_one_step_the_one_that_explains_the_answer_applies",
         ),
         (
             "what contradicts itself is an error",

@@ -52,7 +52,7 @@ class XdistHooks:
         self._machines = machines
         self._cells = cells
         self._sent: bytes | None = None
-        self._arguments = tuple(arguments)
+        self._machine_arguments = tuple(arguments)
         self._expect = expect
         self._first: tuple[str, list[str]] | None = None
         self._arguments = config.invocation_params.args
@@ -96,7 +96,7 @@ class XdistHooks:
     def pytest_xdist_newgateway(self, gateway: Gateway) -> None:
         """Ask another machine what it is, and call pytest there with arguments of its own."""
         machine = self._machines.greet(gateway)
-        arguments = self._arguments if machine is None else arguments_for(machine, self._arguments)
+        arguments = self._arguments if machine is None else arguments_for(machine, self._machine_arguments)
         self._config.invocation_params = dataclasses.replace(self._config.invocation_params, args=tuple(arguments))
 
     def pytest_configure_node(self, node: Worker) -> None:

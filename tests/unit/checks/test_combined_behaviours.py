@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from conformance.ledger.behaviour import Refusal
 from conformance.ledger.expectation import (
     Conflict,
     Expectation,
@@ -87,6 +88,18 @@ def test_a_step_has_one_ending_and_one_way_to_infer_and_accept(field: str) -> No
     assert str(contradicting.conflict).startswith(f"0 and 1 both set {field}")
     same = declared(CASE, one, replace(one, id="2")).of("parameters")
     assert getattr(same, field) == values[field][0]
+
+
+@pytest.mark.parametrize("raised", ["A", "B"])
+def test_of_two_refusals_of_one_step_the_one_that_explains_the_answer_applies(raised: str) -> None:
+    both = [behaviour(name, refuses=Refusal(type=name, message=(name,))) for name in ("A", "B")]
+
+    def satisfies(label: str, expectation: Expectation) -> bool:
+        return expectation.refuses is not None and expectation.refuses.type == raised
+
+    found = declared(CASE, *both, satisfies=satisfies)
+    assert found.of("parameters").behaviours == (raised,)
+    assert found.conflict is None
 
 
 def test_without_an_answer_all_possible_behaviours_apply() -> None:
