@@ -64,9 +64,10 @@ ROWS = [
         "JAX_ENABLE_X64 has no effect: none of these implementations uses jax",
     ),
     (
-        "input_shape: [1]\nunits: 70000\nbatch: 1\ndtype: float16\nactivation: log_softmax\nvalues: uniform",
-        "7:13",
-        "1-70000-log_softmax-float16-batch1-uniform: a right answer may overflow, or may not",
+        "input_shape: [1]\nunits: 1\nbatch: 1\ndtype: float16\nuse_bias: false\n"
+        "values: literal\ndata: {x: 255.875, kernel: 256}",
+        "8:11",
+        "1-1-float16-nobias-batch1-data2112359b-literal: a right answer may overflow, or may not",
     ),
 ]
 RIGHT = [
@@ -128,7 +129,8 @@ def test_a_row_with_a_fault_hides_none_of_another_row(tmp_path: Path) -> None:
     rows = [
         "{input_shape: 784, units: 3}",
         "{input_shape: [8], units: 4, implementations: [keras-tensorlow]}",
-        "{input_shape: [1], units: 70000, batch: 1, dtype: float16, activation: log_softmax, values: uniform}",
+        "{input_shape: [1], units: 1, batch: 1, dtype: float16, use_bias: false, values: literal, "
+        "data: {x: 255.875, kernel: 256}}",
     ]
     path = tmp_path / "rows.yaml"
     path.write_text("rows:\n" + "".join(f"  - {row}\n" for row in rows), encoding="utf-8")
