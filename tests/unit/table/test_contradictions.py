@@ -9,6 +9,8 @@ import pytest
 from conformance.commands.lint.inspection import inspect
 
 #: Fields that make a row -> where the fault is, the row's first line being 2, and what is said.
+#: Fields of a row whose answer is at the largest number of float16.
+MAY_OVERFLOW = "batch: 1, dtype: float16, use_bias: false, values: literal, data: {x: 255.875, kernel: 256}"
 ROWS = [
     (
         "input_shape: [7, 5]\nunits: 6\nactivation: softmax\nvalues: exact",
@@ -64,8 +66,7 @@ ROWS = [
         "JAX_ENABLE_X64 has no effect: none of these implementations uses jax",
     ),
     (
-        "input_shape: [1]\nunits: 1\nbatch: 1\ndtype: float16\nuse_bias: false\n"
-        "values: literal\ndata: {x: 255.875, kernel: 256}",
+        f"input_shape: [1]\nunits: 1\n{MAY_OVERFLOW}".replace(", ", "\n", 4),
         "8:11",
         "1-1-float16-nobias-batch1-data2112359b-literal: a right answer may overflow, or may not",
     ),
@@ -129,8 +130,7 @@ def test_a_row_with_a_fault_hides_none_of_another_row(tmp_path: Path) -> None:
     rows = [
         "{input_shape: 784, units: 3}",
         "{input_shape: [8], units: 4, implementations: [keras-tensorlow]}",
-        "{input_shape: [1], units: 1, batch: 1, dtype: float16, use_bias: false, values: literal, "
-        "data: {x: 255.875, kernel: 256}}",
+        f"{{input_shape: [1], units: 1, {MAY_OVERFLOW}}}",
     ]
     path = tmp_path / "rows.yaml"
     path.write_text("rows:\n" + "".join(f"  - {row}\n" for row in rows), encoding="utf-8")
