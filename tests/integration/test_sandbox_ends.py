@@ -145,7 +145,7 @@ def test_process_that_grew_is_replaced_between_questions(
     monkeypatch.setattr("conformance.sandbox.sandbox.MEMORY_INTERVAL", 0.0)
     sandbox = sandboxed(memory=400 * MIB)
     assert sandbox.run_steps(HONEST).notes == ()
-    assert sandbox.run_steps(misdeed("keep_200_mib")).crash is None
+    assert sandbox.run_steps(misdeed("allocate_200_mib")).crash is None
     transcript = sandbox.run_steps(HONEST)
     assert transcript.crash is None
     assert transcript.notes[0].startswith("the process had grown to 0.2")

@@ -57,8 +57,9 @@ class FlaxLinenModel(InitialisedModel):
         layers: list[Any] = []
         self._names: list[str] = []
         common: dict[str, Any] = {"dtype": stack.dtype, "param_dtype": stack.dtype}
-        if stack.has_weights:
+        if all(each.kernel is not None and each.kernel.size for each in stack.layers):
             # Given kernels replace the initial ones. To trace how random ones are drawn takes half the time of a build.
+            # An empty kernel is left to Flax's initializer, which refuses some.
             common["kernel_init"] = nn.initializers.zeros
         for width, layer in zip(stack.widths, stack.layers, strict=True):
             # The name nn.Sequential gives a layer: its place among layers and activations.

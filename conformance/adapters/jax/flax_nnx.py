@@ -69,8 +69,9 @@ class FlaxNnxModel(JaxModel):
         make = {"linear-general": _linear_general, "einsum": _einsum}.get(self._mode or "", _linear)
         stack, layers, streams = self._stack, [], nnx.Rngs(0)
         common: dict[str, Any] = {"dtype": stack.dtype, "param_dtype": stack.dtype, "rngs": streams}
-        if stack.has_weights:
+        if all(each.kernel is not None and each.kernel.size for each in stack.layers):
             # Given kernels replace the initial ones. To trace how random ones are drawn takes half the time of a build.
+            # An empty kernel is left to Flax's initializer, which refuses some.
             common["kernel_init"] = nnx.initializers.zeros
         for width, layer in zip(stack.widths, stack.layers, strict=True):
             layers.append(make(layer, width, **common))
