@@ -159,7 +159,7 @@ def _each(template: str) -> Callable[[Mapping[str, object]], str]:
 _COMPUTED: Final[Mapping[str, Callable[[Any], str]]] = {
     "casts": _each("casts {0} to {1}"),
     "clips_infinities": lambda _: "makes infinite weights finite",
-    "reads_bits_as_integers": lambda _: "reads the bits of x as integers",
+    "reads_bits_as_integers": lambda _: "reads the bits of float16 operands that are not contiguous as integers",
     "loses_bias": lambda _: "does not add the bias",
     "computes_in": lambda dtype: f"computes in {dtype}",
     "products_in": lambda dtype: f"computes products in {dtype}",

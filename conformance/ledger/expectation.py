@@ -15,8 +15,9 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from conformance.adapters.protocol import Array
 from conformance.ledger.behaviour import TYPED, Behaviour, Refusal
-from conformance.ledger.step import ModelStep
+from conformance.ledger.step import ModelStep, is_contiguous
 from conformance.reference import Reference, answer
 from conformance.reference.deviation import NO_DEVIATION, ActivationDeviation, Deviation
 from conformance.reference.draw import Draw
@@ -97,7 +98,7 @@ def expectation_under(
     shape = _agreed("shape", covering, lambda each: each.instead.shape)
     reference = rule.reference
     if draw is not None and not any(each.ends for each in instead):
-        reference = _reference_under(reference, step, covering, draw, shape is not None)
+        reference = _reference_under(reference, step, covering, draw, dtypes, shape is not None)
     return Expectation(
         dtypes=dtypes,
         reference=reference,
@@ -112,17 +113,23 @@ def expectation_under(
 
 
 def _reference_under(
-    rule: Reference | None, step: ModelStep, covering: Sequence[Covering], draw: Draw, has_shape_of_input: bool
+    rule: Reference | None,
+    step: ModelStep,
+    covering: Sequence[Covering],
+    draw: Draw,
+    dtypes: Mapping[str, str],
+    has_shape_of_input: bool,
 ) -> Reference | None:
     """Return the reference of a step that computes, under the behaviours that cover it."""
     instead, stack = [each.instead for each, _ in covering], step.stack
-    if step.x is not None and any(each.deviation.reads_bits_as_integers for each in instead):
-        draw = replace(draw, x=step.x)  # the input in the dtype in which the framework receives it
+    if any(each.deviation.reads_bits_as_integers for each in instead):
+        draw = _with_bits_as_integers(draw, step)
     reference = rule
     deviations = layer_deviations(covering, len(stack.layers), stack.dtype)
     if any(each != NO_DEVIATION for each in deviations):
         activations = [layer.activation for layer in stack.layers]
-        reference = _bounded(answer(draw, activations, stack.dtype, deviations), stack.dtype)
+        reference = _in_dtypes(answer(draw, activations, stack.dtype, deviations), stack.dtype, deviations, dtypes)
+        reference = _bounded(reference, stack.dtype)
     if has_shape_of_input:
         # Nothing is known about the numbers of an output of another shape.
         zeros = np.zeros(draw.x.shape)
@@ -132,6 +139,41 @@ def _reference_under(
     if exactly is not None and reference is not None:
         reference = replace(reference, y=_with_elements(reference.y, exactly.elements))
     return reference
+
+
+def _with_bits_as_integers(draw: Draw, step: ModelStep) -> Draw:
+    """Return the draw with the bits of each float16 operand that is not contiguous read as signed integers."""
+
+    def read(array: Array, layout: str) -> Array:
+        if array.dtype != np.float16 or is_contiguous(array.shape, layout):
+            return array
+        return array.view(np.int16).astype(FORMATS[step.stack.dtype].dtype)
+
+    kernel_layout, bias_layout = step.weight_layouts
+    return replace(
+        draw,
+        # The input in the dtype in which the framework receives it.
+        x=draw.x if step.x is None else read(step.x, step.layout),
+        kernels=tuple(read(each, kernel_layout) for each in draw.kernels),
+        biases=tuple(None if each is None else read(each, bias_layout) for each in draw.biases),
+    )
+
+
+def _in_dtypes(
+    reference: Reference, dtype: str, deviations: Sequence[Deviation], dtypes: Mapping[str, str]
+) -> Reference:
+    """Return the reference with the results of layers that compute in a wider format rounded to their dtypes."""
+
+    def rounded(enclosure: Enclosure, deviation: Deviation, result: str) -> Enclosure:
+        computed, form = FORMATS[deviation.computes_in or dtype], FORMATS[dtypes[result]]
+        return enclosure.rounded(form) if computed.significand > form.significand else enclosure
+
+    layers = tuple(
+        (rounded(kernel, each, "weights"), None if bias is None else rounded(bias, each, "weights"))
+        for (kernel, bias), each in zip(reference.layers, deviations, strict=True)
+    )
+    y, dx = rounded(reference.y, deviations[-1], "output"), rounded(reference.dx, deviations[0], "dx")
+    return replace(reference, y=y, dx=dx, layers=layers)
 
 
 def _agreed(name: str, covering: Sequence[Covering], value_of: Callable[[Behaviour], Value | None]) -> Value | None:

@@ -198,7 +198,9 @@ class _ArithmeticFields(_EndingFields):
         *about("Operands that are rounded first.", "operands with dtypes"),
     ] = None
     clips_infinities: Annotated[Maybe[Literal[True]], *about("Infinite weights become finite.", "true")] = None
-    reads_bits_as_integers: Annotated[Maybe[Literal[True]], *about("Bits of x are read as integers.", "true")] = None
+    reads_bits_as_integers: Annotated[
+        Maybe[Literal[True]], *about("Bits of float16 operands with gaps are read as integers.", "true")
+    ] = None
     loses_bias: Annotated[Maybe[Literal[True]], *about("The bias is not added.", "true")] = None
     computes_in: Annotated[Maybe[_Dtype], *about("The dtype of all arithmetic.", "a dtype")] = None
     products_in: Annotated[Maybe[_Dtype], *about("The dtype of products x·W.", "a dtype")] = None

@@ -111,7 +111,7 @@ class ModelStep:
         operands = [(None if self.x is None else self.x.shape, self.layout)]
         operands += [(None if each.kernel is None else each.kernel.shape, kernel_layout) for each in layers]
         operands += [(None if each.bias is None else each.bias.shape, bias_layout) for each in layers]
-        return all(shape is None or _is_contiguous(shape, layout) for shape, layout in operands)
+        return all(shape is None or is_contiguous(shape, layout) for shape, layout in operands)
 
     @property
     def _model_rank(self) -> int:
@@ -156,7 +156,7 @@ def model_steps(steps: Sequence[Step]) -> Iterator[ModelStep]:
         )
 
 
-def _is_contiguous(shape: tuple[int, ...], layout: str) -> bool:
+def is_contiguous(shape: tuple[int, ...], layout: str) -> bool:
     """Return whether an array of a layout (`sandbox.layouts`) is in memory in C order and without gaps."""
     if layout in ("contiguous", "unaligned") or math.prod(shape) <= 1:
         return True

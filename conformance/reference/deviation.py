@@ -49,7 +49,7 @@ class Deviation:
     casts: Mapping[str, str] = field(default_factory=dict)
     #: Infinities among the weights become the largest finite number of the format, with their sign.
     clips_infinities: bool = False
-    #: The bits of each number of x, read as a signed integer and rounded to the format of the layer, take its place.
+    #: The bits of each float16 operand that is not contiguous are read as signed integers, in the dtype of the layer.
     reads_bits_as_integers: bool = False
     #: The bias is not added.
     loses_bias: bool = False
@@ -102,10 +102,6 @@ def operands(draw: Draw, deviations: tuple[Deviation, ...]) -> Draw:
     An array keeps the dtype of the draw if that represents its numbers, and is float64 otherwise.
     """
     first, last = deviations[0], deviations[-1]
-    x = draw.x
-    if first.reads_bits_as_integers:
-        integers = x.view(np.dtype(f"int{8 * x.dtype.itemsize}"))
-        x = integers.astype(draw.kernels[0].dtype).astype(np.float64)
     kernels = []
     biases = []
     for kernel, bias, each in zip(draw.kernels, draw.biases, deviations, strict=True):
@@ -116,7 +112,7 @@ def operands(draw: Draw, deviations: tuple[Deviation, ...]) -> Draw:
         biases.append(None if bias is None else _cast(bias, each.casts.get("bias"), each.computes_in))
     return Draw(
         name=draw.name,
-        x=_cast(x, first.casts.get("x"), first.computes_in, first.products_in),
+        x=_cast(draw.x, first.casts.get("x"), first.computes_in, first.products_in),
         kernels=tuple(kernels),
         biases=tuple(biases),
         dy=_cast(draw.dy, last.casts.get("dy"), last.computes_in),

@@ -99,8 +99,19 @@ class ClipsInfinities(Honest):
 
 
 class ReadsBitsAsIntegers(Honest):
+    def _read(self, array: Array) -> Array:
+        if array.dtype != np.float16 or array.flags.c_contiguous:
+            return array
+        return np.ascontiguousarray(array).view(np.int16).astype(np.float16)
+
     def entered(self, x: Array) -> Array:
-        return np.ascontiguousarray(x).view(np.int16).astype(np.float16)
+        return self._read(x)
+
+    def kernel(self, kernel: Array) -> Array:
+        return self._read(kernel)
+
+    def biased(self, p: Array, bias: Array) -> Array:
+        return p + self._read(bias)
 
 
 class MultipliesPadding(Honest):

@@ -12,14 +12,14 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
         "reference.deviation",
         (
             "x is not cast",
-            'x=_cast(x, first.casts.get("x"), first',
-            "x=_cast(x, first",
+            'x=_cast(draw.x, first.casts.get("x"), first',
+            "x=_cast(draw.x, first",
             "deviation::an_operand_that_is_cast_changes_what_it_enters",
         ),
         (
             "x is cast by the last layer",
-            'x=_cast(x, first.casts.get("x")',
-            'x=_cast(x, last.casts.get("x")',
+            'x=_cast(draw.x, first.casts.get("x")',
+            'x=_cast(draw.x, last.casts.get("x")',
             "deviation::each_layer_casts_its_own_weights_and_the_ends_of_the_stack_what_enters_there",
         ),
         (

@@ -174,6 +174,24 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
     *of(
         "ledger.expectation",
         (
+            "contiguous operands are read as integers",
+            "or is_contiguous(array.shape, layout):",
+            "or False:",
+            "expectations::only_operands_that_are_not_contiguous_are_read_as_integers",
+        ),
+        (
+            "biases are read as they are",
+            "None if each is None else read(each, bias_layout) for",
+            "each for",
+            "expectations::only_operands_that_are_not_contiguous_are_read_as_integers",
+        ),
+        (
+            "results of a wider format stay wide",
+            "if computed.significand > form.significand else enclosure",
+            "if False else enclosure",
+            "expectations::what_is_computed_in_a_wider_format_is_rounded_to_the_dtype_once",
+        ),
+        (
             "a dtype that is declared is forgotten",
             "if owners.get(name, min(layers)) in layers",
             "if False",

@@ -113,7 +113,12 @@ PLANTED: dict[str, Planted] = {
     "reads_bits_as_integers": Planted(
         instead=of_deviation(reads_bits_as_integers=True),
         layer=ReadsBitsAsIntegers,
-        case=case("float16", input_shape=(3,), checks=("output",)),
+        case=case("float16", input_shape=(3,), checks=("output",), layout="strided"),
+    ),
+    "reads_bits_as_integers, weights": Planted(
+        instead=of_deviation(reads_bits_as_integers=True),
+        layer=ReadsBitsAsIntegers,
+        case=case("float16", input_shape=(3,), checks=("weights_live",)),
     ),
     "multiplies_padding": Planted(
         instead=of_deviation(multiplies_padding="last_term"),

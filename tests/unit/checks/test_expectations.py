@@ -23,7 +23,7 @@ from conformance.ledger.predicate import Predicate
 from conformance.reference import Reference
 from conformance.reference.enclosure import Enclosure
 from conformance.sandbox.steps import Forward
-from conformance.table.case import Case, Expect, Layer
+from conformance.table.case import Case, Data, Expect, Layer
 from tests.support.declared_steps import CASE, declared
 from tests.support.verdicts import around, behaviour
 
@@ -245,3 +245,38 @@ def test_the_width_of_bounds_is_relative_to_the_whole_answer() -> None:
 def test_the_width_of_bounds_at_their_ends(exact: list[float], allowed: list[float], expected: float) -> None:
     y = Enclosure(exact=np.array(exact), allowed=np.array(allowed))
     assert width(Reference(y=y, dx=y, layers=(), line="proven"), "forward") == pytest.approx(expected)
+
+
+def test_what_is_computed_in_a_wider_format_is_rounded_to_the_dtype_once() -> None:
+    """300 times 300 overflows float16 between two layers, and no longer does in float32."""
+    data = Data(x=300.0, kernels=(300.0, 0.25), biases=(None, None))
+    layers = tuple(Layer(units=1, use_bias=False) for _ in range(2))
+    case = Case(input_shape=(1,), layers=layers, batch=1, dtype="float16", lane="literal", data=data)
+    case = replace(case, expect=Expect(nonfinite=True))
+    y = declared(case, behaviour(computes_in="float32")).output("output")
+    assert y.exact.item() == 22500.0
+    # float16 has 11 bits: the spacing of its numbers is 16 there.
+    assert 8.0 <= y.allowed.item() < 16.0
+    assert np.isinf(Expected(case, question(case, "cpu")).output("output").exact.item())
+
+
+def test_only_operands_that_are_not_contiguous_are_read_as_integers() -> None:
+    case = Case(input_shape=(3,), layers=(Layer(units=4),), batch=2, dtype="float16", lane="uniform")
+    under, rule = declared(case, behaviour(reads_bits_as_integers=True)), Expected(case, question(case, "cpu"))
+    changed = {
+        label
+        for label in forward_labels(question(replace(case, checks=("memory_layouts", "weights_live")), "cpu"))
+        if not np.array_equal(under.output(label).exact, rule.output(label).exact)
+    }
+    strided = {f"output, {each}" for each in ("strided", "column_major", "padded", "broadcast")}
+    assert changed == strided | {"output, first weights, column_major", "output, first weights, padded"}
+    # The bias of the last one is contiguous: the outputs are sums with a right bias.
+    label = "output, first weights, column_major"
+    (probe,) = (each for each in question(case, "cpu").probes if each.label == label)
+    assert probe.draw is not None
+    (kernel,), (bias,) = probe.draw.kernels, probe.draw.biases
+    assert bias is not None
+    read = [each.view(np.int16).astype(np.float16).astype(np.float64) for each in (kernel, bias)]
+    expected = probe.draw.x.astype(np.float64) @ read[0] + read[1]
+    expected[np.abs(expected) > 65520.0] = np.inf
+    assert np.allclose(under.output(label).exact, expected, rtol=1e-12)
